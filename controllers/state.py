@@ -1,0 +1,99 @@
+"""What goes into and comes out of one control tick: plain values, no behaviour."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from controllers.spatial import Pose
+
+JOINTS = 7
+
+
+class ArmState(NamedTuple):
+    """One measurement of the arm, as the robot reports it every millisecond.
+
+    Built 1000 times a second, hence a NamedTuple without validation: drivers hand over finite arrays.
+
+    Attributes:
+        time: robot time [s]; the clock of everything in the control loop.
+        q, dq: joint positions [rad] and velocities [rad/s], ``(7,)``.
+        tau_J: measured joint torques [N·m], ``(7,)``.
+        tau_J_d: last torque command the robot accepted [N·m], gravity excluded, ``(7,)``.
+        wrench: external wrench on the TCP [N, N·m], base axes, ``(6,)``.
+    """
+
+    time: float
+    q: np.ndarray
+    dq: np.ndarray
+    tau_J: np.ndarray
+    tau_J_d: np.ndarray
+    wrench: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Setpoint:
+    """Where the TCP shall go.
+
+    Attributes:
+        pose: target pose of the TCP in the base frame.
+        seq: rises with every new setpoint; a repeated or lower number is a stale one.
+        duration: time [s] over which the reference moves from where it is to ``pose``; 0 jumps.
+    """
+
+    pose: Pose
+    seq: int
+    duration: float = 0.1
+
+
+class Mode(enum.IntEnum):
+    """What the controller is doing."""
+
+    IDLE = 0  # not started, or the motion has been finished
+    TRACK = 1  # following setpoints
+    HOLD = 2  # setpoints went stale: holding the pose measured at that moment
+    DAMP = 3  # stale for longer: stiffness ramped to zero, damping only
+    FAULT = 4  # the robot stopped the motion (reflex, user stop, communication)
+
+
+class EventKind(enum.IntEnum):
+    """Decisions of the control loop that somebody outside must hear of."""
+
+    SETPOINT_REJECTED = 1
+    SETPOINT_CLIPPED = 2
+    SETPOINT_STALE = 3
+    DAMPING = 4
+    FINISHED = 5
+    TORQUE_SATURATED = 6
+    TANK_EMPTY = 7
+    REFLEX = 8
+    STARTED = 9
+
+
+class Event(NamedTuple):
+    """Something that happened in the control loop, at robot time ``time`` [s], with the reason in words."""
+
+    time: float
+    kind: EventKind
+    detail: str
+
+
+class Tick(NamedTuple):
+    """Result of one control tick.
+
+    Attributes:
+        torque: command without gravity [N·m], ``(7,)``: within limits, at most 1 N·m from ``state.tau_J_d``.
+        mode: see `Mode`.
+        tank: energy left in the tank [J].
+        events: what happened in this tick; almost always empty.
+        finished: the motion shall end with this command.
+    """
+
+    torque: np.ndarray
+    mode: Mode
+    tank: float
+    events: tuple[Event, ...]
+    finished: bool

@@ -1,0 +1,1 @@
+"""Drivers: arms, grippers, cameras, force sensors, teleoperation devices, and the simulator that stands in for them."""

@@ -1,0 +1,180 @@
+"""The interfaces every driver meets, and the errors it raises.
+
+Constructors only store and validate. ``connect()`` touches the device, ``disconnect()`` releases it and may be called
+twice, ``with`` does both. Each interface has one contract test (`tests/contracts/`) that every driver must pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from controllers.spatial import Pose
+from controllers.state import ArmState, Event, Mode, Setpoint
+
+
+class HardwareError(RuntimeError):
+    """A device that cannot do what was asked. The message says what happened, on which device, and what to do next."""
+
+
+class ArmConnectionError(HardwareError):
+    """No arm answers at the address, or it refuses control."""
+
+
+class ArmFault(HardwareError):
+    """The arm or its real-time process stopped by itself."""
+
+
+class CameraError(HardwareError):
+    """A camera that is missing, or stopped delivering frames."""
+
+
+@dataclass(frozen=True, eq=False)
+class ArmReading:
+    """The latest state of the arm, as its driver has it.
+
+    Attributes:
+        seq: rises with every new measurement.
+        state: joints, torques and wrench at robot time ``state.time``.
+        pose: TCP pose in the base frame.
+        twist: TCP twist ``(6,)`` [m/s, rad/s], base axes.
+        target: the controller's current reference pose, or the measured one when idle.
+        mode: what the controller is doing.
+        tank: energy left in the passivity tank [J].
+        success_rate: share of the last 100 commands the robot received in time, 0–1.
+        received: ``time.monotonic()`` [s] when this reading arrived on this side.
+    """
+
+    seq: int
+    state: ArmState
+    pose: Pose
+    twist: np.ndarray
+    target: Pose
+    mode: Mode
+    tank: float
+    success_rate: float
+    received: float
+
+
+@runtime_checkable
+class Arm(Protocol):
+    """A torque-controlled arm with the impedance controller of `controllers.core` running on it."""
+
+    def connect(self) -> None:
+        """Open the connection; no motion. Raises `ArmConnectionError`."""
+
+    def disconnect(self) -> None:
+        """End any motion and release the arm; safe to call twice."""
+
+    def start(self) -> None:
+        """Begin torque control, holding the measured pose. Raises `ArmFault` when the arm needs recovery first."""
+
+    def stop(self) -> None:
+        """End the motion with damping; returns when the arm is idle."""
+
+    def recover(self) -> None:
+        """Clear a reflex. Raises `ArmFault` when the arm refuses."""
+
+    def command(self, setpoint: Setpoint) -> None:
+        """Hand over a setpoint. Never blocks; whether it was accepted comes back in `events`."""
+
+    def read(self) -> ArmReading:
+        """The latest reading. Raises `ArmFault` when the real-time process has died."""
+
+    def events(self) -> tuple[Event, ...]:
+        """Events since the last call, oldest first."""
+
+
+@dataclass(frozen=True)
+class GripperReading:
+    """``width``: opening as a share of the full stroke, 0 closed – 1 open. ``grasped``: holds something."""
+
+    width: float
+    grasped: bool
+
+
+@runtime_checkable
+class Gripper(Protocol):
+    """A parallel gripper. Commands return at once; the motion goes on by itself."""
+
+    def connect(self) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+    def command(self, width: float) -> None:
+        """Go to ``width``, 0 closed – 1 open; closing grasps with the configured force. Errors on values outside."""
+
+    def read(self) -> GripperReading: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One colour image: ``image (height, width, 3)`` uint8 RGB, ``stamp`` [s] when it was captured (robot time in the
+    simulator, the device's clock mapped to the host otherwise) and ``received`` [s], `time.monotonic()`."""
+
+    image: np.ndarray
+    stamp: float
+    received: float
+
+
+@runtime_checkable
+class Camera(Protocol):
+    """A colour camera."""
+
+    name: str
+
+    def connect(self) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+    def read(self) -> Frame:
+        """The newest frame. Raises `CameraError` when none came within the driver's timeout."""
+
+
+@dataclass(frozen=True, eq=False)
+class TeleopCommand:
+    """What the person wants.
+
+    Attributes:
+        twist: ``(6,)`` desired TCP twist [m/s, rad/s], base axes.
+        gripper: desired opening 0–1, or None to leave it.
+        engaged: the person is driving; while False the policy acts.
+        success, failure: the person ended the episode with this label.
+    """
+
+    twist: np.ndarray
+    gripper: float | None = None
+    engaged: bool = True
+    success: bool = False
+    failure: bool = False
+
+
+@runtime_checkable
+class TeleopDevice(Protocol):
+    """A SpaceMouse, gamepad, keyboard or leader arm."""
+
+    def connect(self) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+    def read(self) -> TeleopCommand: ...
+
+
+@runtime_checkable
+class SceneControl(Protocol):
+    """What only a simulator can do: put objects where they shall be, and say where they are.
+
+    On a real arm `hardware.scene.ManualScene` stands in: a person arranges the objects and no pose is known.
+    """
+
+    def connect(self) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+    def place(self, objects: dict[str, Pose]) -> None:
+        """Put each named object at its pose in the base frame, at rest. Returns when done."""
+
+    def objects(self) -> dict[str, Pose]:
+        """Poses of all movable objects in the base frame; empty when unknown."""

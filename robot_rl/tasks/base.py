@@ -1,0 +1,77 @@
+"""What a task is: a scene, a start distribution, a state, an outcome and a scripted expert.
+
+One file a task. Everything is a function of a `Reading` (and of a seeded generator), so that the same task runs in
+process, on the simulated arm and on a real one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from controllers.limits import WorkspaceBox
+from controllers.spatial import Pose
+from hardware.interfaces import TeleopCommand
+from hardware.sim.scene import SceneSpec
+from robot_rl.contract import ActionSpec, Field, Outcome, Reading
+
+CONTROL_PERIOD = 0.1  # [s] of robot time between actions
+TOOL_DOWN = np.array([1.0, 0.0, 0.0, 0.0])  # quat_xyzw of a TCP whose z axis points straight down
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where an episode begins: TCP ``pose``, ``gripper`` opening 0–1, and the poses of the movable ``objects``."""
+
+    pose: Pose
+    gripper: float
+    objects: dict[str, Pose] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """A task. Subclasses fill in the class attributes and the five methods.
+
+    Attributes:
+        name: as in ``--task``.
+        action: the axes the policy drives.
+        fields: layout of the state vector.
+        horizon: steps until the time limit.
+        workspace: where the TCP may go during an episode *and* during resets.
+        retreat_height: z [m] of the TCP at which it is safe to move sideways during a reset.
+        nominal: TCP pose that undriven axes keep.
+    """
+
+    name: ClassVar[str]
+    action: ClassVar[ActionSpec]
+    fields: ClassVar[tuple[Field, ...]]
+    horizon: ClassVar[int]
+    workspace: ClassVar[WorkspaceBox]
+    retreat_height: ClassVar[float]
+    nominal: ClassVar[Pose]
+
+    @property
+    def state_size(self) -> int:
+        return sum(f.size for f in self.fields)
+
+    @abstractmethod
+    def scene(self) -> SceneSpec:
+        """What stands around the arm in the simulator."""
+
+    @abstractmethod
+    def sample_start(self, rng: np.random.Generator) -> Start:
+        """Draw the start of an episode."""
+
+    @abstractmethod
+    def state(self, reading: Reading) -> np.ndarray:
+        """State vector ``(state_size,)`` float32, each field times its scale."""
+
+    @abstractmethod
+    def outcome(self, reading: Reading) -> Outcome:
+        """Reward and ending at this reading; time limits and aborts are the session's business."""
+
+    @abstractmethod
+    def expert(self, reading: Reading) -> TeleopCommand:
+        """What a scripted expert would do, as the person's device would say it. It may look at ``reading.objects``."""
