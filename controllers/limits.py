@@ -1,0 +1,128 @@
+"""Bounds on where the arm may go and what torque it may get.
+
+The order of the last steps of a tick is fixed: joint repulsion, absolute clamp, then the rate limit against the torque
+the robot accepted last, because the robot trips on the rate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controllers.spatial import Pose
+from controllers.state import JOINTS
+
+# The robot stops at 1000 N·m/s, i.e. 1 N·m from one 1 kHz tick to the next; 1 % is left for rounding in its wire format.
+MAX_TORQUE_STEP = 0.99
+
+
+class LimitError(ValueError):
+    """A limit that is not finite, of the wrong shape, or empty."""
+
+
+@dataclass(frozen=True, eq=False)
+class WorkspaceBox:
+    """The axis-aligned box, in the base frame, that the TCP target must stay in.
+
+    Attributes:
+        lower, upper: ``(3,)`` [m], finite, lower < upper on every axis.
+
+    Raises:
+        LimitError: at construction, naming the box that is wrong.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+
+    def __post_init__(self) -> None:
+        lower = np.array(self.lower, dtype=np.float64)
+        upper = np.array(self.upper, dtype=np.float64)
+        if lower.shape != (3,) or upper.shape != (3,):
+            raise LimitError(
+                f"a workspace box needs lower and upper of shape (3,), not {lower.shape} and {upper.shape}"
+            )
+        if not (np.isfinite(lower).all() and np.isfinite(upper).all() and (lower < upper).all()):
+            raise LimitError(f"workspace box needs finite lower < upper on each axis, not {lower} and {upper} m")
+        lower.flags.writeable = False
+        upper.flags.writeable = False
+        object.__setattr__(self, "lower", lower)
+        object.__setattr__(self, "upper", upper)
+
+    def contains(self, pose: Pose) -> bool:
+        """Whether the translation of ``pose`` (base frame) lies in the box, faces included."""
+        return bool((pose.translation >= self.lower).all() and (pose.translation <= self.upper).all())
+
+    def clip(self, pose: Pose) -> Pose:
+        """The pose in the box nearest to ``pose``, orientation unchanged; the same object if it is inside."""
+        if self.contains(pose):
+            return pose
+        return Pose(np.clip(pose.translation, self.lower, self.upper), pose.quat_xyzw)
+
+
+class TorqueLimiter:
+    """Clamps a torque to the joints' effort limits, then limits its change against the last accepted torque.
+
+    Args:
+        effort: largest torque of each joint ``(7,)`` [N·m], positive.
+        max_step: largest change from one tick to the next [N·m].
+    """
+
+    def __init__(self, effort: np.ndarray, max_step: float = MAX_TORQUE_STEP) -> None:
+        effort = np.array(effort, dtype=np.float64)
+        if effort.shape != (JOINTS,) or not np.isfinite(effort).all() or (effort <= 0.0).any():
+            raise LimitError(f"effort limits must be {JOINTS} positive torques in N·m, not {effort}")
+        if not 0.0 < max_step <= 1.0:
+            raise LimitError(f"max_step must lie in (0, 1] N·m per tick, not {max_step}")
+        self.effort = effort
+        self.max_step = max_step
+        self._lower = -effort
+        self._bounds = np.empty(JOINTS)
+
+    def saturates(self, torque: np.ndarray) -> bool:
+        """Whether ``torque (7,)`` [N·m] is beyond the effort limit of any joint."""
+        return bool((np.abs(torque, out=self._bounds) > self.effort).any())
+
+    def limit(self, torque: np.ndarray, previous: np.ndarray) -> None:
+        """Limit ``torque (7,)`` [N·m] in place, against the ``previous (7,)`` torque the robot accepted."""
+        bounds = self._bounds
+        np.minimum(torque, self.effort, out=torque)
+        np.maximum(torque, self._lower, out=torque)
+        np.minimum(torque, np.add(previous, self.max_step, out=bounds), out=torque)
+        np.maximum(torque, np.subtract(previous, self.max_step, out=bounds), out=torque)
+
+
+class JointRepulsion:
+    """Pushes joints away from their limits: a one-sided spring that starts ``margin`` before the limit.
+
+    With the depth ``p_i = max(0, margin − distance to the nearest limit)``, capped at the margin, the torque is
+    ``peak · p_i / margin`` away from the limit and its potential ``½ peak/margin p_i²`` (linear beyond the limit).
+
+    Args:
+        lower, upper: joint limits ``(7,)`` [rad].
+        margin: where the push starts, measured from the limit [rad].
+        peak: torque at the limit and beyond [N·m]; 0 switches the push off.
+    """
+
+    def __init__(self, lower: np.ndarray, upper: np.ndarray, margin: float, peak: float) -> None:
+        if not (margin > 0.0 and peak >= 0.0 and np.isfinite(margin + peak)):
+            raise LimitError(f"joint repulsion needs margin > 0 rad and peak >= 0 N·m, not {margin} and {peak}")
+        if (upper - lower <= 2.0 * margin).any():
+            raise LimitError(f"a repulsion margin of {margin} rad leaves no room between joint limits {lower}, {upper}")
+        self.margin = margin
+        self.peak = peak
+        self._inner_lower = lower + margin
+        self._inner_upper = upper - margin
+        self._inside = np.empty(JOINTS)
+        self._torque = np.zeros(JOINTS)
+
+    def evaluate(self, q: np.ndarray) -> tuple[np.ndarray, float]:
+        """The torque ``(7,)`` [N·m] (reused by the next call) and the potential [J] at joint positions ``q (7,)``."""
+        inside = np.minimum(np.maximum(q, self._inner_lower, out=self._inside), self._inner_upper, out=self._inside)
+        depth = np.subtract(inside, q, out=self._torque)
+        if not depth.any():
+            return depth, 0.0
+        clipped = np.clip(depth, -self.margin, self.margin)
+        stiffness = self.peak / self.margin
+        potential = stiffness * float(clipped @ depth - 0.5 * clipped @ clipped)
+        return np.multiply(clipped, stiffness, out=self._torque), potential
