@@ -1,0 +1,78 @@
+"""Keeps a test session to itself: its own ROS domain, a renderer that needs no screen, and nothing left behind."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
+SHARED_MEMORY = Path("/dev/shm")
+GRACE = 5.0  # [s] for what was told to stop to have stopped
+PYTHON_HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")  # end with the session itself
+DDS_PREFIXES = ("fastrtps_", "sem.fastrtps_")  # Fast DDS cleans up after killed participants when the next one starts
+
+
+def pytest_configure() -> None:
+    os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
+    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.setdefault("MUJOCO_GL", "osmesa" if ctypes.util.find_library("OSMesa") else "egl")
+
+
+def session_processes() -> dict[int, str]:
+    """Living processes that inherited this session's mark, orphans included: pid to command line."""
+    mark = f"{SESSION_VARIABLE}={os.environ[SESSION_VARIABLE]}".encode()
+    found = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (directory / "environ").read_bytes().split(b"\0")
+            command = (directory / "cmdline").read_bytes()
+        except OSError:
+            continue  # ended meanwhile, or another user's
+        pid = int(directory.name)
+        if mark in environment and pid != os.getpid() and not any(name in command for name in PYTHON_HELPERS):
+            found[pid] = command.replace(b"\0", b" ").decode(errors="replace").strip()
+    return found
+
+
+def mapped_elsewhere(segment: str) -> bool:
+    """Whether a process outside this session has the shared-memory ``segment`` mapped."""
+    ours = {os.getpid(), *session_processes()}
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            maps = (directory / "maps").read_text()
+        except OSError:
+            continue
+        if f"{SHARED_MEMORY}/{segment}" in maps and int(directory.name) not in ours:
+            return True
+    return False
+
+
+def segments() -> set[str]:
+    names = os.listdir(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else []
+    return {name for name in names if not name.startswith(DDS_PREFIXES)}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fails the last test when the session leaves processes or shared memory; ends those processes."""
+    before = segments()
+    yield
+    deadline = time.monotonic() + GRACE
+    while True:
+        processes = session_processes()
+        memory = {name for name in segments() - before if not mapped_elsewhere(name)}
+        if not (processes or memory) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    for pid in processes:
+        os.kill(pid, signal.SIGKILL)
+    if processes or memory:
+        pytest.fail(f"left behind by the tests: processes {processes}, shared memory {sorted(memory)}")

@@ -1,0 +1,134 @@
+"""The import rules of docs/ARCHITECTURE.md, checked on the source: who may import what.
+
+Imports inside functions and under TYPE_CHECKING count too, and so does ``importlib.import_module("...")``.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ("controllers", "hardware", "robot_rl", "demos")  # each may import itself and those before it
+
+# What only some modules may import: imported package -> prefixes of the modules allowed to.
+CONFINED = {
+    "jax": ("robot_rl.learner",),
+    "jaxlib": ("robot_rl.learner",),
+    "optax": ("robot_rl.learner",),
+    "flax": ("robot_rl.learner",),
+    "torch": ("robot_rl.policies", "robot_rl.rewards"),
+    "pylibfranka": ("hardware.franka", "hardware.sim"),
+    "franky_sim": ("hardware.franka", "hardware.sim"),
+    "pyrealsense2": ("hardware.cameras.realsense",),
+    "mujoco": ("hardware.sim",),
+}
+ROS = ("rclpy", "std_srvs", "launch", "launch_ros", "builtin_interfaces")
+IMPURE = ("threading", "multiprocessing", "asyncio", "time", "logging", "socket", "os", "subprocess")
+
+
+def imported(module: str, source: str, is_package: bool = False) -> list[tuple[int, str]]:
+    """Line and absolute name of every module that ``source``, the text of ``module``, imports."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                found += [(node.lineno, alias.name) for alias in names]
+            case ast.ImportFrom(module=name, level=level, names=names):
+                parents = module.split(".")
+                keep = len(parents) - level + is_package
+                base = [*parents[:keep], name or ""] if level else [name or ""]
+                prefix = ".".join(part for part in base if part)
+                found.append((node.lineno, prefix))
+                found += [(node.lineno, f"{prefix}.{alias.name}") for alias in names]
+            case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(value=str(name)), *_]):
+                found.append((node.lineno, name))
+            case ast.Call(func=ast.Name(id="import_module"), args=[ast.Constant(value=str(name)), *_]):
+                found.append((node.lineno, name))
+    return found
+
+
+def within(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def violations(module: str, source: str, is_package: bool = False) -> list[str]:
+    """What ``module`` imports and may not, one readable line each."""
+    layer = module.split(".")[0]
+    in_ros = "ros" in module.split(".")
+    found = []
+    for line, name in imported(module, source, is_package):
+        top = name.split(".")[0]
+        if top in LAYERS and LAYERS.index(top) > LAYERS.index(layer):
+            reason = f"{layer} is below {top}"
+        elif top in CONFINED and not within(module, CONFINED[top]):
+            reason = f"only {' and '.join(CONFINED[top])} may"
+        elif (top in ROS or top.endswith("_msgs")) and not in_ros:
+            reason = "only packages named ros may"
+        elif layer == "controllers" and not in_ros and top in IMPURE:
+            reason = "controllers are pure: no clock, thread, I/O or logging"
+        else:
+            continue
+        text = f"{module}:{line} imports {top}: {reason}"
+        if text not in found:
+            found.append(text)
+    return found
+
+
+def modules() -> list[tuple[str, Path]]:
+    files = [file for layer in LAYERS for file in sorted((ROOT / layer).rglob("*.py"))]
+    return [(".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), file) for file in files]
+
+
+def test_every_module_keeps_the_import_rules() -> None:
+    found = [text for name, file in modules() for text in violations(name, file.read_text(), file.stem == "__init__")]
+    assert not found, "\n".join(found)
+
+
+def test_all_layers_are_checked() -> None:
+    assert {name.split(".")[0] for name, _ in modules()} == set(LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("controllers.core", "import hardware.interfaces"),
+        ("controllers.core", "from hardware import interfaces"),
+        ("controllers.core", "import time"),
+        ("controllers.core", "def f():\n    from os import path"),
+        ("hardware.franka.arm", "from robot_rl.contract import Reading"),
+        ("hardware.franka.arm", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import demos"),
+        ("hardware.franka.arm", "import rclpy"),
+        ("hardware.cameras.opencv", "import pyrealsense2 as rs"),
+        ("robot_rl.session", "from std_msgs.msg import String"),
+        ("robot_rl.session", "from std_srvs.srv import Trigger"),
+        ("robot_rl.processes.learner", "import jax"),
+        ("robot_rl.data.replay", "from jax import numpy as jnp"),
+        ("robot_rl.data.replay", "import importlib\nimportlib.import_module('torch')"),
+        ("robot_rl.learner.rlpd", "import torch"),
+        ("robot_rl.tasks.reach", "import mujoco.viewer"),
+        ("robot_rl.tasks.reach", "import franky_sim"),
+        ("robot_rl.tasks.reach", "from ...demos import record"),
+    ],
+)
+def test_a_forbidden_import_is_found(module: str, source: str) -> None:
+    assert len(violations(module, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("controllers.core", "import numpy as np\nfrom .spatial import Pose"),
+        ("controllers.ros.node", "import time\nimport rclpy\nfrom geometry_msgs.msg import PoseStamped"),
+        ("hardware.franka.realtime", "import pylibfranka\nimport os\nfrom controllers.core import Controller"),
+        ("hardware.cameras.realsense", "import pyrealsense2"),
+        ("robot_rl.processes.learner", "from robot_rl.learner import rlpd\nfrom ..data import replay"),
+        ("robot_rl.learner.rlpd", "import jax\nimport optax"),
+        ("robot_rl.policies.vla", "import torch"),
+        ("demos.record", "import robot_rl.session"),
+    ],
+)
+def test_an_allowed_import_passes(module: str, source: str) -> None:
+    assert violations(module, source) == []
