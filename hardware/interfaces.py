@@ -31,6 +31,10 @@ class CameraError(HardwareError):
     """A camera that is missing, or stopped delivering frames."""
 
 
+class TeleopError(HardwareError):
+    """A teleoperation device that is missing, may not be opened, or was unplugged."""
+
+
 @dataclass(frozen=True, eq=False)
 class ArmReading:
     """The latest state of the arm, as its driver has it.

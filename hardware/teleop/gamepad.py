@@ -1,0 +1,137 @@
+"""Gamepads by Linux's joystick interface (``/dev/input/js*``): Xbox and PlayStation pads alike, no library.
+
+An event is ``struct js_event``: time [ms] u32, value i16, type u8, number u8. On opening, the kernel sends the present
+state as events marked INIT. Events come on change only.
+
+    hold RB / R1    drive; nothing moves without it
+    left stick      away / towards, left / right
+    right stick     up / down, yaw
+    directional pad pitch, roll
+    A / cross       close the gripper        B / circle      open it
+    Y / square      success                  X / triangle    failure
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hardware.device import Device
+from hardware.interfaces import TeleopCommand, TeleopError
+from hardware.teleop.motion import Speeds, apply_deadzone
+from hardware.teleop.stream import DeviceStream
+
+EVENT = struct.Struct("=IhBB")
+BUTTON_EVENT, AXIS_EVENT, INIT_FLAG = 0x01, 0x02, 0x80
+FULL_SCALE = 32767.0
+
+CLOSE, OPEN, FAILURE, SUCCESS, DRIVE = 0, 1, 2, 3, 5
+PERMISSION_HELP = "Add yourself to its group (`sudo usermod -aG input $USER`) and log in again."
+
+# Rows: base x, y, z, roll, pitch, yaw; columns: axes 0–7 of the pad (left x, y, trigger, right x, y, trigger, pad x, y).
+# Sticks count to the right and towards the person.
+AXES_TO_BASE = np.zeros((6, 8))
+AXES_TO_BASE[0, 1] = -1.0
+AXES_TO_BASE[1, 0] = -1.0
+AXES_TO_BASE[2, 4] = -1.0
+AXES_TO_BASE[3, 6] = 1.0
+AXES_TO_BASE[4, 7] = -1.0
+AXES_TO_BASE[5, 3] = -1.0
+
+
+class GamepadDecoder:
+    """From joystick events to what the person wants. Owns no device and no clock.
+
+    The person drives while the dead-man button is held, also with the sticks at rest: holding still is a decision, too.
+    The wish for the gripper lasts until it is released.
+    """
+
+    def __init__(self, speeds: Speeds | None = None, deadzone: float = 0.12) -> None:
+        if not 0.0 <= deadzone < 1.0:
+            raise ValueError(f"the dead zone is a share of the full deflection in [0, 1), not {deadzone}")
+        self._speeds = speeds or Speeds()
+        self._deadzone = deadzone
+        self._axes = np.zeros(8)
+        self._driving = False
+        self._gripper: float | None = None
+        self._success = False
+        self._failure = False
+
+    def feed(self, data: bytes) -> None:
+        """Take in whole events; numbers that the layout does not know are left aside."""
+        for _, value, kind, number in EVENT.iter_unpack(data[: len(data) - len(data) % EVENT.size]):
+            if kind & ~INIT_FLAG == AXIS_EVENT and number < len(self._axes):
+                self._axes[number] = value / FULL_SCALE
+            elif kind & ~INIT_FLAG == BUTTON_EVENT:
+                # What was held before the device was opened is no decision: the dead-man button must be pressed anew.
+                self._button(number, bool(value) and not kind & INIT_FLAG)
+
+    def command(self) -> TeleopCommand:
+        """What the person wants. A label is handed over once."""
+        success, failure = self._success, self._failure
+        self._success = self._failure = False
+        if not self._driving:
+            return TeleopCommand(twist=np.zeros(6), engaged=False, success=success, failure=failure)
+        deflection = AXES_TO_BASE @ apply_deadzone(self._axes, self._deadzone)
+        return TeleopCommand(
+            twist=self._speeds.twist(deflection), gripper=self._gripper, success=success, failure=failure
+        )
+
+    def _button(self, number: int, pressed: bool) -> None:
+        if number == DRIVE:
+            self._driving = pressed
+            if not pressed:
+                self._gripper = None
+        elif not pressed:
+            return
+        elif number == CLOSE:
+            self._gripper = 0.0
+        elif number == OPEN:
+            self._gripper = 1.0
+        elif number == SUCCESS:
+            self._success = True
+        elif number == FAILURE:
+            self._failure = True
+
+
+class Gamepad(Device):
+    """The gamepad at ``path``, or the first there is. ``connect`` raises `TeleopError` when there is none."""
+
+    def __init__(
+        self, path: Path | None = None, decoder: GamepadDecoder | None = None, inputs: Path = Path("/dev/input")
+    ) -> None:
+        self._path = path
+        self._decoder = decoder or GamepadDecoder()
+        self._inputs = inputs
+        self._stream: DeviceStream | None = None
+
+    def connect(self) -> None:
+        if self._stream is not None:
+            return
+        path = self._path
+        if path is None:
+            found = sorted(self._inputs.glob("js*"), key=lambda path: (len(path.name), path.name))
+            if not found:
+                raise TeleopError(
+                    f"no gamepad found under {self._inputs}: plug it in or pair it; `ls {self._inputs}/js*` must list "
+                    "it (the kernel module is `joydev`)"
+                )
+            path = found[0]
+        self._stream = DeviceStream(path, "gamepad", PERMISSION_HELP)
+
+    def disconnect(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def read(self) -> TeleopCommand:
+        """What the person wants now. Never blocks. Raises `TeleopError` once unplugged."""
+        if self._stream is None:
+            raise TeleopError("the gamepad is not connected; call connect() first")
+        for data in self._stream.drain(64 * EVENT.size):
+            self._decoder.feed(data)
+        return self._decoder.command()
