@@ -1,0 +1,88 @@
+"""Parts of state vectors that tasks share, and the arithmetic between readings and those parts.
+
+Scales bring typical values to order 1: 0.1 m/s is a full action a step, 20 N and 1 cm the limits of the spring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from controllers.spatial import Pose
+from hardware.interfaces import TeleopCommand
+from robot_rl.contract import ContractError, Field, Reading
+
+CONTROL_PERIOD = 0.1  # [s] the time in which an expert's twist makes its displacement
+
+LINEAR_VELOCITY = Field("linear_velocity", 3, 10.0)  # per m/s
+ANGULAR_VELOCITY = Field("angular_velocity", 3, 2.0)  # per rad/s
+FORCE = Field("force", 3, 0.05)  # per N
+MOMENT = Field("moment", 3, 1.0)  # per N·m
+LINEAR_SPRING = Field("linear_spring", 3, 100.0)  # per m of reference − measured
+ANGULAR_SPRING = Field("angular_spring", 3, 20.0)  # per rad
+GRIPPER = Field("gripper", 1, 1.0)  # opening 0–1
+TANK = Field("tank", 1, 1.0)  # per J
+
+
+def arm_values(reading: Reading) -> dict[str, np.ndarray | float]:
+    """Values of the fields above, by name, unscaled."""
+    spring = reading.target.difference(reading.pose)
+    return {
+        "linear_velocity": reading.twist[:3],
+        "angular_velocity": reading.twist[3:],
+        "force": reading.wrench[:3],
+        "moment": reading.wrench[3:],
+        "linear_spring": spring[:3],
+        "angular_spring": spring[3:],
+        "gripper": reading.gripper,
+        "tank": reading.tank,
+    }
+
+
+def pack(fields: tuple[Field, ...], values: Mapping[str, np.ndarray | float]) -> np.ndarray:
+    """The state vector float32: each field's value times its scale, in order.
+
+    Values of names that are no field are ignored. Raises `ContractError` on a field without a value, or of the wrong
+    size.
+    """
+    parts = []
+    for item in fields:
+        if item.name not in values:
+            raise ContractError(f"no value for the state's field {item.name!r}; there are {sorted(values)}")
+        part = np.atleast_1d(values[item.name])
+        if part.shape != (item.size,):
+            raise ContractError(f"the state's field {item.name!r} has size {item.size}, its value {part.shape}")
+        parts.append(item.scale * part)
+    return np.concatenate(parts).astype(np.float32)
+
+
+def object_pose(reading: Reading, name: str) -> Pose:
+    """Pose of an object in the base frame. Raises `ContractError` when the scene does not know it."""
+    try:
+        return reading.objects[name]
+    except KeyError:
+        raise ContractError(
+            f"this task needs the pose of {name!r}, and the scene knows {sorted(reading.objects) or 'no objects'}; "
+            f"on a real arm, choose a task that does without, or add a tracker that publishes it"
+        ) from None
+
+
+def saturate(vector: np.ndarray, limit: float) -> np.ndarray:
+    """The vector, shortened to ``limit`` where it is longer."""
+    length = float(np.linalg.norm(vector))
+    return vector if length <= limit else vector * (limit / length)
+
+
+def push_through_friction(displacement: np.ndarray, friction: float, width: float) -> np.ndarray:
+    """Displacement to command so that a joint-friction-laden arm makes ``displacement``, elementwise [m or rad].
+
+    An arm held by a spring stops ``friction`` short of its target; a person learns to lead by that much. The lead
+    fades in over ``width``, so that nothing chatters at the goal.
+    """
+    return displacement + friction * np.tanh(displacement / width)
+
+
+def drive(displacement: np.ndarray, gripper: float | None = None) -> TeleopCommand:
+    """The person's command that asks for a displacement ``(6,)`` [m, rad] within one control period, base axes."""
+    return TeleopCommand(twist=displacement / CONTROL_PERIOD, gripper=gripper)
