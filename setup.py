@@ -1,16 +1,69 @@
-"""What colcon reads and pyproject.toml cannot say: the files that ``ros2 launch`` and ``ros2 run`` look for."""
+"""The package, for pip and for colcon.
 
+The metadata is here and not in pyproject.toml because ``colcon build --symlink-install`` runs this file in a directory
+that has no pyproject.toml.
+"""
+
+import re
 from glob import glob
+from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 PACKAGE = "robot_rl"
+PACKAGES = ("controllers", "hardware", PACKAGE, "demos")
+ROOT = Path(__file__).resolve().parent
+SOURCE = (ROOT / PACKAGE / "__init__.py").read_text()
+VERSION = re.search(r'^__version__ = "(.+)"$', SOURCE, re.MULTILINE).group(1)
+
+EXTRAS = {
+    # The simulated arm. MuJoCo stays below 3.9: what franky-sim and the field's environments were built on.
+    "sim": ["franky-sim>=1.0.4", "mujoco>=3.8.1,<3.9"],
+    # A Franka FR3, or the simulated one, which speaks the same protocol.
+    "franka": ["pylibfranka>=0.21.3; platform_machine == 'x86_64'"],
+    "realsense": ["pyrealsense2>=2.55"],
+    "learn": ["jax>=0.10", "optax>=0.2.8", "tensorboard>=2.17"],
+    # Pretrained models. Install the build of torch that you want (CPU or CUDA) before this extra.
+    "vla": ["torch>=2.6"],
+    "console": ["viser>=1.0"],
+    # ROS 2 without a ROS installation, for Python 3.11. Leave it out where a ROS 2 installation is sourced.
+    "ros": [
+        "ros-kilted-diagnostic-msgs",
+        "ros-kilted-geometry-msgs",
+        "ros-kilted-rclpy",
+        "ros-kilted-rmw-fastrtps-cpp",
+        "ros-kilted-sensor-msgs",
+        "ros-kilted-std-msgs",
+        "ros-kilted-std-srvs",
+        "ros-kilted-trajectory-msgs",
+    ],
+    "test": ["hypothesis>=6.100", "mypy>=1.14", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.9", "setuptools>=68"],
+}
+EXTRAS["bench"] = [*EXTRAS["sim"], *EXTRAS["franka"], *EXTRAS["learn"]]
 
 setup(
+    name=PACKAGE,
+    version=VERSION,
+    description="Online reinforcement learning of contact-rich skills on a Franka FR3, with a person in the loop",
     license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", sorted(glob("launch/*.launch.py"))),
     ],
+    install_requires=[
+        "gymnasium>=1.0",
+        "imageio[ffmpeg]>=2.34",
+        "matplotlib>=3.8",
+        "numpy>=2.0",
+        "pin>=3.4",
+        "pyyaml>=6.0",
+        "tyro>=0.9",
+        "zarr>=3.0",
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["robot-rl = robot_rl.cli:main"]},
+    zip_safe=False,
 )

@@ -1,0 +1,9 @@
+"""Move the arm by teleoperation: ``ros2 launch robot_rl teleop.launch.py --show-args`` lists the arguments."""
+
+from launch import LaunchDescription
+
+from robot_rl.ros.launching import job_description
+
+
+def generate_launch_description() -> LaunchDescription:
+    return job_description("teleop")

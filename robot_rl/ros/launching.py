@@ -1,0 +1,39 @@
+"""The node graph of a job, for ``ros2 launch``. The graph itself is described once, in `robot_rl.bringup`.
+
+The ROS 2 wheels of PyPI hold no ``launch``: this module needs a ROS 2 installation. ``robot-rl <job>`` does not.
+"""
+
+from __future__ import annotations
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch_ros.actions import Node
+
+from robot_rl.bringup import LAUNCH_ARGUMENTS, NodeSpec, nodes
+
+
+def node_action(spec: NodeSpec) -> Node:
+    """The action that starts ``spec``; the end of a required node ends the launch."""
+    return Node(
+        package="robot_rl",
+        executable=spec.executable,
+        name=spec.name,
+        arguments=list(spec.arguments),
+        output="screen",
+        respawn=spec.respawn,
+        on_exit=Shutdown(reason=f"{spec.name} has ended") if spec.required else None,
+    )
+
+
+def job_description(job: str) -> LaunchDescription:
+    """The launch description of ``job`` (record, train, eval or teleop) with its launch arguments declared."""
+
+    def actions(context: LaunchContext) -> list[Node]:
+        chosen = {name: context.launch_configurations[name] for name in LAUNCH_ARGUMENTS}
+        return [node_action(spec) for spec in nodes(job, chosen)]
+
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, (default, description) in LAUNCH_ARGUMENTS.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=actions)])
