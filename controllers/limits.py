@@ -13,7 +13,7 @@ import numpy as np
 from controllers.spatial import Pose
 from controllers.state import JOINTS
 
-# The robot stops at 1000 N·m/s, i.e. 1 N·m from one 1 kHz tick to the next; 1 % is left for rounding in its wire format.
+# The robot stops at 1000 N·m/s, i.e. 1 N·m from one 1 kHz tick to the next; 1 % is left for rounding.
 MAX_TORQUE_STEP = 0.99
 
 

@@ -71,7 +71,9 @@ class ArmModel:
         self.update(np.clip(np.zeros(JOINTS), self.lower, self.upper), np.zeros(JOINTS))
 
     @staticmethod
-    def from_urdf(urdf_xml: str, tip_frame: str, tcp: Pose, hand: Inertia | None = None) -> ArmModel:
+    def from_urdf(
+        urdf_xml: str, tip_frame: str, tcp: Pose, hand: Inertia | None = None, armature: np.ndarray | None = None
+    ) -> ArmModel:
         """Build from a description.
 
         Args:
@@ -79,6 +81,7 @@ class ArmModel:
             tip_frame: link that carries the hand, e.g. ``"link8"``.
             tcp: pose of the TCP in the tip frame.
             hand: inertia of what is mounted on the tip, when the URDF lacks it.
+            armature: inertia of each joint's drive, as felt at the joint ``(7,)`` [kg·m²]; part of ``mass``.
 
         Raises:
             ModelError: not a seven-joint arm, or no such frame.
@@ -96,6 +99,8 @@ class ArmModel:
             ixx, ixy, ixz, iyy, iyz, izz = hand.moments
             moments = np.array([[ixx, ixy, ixz], [ixy, iyy, iyz], [ixz, iyz, izz]])
             model.inertias[joint] += placement.act(pin.Inertia(hand.mass, np.array(hand.com), moments))
+        if armature is not None:
+            model.armature = np.array(armature, dtype=np.float64)
         offset = pin.SE3(tcp.rotation, tcp.translation)
         frame = pin.Frame("tcp", joint, tip_id, placement * offset, pin.FrameType.OP_FRAME)
         return ArmModel(model, model.addFrame(frame, False))

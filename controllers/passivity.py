@@ -1,0 +1,149 @@
+"""An energy tank that bounds what the arm may give to the world, booked exactly for a sampled controller.
+
+Over one sample a held torque gives the arm exactly ``tau · (q_next − q)``, whatever happens in between. So nothing is
+estimated: each tick books the torque the robot *realised* against the *measured* motion. With
+
+    E   level of the tank             U   potential of the impedance spring at full stiffness
+    V   potential held elsewhere      A = E + γU + V   all energy the controller has, the *account*
+
+one tick is
+
+    A ← A − tau_{k−1} · (q_k − q_{k−1}) + P dt         (delivered energy, task budget)
+    γ = clip((A − V − E_min) / (w + U), 0, 1)          (the valve: share of the spring the account can pay)
+    E = A − γU − V, and what exceeds E_max is thrown away.
+
+Moving the target or the stiffness changes U but not A, so a jump debits the tank by ΔU before any torque comes of it,
+and brings ΔU back when it relaxes the spring. γ is the solution of ``γ = clip((E − E_min)/w, 0, 1)``: continuous in the
+level and found without iteration, hence no chatter. A target is moved only as far as leaves the valve open
+(`EnergyTank.allowance`, `affordable_fraction`); the valve is for what the controller did not choose.
+
+*Guarantee.* Summing the first line from any tick 0 to any tick T, with thrown-away energy ≥ 0:
+
+    Σ tau·Δq  ≤  A_0 − A_T + P T  ≤  E_0 + U_0 + V_0 + P T − A_T.
+
+As long as the account is not overdrawn (A_T ≥ 0), the energy delivered over any window is therefore at most
+``E_max + U_0 + V_0 + P T``, for any sequence of targets, gains and stalls. At γ = 0 only torques are left that take
+energy out (damping) or give back V; but the robot limits how fast a torque may fall, and a sampled torque overshoots.
+E_min and w are the reserve for that: while a torque of 10 N·m falls by 1 N·m per ms, a joint at 1 rad/s turns by
+10 mrad, which costs 0.05 J. `overdraft` reports what the reserve did not cover.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class TankError(ValueError):
+    """Tank parameters that contradict each other."""
+
+
+@dataclass(frozen=True)
+class TankConfig:
+    """Size of the tank.
+
+    The capacity pays for the spring: one at its 20 N clip, 5 cm away from its target, holds 1 J. The budget pays for
+    what the task and friction consume: at 0.1 m/s the simulated joints' friction (up to 1.1 N·m each) takes 1–2 W and
+    lifting 1 kg takes 1 W.
+
+    Attributes:
+        capacity: E_max, also the level at the start [J].
+        reserve: E_min, the level at which the spring is fully released [J].
+        valve_width: w, the levels above the reserve over which the valve closes [J].
+        budget: P, energy granted to the task [W].
+
+    Raises:
+        TankError: at construction.
+    """
+
+    capacity: float = 2.0
+    reserve: float = 0.05
+    valve_width: float = 0.2
+    budget: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in vars(self).values()):
+            raise TankError(f"tank parameters must be finite: {self}")
+        if self.reserve < 0.0 or self.budget < 0.0 or self.valve_width <= 0.0:
+            raise TankError(f"a tank needs reserve >= 0 J, budget >= 0 W and valve_width > 0 J: {self}")
+        if self.capacity < self.reserve + self.valve_width:
+            raise TankError(f"capacity must hold at least reserve + valve_width, or the valve never opens: {self}")
+
+
+class EnergyTank:
+    """The account of the docstring above.
+
+    Attributes:
+        level: E [J].
+        valve: γ, 0–1.
+        overdraft: largest energy by which the account was overdrawn since `reset` [J].
+    """
+
+    def __init__(self, config: TankConfig) -> None:
+        self.config = config
+        self.reset(np.zeros(0))
+
+    def reset(self, q: np.ndarray) -> None:
+        """Fill the tank, with no energy in any spring, at joint positions ``q (n,)`` [rad]."""
+        self._account = self.level = self.config.capacity
+        self.valve = 1.0
+        self.overdraft = 0.0
+        self._q = q.copy()
+
+    def book(self, q: np.ndarray, torque: np.ndarray, dt: float) -> float:
+        """Book the motion since the last call.
+
+        Args:
+            q: measured joint positions ``(n,)`` [rad].
+            torque: what the robot realised since the last call ``(n,)`` [N·m], gravity excluded.
+            dt: time since the last call [s].
+
+        Returns:
+            The energy delivered to the arm [J].
+        """
+        delivered = float(torque @ (q - self._q))
+        self._q[:] = q
+        self._account += self.config.budget * dt - delivered
+        if -self._account > self.overdraft:
+            self.overdraft = -self._account
+        return delivered
+
+    def allowance(self, held: float) -> float:
+        """The spring potential U [J] up to which the valve stays open, with the potential V = ``held`` [J]."""
+        return self._account - held - self.config.reserve - self.config.valve_width
+
+    def settle(self, spring: float, held: float) -> float:
+        """Split the account with the potentials U = ``spring`` and V = ``held`` [J]; returns the valve γ."""
+        config = self.config
+        share = (self._account - held - config.reserve) / (config.valve_width + spring)
+        self.valve = min(1.0, max(0.0, share))
+        self.level = self._account - self.valve * spring - held
+        if self.level > config.capacity:
+            self._account -= self.level - config.capacity
+            self.level = config.capacity
+        return self.valve
+
+
+def affordable_fraction(potential: Callable[[float], float], allowance: float, iterations: int = 6) -> float:
+    """The largest share s of a move, 0–1, with ``potential(s) ≤ allowance``, from below.
+
+    ``potential`` [J] must be convex in s, as the clipped spring is along a straight line: a chord then lies above the
+    curve, and where it meets the allowance is affordable. Chords from there on close in on the largest share.
+    A move that lowers the potential is always affordable.
+    """
+    end = potential(1.0)
+    low, at_low = 0.0, potential(0.0)
+    if end <= max(allowance, at_low):
+        return 1.0
+    for _ in range(iterations):
+        if at_low >= allowance:
+            break
+        candidate = low + (1.0 - low) * (allowance - at_low) / (end - at_low)
+        at_candidate = potential(candidate)
+        if at_candidate > allowance:  # not convex after all, e.g. across 180°
+            break
+        low, at_low = candidate, at_candidate
+    return low
