@@ -1,0 +1,177 @@
+"""One configuration for a whole run: typed defaults in code, a YAML file and ``key=value`` overrides on top.
+
+Defaults live in the dataclasses beside the code that uses them. An unknown key is an error that names the nearest one.
+The resolved configuration is written into the run's folder, and every process of the run reads it from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from controllers.core import ControllerConfig
+from robot_rl.session import SessionConfig
+
+ARMS = ("sim", "fr3")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the key, the value and what would fit."""
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """What the learner process does around its algorithm.
+
+    Attributes:
+        agent: algorithm; see `robot_rl.learner`.
+        utd: critic updates for each online step.
+        start_after: online steps before learning starts.
+        publish_every: learner calls between two publications of the parameters.
+        checkpoint_every: learner calls between two checkpoints.
+        keep_checkpoints: so many are kept.
+        threads: CPU threads of the learner; 0 leaves it to XLA.
+    """
+
+    agent: str = "rlpd"
+    utd: int = 4
+    start_after: int = 100
+    publish_every: int = 10
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything about a run.
+
+    Attributes:
+        task: see `robot_rl.tasks`.
+        arm: ``sim`` (the simulated arm over its own protocol) or ``fr3`` (a robot).
+        robot_ip: address of the arm; the simulator binds to it when ``arm`` is ``sim``.
+        scene_port: TCP port of the simulator's scene channel.
+        seed: of starts, exploration and learning.
+        source: who drives when recording: ``expert`` (scripted), ``keyboard``, ``spacemouse``, ``gamepad``, or
+            ``topic`` (anything that publishes ``twist_cmd``).
+        cameras: names of the cameras whose images belong to the observation.
+        demos: successful demonstrations to record.
+        steps: online steps to train for.
+        episodes: episodes to evaluate.
+        demo_stores: stores of demonstrations to learn from, relative to the run's folder or absolute.
+        policy: parameter file to evaluate; "" takes the newest of the run.
+        resume: continue from the run's newest checkpoint.
+    """
+
+    task: str = "peg_insertion"
+    arm: str = "sim"
+    robot_ip: str = "127.0.0.1"
+    scene_port: int = 1339
+    seed: int = 0
+    source: str = "expert"
+    cameras: tuple[str, ...] = ()
+    demos: int = 20
+    steps: int = 3000
+    episodes: int = 50
+    demo_stores: tuple[str, ...] = ("demos",)
+    policy: str = ""
+    resume: bool = False
+    session: SessionConfig = field(default_factory=SessionConfig)
+    controller: ControllerConfig = field(default_factory=ControllerConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+
+
+def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
+    """The run's configuration: defaults, then the YAML file at ``path``, then ``key=value`` overrides.
+
+    Raises:
+        ConfigError: the file is missing or no mapping, or a key or value does not fit.
+    """
+    config = RunConfig()
+    if path is not None:
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"cannot read configuration {path}: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"configuration {path} must be a mapping of keys to values, not {type(values).__name__}")
+        config = _merge(config, values, "")
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise ConfigError(f"override {override!r} must have the form key=value, e.g. learner.utd=4")
+        nested: Any = yaml.safe_load(text) if text else ""
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        config = _merge(config, nested, "")
+    if config.arm not in ARMS:
+        raise ConfigError(f"arm={config.arm!r} is unknown; choose from {', '.join(ARMS)}")
+    return config
+
+
+def save_config(config: RunConfig, path: Path) -> None:
+    """Write ``config`` as YAML, so that `load_config` gives it back."""
+    path.write_text(yaml.safe_dump(_plain(config), sort_keys=False), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _merge(config: Any, values: dict[str, Any], prefix: str) -> Any:
+    """``config`` with ``values`` put over it, checked key by key."""
+    hints = typing.get_type_hints(type(config))
+    known = {f.name for f in dataclasses.fields(config)}
+    changes = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if key not in known:
+            nearest = difflib.get_close_matches(str(key), sorted(known), n=1)
+            hint = f"; did you mean {prefix}{nearest[0]}?" if nearest else ""
+            raise ConfigError(f"unknown key {name}{hint} (valid: {', '.join(sorted(known))})")
+        current = getattr(config, key)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{name} is a group of keys ({name}.<key>=value), not {value!r}")
+            changes[key] = _merge(current, value, f"{name}.")
+        else:
+            changes[key] = _coerce(name, value, hints[key])
+    try:
+        return dataclasses.replace(config, **changes)
+    except ValueError as error:
+        raise ConfigError(f"{prefix or 'configuration'}: {error}") from error
+
+
+def _coerce(name: str, value: Any, hint: Any) -> Any:
+    """``value`` as the type of the field, or a `ConfigError` that names both."""
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        options = typing.get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        hint = next(option for option in options if option is not type(None))
+        origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return hint(**value)
+    if origin is tuple and isinstance(value, list | tuple | str):
+        items = value.split(",") if isinstance(value, str) else value
+        return tuple(_coerce(name, item, typing.get_args(hint)[0]) for item in items if item != "")
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is str and isinstance(value, str | int | float):
+        return str(value)
+    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    wanted = getattr(hint, "__name__", str(hint))
+    raise ConfigError(f"{name}={value!r} must be of type {wanted}")

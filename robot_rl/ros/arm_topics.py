@@ -1,0 +1,147 @@
+"""The arm as seen through its topics: messages of one stamp become one `Reading`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseArray, PoseStamped, TwistStamped, WrenchStamped
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState, Joy
+
+from controllers.ros import topics
+from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
+from controllers.state import Mode
+from hardware.interfaces import TeleopCommand
+from robot_rl.contract import Reading
+from robot_rl.ros.converters import image_from
+
+KEPT = 8  # incomplete sets of messages that are remembered
+IMAGE_AGE = 0.25  # [s] between an image's capture and the arm's measurement before the camera counts as lost
+TYPES = {
+    topics.JOINT_STATES: JointState,
+    topics.CURRENT_POSE: PoseStamped,
+    topics.CURRENT_TWIST: TwistStamped,
+    topics.EXTERNAL_WRENCH: WrenchStamped,
+    topics.REFERENCE_POSE: PoseStamped,
+    topics.ARM_STATUS: JointState,
+    topics.OBJECTS: PoseArray,
+}
+
+
+class ArmTopics:
+    """Subscribes to an arm and calls ``on_reading`` with each complete, aligned `Reading`.
+
+    Args:
+        node: the node to subscribe with.
+        objects: names of the scene's objects, in the order in which they are published; empty when there are none.
+        cameras: cameras whose newest image belongs to a reading. A camera without a recent image makes a fault.
+        on_reading: callback.
+    """
+
+    def __init__(
+        self, node: Node, objects: tuple[str, ...], cameras: tuple[str, ...], on_reading: Callable[[Reading], None]
+    ) -> None:
+        self._objects, self._cameras, self._on_reading = objects, cameras, on_reading
+        self._sets: dict[int, dict[str, Any]] = {}
+        self._images: dict[str, tuple[int, np.ndarray]] = {}
+        self._wanted = [name for name in TYPES if name != topics.OBJECTS or objects]
+        self.received = -np.inf  # monotonic time [s] of the last reading
+        for name in self._wanted:
+            node.create_subscription(TYPES[name], name, self._collector(name), KEPT)
+        for camera in cameras:
+            node.create_subscription(Image, f"{camera}/color/image_raw", self._image_keeper(camera), 1)
+
+    def _image_keeper(self, camera: str) -> Callable[[Image], None]:
+        def keep(message: Image) -> None:
+            self._images[camera] = (stamp_to_ns(message.header.stamp), image_from(message))
+
+        return keep
+
+    def _collector(self, name: str) -> Callable[[Any], None]:
+        def collect(message: Any) -> None:
+            stamp = stamp_to_ns(message.header.stamp)
+            group = self._sets.setdefault(stamp, {})
+            group[name] = message
+            if len(group) == len(self._wanted):
+                self._sets = {kept: rest for kept, rest in self._sets.items() if kept > stamp}
+                self.received = time.monotonic()
+                self._on_reading(self._reading(stamp, group))
+            elif len(self._sets) > KEPT:
+                del self._sets[min(self._sets)]
+
+        return collect
+
+    def _reading(self, stamp: int, group: dict[str, Any]) -> Reading:
+        joints = group[topics.JOINT_STATES]
+        status = dict(zip(group[topics.ARM_STATUS].name, group[topics.ARM_STATUS].position, strict=True))
+        twist, wrench = group[topics.CURRENT_TWIST].twist, group[topics.EXTERNAL_WRENCH].wrench
+        poses = group[topics.OBJECTS].poses if self._objects else []
+        fault, images = "", {}
+        for camera in self._cameras:
+            captured, image = self._images.get(camera, (None, None))
+            if captured is None or image is None:
+                fault = f"camera {camera} has not sent an image yet"
+            elif (stamp - captured) / 1e9 > IMAGE_AGE:
+                fault = f"camera {camera} lost: its last image is {(stamp - captured) / 1e9:.2f} s old"
+            else:
+                images[camera] = image
+        return Reading(
+            stamp,
+            status["robot_time"],
+            np.array(joints.position[:7]),
+            pose_from(group[topics.CURRENT_POSE].pose),
+            vectors_from(twist.linear, twist.angular),
+            vectors_from(wrench.force, wrench.torque),
+            pose_from(group[topics.REFERENCE_POSE].pose),
+            joints.position[7] / topics.FINGER_STROKE,
+            status["tank"],
+            Mode(int(status["mode"])),
+            images,
+            {name: pose_from(pose) for name, pose in zip(self._objects, poses, strict=True)},
+            fault,
+        )
+
+
+class TeleopTopics:
+    """The person's device as seen through ``twist_cmd`` and ``joy``."""
+
+    def __init__(self, node: Node, timeout: float) -> None:
+        self._timeout = timeout
+        self._twist, self._twist_at = np.zeros(6), -np.inf
+        self._gripper: float | None = None
+        self._labels: tuple[bool, bool] = (False, False)
+        node.create_subscription(TwistStamped, topics.TWIST_COMMAND, self._on_twist, 1)
+        node.create_subscription(Joy, topics.JOY, self._on_joy, 5)
+
+    def _on_twist(self, message: TwistStamped) -> None:
+        self._twist = vectors_from(message.twist.linear, message.twist.angular)
+        self._twist_at = time.monotonic()
+
+    def _on_joy(self, message: Joy) -> None:
+        pressed = dict(zip(topics.JOY_BUTTONS, message.buttons, strict=False))
+        if pressed.get("close"):
+            self._gripper = 0.0
+        elif pressed.get("open"):
+            self._gripper = 1.0
+        success, failure = self._labels
+        self._labels = (success or bool(pressed.get("success")), failure or bool(pressed.get("failure")))
+
+    def command(self, gripper: float) -> TeleopCommand | None:
+        """What the person wants now, or None. Labels are handed over once.
+
+        Args:
+            gripper: present opening 0–1, kept until the person has chosen one.
+        """
+        engaged = time.monotonic() - self._twist_at < self._timeout and bool(np.isfinite(self._twist).all())
+        (success, failure), self._labels = self._labels, (False, False)
+        if not (engaged or success or failure):
+            return None
+        wish = self._gripper if self._gripper is not None else gripper
+        return TeleopCommand(self._twist if engaged else np.zeros(6), wish, engaged, success, failure)
+
+    def forget(self) -> None:
+        """At the start of an episode the gripper's wish and old labels no longer hold."""
+        self._gripper, self._labels = None, (False, False)

@@ -1,0 +1,49 @@
+"""A task's scripted expert in the place of a person: it drives through the same topics a person's device does."""
+
+from __future__ import annotations
+
+from geometry_msgs.msg import TwistStamped
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Joy
+from std_msgs.msg import String
+
+from controllers.ros import topics as arm_topics
+from controllers.ros.converters import fill_vectors
+from robot_rl.contract import Reading
+from robot_rl.ros import topics
+from robot_rl.ros.arm_topics import ArmTopics
+from robot_rl.session import Phase
+from robot_rl.tasks.base import Task
+
+
+class ExpertNode(Node):
+    """Publishes ``twist_cmd`` and ``joy`` while the session waits for a person or runs."""
+
+    def __init__(self, task: Task, objects: tuple[str, ...]) -> None:
+        super().__init__("expert")
+        self._task = task
+        self._phase = Phase.RESET.value
+        self._twist = self.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
+        self._joy = self.create_publisher(Joy, arm_topics.JOY, 1)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.create_subscription(String, topics.SESSION_PHASE, self._on_phase, latched)
+        self._arm = ArmTopics(self, objects, (), self._on_reading)
+
+    def _on_phase(self, message: String) -> None:
+        self._phase = message.data
+
+    def _on_reading(self, reading: Reading) -> None:
+        if self._phase == Phase.RESET.value:
+            return
+        command = self._task.expert(reading)
+        message = TwistStamped()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.frame_id = arm_topics.BASE_FRAME
+        fill_vectors(command.twist, message.twist.linear, message.twist.angular)
+        if command.gripper is not None:
+            closing = command.gripper < 0.5
+            joy = Joy(axes=command.twist.tolist(), buttons=[int(closing), int(not closing), 0, 0])
+            joy.header = message.header
+            self._joy.publish(joy)
+        self._twist.publish(message)

@@ -1,0 +1,8 @@
+"""Topics between session, policy, learner and teleoperation; relative like those of the arm."""
+
+OBSERVATION = "observation"  # sensor_msgs/JointState as a named vector: the policy's state; stamp of the measurement
+OBSERVATION_IMAGE = "observation/image"  # + "/<camera>", sensor_msgs/Image with the observation's stamp
+ACTION_CHUNK = "action_chunk"  # trajectory_msgs/JointTrajectory: stamp of the observation it answers
+POLICY_PARAMETERS = "policy_parameters"  # std_msgs/UInt8MultiArray, latched: version, checksum and weights
+SESSION_PHASE = "session_phase"  # std_msgs/String, latched: reset, ready or running
+EPISODES = "episodes"  # diagnostic_msgs/DiagnosticStatus, one for each episode that ended

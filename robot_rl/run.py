@@ -1,0 +1,101 @@
+"""A run's folder: one configuration, one store of demonstrations and one of online episodes, logs, status, results.
+
+    runs/<time>-<task>/
+        config.yaml     the resolved configuration, read by every process
+        demos/ online/ evaluation/    episode stores
+        checkpoints/ policy.params    learner
+        status/*.json   what each process last said, replaced atomically
+        logs/*.log      output of each process
+        tensorboard/    metrics
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robot_rl.config import ConfigError, RunConfig, load_config, save_config
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of a run."""
+
+    root: Path
+
+    @staticmethod
+    def create(config: RunConfig, root: Path | None = None) -> Run:
+        """Make (or take over) a run's folder and write its configuration; default ``runs/<time>-<task>``."""
+        run = Run((root or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.task}").absolute())
+        for folder in (run.root, run.status_folder, run.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        save_config(config, run.config_file)
+        return run
+
+    @staticmethod
+    def open(root: Path) -> tuple[Run, RunConfig]:
+        """An existing run and its configuration. Raises `ConfigError`."""
+        run = Run(root.absolute())
+        if not run.config_file.exists():
+            raise ConfigError(f"{root} is not a run: it has no {run.config_file.name}")
+        return run, load_config(run.config_file)
+
+    @property
+    def config_file(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def demos(self) -> Path:
+        return self.root / "demos"
+
+    @property
+    def online(self) -> Path:
+        return self.root / "online"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def parameters(self) -> Path:
+        """The newest published policy, as packed by `robot_rl.policies.parameters`."""
+        return self.root / "policy.params"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.root / "tensorboard"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def status_folder(self) -> Path:
+        return self.root / "status"
+
+    def say(self, who: str, status: dict[str, Any]) -> None:
+        """Replace what ``who`` last said."""
+        write_atomically(self.status_folder / f"{who}.json", json.dumps(status).encode())
+
+    def heard(self, who: str) -> dict[str, Any]:
+        """What ``who`` last said; empty when nothing yet."""
+        try:
+            return json.loads((self.status_folder / f"{who}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace ``path`` so that a reader sees the old or the new content, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_bytes(data)
+    os.replace(scratch, path)

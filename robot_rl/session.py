@@ -1,0 +1,400 @@
+"""The session: observe → decide → intervene → execute → record. Read this file first.
+
+A `Session` is the same object on a real arm, on the simulated arm and in process. It owns the episode state machine and
+nothing else: no clock, no thread, no device. Whoever runs it calls, once a control period,
+
+1. `advance(reading)`, which closes the step in flight (reward, ending, record) and returns a `Directive`: what the world
+   has to do now, and an observation when a policy shall be asked;
+2. `act(chunk)` with the policy's answer (or None when it did not come in time), which returns the `Command` to execute.
+
+    reset ──► ready ──► running ──► success | failure | timeout | aborted ──► reset
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from controllers.spatial import Pose
+from controllers.state import Mode, Setpoint
+from hardware.interfaces import TeleopCommand
+from robot_rl.contract import ActionChunk, Ending, Observation, Outcome, Reading, Source, Step, Timing
+from robot_rl.intervention import decide
+from robot_rl.reset import ResetMotion
+from robot_rl.tasks.base import CONTROL_PERIOD, Task
+
+RECOVERY_ATTEMPTS = 3  # in a row, before a person has to look
+RECOVERY_PATIENCE = 20  # control periods that one attempt may take
+
+
+class SessionError(RuntimeError):
+    """The session cannot go on without a person; the message says why."""
+
+
+class Phase(enum.Enum):
+    """Where the session stands."""
+
+    RESET = "reset"
+    READY = "ready"
+    RUNNING = "running"
+
+
+class EpisodeWriter(Protocol):
+    """Where the steps of one episode go; see `robot_rl.data.store`."""
+
+    def append(self, step: Step) -> None: ...
+
+    def finish(self, outcome: Outcome) -> None: ...
+
+
+class EpisodeSink(Protocol):
+    """Where episodes go; see `robot_rl.data.store`."""
+
+    def begin(self, meta: dict) -> EpisodeWriter: ...
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """Defaults of a session.
+
+    Attributes:
+        ask_policy: a policy acts when the person does not; False when only a person drives.
+        wait_for_person: an episode starts when the person first moves (recording demonstrations), not at once.
+        horizon: steps until the time limit; 0 takes the task's.
+        policy_timeout: [s] of steady time to wait for the policy's answer before holding still.
+        late_limit: so many answers missing in a row end the episode as aborted.
+        stall_timeout: [s] without a reading of the arm before the episode is aborted.
+        teleop_timeout: [s] after which the person's last command no longer counts.
+    """
+
+    ask_policy: bool = True
+    wait_for_person: bool = False
+    horizon: int = 0
+    policy_timeout: float = 0.06
+    late_limit: int = 10
+    stall_timeout: float = 0.5
+    teleop_timeout: float = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Command:
+    """What the arm and gripper shall do now: ``target`` TCP pose in the base frame, ``gripper`` opening 0–1 or None."""
+
+    target: Pose
+    gripper: float | None = None
+
+    def setpoint(self, seq: int) -> Setpoint:
+        """The setpoint for the controller: the reference arrives when the next command is due."""
+        return Setpoint(self.target, seq, CONTROL_PERIOD)
+
+
+@dataclass(frozen=True)
+class EpisodeSummary:
+    """An episode that just ended. ``duration`` in seconds of robot time, ``interventions`` in steps of the person."""
+
+    index: int
+    ending: Ending
+    reason: str
+    steps: int
+    reward: float
+    interventions: int
+    duration: float
+
+
+@dataclass(frozen=True, eq=False)
+class Directive:
+    """What has to happen now, after a reading.
+
+    Attributes:
+        phase: where the session stands.
+        observation: ask the policy with this, then call `Session.act`; None when no decision is due.
+        command: execute this (during resets).
+        place: put these objects in place.
+        start, recover: ask the arm to begin torque control, or to clear its fault first.
+        ended: the episode that this reading closed.
+        step: the step that this reading closed, as recorded.
+    """
+
+    phase: Phase
+    observation: Observation | None = None
+    command: Command | None = None
+    place: dict[str, Pose] | None = None
+    start: bool = False
+    recover: bool = False
+    ended: EpisodeSummary | None = None
+    step: Step | None = None
+
+
+@dataclass(eq=False)
+class _Episode:
+    """Running totals of the episode in progress."""
+
+    index: int
+    began: float
+    writer: EpisodeWriter | None
+    steps: int = 0
+    reward: float = 0.0
+    interventions: int = 0
+    late: int = 0
+
+
+@dataclass(eq=False)
+class _Pending:
+    """The step in flight: decided, not yet rewarded."""
+
+    observation: Observation
+    policy_action: np.ndarray
+    action: np.ndarray
+    source: Source
+    timing: Timing
+    q: np.ndarray
+    objects: dict[str, Pose] = field(default_factory=dict)
+
+
+class Session:
+    """One arm, one task, one episode after the other.
+
+    Args:
+        task: what is done.
+        config: see `SessionConfig`.
+        sink: where steps are recorded; None records nothing.
+        seed: of the start poses. The *i*-th reset goes to the same start in every session with this seed.
+    """
+
+    def __init__(self, task: Task, config: SessionConfig, sink: EpisodeSink | None, seed: int) -> None:
+        self._task = task
+        self._config = config
+        self._sink = sink
+        self._seed = seed
+        self._horizon = config.horizon or task.horizon
+        self._phase = Phase.RESET
+        self._reset: ResetMotion | None = None
+        self._episode: _Episode | None = None
+        self._pending: _Pending | None = None
+        self._asked: tuple[Reading, Observation] | None = None
+        self._chunk: list[np.ndarray] = []
+        self._chunk_version = -1
+        self._episodes = 0
+        self._drawn = 0
+        self._observations = 0
+        self._recoveries = 0
+        self._patience = 0
+        self._last_time = 0.0
+
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    @property
+    def task(self) -> Task:
+        return self._task
+
+    @property
+    def episodes(self) -> int:
+        """Episodes ended so far."""
+        return self._episodes
+
+    @property
+    def wants_policy(self) -> bool:
+        """Whether the policy has to be asked now; False while a chunk of actions is still being executed."""
+        return self._config.ask_policy and not self._chunk
+
+    def reseed(self, seed: int) -> None:
+        """Draw the starts of the episodes to come from a new seed, from its first."""
+        self._seed = seed
+        self._drawn = 0
+
+    def advance(self, reading: Reading, teleop: TeleopCommand | None = None) -> Directive:
+        """Take a new reading. Raises `SessionError` when the arm cannot be recovered or reset."""
+        ended, step = None, None
+        fault = reading.fault or _mode_fault(reading.mode)
+        if self._phase is Phase.RUNNING:
+            if fault:
+                ended = self.abort(fault)
+            else:
+                step, ended = self._close_step(reading, teleop)
+        if fault:
+            return self._recover(reading, ended)
+        self._recoveries = 0
+        self._patience = 0
+        if self._phase is Phase.RESET:
+            return self._advance_reset(reading, ended, step)
+        if self._phase is Phase.READY:
+            if self._config.wait_for_person and not (teleop is not None and teleop.engaged):
+                return Directive(self._phase, command=Command(reading.target), ended=ended)
+            self._begin_episode(reading)
+        observation = self._observe(reading)
+        self._asked = (reading, observation)
+        return Directive(self._phase, observation=observation, ended=ended, step=step)
+
+    def act(
+        self, chunk: ActionChunk | None, teleop: TeleopCommand | None = None, decision_ms: float = 0.0
+    ) -> Command:
+        """Decide on the observation of the last `advance`, and return what to execute.
+
+        Args:
+            chunk: the policy's answer; None when it is not asked (a chunk is under way) or did not come in time.
+            teleop: the person's latest command, or None when there is none or it is too old.
+            decision_ms: observation sent → answer received [ms].
+
+        Raises:
+            SessionError: no observation is waiting for a decision.
+        """
+        if self._asked is None:
+            raise SessionError("act() was called without an observation to act on; call advance() first")
+        reading, observation = self._asked
+        self._asked = None
+        spec = self._task.action
+        if chunk is not None:
+            self._chunk = list(chunk.actions)
+            self._chunk_version = chunk.version
+        late = self._config.ask_policy and not self._chunk
+        policy_action = self._chunk.pop(0) if self._chunk else self._hold(reading)
+        decision = decide(policy_action, teleop, spec, CONTROL_PERIOD)
+        if decision.source is Source.PERSON:
+            self._chunk = []
+        wanted = spec.target(reading.pose, decision.action, self._task.nominal)
+        target = self._task.workspace.clip(wanted)
+        executed = decision.action
+        if target is not wanted:
+            executed = spec.from_delta(target.difference(reading.pose), spec.gripper(decision.action))
+        version = self._chunk_version if decision.source is Source.POLICY and not late else -1
+        period = (reading.robot_time - self._last_time) * 1000.0
+        self._last_time = reading.robot_time
+        self._pending = _Pending(
+            observation,
+            np.asarray(policy_action, dtype=np.float32),
+            executed,
+            decision.source,
+            Timing(decision_ms, period, version, late and decision.source is Source.POLICY),
+            reading.q,
+            dict(reading.objects),
+        )
+        return Command(target, spec.gripper(decision.action))
+
+    def abort(self, reason: str) -> EpisodeSummary | None:
+        """End the episode in progress as aborted; the step in flight is dropped. The arm is reset next."""
+        self._pending = None
+        self._asked = None
+        self._reset = None
+        if self._phase is Phase.RUNNING:
+            return self._end(Outcome.aborted(reason))
+        self._phase = Phase.RESET
+        return None
+
+    def _recover(self, reading: Reading, ended: EpisodeSummary | None) -> Directive:
+        self._phase = Phase.RESET
+        self._reset = None
+        if reading.mode not in (Mode.FAULT, Mode.IDLE):
+            return Directive(self._phase, ended=ended)
+        self._patience -= 1
+        if self._patience > 0:
+            return Directive(self._phase, ended=ended)
+        if self._recoveries >= RECOVERY_ATTEMPTS:
+            raise SessionError(
+                f"the arm did not come back after {RECOVERY_ATTEMPTS} attempts to recover it "
+                f"({reading.fault or _mode_fault(reading.mode)}); look at the arm, then start the session again"
+            )
+        self._recoveries += 1
+        self._patience = RECOVERY_PATIENCE
+        return Directive(self._phase, recover=reading.mode is Mode.FAULT, start=True, ended=ended)
+
+    def _advance_reset(self, reading: Reading, ended: EpisodeSummary | None, step: Step | None) -> Directive:
+        if self._reset is None:
+            rng = np.random.default_rng([self._seed, self._drawn])
+            self._drawn += 1
+            self._reset = ResetMotion(self._task, self._task.sample_start(rng))
+        motion = self._reset.step(reading)
+        if motion.failure:
+            raise SessionError(motion.failure)
+        if motion.done:
+            self._reset = None
+            self._phase = Phase.READY
+        return Directive(
+            self._phase, command=Command(motion.target, motion.gripper), place=motion.place, ended=ended, step=step
+        )
+
+    def _begin_episode(self, reading: Reading) -> None:
+        meta = {"seed": self._seed, "start": self._drawn - 1}
+        writer = self._sink.begin(meta) if self._sink is not None else None
+        self._episode = _Episode(self._episodes, reading.robot_time, writer)
+        self._last_time = reading.robot_time - CONTROL_PERIOD
+        self._chunk = []
+        self._phase = Phase.RUNNING
+
+    def _observe(self, reading: Reading) -> Observation:
+        self._observations += 1
+        return Observation(reading.stamp_ns, self._observations, self._task.state(reading), dict(reading.images))
+
+    def _close_step(self, reading: Reading, teleop: TeleopCommand | None) -> tuple[Step | None, EpisodeSummary | None]:
+        pending, episode = self._pending, self._episode
+        if pending is None or episode is None:
+            return None, None
+        self._pending = None
+        outcome = self._outcome(reading, teleop, episode)
+        step = Step(
+            pending.observation,
+            pending.policy_action,
+            pending.action,
+            pending.source,
+            outcome,
+            self._observe(reading),
+            pending.timing,
+            pending.q,
+            pending.objects,
+        )
+        episode.steps += 1
+        episode.reward += outcome.reward
+        episode.interventions += pending.source is Source.PERSON
+        episode.late = episode.late + 1 if pending.timing.late else 0
+        if episode.late >= self._config.late_limit and not outcome.done:
+            outcome = Outcome.aborted(f"no policy answer for {episode.late} steps in a row")
+            step = replace(step, outcome=outcome)
+        if episode.writer is not None:
+            episode.writer.append(step)
+        return step, self._end(outcome) if outcome.done else None
+
+    def _outcome(self, reading: Reading, teleop: TeleopCommand | None, episode: _Episode) -> Outcome:
+        if teleop is not None and teleop.success:
+            return Outcome.success()
+        if teleop is not None and teleop.failure:
+            return Outcome.failure("labelled by the person")
+        outcome = self._task.outcome(reading)
+        if not outcome.done and episode.steps + 1 >= self._horizon:
+            return Outcome.timeout(outcome.reward)
+        return outcome
+
+    def _end(self, outcome: Outcome) -> EpisodeSummary:
+        episode = self._episode
+        if episode is None:
+            raise SessionError("no episode is running")
+        if episode.writer is not None:
+            episode.writer.finish(outcome)
+        summary = EpisodeSummary(
+            episode.index,
+            outcome.ending,
+            outcome.reason,
+            episode.steps,
+            episode.reward,
+            episode.interventions,
+            episode.steps * CONTROL_PERIOD,
+        )
+        self._episode = None
+        self._episodes += 1
+        self._phase = Phase.RESET
+        return summary
+
+    def _hold(self, reading: Reading) -> np.ndarray:
+        """The action that changes nothing."""
+        return self._task.action.from_delta(np.zeros(6), reading.gripper)
+
+
+def _mode_fault(mode: Mode) -> str:
+    return {
+        Mode.IDLE: "the arm is not under control",
+        Mode.DAMP: "setpoints went stale; the controller damped out",
+        Mode.FAULT: "the robot stopped the motion",
+    }.get(mode, "")
