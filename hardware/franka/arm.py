@@ -1,0 +1,163 @@
+"""The driver of a Franka Research 3: the other end of the real-time process's mailbox."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+
+from controllers.core import ControllerConfig
+from controllers.state import Event, Setpoint
+from hardware.device import Device
+from hardware.franka.mailbox import Mailbox, MailboxError, Request
+from hardware.franka.process import ChildProcess, probe
+from hardware.franka.realtime import CollisionThresholds, RealtimeSettings
+from hardware.interfaces import ArmConnectionError, ArmFault, ArmReading
+
+ROBOT_PORT = 1337
+CONNECT_TIMEOUT = 20.0  # [s]; the child's start, the connection and the warm-up
+REQUEST_TIMEOUT = 5.0  # [s]; the longest regular answer is the damped end of a motion, about half a second
+POLL_PERIOD = 0.001  # [s]
+
+
+class FrankaArm(Device):
+    """`hardware.interfaces.Arm` of the FR3 (or simulated FR3) at ``address``, torque-controlled at 1 kHz.
+
+    Args:
+        address: IP address or host name of the robot.
+        controller: configuration of the control law, defaults when left out.
+        collision: where the robot's own reflex stops the motion.
+        cpu: core for the real-time process; None takes the last of four or more, else none in particular.
+        dump_directory: where the last ten seconds of telemetry go on a fault; None: nowhere.
+
+    After `connect`, ``realtime_report`` names in words what the system did not grant to the real-time process.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        controller: ControllerConfig | None = None,
+        *,
+        collision: CollisionThresholds | None = None,
+        cpu: int | None = None,
+        dump_directory: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.address = address
+        self.realtime_report: tuple[str, ...] = ()
+        self._settings = RealtimeSettings(
+            address=address,
+            controller=controller if controller is not None else ControllerConfig(),
+            collision=collision if collision is not None else CollisionThresholds(),
+            cpu=cpu,
+            dump_directory=os.fspath(dump_directory) if dump_directory is not None else None,
+        )
+        self._mailbox: Mailbox | None = None
+        self._child: ChildProcess | None = None
+
+    @property
+    def process_id(self) -> int:
+        """Process id of the real-time process. Raises `ArmFault` when not connected."""
+        return self._running()[1].pid
+
+    def connect(self) -> None:
+        """Start the real-time process and wait for its first state.
+
+        Raises:
+            ArmConnectionError: nothing at the address, FCI not activated, control refused, bindings missing.
+        """
+        self.disconnect()
+        probe(self.address, ROBOT_PORT, "Franka robot")
+        self._mailbox = Mailbox.create()
+        self._child = ChildProcess("hardware.franka.realtime", self._settings, (self._mailbox.descriptor,))
+        try:
+            self.realtime_report = self._child.wait_ready(CONNECT_TIMEOUT, f"the arm at {self.address}")
+        except ArmConnectionError:
+            self._child.end(patience=0.5)
+            self._child = None
+            self.disconnect()
+            raise
+
+    def disconnect(self) -> None:
+        """End any motion with damping, then the real-time process; safe to call twice."""
+        child, mailbox = self._child, self._mailbox
+        self._child = self._mailbox = None
+        if child is not None and mailbox is not None:
+            mailbox.request(Request.QUIT)
+            child.end(patience=REQUEST_TIMEOUT)
+        if mailbox is not None:
+            mailbox.close()
+
+    def start(self) -> None:
+        """Begin torque control, holding the measured pose. Setpoints given before are void.
+
+        Raises:
+            ArmFault: the arm needs recovery first, or refuses to move; the message says why.
+        """
+        self._ask(Request.START)
+
+    def stop(self) -> None:
+        """End the motion with damping; returns when the arm is idle. Raises `ArmFault` when it does not."""
+        self._ask(Request.STOP)
+
+    def recover(self) -> None:
+        """Clear a reflex, and reconnect when the connection was lost. Raises `ArmFault` when the arm refuses."""
+        self._ask(Request.RECOVER)
+
+    def command(self, setpoint: Setpoint) -> None:
+        """Hand over a setpoint; it replaces one not yet taken. Never blocks. Raises `ArmFault` when not connected."""
+        self._running()[0].write_setpoint(setpoint)
+
+    def read(self) -> ArmReading:
+        """The latest reading. Raises `ArmFault` when the real-time process has died."""
+        mailbox, child = self._running()
+        if child.exit_code is not None:
+            raise self._died(child)
+        try:
+            reading = mailbox.read_state()
+        except MailboxError as error:
+            raise self._died(child) if child.exit_code is not None else ArmFault(str(error)) from error
+        if reading is None:
+            raise ArmFault(f"the arm at {self.address} has not sent a state yet; connect() again")
+        return reading
+
+    def events(self) -> tuple[Event, ...]:
+        """Events since the last call, oldest first."""
+        return self._running()[0].take_events()
+
+    def telemetry(self) -> np.ndarray:
+        """The last ten seconds of ticks, oldest first: a structured array of `mailbox.TELEMETRY`."""
+        return self._running()[0].telemetry()
+
+    def _running(self) -> tuple[Mailbox, ChildProcess]:
+        if self._mailbox is None or self._child is None:
+            raise ArmFault(f"the arm at {self.address} is not connected; call connect() first")
+        return self._mailbox, self._child
+
+    def _died(self, child: ChildProcess) -> ArmFault:
+        return ArmFault(
+            f"the real-time process of the arm at {self.address} {child.describe_exit()}; disconnect, see that the arm "
+            f"is at rest, and connect again"
+        )
+
+    def _ask(self, request: Request) -> None:
+        """Have the real-time process serve ``request``. Raises `ArmFault` when it refuses, dies or takes too long."""
+        mailbox, child = self._running()
+        number = mailbox.request(request)
+        deadline = time.monotonic() + REQUEST_TIMEOUT
+        while True:
+            try:
+                served, refusal = mailbox.served(request)
+            except MailboxError as error:
+                raise self._died(child) from error
+            if served == number:
+                break
+            if child.exit_code is not None:
+                raise self._died(child)
+            if time.monotonic() > deadline:
+                raise ArmFault(
+                    f"the arm at {self.address} did not {request.name.lower()} within {REQUEST_TIMEOUT:.0f} s"
+                )
+            time.sleep(POLL_PERIOD)
+        if refusal:
+            raise ArmFault(f"the arm at {self.address} did not {request.name.lower()}: {refusal}")

@@ -1,0 +1,127 @@
+"""The child processes of the Franka drivers.
+
+pylibfranka never releases the interpreter's lock, so that each of its connections lives in a process of its own. The
+child is a fresh interpreter that imports one module, and nothing of the program that started it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+from hardware.interfaces import ArmConnectionError, HardwareError
+
+READY = "ready"
+FAILED = "failed"
+PROBE_TIMEOUT = 1.0  # [s]
+
+# One thread for linear algebra: seven joints gain nothing from more, and the loop must not wait for them.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def probe(address: str, port: int, device: str) -> None:
+    """Check that something listens at ``address``: libfranka itself waits a minute to find out that nothing does.
+
+    Raises:
+        ArmConnectionError: nothing does, with what to do about it.
+    """
+    try:
+        socket.create_connection((address, port), timeout=PROBE_TIMEOUT).close()
+    except ConnectionRefusedError as error:
+        raise ArmConnectionError(
+            f"nothing listens at {address}:{port} ({device}): is the robot on and FCI activated in Desk? "
+            f"For a simulated one: robot-rl sim"
+        ) from error
+    except OSError as error:
+        raise ArmConnectionError(
+            f"no {device} answers at {address}:{port} ({error}): check the address, the cable and that the robot is "
+            f"on; for a simulated one: robot-rl sim"
+        ) from error
+
+
+class ChildProcess:
+    """A child running ``python -m <module> <descriptors>``, and the pipe to it.
+
+    The child reads its settings from the pipe and answers `READY` or `FAILED` once.
+    """
+
+    def __init__(self, module: str, settings: Any, descriptors: tuple[int, ...] = ()) -> None:
+        self.pipe, child_end = Pipe()
+        environment = {**os.environ, **ENVIRONMENT}
+        root = str(Path(__file__).resolve().parents[2])
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        passed = (child_end.fileno(), *descriptors)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, passed)],
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=passed,
+            # Ctrl-C in the terminal is for the parent, which ends the motion in order.
+            start_new_session=True,
+        )
+        child_end.close()
+        self.pipe.send(settings)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: ended by that signal."""
+        return self._process.poll()
+
+    def describe_exit(self) -> str:
+        """How it ended, in words."""
+        code = self.exit_code
+        if code is None:
+            return "still runs"
+        if code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    def wait_ready(self, timeout: float, what: str) -> Any:
+        """What the child reports with `READY`. Raises `ArmConnectionError` when it fails, dies or takes too long."""
+        try:
+            if not self.pipe.poll(timeout):
+                raise ArmConnectionError(
+                    f"{what} did not answer within {timeout:.0f} s: another program may hold the connection; "
+                    f"end it and try again"
+                )
+            verdict, report = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            self._process.wait()
+            raise ArmConnectionError(f"the process for {what} {self.describe_exit()} before it was ready") from error
+        if verdict == FAILED:
+            raise ArmConnectionError(report)
+        return report
+
+    def end(self, patience: float) -> None:
+        """Wait ``patience`` [s] for the child to end by itself, then make it."""
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.pipe.close()
+
+
+def child_pipe() -> tuple[Connection, list[int]]:
+    """In the child: its end of the pipe, and the other descriptors it was given."""
+    pipe, *descriptors = map(int, sys.argv[1:])
+    return Connection(pipe), descriptors
+
+
+def import_pylibfranka() -> Any:
+    """Franka's bindings. Raises `HardwareError` when they are missing."""
+    try:
+        import pylibfranka
+    except ImportError as error:
+        raise HardwareError(f"Franka's bindings cannot be loaded ({error}): pip install pylibfranka") from error
+    return pylibfranka
