@@ -1,8 +1,8 @@
 """Devices with which a person drives the arm.
 
-All of them speak of the same twist: metres and radians per second at the TCP, in the axes of the base frame, as seen by
-a person who stands behind the robot and looks along its +x axis. ``x`` is away from the person, ``y`` to the left, ``z``
-up. Full deflection gives `LINEAR_SPEED` and `ANGULAR_SPEED`.
+All of them speak of the same twist: metres and radians per second at the TCP, in the axes of the base frame, as seen
+by a person who stands behind the robot and looks along its +x axis. ``x`` is away from the person, ``y`` to the left,
+``z`` up. Full deflection gives the speeds of `hardware.teleop.motion`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,6 @@ state as events marked INIT. Events come on change only.
 from __future__ import annotations
 
 import struct
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +30,7 @@ FULL_SCALE = 32767.0
 CLOSE, OPEN, FAILURE, SUCCESS, DRIVE = 0, 1, 2, 3, 5
 PERMISSION_HELP = "Add yourself to its group (`sudo usermod -aG input $USER`) and log in again."
 
-# Rows: base x, y, z, roll, pitch, yaw; columns: axes 0–7 of the pad (left x, y, trigger, right x, y, trigger, pad x, y).
+# Rows: base x, y, z, roll, pitch, yaw; columns: axes 0–7 (left x, y, trigger; right x, y, trigger; pad x, y).
 # Sticks count to the right and towards the person.
 AXES_TO_BASE = np.zeros((6, 8))
 AXES_TO_BASE[0, 1] = -1.0

@@ -12,12 +12,14 @@ several held keys only the last one repeats. Good for trying things out; demonst
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
 import termios
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -158,7 +160,7 @@ class Keyboard(Device):
         self._decoder = decoder or KeyboardDecoder()
         self._clock = clock
         self._fd: int | None = None
-        self._saved: list | None = None
+        self._saved: list[Any] = []
 
     def connect(self) -> None:
         if self._fd is not None:
@@ -181,10 +183,8 @@ class Keyboard(Device):
 
     def disconnect(self) -> None:
         if self._fd is not None:
-            try:
+            with contextlib.suppress(termios.error):  # the terminal is gone, and its settings with it
                 termios.tcsetattr(self._fd, termios.TCSANOW, self._saved)
-            except termios.error:
-                pass  # the terminal is gone, and its settings with it
             self._fd = None
 
     def read(self) -> TeleopCommand:

@@ -26,7 +26,7 @@ class DeviceStream:
             raise TeleopError(f"{device}: {path} cannot be opened ({error.strerror}); plug it in again") from error
 
     def drain(self, size: int) -> Iterator[bytes]:
-        """Everything that waits, one `read` of at most ``size`` bytes at a time. Raises `TeleopError` once unplugged."""
+        """All that waits, by one ``read`` of at most ``size`` bytes each. Raises `TeleopError` once unplugged."""
         if self._fd is None:
             raise TeleopError(f"{self._device} is not connected; call connect() first")
         for _ in range(MAX_READS):
