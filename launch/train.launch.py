@@ -1,4 +1,4 @@
-"""Train on the arm, with a person in the loop: ``ros2 launch robot_rl train.launch.py --show-args`` lists the arguments."""
+"""Train on the arm, a person in the loop: ``ros2 launch robot_rl train.launch.py --show-args`` lists the arguments."""
 
 from launch import LaunchDescription
 
