@@ -1,7 +1,7 @@
 """One tick of the controller: watchdog → interpolate → limit → law → passivity → torque.
 
 Everything that moves the arm passes through here, 1000 times a second. There is no clock, thread or I/O: time is the
-robot's own, decisions come back as events.
+robot's own, decisions come back as events. In here `ndarray.dot` stands for ``@``: half the time at this size.
 """
 
 from __future__ import annotations
@@ -158,15 +158,15 @@ class Controller:
         scale = valve * self._stiffness
         wrench = self._law.damping(self.model)
         wrench += scale * spring
-        torque = self.model.jacobian.T @ wrench
+        torque = self.model.jacobian.T.dot(wrench)
         torque += self._law.nullspace(self.model, state.q, state.dq, self._posture, scale)
         torque += valve * self.model.coriolis
         torque += repulsion
 
-        self._report(torque, events)
-        self._limiter.limit(torque, state.tau_J_d)
+        limited, saturated = self._limiter.limit(torque, state.tau_J_d)
+        self._report(torque, saturated, events)
         finished = self._finish(state, dt, events)
-        return Tick(torque, self.mode, self.tank.level, tuple(events), finished)
+        return Tick(limited, self.mode, self.tank.level, tuple(events), finished)
 
     def _follow(self, translation: np.ndarray, rotation: np.ndarray, allowance: float) -> tuple[np.ndarray, float]:
         """Move the target to the reference, or as far as the tank can pay; the spring's wrench and potential."""
@@ -207,9 +207,8 @@ class Controller:
         elif self._stiffness < 1.0:
             self._stiffness = min(1.0, self._stiffness + dt / self.config.ramp_up)
 
-    def _report(self, torque: np.ndarray, events: list[Event]) -> None:
+    def _report(self, torque: np.ndarray, saturated: bool, events: list[Event]) -> None:
         """Events of a saturated torque and an empty tank, once when each begins."""
-        saturated = self._limiter.saturates(torque)
         if saturated and not self._saturated:
             events.append(Event(self._time, EventKind.TORQUE_SATURATED, f"law asks for {torque} N·m"))
         self._saturated = saturated
@@ -236,5 +235,6 @@ class Controller:
 
 
 def _finite(state: ArmState) -> bool:
-    """Whether joints and torques are finite (their sum is, short of an overflow no joint can measure)."""
-    return math.isfinite(float(state.q.sum()) + float(state.dq.sum()) + float(state.tau_J_d.sum()))
+    """Whether joints and torques are finite: their squares add up to a number."""
+    q, dq, torque = state.q, state.dq, state.tau_J_d
+    return math.isfinite(q.dot(q) + dq.dot(dq) + torque.dot(torque))

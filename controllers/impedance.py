@@ -20,11 +20,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import eigenpy
 import numpy as np
 
 from controllers.model import ArmModel
 from controllers.spatial import log3
-from controllers.state import JOINTS
 
 
 class GainError(ValueError):
@@ -40,7 +40,7 @@ class ImpedanceGains:
         translational_damping, rotational_damping: [N·s/m] and [N·m·s/rad].
         translational_clip, rotational_clip: largest error the spring feels, per axis [m] and as an angle [rad].
         nullspace_stiffness, nullspace_damping: of the posture, [N·m/rad] and [N·m·s/rad].
-        nullspace_cap: largest torque of the posture spring on any joint [N·m].
+        nullspace_cap: largest torque of the posture spring, as a vector over all joints [N·m].
 
     Raises:
         GainError: at construction, naming the gain.
@@ -84,9 +84,10 @@ class CartesianImpedance:
         self._K = np.repeat((gains.translational_stiffness, gains.rotational_stiffness), 3)
         self._D = np.repeat((gains.translational_damping, gains.rotational_damping), 3)
         self._regular = self.PROJECTOR_DAMPING * np.eye(6)
+        self._cholesky = eigenpy.LLT(6)
         self._error = np.empty(6)
         self._clipped = np.empty(6)
-        self._scaled = np.empty(6)
+        self._wrench = np.empty(6)
 
     def spring(self, model: ArmModel, translation: np.ndarray, rotation: np.ndarray) -> tuple[np.ndarray, float]:
         """The spring's wrench ``(6,)`` [N, N·m], overwritten by the next call, and its potential [J].
@@ -95,16 +96,14 @@ class CartesianImpedance:
         """
         gains, e, clipped = self.gains, self._error, self._clipped
         np.subtract(translation, model.translation, out=e[:3])
-        e[3:] = log3(rotation @ model.rotation.T)
+        turn = e[3:] = log3(rotation.dot(model.rotation.T))
         np.minimum(e, gains.translational_clip, out=clipped)
         np.maximum(clipped, -gains.translational_clip, out=clipped)
-        angle = float(e[3:] @ e[3:]) ** 0.5
-        np.multiply(e[3:], min(1.0, gains.rotational_clip / angle) if angle > 0.0 else 1.0, out=clipped[3:])
-        wrench = np.multiply(self._K, clipped, out=self._scaled)
+        angle = float(turn.dot(turn)) ** 0.5
+        clipped[3:] = turn if angle <= gains.rotational_clip else turn * (gains.rotational_clip / angle)
+        wrench = np.multiply(self._K, clipped, out=self._wrench)
         # φ(e, c) = clip(e) (e − ½ clip(e)), inside the clip and outside.
-        np.multiply(clipped, 0.5, out=clipped)
-        np.subtract(e, clipped, out=e)
-        return wrench, float(wrench @ e)
+        return wrench, float(wrench.dot(e) - 0.5 * wrench.dot(clipped))
 
     def damping(self, model: ArmModel) -> np.ndarray:
         """Damping wrench ``−D V (6,)`` [N, N·m]: never adds energy."""
@@ -115,16 +114,17 @@ class CartesianImpedance:
     ) -> np.ndarray:
         """Posture torque ``(7,)`` [N·m] that leaves the TCP alone, toward ``posture (7,)`` [rad].
 
-        The spring is scaled by ``spring_scale`` and, as a whole, kept under the cap so that its direction survives.
+        The spring is scaled by ``spring_scale`` and, as a vector, kept under the cap, which the projection can only
+        shrink further.
         """
         gains, J = self.gains, model.jacobian
-        spring = (spring_scale * gains.nullspace_stiffness) * (posture - q)
-        both = np.empty((JOINTS, 2))
-        both[:, 0] = spring
-        both[:, 1] = dq
-        both -= J.T @ np.linalg.solve(J @ J.T + self._regular, J @ both)
-        spring, free_dq = both[:, 0], both[:, 1]
-        peak = max(float(spring.max()), -float(spring.min()))
-        if peak > gains.nullspace_cap:
-            spring *= gains.nullspace_cap / peak
-        return spring - gains.nullspace_damping * free_dq
+        torque = posture - q
+        torque *= spring_scale * gains.nullspace_stiffness
+        size = float(torque.dot(torque)) ** 0.5
+        if size > gains.nullspace_cap:
+            torque *= gains.nullspace_cap / size
+        torque -= gains.nullspace_damping * dq
+        JJ = J.dot(J.T)
+        JJ += self._regular
+        torque -= J.T.dot(self._cholesky.compute(JJ).solve(J.dot(torque)))
+        return torque

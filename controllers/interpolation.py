@@ -26,7 +26,7 @@ class PoseSegment:
             return self._x1, self._R1
         if s <= 0.0:
             return self._x0, self._R0
-        rotation = exp3(s * self._rotvec) @ self._R0 if self._turns else self._R0
+        rotation = exp3(s * self._rotvec).dot(self._R0) if self._turns else self._R0
         return self._x0 + s * self._translation, rotation
 
 

@@ -79,17 +79,20 @@ class TorqueLimiter:
         self._lower = -effort
         self._bounds = np.empty(JOINTS)
 
-    def saturates(self, torque: np.ndarray) -> bool:
-        """Whether ``torque (7,)`` [N·m] is beyond the effort limit of any joint."""
-        return bool((np.abs(torque, out=self._bounds) > self.effort).any())
+    def limit(self, torque: np.ndarray, previous: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Limit ``torque (7,)`` [N·m] against the ``previous (7,)`` torque that the robot accepted.
 
-    def limit(self, torque: np.ndarray, previous: np.ndarray) -> None:
-        """Limit ``torque (7,)`` [N·m] in place, against the ``previous (7,)`` torque the robot accepted."""
+        Returns:
+            The limited torque, and whether ``torque`` was beyond the effort limit of any joint.
+        """
         bounds = self._bounds
-        np.minimum(torque, self.effort, out=torque)
-        np.maximum(torque, self._lower, out=torque)
-        np.minimum(torque, np.add(previous, self.max_step, out=bounds), out=torque)
-        np.maximum(torque, np.subtract(previous, self.max_step, out=bounds), out=torque)
+        limited = np.minimum(torque, self.effort)
+        np.maximum(limited, self._lower, out=limited)
+        np.subtract(limited, torque, out=bounds)
+        saturated = bool(bounds.dot(bounds) > 0.0)
+        np.minimum(limited, np.add(previous, self.max_step, out=bounds), out=limited)
+        np.maximum(limited, np.subtract(previous, self.max_step, out=bounds), out=limited)
+        return limited, saturated
 
 
 class JointRepulsion:
@@ -120,7 +123,7 @@ class JointRepulsion:
         """The torque ``(7,)`` [N·m] (reused by the next call) and the potential [J] at joint positions ``q (7,)``."""
         inside = np.minimum(np.maximum(q, self._inner_lower, out=self._inside), self._inner_upper, out=self._inside)
         depth = np.subtract(inside, q, out=self._torque)
-        if not depth.any():
+        if depth.dot(depth) == 0.0:
             return depth, 0.0
         clipped = np.clip(depth, -self.margin, self.margin)
         stiffness = self.peak / self.margin

@@ -115,7 +115,7 @@ class ArmModel:
         self.rotation = self._placement.rotation.copy()
         self.jacobian = pin.getFrameJacobian(model, data, self._frame, WORLD_ALIGNED)
         self.coriolis = pin.nonLinearEffects(model, data, q, dq)
-        self.twist = self.jacobian @ dq
+        self.twist = self.jacobian.dot(dq)
 
     @property
     def pose(self) -> Pose:

@@ -104,7 +104,7 @@ class EnergyTank:
         Returns:
             The energy delivered to the arm [J].
         """
-        delivered = float(torque @ (q - self._q))
+        delivered = float(torque.dot(q - self._q))
         self._q[:] = q
         self._account += self.config.budget * dt - delivered
         if -self._account > self.overdraft:
