@@ -11,6 +11,8 @@ from launch_ros.actions import Node
 
 from robot_rl.bringup import LAUNCH_ARGUMENTS, NodeSpec, nodes
 
+RESPAWN_DELAY = 1.0  # [s]
+
 
 def node_action(spec: NodeSpec) -> Node:
     """The action that starts ``spec``; the end of a required node ends the launch."""
@@ -21,6 +23,7 @@ def node_action(spec: NodeSpec) -> Node:
         arguments=list(spec.arguments),
         output="screen",
         respawn=spec.respawn,
+        respawn_delay=RESPAWN_DELAY,
         on_exit=Shutdown(reason=f"{spec.name} has ended") if spec.required else None,
     )
 
