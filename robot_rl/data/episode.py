@@ -202,7 +202,7 @@ def _checksum(array: np.ndarray) -> int:
 def _check_layout(
     path: Path, info: EpisodeInfo, columns: Mapping[str, Any], schema: StoreSchema, names: Iterable[str] | None
 ) -> None:
-    rows = {name: (info.steps,) for name in STEP_ARRAYS} | {"stamp_ns": (info.steps + 1,)}
+    rows = dict.fromkeys(STEP_ARRAYS, (info.steps,)) | {"stamp_ns": (info.steps + 1,)}
     rows["state"] = (info.steps + 1, schema.state_size)
     rows["action"] = rows["policy_action"] = (info.steps, schema.action_size)
     rows["q"] = (info.steps, 7)

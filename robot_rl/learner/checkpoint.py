@@ -1,0 +1,123 @@
+"""Checkpoints: everything a learner is, in one file that is either whole or not there.
+
+``magic | SHA-256 of the rest | blob`` (see `robot_rl.data.blob`), written under another name, synced and renamed.
+Leaves of a pytree are stored by their path, so a misfit is named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+
+from robot_rl.data.blob import BlobError, decode, encode
+
+MAGIC = b"RRC1"
+SUFFIX = ".checkpoint"
+_DIGEST = hashlib.sha256().digest_size
+Tree = TypeVar("Tree")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written, read, or that does not fit. The message says which file or leaf."""
+
+
+class Checkpoint(NamedTuple):
+    """``meta``: JSON values; ``leaves``: path → array; ``messages``: what was skipped to find it."""
+
+    path: Path
+    meta: dict[str, Any]
+    leaves: dict[str, np.ndarray]
+    messages: tuple[str, ...]
+
+
+def tree_to_leaves(tree: Any) -> dict[str, np.ndarray]:
+    """Leaves of a pytree by path, copied to the host."""
+    return {jax.tree_util.keystr(path): np.array(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def leaves_to_tree(template: Tree, leaves: Mapping[str, np.ndarray]) -> Tree:
+    """A pytree like ``template`` with the stored leaves. Raises `CheckpointError` naming the first that differs."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(template)
+    names = [jax.tree_util.keystr(path) for path, _ in paths]
+    for name in leaves:
+        if name not in names:
+            raise CheckpointError(f"the checkpoint has {name}, which this agent has not; was the config changed?")
+    restored = []
+    for name, (_, leaf) in zip(names, paths, strict=True):
+        if name not in leaves:
+            raise CheckpointError(f"the checkpoint lacks {name}, which this agent has; was the config changed?")
+        stored = leaves[name]
+        if stored.shape != np.shape(leaf) or stored.dtype != leaf.dtype:
+            raise CheckpointError(
+                f"{name} is {stored.dtype} {stored.shape} in the checkpoint, "
+                f"{leaf.dtype} {np.shape(leaf)} in this agent; use the config it was trained with"
+            )
+        restored.append(jax.numpy.array(stored))
+    return jax.tree_util.tree_unflatten(structure, restored)
+
+
+def save(directory: str | Path, number: int, tree: Any, meta: Mapping[str, Any], keep: int = 3) -> Path:
+    """Write checkpoint ``number`` (rising) and remove all but the newest ``keep``. Raises `CheckpointError`."""
+    folder = Path(directory)
+    path = folder / f"{number:012d}{SUFFIX}"
+    scratch = path.with_suffix(".tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        body = encode({"number": number, "meta": dict(meta)}, tree_to_leaves(tree))
+        with open(scratch, "wb") as file:
+            file.write(MAGIC + hashlib.sha256(body).digest())
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+        for old in _newest_first(folder)[max(1, keep) :]:
+            old.unlink()
+    except (OSError, BlobError) as error:
+        raise CheckpointError(f"{path}: checkpoint not written: {error}") from error
+    return path
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read one checkpoint. Raises `CheckpointError` unless every byte is as it was written."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    head = len(MAGIC) + _DIGEST
+    body = memoryview(data)[head:]
+    if data[: len(MAGIC)] != MAGIC:
+        raise CheckpointError(f"{path}: not a checkpoint of this version")
+    if hashlib.sha256(body).digest() != data[len(MAGIC) : head]:
+        raise CheckpointError(f"{path}: damaged: wrong checksum")
+    try:
+        header, leaves = decode(body)
+        return Checkpoint(path, header["meta"], leaves, ())
+    except (BlobError, KeyError) as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from error
+
+
+def load_latest(directory: str | Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None when there is none at all.
+
+    Damaged ones are passed over and named in ``messages``. Raises `CheckpointError` when all are damaged.
+    """
+    messages: list[str] = []
+    for path in _newest_first(Path(directory)):
+        try:
+            return load(path)._replace(messages=tuple(messages))
+        except CheckpointError as error:
+            messages.append(f"{error}; falling back to the one before")
+    if messages:
+        raise CheckpointError("no checkpoint can be read: " + "; ".join(messages))
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{SUFFIX}"), reverse=True)

@@ -1,0 +1,84 @@
+"""Networks as plain functions of parameter pytrees: the tanh-Gaussian actor and the critic ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from robot_rl.policies.actor import LOG_STD_MAX, LOG_STD_MIN
+
+Params = dict[str, jax.Array]
+LAYER_NORM_EPSILON = 1e-6
+
+
+def actor_create(key: jax.Array, state_size: int, action_size: int, hidden: Sequence[int]) -> Params:
+    """``w0, b0, …`` of an MLP with a last layer of width 2a: mean and log std. The numpy actor reads the same."""
+    return _mlp_create(key, (state_size, *hidden, 2 * action_size))
+
+
+def actor_apply(params: Params, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and log std ``(…, a)`` before the tanh, for ``state (…, d)``."""
+    last = len(params) // 2 - 1
+    hidden = state
+    for i in range(last):
+        hidden = jax.nn.relu(hidden @ params[f"w{i}"] + params[f"b{i}"])
+    mean, log_std = jnp.split(hidden @ params[f"w{last}"] + params[f"b{last}"], 2, axis=-1)
+    return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+
+
+def tanh_gaussian(key: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Action ``a = tanh(u) (…, a)``, ``u ~ N(mean, std)``, and ``log π(a) (…)``.
+
+    ``log π = log N(u) − Σ 2 (log 2 − u − softplus(−2u))``: the last term is ``log(1 − tanh² u)`` without cancellation.
+    """
+    noise = jax.random.normal(key, mean.shape)
+    raw = mean + jnp.exp(log_std) * noise
+    gauss = -0.5 * noise**2 - log_std - 0.5 * jnp.log(2.0 * jnp.pi)
+    squash = 2.0 * (jnp.log(2.0) - raw - jax.nn.softplus(-2.0 * raw))
+    return jnp.tanh(raw), (gauss - squash).sum(axis=-1)
+
+
+def critics_create(
+    key: jax.Array, state_size: int, action_size: int, hidden: Sequence[int], members: int, layer_norm: bool
+) -> Params:
+    """An ensemble: each parameter has a leading axis ``members``. ``g, c``: scale and offset of the LayerNorms."""
+    keys = jax.random.split(key, members)
+    params = jax.vmap(lambda k: _mlp_create(k, (state_size + action_size, *hidden, 1)))(keys)
+    if layer_norm:
+        for i, width in enumerate(hidden):
+            params[f"g{i}"] = jnp.ones((members, width))
+            params[f"c{i}"] = jnp.zeros((members, width))
+    return params
+
+
+def critics_apply(params: Params, state: jax.Array, action: jax.Array) -> jax.Array:
+    """``Q (members, n)`` for ``state (n, d)`` and ``action (n, a)``: Dense → LayerNorm → ReLU, …, Dense."""
+    layers = sum(name.startswith("w") for name in params)
+    hidden = jnp.concatenate((state, action), axis=-1)
+    hidden = jnp.broadcast_to(hidden, (params["w0"].shape[0], *hidden.shape))
+    for i in range(layers - 1):
+        hidden = hidden @ params[f"w{i}"] + params[f"b{i}"][:, None]
+        if f"g{i}" in params:
+            hidden = layer_norm(hidden) * params[f"g{i}"][:, None] + params[f"c{i}"][:, None]
+        hidden = jax.nn.relu(hidden)
+    last = layers - 1
+    return (hidden @ params[f"w{last}"])[..., 0] + params[f"b{last}"]
+
+
+def layer_norm(x: jax.Array) -> jax.Array:
+    """``(x − mean) / √(var + ε)`` over the last axis."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + LAYER_NORM_EPSILON)
+
+
+def _mlp_create(key: jax.Array, sizes: Sequence[int]) -> Params:
+    """Glorot-uniform weights, zero biases."""
+    params = {}
+    for i, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        key, subkey = jax.random.split(key)
+        bound = (6.0 / (inputs + outputs)) ** 0.5
+        params[f"w{i}"] = jax.random.uniform(subkey, (inputs, outputs), minval=-bound, maxval=bound)
+        params[f"b{i}"] = jnp.zeros(outputs)
+    return params

@@ -1,0 +1,195 @@
+"""RLPD: soft actor-critic with a critic ensemble, LayerNorm and symmetric sampling (Ball et al., arXiv 2302.02948).
+
+One call of `update` takes G minibatches: G critic steps, then one actor and one temperature step on the last of them.
+
+    y    = r + γ m min_{i∈S} Q̄_i(s', a')  [− γ m α log π(a'|s') with entropy backup],   a' ~ π(s')
+    L_Q  = mean over members and batch of (Q_i(s, a) − y)²
+    L_π  = mean of α log π(ã|s) − mean_i Q_i(s, ã),   ã ~ π(s)
+    L_α  = log α · (H_π − H̄),   H_π = −mean log π
+
+S: ``subset`` members drawn without replacement, once per minibatch; only they are evaluated. m is 0 where the task
+ended and 1 otherwise, so time limits are bootstrapped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from robot_rl.data.replay import Batch
+from robot_rl.learner.agent import Agent
+from robot_rl.learner.networks import (
+    Params,
+    actor_apply,
+    actor_create,
+    critics_apply,
+    critics_create,
+    tanh_gaussian,
+)
+
+
+@dataclass(frozen=True)
+class RlpdConfig:
+    """Defaults: the paper's, with HIL-SERL's discount and ratio."""
+
+    hidden: tuple[int, ...] = (256, 256)  # width of the hidden layers, actor and critics
+    critics: int = 10  # E, members of the ensemble
+    subset: int = 2  # |S|, members the target is the minimum of
+    layer_norm: bool = True  # in the critics: keeps them from extrapolating beyond the data
+    discount: float = 0.97  # γ: a reward 33 steps (3.3 s) away counts for 1/e
+    learning_rate: float = 3e-4  # of actor, critics and temperature (Adam)
+    target_rate: float = 0.005  # τ: how fast the target critics follow
+    initial_temperature: float = 0.1  # α at the start; rewards here are of order 1
+    target_entropy: float | None = None  # H̄; None: −|A|/2
+    entropy_backup: bool = False  # no: a sparse reward must not be drowned by entropy
+    critic_steps: int = 4  # G, critic steps per actor step
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.subset <= self.critics:
+            raise ValueError(f"subset {self.subset} must be between 1 and critics = {self.critics}")
+        if not 0.0 <= self.discount < 1.0:
+            raise ValueError(f"discount {self.discount} must be in [0, 1)")
+        if self.critic_steps < 1 or not self.hidden:
+            raise ValueError(f"critic_steps {self.critic_steps} must be ≥ 1 and hidden {self.hidden} not empty")
+
+
+class RlpdState(NamedTuple):
+    """Everything that learns."""
+
+    actor: Params
+    critics: Params
+    target_critics: Params
+    log_alpha: jax.Array
+    actor_optimiser: Any
+    critic_optimiser: Any
+    alpha_optimiser: Any
+    key: jax.Array
+    step: jax.Array  # critic steps made
+
+
+def create(key: jax.Array, state_size: int, action_size: int, config: RlpdConfig) -> RlpdState:
+    """A fresh agent."""
+    actor_key, critic_key, key = jax.random.split(key, 3)
+    actor = actor_create(actor_key, state_size, action_size, config.hidden)
+    critics = critics_create(critic_key, state_size, action_size, config.hidden, config.critics, config.layer_norm)
+    log_alpha = jnp.log(jnp.float32(config.initial_temperature))
+    adam = optax.adam(config.learning_rate)
+    return RlpdState(
+        actor=actor,
+        critics=critics,
+        target_critics=jax.tree.map(jnp.copy, critics),
+        log_alpha=log_alpha,
+        actor_optimiser=adam.init(actor),
+        critic_optimiser=adam.init(critics),
+        alpha_optimiser=adam.init(log_alpha),
+        key=key,
+        step=jnp.int32(0),
+    )
+
+
+def critic_target(key: jax.Array, state: RlpdState, batch: Batch, config: RlpdConfig) -> jax.Array:
+    """y ``(n,)``."""
+    subset_key, action_key = jax.random.split(key)
+    next_action, log_prob = tanh_gaussian(action_key, *actor_apply(state.actor, batch.next_state))
+    chosen = draw_subset(subset_key, config.critics, config.subset)
+    subset = jax.tree.map(lambda p: p[chosen], state.target_critics)
+    value = critics_apply(subset, batch.next_state, next_action).min(axis=0)
+    if config.entropy_backup:
+        value = value - jnp.exp(state.log_alpha) * log_prob
+    return batch.reward + config.discount * batch.mask * value
+
+
+def draw_subset(key: jax.Array, members: int, size: int) -> jax.Array:
+    """``(size,)`` different members of the ensemble."""
+    return jax.random.permutation(key, members)[:size]
+
+
+def critic_loss(critics: Params, target: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """L_Q over all members, and Q ``(members, n)``."""
+    q = critics_apply(critics, batch.state, batch.action)
+    return ((q - target) ** 2).mean(), q
+
+
+def actor_loss(
+    actor: Params, key: jax.Array, critics: Params, log_alpha: jax.Array, batch: Batch
+) -> tuple[jax.Array, jax.Array]:
+    """L_π, and the policy's entropy estimate H_π."""
+    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state))
+    q = critics_apply(critics, batch.state, action).mean(axis=0)
+    return (jnp.exp(log_alpha) * log_prob - q).mean(), -log_prob.mean()
+
+
+def alpha_loss(log_alpha: jax.Array, entropy: jax.Array, target_entropy: float) -> jax.Array:
+    """L_α: raises α while the entropy is below its target."""
+    return log_alpha * jax.lax.stop_gradient(entropy - target_entropy)
+
+
+@partial(jax.jit, static_argnames="config")
+def update(state: RlpdState, batch: Batch, config: RlpdConfig) -> tuple[RlpdState, dict[str, jax.Array]]:
+    """G critic steps and one actor and temperature step; ``batch`` has leading axes ``(G, n)``."""
+    adam = optax.adam(config.learning_rate)
+    keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
+
+    def critic_step(state: RlpdState, inputs: tuple[jax.Array, Batch]) -> tuple[RlpdState, dict[str, jax.Array]]:
+        key, minibatch = inputs
+        target = critic_target(key, state, minibatch, config)
+        (loss, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critics, target, minibatch)
+        change, optimiser = adam.update(gradient, state.critic_optimiser)
+        critics = optax.apply_updates(state.critics, change)
+        state = state._replace(
+            critics=critics,
+            target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
+            critic_optimiser=optimiser,
+            step=state.step + 1,
+        )
+        return state, {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/target_mean": target.mean()}
+
+    state, critic_info = jax.lax.scan(critic_step, state, (keys[2:], batch))
+
+    last = jax.tree.map(lambda column: column[-1], batch)
+    (loss, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
+        state.actor, keys[1], state.critics, state.log_alpha, last
+    )
+    change, actor_optimiser = adam.update(gradient, state.actor_optimiser)
+    actor = optax.apply_updates(state.actor, change)
+
+    goal = -0.5 * batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
+    gradient = jax.grad(alpha_loss)(state.log_alpha, entropy, goal)
+    change, alpha_optimiser = adam.update(gradient, state.alpha_optimiser)
+    log_alpha = optax.apply_updates(state.log_alpha, change)
+
+    state = state._replace(
+        actor=actor,
+        log_alpha=log_alpha,
+        actor_optimiser=actor_optimiser,
+        alpha_optimiser=alpha_optimiser,
+        key=keys[0],
+    )
+    info = {name: values.mean() for name, values in critic_info.items()}
+    info |= {"actor/loss": loss, "actor/entropy": entropy, "temperature/alpha": jnp.exp(log_alpha)}
+    return state, info
+
+
+@partial(jax.jit, static_argnames="deterministic")
+def sample(actor: Params, state: jax.Array, key: jax.Array, deterministic: bool = False) -> jax.Array:
+    """Action ``(…, a)`` in [−1, 1] for ``state (…, d)``: ``tanh μ``, or a draw."""
+    mean, log_std = actor_apply(actor, state)
+    return jnp.tanh(mean) if deterministic else tanh_gaussian(key, mean, log_std)[0]
+
+
+def make_agent(config: RlpdConfig | None = None) -> Agent:
+    """RLPD by the contract that all agents share."""
+    config = config or RlpdConfig()
+    return Agent(
+        name="rlpd",
+        config=config,
+        updates_per_call=config.critic_steps,
+        create=partial(create, config=config),
+        update=partial(update, config=config),
+        actor=lambda state: state.actor,
+    )

@@ -1,0 +1,52 @@
+"""What a policy is to a session: an observation in, a chunk of actions out."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from robot_rl.contract import ActionChunk, Observation
+from robot_rl.policies.actor import NumpyActor
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Decides. Pure but for its own noise: no clock, no I/O."""
+
+    def __call__(self, observation: Observation) -> ActionChunk:
+        """Actions for the next control periods, first one now."""
+
+
+class HoldPolicy:
+    """Does nothing: zero actions ``(1, a)``."""
+
+    def __init__(self, action_size: int) -> None:
+        self._action = np.zeros((1, action_size), np.float32)
+
+    def __call__(self, observation: Observation) -> ActionChunk:
+        return ActionChunk(observation.stamp_ns, self._action)
+
+
+class RandomPolicy:
+    """Uniform actions in [−1, 1]."""
+
+    def __init__(self, action_size: int, seed: int = 0) -> None:
+        self._size = action_size
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(self, observation: Observation) -> ActionChunk:
+        return ActionChunk(observation.stamp_ns, self._rng.uniform(-1.0, 1.0, (1, self._size)).astype(np.float32))
+
+
+class ActorPolicy:
+    """A trained actor; ``version`` is that of the parameters it acts by."""
+
+    def __init__(self, actor: NumpyActor, version: int = -1, deterministic: bool = False) -> None:
+        self.actor = actor
+        self.version = version
+        self.deterministic = deterministic
+
+    def __call__(self, observation: Observation) -> ActionChunk:
+        action = self.actor(observation.state, self.deterministic)
+        return ActionChunk(observation.stamp_ns, action[None], self.version)
