@@ -1,0 +1,62 @@
+"""A simulated robot in a process of its own, for tests."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SCENE_PORT = 1339
+ROOT = Path(__file__).resolve().parents[2]
+CUBE = (
+    '<body name="cube" pos="0.5 0.2 0.02"><freejoint/>'
+    '<geom type="box" size="0.02 0.02 0.02" density="500" friction="1 0.01 0.001"/></body>'
+)
+SERVER = f"""
+import sys
+from hardware.sim.scene import SceneSpec
+from hardware.sim.server import serve
+scene = SceneSpec(worldbody={CUBE!r}, objects=("cube",))
+serve(scene, sys.argv[1], {SCENE_PORT}, lambda: print("ready", flush=True))
+"""
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class SimulatedServer:
+    """A running server at ``address``; its scene holds a movable ``cube``."""
+
+    address: str
+    process: subprocess.Popen
+
+
+def unused_address() -> str:
+    """A loopback address that no other test session uses: it holds this process's id."""
+    pid = os.getpid()
+    return f"127.{64 + next(_numbers) % 128}.{(pid >> 8) & 255}.{max(pid & 255, 1)}"
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@contextmanager
+def simulated_server(address: str | None = None) -> Iterator[SimulatedServer]:
+    """Start a server, wait until drivers can connect, and end it afterwards."""
+    address = address or unused_address()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, address], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield SimulatedServer(address, process)
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
