@@ -58,6 +58,7 @@ setup(
         "imageio[ffmpeg]>=2.34",
         "matplotlib>=3.8",
         "numpy>=2.0",
+        "opencv-python-headless>=4.10",
         "pin>=3.4",
         "pyyaml>=6.0",
         "tyro>=0.9",
