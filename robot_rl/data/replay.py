@@ -55,7 +55,7 @@ class ReplayBuffer:
         self.mask = np.zeros(capacity, np.float32)
         self.starts = np.zeros(capacity, bool)  # rows that a transition starts from
         self.added = 0  # transitions ever added
-        self.digest = 0  # CRC-32 over all of them, in order: equal digests, equal buffers
+        self.digests = [0, 0, 0, 0]  # running CRC-32 of states, actions, rewards, masks: equal digests, equal buffers
         self._next = 0  # the row to write
         self._rows = 0  # rows in use
         self._size = 0
@@ -84,8 +84,8 @@ class ReplayBuffer:
             self.mask[before] = 1.0 - transitions.terminated[part]
             self.starts[before] = True
             self._size += len(before)
-        for array in (transitions.state, transitions.action, transitions.reward, transitions.terminated):
-            self.digest = zlib.crc32(np.ascontiguousarray(array), self.digest)
+        columns = (transitions.state[int(continued) :], transitions.action, transitions.reward, transitions.terminated)
+        self.digests = [zlib.crc32(np.ascontiguousarray(c), d) for c, d in zip(columns, self.digests, strict=True)]
         self._tail = (transitions.store, transitions.episode, transitions.start + count)
 
     def sample_rows(self, rng: np.random.Generator, count: int) -> np.ndarray:

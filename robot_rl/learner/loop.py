@@ -1,7 +1,7 @@
 """The learner as an object: reads stores, updates as many times as the data has earned, hands out parameters.
 
-No thread, clock, sleep or ROS in here: `robot_rl.processes.learner` calls `LearnerLoop.step` in its loop, and in-process
-training calls it after every environment step.
+No thread, clock, sleep or ROS in here: `robot_rl.processes.learner` calls `LearnerLoop.step` in its loop, and training
+in process calls it after every environment step.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class LearnerLoop:
             "config": repr(self.agent.config),
             "governor": self.governor.state(),
             "arrivals": self._arrivals,
-            "digests": [self.demo_buffer.digest, self.online_buffer.digest],
+            "digests": [self.demo_buffer.digests, self.online_buffer.digests],
             "sampling": self._rng.bit_generator.state,
             "calls": self._calls,
             "info": dict(self._info),
@@ -207,7 +207,7 @@ class LearnerLoop:
                 self.messages.append(f"{reader.path}: {missing} steps that the checkpoint had seen are gone")
             self.messages += reader.messages
             reader.messages.clear()
-        if [self.demo_buffer.digest, self.online_buffer.digest] != meta["digests"]:
+        if [self.demo_buffer.digests, self.online_buffer.digests] != meta["digests"]:
             self.messages.append(f"{path}: the replay buffers are not what they were; the stores have changed since")
 
     def _ingest(self, index: int, transitions: Transitions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +77,7 @@ def layer_norm(x: jax.Array) -> jax.Array:
 def _mlp_create(key: jax.Array, sizes: Sequence[int]) -> Params:
     """Glorot-uniform weights, zero biases."""
     params = {}
-    for i, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (inputs, outputs) in enumerate(pairwise(sizes)):
         key, subkey = jax.random.split(key)
         bound = (6.0 / (inputs + outputs)) ** 0.5
         params[f"w{i}"] = jax.random.uniform(subkey, (inputs, outputs), minval=-bound, maxval=bound)
