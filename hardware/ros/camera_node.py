@@ -1,0 +1,197 @@
+"""Cameras on the topics ``<camera>/color/image_raw``, ``…/image_raw/compressed`` and ``<camera>/color/camera_info``."""
+
+from __future__ import annotations
+
+import argparse
+import array
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseArray
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
+
+from controllers.ros import topics
+from controllers.ros.converters import NS, pose_from, stamp_to_ns
+from hardware.cameras import DRIVERS, make_camera
+from hardware.cameras.rendered import RenderedCamera
+from hardware.interfaces import Camera, CameraError, Frame, HardwareError
+from hardware.ros.arm_node import spin
+from hardware.ros.converters import fill_camera_info, fill_header, fill_image
+from hardware.sim.client import SceneState
+from hardware.sim.scene import SceneSpec
+
+RATE = 30.0  # [Hz]
+RENDERED_RATE = 15.0  # [Hz]; software rendering shares its cores with the simulation
+RENDERED_SIZE = (128, 128)  # height, width [px]
+JPEG_QUALITY = 90
+
+
+class CameraNode(Node):
+    """Publishes the newest frames of connected cameras.
+
+    Args:
+        cameras: connected drivers.
+        rate: how often a second they are read. `Camera.read` waits for a frame, so the camera's own rate is a limit.
+        ready: nothing is read while it says no.
+
+    A frame is published once. The cameras' errors leave through `spin`.
+    """
+
+    def __init__(self, cameras: Sequence[Camera], rate: float = RATE, ready: Callable[[], bool] = lambda: True) -> None:
+        super().__init__("camera_" + "_".join(camera.name for camera in cameras))
+        self._outputs = [CameraOutput(self, camera) for camera in cameras]
+        self._ready = ready
+        self.create_timer(1.0 / rate, self._tick)
+
+    def _tick(self) -> None:
+        if self._ready():
+            for output in self._outputs:
+                output.publish_newest()
+
+
+class CameraOutput:
+    """One camera and its publishers."""
+
+    def __init__(self, node: Node, camera: Camera) -> None:
+        topic = f"{camera.name}/color/image_raw"
+        self._camera = camera
+        self._frame_id = f"{camera.name}_color_optical_frame"
+        self._stamp = -1.0
+        self._image = node.create_publisher(Image, topic, 1)
+        self._compressed = node.create_publisher(CompressedImage, f"{topic}/compressed", 1)
+        self._info = node.create_publisher(CameraInfo, f"{camera.name}/color/camera_info", 1)
+
+    def publish_newest(self) -> None:
+        """Publish the camera's newest frame, unless it has been. Raises `CameraError`."""
+        frame = self._camera.read()
+        if frame.stamp == self._stamp:
+            return
+        self._stamp = frame.stamp
+        intrinsics = getattr(self._camera, "intrinsics", None)
+        self._info.publish(fill_camera_info(intrinsics, frame, self._frame_id, CameraInfo()))
+        self._image.publish(fill_image(frame, self._frame_id, Image()))
+        if self._compressed.get_subscription_count() > 0:
+            self._compressed.publish(self._jpeg(frame))
+
+    def _jpeg(self, frame: Frame) -> CompressedImage:
+        bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
+        _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        message = CompressedImage(format="rgb8; jpeg compressed bgr8", data=array.array("B", jpeg.tobytes()))
+        return fill_header(frame.stamp, self._frame_id, message)
+
+
+class SceneListener:
+    """The simulated scene as the arm node publishes it: joints and objects of one stamp make a `SceneState`.
+
+    Args:
+        objects: names of the movable objects, in the order in which they are published.
+    """
+
+    def __init__(self, objects: tuple[str, ...]) -> None:
+        self._objects = objects
+        self._joints: JointState | None = None
+        self._poses: PoseArray | None = None
+        self._fresh = False
+        self.state: SceneState | None = None
+
+    def subscribe(self, node: Node) -> None:
+        node.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, 1)
+        if self._objects:
+            node.create_subscription(PoseArray, topics.OBJECTS, self._on_objects, 1)
+
+    def take(self) -> bool:
+        """Whether there is a state that nobody has taken yet."""
+        fresh, self._fresh = self._fresh, False
+        return fresh
+
+    def _on_joints(self, message: JointState) -> None:
+        self._joints = message
+        self._combine()
+
+    def _on_objects(self, message: PoseArray) -> None:
+        self._poses = message
+        self._combine()
+
+    def _combine(self) -> None:
+        if self._joints is None:
+            return
+        poses: Sequence[Any] = ()
+        if self._objects:
+            if self._poses is None or self._poses.header.stamp != self._joints.header.stamp:
+                return  # its other half is still on the way
+            poses = self._poses.poses
+        if len(poses) != len(self._objects):
+            raise CameraError(
+                f"topic {topics.OBJECTS!r} has {len(poses)} poses, but this scene has the objects {self._objects}; "
+                "start the simulator and the camera with the same task"
+            )
+        joints = dict(zip(self._joints.name, self._joints.position, strict=True))
+        self.state = SceneState(
+            time=stamp_to_ns(self._joints.header.stamp) / NS,
+            q=np.array([joints[name] for name in topics.JOINT_NAMES]),
+            width=sum(joints[name] for name in topics.FINGER_NAMES),
+            objects={name: pose_from(pose) for name, pose in zip(self._objects, poses, strict=True)},
+        )
+        self._fresh = True
+
+
+def run(cameras: Sequence[Camera], rate: float = RATE) -> None:
+    """Publish ``cameras`` until rclpy shuts down. rclpy is initialised; raises `CameraError` when one stops."""
+    with contextlib.ExitStack() as stack:
+        for camera in cameras:
+            camera.connect()
+            stack.callback(camera.disconnect)
+        spin(CameraNode(cameras, rate))
+
+
+def run_rendered(
+    spec: SceneSpec, names: Sequence[str], size: tuple[int, int] = RENDERED_SIZE, rate: float = RENDERED_RATE
+) -> None:
+    """Publish the cameras ``names`` of the simulated scene, drawn from ``joint_states`` and ``objects``.
+
+    Args:
+        spec: the scene that the simulator runs.
+        names: of `hardware.sim.scene.CAMERAS`.
+        size: height and width of the images [px].
+        rate: at most so many images a second [Hz].
+    """
+    listener = SceneListener(spec.objects)
+    with contextlib.ExitStack() as stack:
+        cameras = [RenderedCamera(name, spec, *size, source=lambda: listener.state) for name in names]
+        for camera in cameras:
+            camera.connect()
+            stack.callback(camera.disconnect)
+        node = CameraNode(cameras, rate, ready=listener.take)
+        listener.subscribe(node)
+        spin(node)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Publish a camera. Rendered cameras come with `robot-rl sim`.")
+    parser.add_argument("--camera", required=True, help="name in topics and observations")
+    parser.add_argument("--driver", required=True, help=f"one of {', '.join(DRIVERS)}")
+    parser.add_argument("--device", default="", help="serial number (realsense), index or path (opencv)")
+    parser.add_argument("--width", type=int, help="[px]")
+    parser.add_argument("--height", type=int, help="[px]")
+    parser.add_argument("--fps", type=int, help="frames a second")
+    parser.add_argument("--rate", type=float, default=RATE, help="images published a second, at most")
+    given, ros_arguments = parser.parse_known_args(argv)
+    rclpy.init(args=ros_arguments)
+    try:
+        run([make_camera(given.driver, given.camera, given.device, given.width, given.height, given.fps)], given.rate)
+    except HardwareError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

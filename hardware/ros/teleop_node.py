@@ -1,0 +1,101 @@
+"""A person's device on the topics ``twist_cmd`` and ``joy``.
+
+A twist is published only while the person drives, and one of zero when they let go: whoever listens takes a twist that
+stays away for a person who has let go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import TwistStamped
+from rclpy.node import Node
+from sensor_msgs.msg import Joy
+
+from controllers.ros import topics
+from controllers.ros.converters import fill_vectors
+from hardware.interfaces import HardwareError, TeleopCommand, TeleopDevice
+from hardware.ros.arm_node import spin
+from hardware.ros.converters import joy_buttons
+from hardware.teleop import DEVICES, make_teleop
+
+RATE = 50.0  # [Hz]
+JOY_DEPTH = 10  # messages; a label is said once and must not be lost behind the next message
+SILENCE = 10.0  # [s] without a single command after which the person is told that the device is not heard
+
+
+class TeleopNode(Node):
+    """Reads a connected ``device`` at ``rate`` [Hz]. The device's errors leave through `spin`."""
+
+    def __init__(self, device: TeleopDevice, rate: float = RATE) -> None:
+        super().__init__("teleop")
+        self._device = device
+        self._engaged = False
+        self._heard = False
+        self._twist = self.create_publisher(TwistStamped, topics.TWIST_COMMAND, 1)
+        self._joy = self.create_publisher(Joy, topics.JOY, JOY_DEPTH)
+        self.create_timer(1.0 / rate, self._tick)
+        self._silence = self.create_timer(SILENCE, self._report_silence)
+
+    def _tick(self) -> None:
+        command = self._device.read()
+        if command.engaged or self._engaged:
+            self._publish_twist(command)
+        self._publish_joy(command)
+        self._engaged = command.engaged
+        self._heard = self._heard or command.engaged
+
+    def _publish_twist(self, command: TeleopCommand) -> None:
+        message = TwistStamped()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.frame_id = topics.BASE_FRAME
+        twist = command.twist if command.engaged else np.zeros(6)
+        fill_vectors(twist, message.twist.linear, message.twist.angular)
+        self._twist.publish(message)
+
+    def _publish_joy(self, command: TeleopCommand) -> None:
+        message = Joy(axes=command.twist.tolist(), buttons=joy_buttons(command))
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.frame_id = topics.BASE_FRAME
+        self._joy.publish(message)
+
+    def _report_silence(self) -> None:
+        self._silence.cancel()
+        if not self._heard:
+            self.get_logger().warning(
+                f"{type(self._device).__name__} is open, but nothing has come from it for {SILENCE:g} s. If you have "
+                "moved it: wake it up (wireless devices sleep), end other programs that read it, plug it in again"
+            )
+
+
+def run(device: TeleopDevice, rate: float = RATE) -> None:
+    """Publish what ``device`` says until rclpy, which is initialised, shuts down. Raises the device's errors."""
+    device.connect()
+    try:
+        spin(TeleopNode(device, rate))
+    finally:
+        device.disconnect()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Publish a teleoperation device on twist_cmd and joy.")
+    parser.add_argument("--device", required=True, help=f"one of {', '.join(DEVICES)}")
+    parser.add_argument("--rate", type=float, default=RATE, help="readings a second")
+    arguments, ros_arguments = parser.parse_known_args(argv)
+    rclpy.init(args=ros_arguments)
+    try:
+        run(make_teleop(arguments.device), arguments.rate)
+    except HardwareError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
