@@ -11,11 +11,10 @@ from controllers.core import ControllerConfig
 from controllers.state import Event, Setpoint
 from hardware.device import Device
 from hardware.franka.mailbox import Mailbox, MailboxError, Request
-from hardware.franka.process import ChildProcess, probe
+from hardware.franka.process import ROBOT_PORT, ChildProcess, probe
 from hardware.franka.realtime import CollisionThresholds, RealtimeSettings
 from hardware.interfaces import ArmConnectionError, ArmFault, ArmReading
 
-ROBOT_PORT = 1337
 CONNECT_TIMEOUT = 20.0  # [s]; the child's start, the connection and the warm-up
 REQUEST_TIMEOUT = 5.0  # [s]; the longest regular answer is the damped end of a motion, about half a second
 POLL_PERIOD = 0.001  # [s]

@@ -17,6 +17,7 @@ from typing import Any
 
 from hardware.interfaces import ArmConnectionError, HardwareError
 
+ROBOT_PORT = 1337
 READY = "ready"
 FAILED = "failed"
 PROBE_TIMEOUT = 1.0  # [s]

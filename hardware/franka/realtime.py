@@ -25,7 +25,7 @@ from controllers.spatial import Pose, SpatialError
 from controllers.state import ArmState, Event, EventKind, Mode, Setpoint
 from hardware.franka.mailbox import Mailbox, Request
 from hardware.franka.model import fr3_model
-from hardware.franka.process import FAILED, READY, child_pipe, import_pylibfranka
+from hardware.franka.process import FAILED, READY, ROBOT_PORT, child_pipe, import_pylibfranka, probe
 from hardware.interfaces import HardwareError
 
 WARM_UP_TICKS = 3000  # covers tracking, holding and damping out
@@ -188,6 +188,7 @@ class RealtimeProcess:
         """Clear the fault; why not, when it cannot be cleared."""
         try:
             if not self._connected:
+                probe(self._settings.address, ROBOT_PORT, "Franka robot")
                 self._robot = None
                 self.connect()
             self._robot.automatic_error_recovery()

@@ -58,7 +58,9 @@ def _check_idle(arm: Arm, advance: Callable[[float], None]):
     assert first.mode is Mode.IDLE
     assert second.seq > first.seq
     assert second.state.time > first.state.time
-    assert second.state.q.shape == second.state.dq.shape == second.state.tau_J.shape == second.state.tau_J_d.shape == (7,)
+    assert (
+        second.state.q.shape == second.state.dq.shape == second.state.tau_J.shape == second.state.tau_J_d.shape == (7,)
+    )
     assert second.state.wrench.shape == second.twist.shape == (6,)
     assert np.isfinite(np.concatenate(second.state[1:])).all()
     assert 0.0 <= second.success_rate <= 1.0
@@ -76,7 +78,7 @@ def _check_holds_after_start(arm: Arm, advance: Callable[[float], None], pose: P
 
 
 def _check_follows(arm: Arm, advance: Callable[[float], None], target: Pose) -> int:
-    seq = follow(arm, advance, target, first_seq=0, seconds=1.5)
+    seq = follow(arm, advance, target, first_seq=0, seconds=1.0)
     reading = arm.read()
     assert reading.mode is Mode.TRACK
     assert distance(reading.target, target) < 1e-6

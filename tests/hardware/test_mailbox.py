@@ -46,7 +46,9 @@ def mailbox():
 
 
 def write(mailbox: Mailbox, n: int, mode: Mode = Mode.TRACK) -> None:
-    state = ArmState(n * 1e-3, np.full(7, n), np.full(7, n + 1), np.full(7, n + 2), np.full(7, n + 3), np.full(6, n + 4))
+    state = ArmState(
+        n * 1e-3, np.full(7, n), np.full(7, n + 1), np.full(7, n + 2), np.full(7, n + 3), np.full(6, n + 4)
+    )
     kinematics = (np.full(3, n + 5.0), np.eye(3), np.full(6, n + 6.0))
     mailbox.write_state(n, state, 7.0, kinematics, (np.full(3, n + 8.0), np.eye(3)), mode, 0.5, 0.99)
 

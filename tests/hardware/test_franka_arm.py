@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from controllers.core import ControllerConfig
+from controllers.state import Event, EventKind, Mode, Setpoint
+from hardware.interfaces import ArmConnectionError, ArmFault
+from tests.hardware.simulated import SimulatedServer, environment, simulated_server, unused_address
+
+pytest.importorskip("franky_sim")
+pytest.importorskip("pylibfranka")
+
+from hardware.franka.arm import FrankaArm
+from hardware.franka.mailbox import TELEMETRY
+
+PATIENCE = 10.0  # [s] before a test gives up waiting
+ORPHAN = """
+import sys, time
+from hardware.franka.arm import FrankaArm
+
+arm = FrankaArm(sys.argv[1])
+arm.connect()
+arm.start()
+print(arm.process_id, flush=True)
+time.sleep(600)
+"""
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "what the test waits for does not happen"
+        time.sleep(0.001)
+
+
+def wait_event(arm: FrankaArm, kind: EventKind) -> list[Event]:
+    """Events up to and including the first of ``kind``."""
+    events: list[Event] = []
+
+    def seen() -> bool:
+        events.extend(arm.events())
+        return kind in {event.kind for event in events}
+
+    wait_until(seen)
+    return events
+
+
+def wait_exit(pid: int) -> bool:
+    """Whether the process ends by itself."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], PATIENCE)[0])
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def arm(robot: SimulatedServer):
+    with FrankaArm(robot.address) as arm:
+        yield arm
+
+
+def test_watchdog_holds_then_damps_when_setpoints_stop(arm: FrankaArm) -> None:
+    arm.start()
+    arm.command(Setpoint(arm.read().pose.moved(np.array([0.0, 0.02, 0.0, 0.0, 0.0, 0.0])), seq=1))
+    events = [event for event in wait_event(arm, EventKind.FINISHED) if event.kind is not EventKind.TANK_EMPTY]
+    assert [event.kind for event in events] == [
+        EventKind.STARTED,
+        EventKind.SETPOINT_STALE,
+        EventKind.DAMPING,
+        EventKind.FINISHED,
+    ]
+    config = ControllerConfig()
+    _, stale, damping, finished = (event.time for event in events)
+    assert damping - stale == pytest.approx(config.damp_after - config.hold_after, abs=0.05)
+    assert finished - damping >= config.ramp_down - 0.05
+    wait_until(lambda: arm.read().mode is Mode.IDLE)
+
+
+def test_telemetry_records_every_tick(arm: FrankaArm) -> None:
+    arm.start()
+    arm.stop()
+    table = arm.telemetry()
+    assert table.dtype == TELEMETRY
+    assert (np.diff(table["time"]) > 0.0).all()
+    assert (table["compute"] > 0.0).all()
+    assert np.abs(table["torque"]).max() < 87.0
+    assert (table["mode"][0], table["mode"][-1]) == (Mode.HOLD, Mode.IDLE)
+
+
+def test_loss_of_the_robot_is_a_fault_with_telemetry_and_can_be_recovered(tmp_path) -> None:
+    with simulated_server() as server:
+        arm = FrankaArm(server.address, dump_directory=tmp_path)
+        arm.connect()
+        arm.start()
+        server.process.kill()
+        (*_, reflex) = wait_event(arm, EventKind.REFLEX)
+        assert reflex.detail
+        assert arm.read().mode is Mode.FAULT
+        with pytest.raises(ArmFault, match="recover"):
+            arm.start()
+        with pytest.raises(ArmFault, match=f"nothing listens at {server.address}"):
+            arm.recover()
+        (dump,) = tmp_path.glob("fault-*.npz")
+        with np.load(dump) as saved:
+            assert saved["telemetry"].dtype == TELEMETRY
+            assert str(saved["reason"]) == reflex.detail
+    with simulated_server(server.address), arm:
+        arm.start()
+        assert arm.read().mode is Mode.HOLD
+
+
+def test_death_of_the_real_time_process_is_a_fault(robot: SimulatedServer) -> None:
+    with FrankaArm(robot.address) as arm:
+        arm.start()
+        os.kill(arm.process_id, signal.SIGKILL)
+        assert wait_exit(arm.process_id)
+        with pytest.raises(ArmFault, match="SIGKILL"):
+            arm.read()
+        with pytest.raises(ArmFault, match="SIGKILL"):
+            arm.stop()
+    with pytest.raises(ArmFault, match="not connected"):
+        arm.read()
+
+
+def test_real_time_process_ends_by_itself_when_its_parent_is_killed(robot: SimulatedServer) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, robot.address], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        child = int(parent.stdout.readline())
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+    assert wait_exit(child)
+
+
+def test_second_driver_is_told_that_the_arm_is_taken(arm: FrankaArm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hardware.franka.arm.CONNECT_TIMEOUT", 2.0)
+    other = FrankaArm(arm.address)
+    with pytest.raises(ArmConnectionError, match="another program"):
+        other.connect()
+    with pytest.raises(ArmFault, match="not connected"):
+        other.read()
+
+
+@pytest.mark.parametrize("address", [unused_address(), "no-such-robot.invalid"])
+def test_no_arm_at_the_address(address: str) -> None:
+    arm = FrankaArm(address)
+    with pytest.raises(ArmConnectionError, match=f"{address}:1337.*robot-rl sim"):
+        arm.connect()
+    arm.disconnect()
+
+
+def test_something_that_is_no_robot_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    address = unused_address()
+    monkeypatch.setattr("hardware.franka.arm.CONNECT_TIMEOUT", 2.0)
+    with socket.create_server((address, 1337)), pytest.raises(ArmConnectionError, match=address):
+        FrankaArm(address).connect()
