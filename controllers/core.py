@@ -99,7 +99,7 @@ class Controller:
         self._seq = -1
         self._stiffness = 0.0
         self._gone = 0.0
-        self._stop = self._clipped = self._saturated = self._empty = False
+        self._stop = self._clipped = self._saturated = self._empty = self._curbed = False
         self.mode = Mode.HOLD
         return (Event(state.time, EventKind.STARTED, "holding the measured pose"),)
 
@@ -169,13 +169,16 @@ class Controller:
         return Tick(limited, self.mode, self.tank.level, tuple(events), finished)
 
     def _follow(self, translation: np.ndarray, rotation: np.ndarray, allowance: float) -> tuple[np.ndarray, float]:
-        """Move the target to the reference, or as far as the tank can pay; the spring's wrench and potential."""
+        """Move the target to the reference, or as far as the tank can pay; the spring's wrench and potential.
+
+        Both are at full stiffness, so that a spring still being ramped up does not start beyond what it can hold.
+        """
         spring, potential = self._law.spring(self.model, translation, rotation)
-        if self._stiffness * potential > allowance:
+        self._curbed = potential > allowance
+        if self._curbed:
             move = PoseSegment(self.target_translation, self.target_rotation, translation, rotation)
-            share = affordable_fraction(
-                lambda s: self._stiffness * self._law.spring(self.model, *move.at(s))[1], allowance
-            )
+            share = affordable_fraction(lambda s: self._law.spring(self.model, *move.at(s))[1], allowance)
+            self._curbed = share < 1.0
             translation, rotation = move.at(share)
             spring, potential = self._law.spring(self.model, translation, rotation)
         self.target_translation, self.target_rotation = translation, rotation
@@ -212,11 +215,12 @@ class Controller:
         if saturated and not self._saturated:
             events.append(Event(self._time, EventKind.TORQUE_SATURATED, f"law asks for {torque} N·m"))
         self._saturated = saturated
-        if self.tank.valve < 1.0 and not self._empty:
-            detail = f"{self.tank.level:.3f} J left in the tank: the spring is released to {self.tank.valve:.0%}"
+        tank = self.tank
+        if not self._empty and (self._curbed or tank.valve < 1.0):
+            detail = f"{tank.level:.3f} J left: the target waits, the spring is at {tank.valve:.0%}"
             events.append(Event(self._time, EventKind.TANK_EMPTY, detail))
             self._empty = True
-        elif self._empty and self.tank.allowance(0.0) > self.config.tank.valve_width:
+        elif self._empty and tank.recovered:
             self._empty = False
 
     def _finish(self, state: ArmState, dt: float, events: list[Event]) -> bool:

@@ -77,6 +77,7 @@ class EnergyTank:
     """The account of the docstring above.
 
     Attributes:
+        account: A [J].
         level: E [J].
         valve: γ, 0–1.
         overdraft: largest energy by which the account was overdrawn since `reset` [J].
@@ -88,7 +89,7 @@ class EnergyTank:
 
     def reset(self, q: np.ndarray) -> None:
         """Fill the tank, with no energy in any spring, at joint positions ``q (n,)`` [rad]."""
-        self._account = self.level = self.config.capacity
+        self.account = self.level = self.config.capacity
         self.valve = 1.0
         self.overdraft = 0.0
         self._q = q.copy()
@@ -106,44 +107,51 @@ class EnergyTank:
         """
         delivered = float(torque.dot(q - self._q))
         self._q[:] = q
-        self._account += self.config.budget * dt - delivered
-        if -self._account > self.overdraft:
-            self.overdraft = -self._account
+        self.account += self.config.budget * dt - delivered
+        if -self.account > self.overdraft:
+            self.overdraft = -self.account
         return delivered
+
+    @property
+    def recovered(self) -> bool:
+        """Whether the level is well clear of the valve, so that the next shortage is another one."""
+        config = self.config
+        return self.level >= min(config.reserve + 2.0 * config.valve_width, config.capacity)
 
     def allowance(self, held: float) -> float:
         """The spring potential U [J] up to which the valve stays open, with the potential V = ``held`` [J]."""
-        return self._account - held - self.config.reserve - self.config.valve_width
+        return self.account - held - self.config.reserve - self.config.valve_width
 
     def settle(self, spring: float, held: float) -> float:
         """Split the account with the potentials U = ``spring`` and V = ``held`` [J]; returns the valve γ."""
         config = self.config
-        share = (self._account - held - config.reserve) / (config.valve_width + spring)
+        share = (self.account - held - config.reserve) / (config.valve_width + spring)
         self.valve = min(1.0, max(0.0, share))
-        self.level = self._account - self.valve * spring - held
+        self.level = self.account - self.valve * spring - held
         if self.level > config.capacity:
-            self._account -= self.level - config.capacity
+            self.account -= self.level - config.capacity
             self.level = config.capacity
         return self.valve
 
 
 def affordable_fraction(potential: Callable[[float], float], allowance: float, iterations: int = 6) -> float:
-    """The largest share s of a move, 0–1, with ``potential(s) ≤ allowance``, from below.
+    """A share s of a move, 0–1, with ``potential(s) ≤ allowance``, close to the largest and never above it.
 
-    ``potential`` [J] must be convex in s, as the clipped spring is along a straight line: a chord then lies above the
-    curve, and where it meets the allowance is affordable. Chords from there on close in on the largest share.
-    A move that lowers the potential is always affordable.
+    ``potential`` [J] should be convex in s, as the clipped spring is along a straight line: a chord then lies above the
+    curve, and where it meets the allowance is affordable; chords from there on close in on the largest share.
+    A move that does not raise the potential is always affordable.
     """
-    end = potential(1.0)
     low, at_low = 0.0, potential(0.0)
-    if end <= max(allowance, at_low):
+    high, at_high = 1.0, potential(1.0)
+    if at_high <= max(allowance, at_low):
         return 1.0
     for _ in range(iterations):
         if at_low >= allowance:
             break
-        candidate = low + (1.0 - low) * (allowance - at_low) / (end - at_low)
-        at_candidate = potential(candidate)
-        if at_candidate > allowance:  # not convex after all, e.g. across 180°
-            break
-        low, at_low = candidate, at_candidate
+        share = low + (high - low) * (allowance - at_low) / (at_high - at_low)
+        at_share = potential(share)
+        if at_share <= allowance:
+            low, at_low = share, at_share
+        else:  # by rounding, or not convex, as across half a turn
+            high, at_high = share, at_share
     return low
