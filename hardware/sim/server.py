@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import signal
 import socket
 import threading
@@ -22,7 +23,16 @@ from franky_sim.franka_robot_state import FrankaRobotState
 from controllers.spatial import Pose
 from hardware.interfaces import HardwareError
 from hardware.sim.channel import Request, SceneChannel
-from hardware.sim.scene import SceneError, SceneSpec, object_poses, place_objects, start_simulator
+from hardware.sim.scene import (
+    HAND_BODY,
+    ROBOT,
+    TCP_IN_HAND,
+    SceneError,
+    SceneSpec,
+    object_poses,
+    place_objects,
+    start_simulator,
+)
 from hardware.sim.wrench import ContactWrench
 
 ROBOT_PORT = 1337
@@ -31,6 +41,7 @@ SCENE_PORT = 1339  # default of the side channel
 
 STEP = 0.001  # [s]
 SHORTEST_TICK = 0.0006  # while catching up, so that the driver still has time to answer [s]
+PRIORITY = 60  # SCHED_FIFO priority asked for, below that of the driver's real-time process
 GREATEST_LAG = 0.05  # beyond this the simulated time stays behind instead of catching up [s]
 
 
@@ -185,6 +196,9 @@ def serve(
         SceneError: the scene cannot be built.
     """
     robot = SimulatedRobot(scene, address, scene_port)
+    # A robot does not slow down when the workstation is busy. Where this is not permitted, the simulated one does.
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     with _stop_signals() as stop:
         robot.run(ready, stop.is_set)
 
@@ -193,8 +207,6 @@ class _TcpJacobian:
     """Jacobian ``(6, 7)`` of the TCP, base axes, at the simulator's current joint positions."""
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
-        from hardware.sim.scene import HAND_BODY, ROBOT, TCP_IN_HAND
-
         self._model, self._data = model, data
         self._hand = model.body(HAND_BODY).id
         self._tcp = np.array(TCP_IN_HAND)
