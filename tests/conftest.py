@@ -16,7 +16,7 @@ SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
 SHARED_MEMORY = Path("/dev/shm")
 GRACE = 5.0  # [s] for what was told to stop to have stopped
 PYTHON_HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")  # end with the session itself
-DDS_PREFIXES = ("fastrtps_", "sem.fastrtps_")  # Fast DDS cleans up after killed participants when the next one starts
+DDS_PREFIXES = ("fastdds_", "fastrtps_", "sem.fast")  # cleaned up by the next Fast DDS that starts, after a kill
 
 
 def pytest_configure() -> None:
