@@ -1,0 +1,169 @@
+"""The gamepad driver, on joystick events as the kernel sends them, through a real file descriptor."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hardware.interfaces import TeleopError
+from hardware.teleop import DEVICES, make_teleop
+from hardware.teleop.gamepad import Gamepad, GamepadDecoder
+from hardware.teleop.motion import Speeds
+from tests.contracts.teleop_contract import TeleopContract
+
+SPEEDS = Speeds(linear=0.1, angular=0.5)
+BUTTON, AXIS, INIT = 0x01, 0x02, 0x80
+A, B, X, Y, RB = 0, 1, 2, 3, 5
+FULL = 32767
+
+
+def event(kind: int, number: int, value: int) -> bytes:
+    return struct.pack("=IhBB", 123456, value, kind, number)
+
+
+class Pad:
+    """A joystick device file: opening it finds the kernel's INIT events, as on a real one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._reading, self._writing = os.pipe2(os.O_CLOEXEC)
+        self._plugged = True
+        (folder / "js0").symlink_to(f"/proc/self/fd/{self._reading}")
+        self.send(*(event(AXIS | INIT, number, -FULL if number in (2, 5) else 0) for number in range(8)))
+        self.send(*(event(BUTTON | INIT, number, 0) for number in range(11)))
+
+    def send(self, *events: bytes) -> None:
+        os.write(self._writing, b"".join(events))
+
+    def unplug(self) -> None:
+        if self._plugged:
+            os.close(self._writing)
+            self._plugged = False
+
+    def close(self) -> None:
+        self.unplug()
+        os.close(self._reading)
+
+
+@pytest.fixture
+def pad(tmp_path: Path) -> Iterator[Pad]:
+    pad = Pad(tmp_path)
+    yield pad
+    pad.close()
+
+
+class TestContract(TeleopContract):
+    @pytest.fixture(autouse=True)
+    def setup(self, pad: Pad, tmp_path: Path) -> None:
+        self.pad, self.folder = pad, tmp_path
+
+    def device(self) -> Gamepad:
+        return Gamepad(inputs=self.folder)
+
+    def absent(self) -> Gamepad:
+        return Gamepad(inputs=self.folder / "none")
+
+    def push_away(self) -> None:
+        self.pad.send(event(BUTTON, RB, 1), event(AXIS, 1, -FULL))
+
+    def let_go(self) -> None:
+        self.pad.send(event(BUTTON, RB, 0))
+
+    def close_gripper(self) -> None:
+        self.pad.send(event(BUTTON, RB, 1), event(BUTTON, A, 1))
+
+    def unplug(self) -> None:
+        self.pad.unplug()
+
+
+def driving(*events: bytes) -> GamepadDecoder:
+    decoder = GamepadDecoder(SPEEDS)
+    decoder.feed(event(BUTTON, RB, 1) + b"".join(events))
+    return decoder
+
+
+@pytest.mark.parametrize(
+    ("number", "value", "axis"),
+    [
+        (1, -FULL, 0),  # left stick away
+        (0, -FULL, 1),  # left stick to the left
+        (4, -FULL, 2),  # right stick away: up
+        (6, FULL, 3),  # pad to the right: roll to the right
+        (7, -FULL, 4),  # pad away: pitch away
+        (3, -FULL, 5),  # right stick to the left: counter-clockwise, seen from above
+    ],
+)
+def test_each_stick_moves_one_axis_of_the_base(number: int, value: int, axis: int) -> None:
+    expected = np.zeros(6)
+    expected[axis] = SPEEDS.linear if axis < 3 else SPEEDS.angular
+    np.testing.assert_allclose(driving(event(AXIS, number, value)).command().twist, expected)
+
+
+def test_triggers_do_not_move_the_arm() -> None:
+    assert not driving(event(AXIS, 2, FULL), event(AXIS, 5, FULL)).command().twist.any()
+
+
+def test_nothing_moves_without_the_dead_man_button() -> None:
+    decoder = GamepadDecoder(SPEEDS)
+    decoder.feed(event(AXIS, 1, -FULL))
+    command = decoder.command()
+    assert not command.engaged
+    assert not command.twist.any()
+
+
+def test_holding_still_with_the_dead_man_button_is_driving() -> None:
+    assert driving().command().engaged
+
+
+def test_a_dead_man_button_held_before_the_device_was_opened_does_not_count() -> None:
+    decoder = GamepadDecoder(SPEEDS)
+    decoder.feed(event(BUTTON | INIT, RB, 1) + event(AXIS | INIT, 1, -FULL))
+    assert not decoder.command().engaged
+
+
+def test_a_worn_stick_that_rests_off_centre_stands_still() -> None:
+    assert not driving(event(AXIS, 0, 3000), event(AXIS, 1, -3000)).command().twist.any()
+
+
+def test_buttons_close_and_open_the_gripper() -> None:
+    decoder = driving(event(BUTTON, A, 1), event(BUTTON, A, 0))
+    assert decoder.command().gripper == 0.0
+    decoder.feed(event(BUTTON, B, 1))
+    assert decoder.command().gripper == 1.0
+
+
+@pytest.mark.parametrize(("button", "label"), [(Y, "success"), (X, "failure")])
+def test_a_label_is_handed_over_once_and_needs_no_dead_man_button(button: int, label: str) -> None:
+    decoder = GamepadDecoder()
+    decoder.feed(event(BUTTON, button, 1))
+    first, second = decoder.command(), decoder.command()
+    assert getattr(first, label)
+    assert not getattr(second, label)
+    assert not first.engaged
+
+
+def test_unknown_axes_buttons_and_torn_events_are_left_aside() -> None:
+    decoder = driving(event(AXIS, 40, FULL), event(BUTTON, 99, 1), event(AXIS, 1, -FULL)[:5])
+    command = decoder.command()
+    assert not command.twist.any()
+    assert command.gripper is None
+
+
+def test_the_first_pad_is_taken(tmp_path: Path, pad: Pad) -> None:
+    (tmp_path / "js10").touch()
+    with Gamepad(inputs=tmp_path) as device:
+        pad.send(event(BUTTON, RB, 1))
+        assert device.read().engaged
+
+
+def test_devices_are_made_by_name() -> None:
+    assert [type(make_teleop(name)).__name__ for name in DEVICES] == ["Keyboard", "SpaceMouse", "Gamepad"]
+
+
+def test_an_unknown_name_lists_the_choices_and_suggests_one() -> None:
+    with pytest.raises(TeleopError, match=r"keyboard, spacemouse, gamepad; did you mean 'spacemouse'"):
+        make_teleop("space_mouse")
