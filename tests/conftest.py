@@ -15,8 +15,9 @@ import pytest
 SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
 SHARED_MEMORY = Path("/dev/shm")
 GRACE = 5.0  # [s] for what was told to stop to have stopped
+# Shared memory that ROS 2 keeps: tracing leaves its own, Fast DDS cleans up after kills when the next one starts.
+ROS_PREFIXES = ("fastdds_", "fastrtps_", "sem.fast", "lttng-ust-")
 PYTHON_HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")  # end with the session itself
-DDS_PREFIXES = ("fastdds_", "fastrtps_", "sem.fast")  # cleaned up by the next Fast DDS that starts, after a kill
 
 
 def pytest_configure() -> None:
@@ -57,7 +58,7 @@ def mapped_elsewhere(segment: str) -> bool:
 
 def segments() -> set[str]:
     names = os.listdir(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else []
-    return {name for name in names if not name.startswith(DDS_PREFIXES)}
+    return {name for name in names if not name.startswith(ROS_PREFIXES)}
 
 
 @pytest.fixture(scope="session", autouse=True)
