@@ -24,7 +24,8 @@ class OpenCVCamera(Device):
 
     Args:
         name: the camera's name in observations and topics.
-        source: index of the device (0 is ``/dev/video0``), or the path of a device or video file.
+        source: index of the device (0 is ``/dev/video0``), or the path of a device or of a video file, which is played
+            at its own speed.
         width, height: image size [px], fps: frames a second; None takes what comes.
         timeout: `read` gives up after this time [s]; opening may take four times as long.
         intrinsics: calibration of the camera, if there is one.
@@ -114,9 +115,13 @@ class OpenCVCamera(Device):
         return f"{self._label} sent no frame for {waited:g} s; check its cable, then start again"
 
     def _read_all(self, capture: cv2.VideoCapture) -> None:
+        is_file = capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
+        period = 1.0 / (capture.get(cv2.CAP_PROP_FPS) or 30.0) if is_file else 0.0
+        due = time.monotonic()
         try:
-            while not self._stop.is_set() and capture.grab():
+            while not self._stop.wait(max(0.0, due - time.monotonic())) and capture.grab():
                 stamp, received = time.time(), time.monotonic()
+                due += period
                 ok, image = capture.retrieve()
                 if not ok:
                     break
