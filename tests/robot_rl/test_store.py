@@ -97,9 +97,10 @@ def test_an_episode_without_steps_leaves_nothing(tmp_path) -> None:
 
 
 def test_one_writer_at_a_time(tmp_path) -> None:
-    with EpisodeStore.create_or_open(tmp_path, SCHEMA):
-        with pytest.raises(StoreError, match=r"is being written by process \d+; stop it or record into another"):
-            EpisodeStore.create_or_open(tmp_path, SCHEMA)
+    first = EpisodeStore.create_or_open(tmp_path, SCHEMA)
+    with pytest.raises(StoreError, match=r"is being written by process \d+; stop it or record into another"):
+        EpisodeStore.create_or_open(tmp_path, SCHEMA)
+    first.close()
     EpisodeStore.create_or_open(tmp_path, SCHEMA).close()
 
 

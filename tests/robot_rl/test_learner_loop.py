@@ -1,0 +1,194 @@
+"""The learner loop: data in, updates out, resumed as if nothing had happened."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from robot_rl.contract import ActionSpec
+from robot_rl.data.schema import StoreError, StoreSchema
+from robot_rl.data.store import EpisodeStore, StoreReader
+from robot_rl.learner.checkpoint import CheckpointError
+from robot_rl.learner.loop import LearnerLoop, LoopConfig
+from robot_rl.learner.rlpd import RlpdConfig, make_agent
+from robot_rl.policies.actor import NumpyActor
+from robot_rl.policies.parameters import unpack
+from tests.robot_rl.recording import SCHEMA, steps, transitions
+
+AGENT = make_agent(RlpdConfig(hidden=(8, 8), critics=3))
+CONFIG = LoopConfig(utd=4.0, start_after=10, batch_size=8, capacity=500, demo_capacity=300)
+
+
+def loop(tmp_path, agent=AGENT, schema: StoreSchema = SCHEMA, config: LoopConfig = CONFIG) -> LearnerLoop:
+    return LearnerLoop(
+        agent,
+        schema,
+        demos=[StoreReader(tmp_path / "demos")],
+        online=StoreReader(tmp_path / "online"),
+        config=config,
+        checkpoints=tmp_path / "checkpoints",
+    )
+
+
+def record(store: EpisodeStore, count: int, seed: int) -> None:
+    writer = store.begin({"seed": seed})
+    for step in steps(count, seed):
+        writer.append(step)
+    writer.finish()
+
+
+def run_dry(learner: LearnerLoop) -> None:
+    while learner.step():
+        pass
+
+
+@pytest.fixture
+def stores(tmp_path):
+    with (
+        EpisodeStore.create_or_open(tmp_path / "demos", SCHEMA) as demos,
+        EpisodeStore.create_or_open(tmp_path / "online", SCHEMA) as online,
+    ):
+        yield demos, online
+
+
+def same(one, two) -> bool:
+    return jax.tree.all(jax.tree.map(lambda x, y: bool((x == y).all()), one, two))
+
+
+def test_updates_follow_the_data_and_demonstrations_earn_none(tmp_path, stores) -> None:
+    demos, online = stores
+    learner = loop(tmp_path)
+    record(demos, 40, 0)
+    run_dry(learner)
+    assert (learner.metrics()["learner/demo_steps"], learner.version) == (40, 0)
+    writer = online.begin()
+    for number, step in enumerate(steps(20, 1), start=1):
+        writer.append(step)  # read from the live journal
+        run_dry(learner)
+        assert learner.version == max(0, number - 10)
+    writer.finish()
+    assert not learner.step()
+    metrics = learner.metrics()
+    assert metrics["learner/utd"] == 4.0 and metrics["learner/updates"] == 40.0
+    assert np.isfinite(metrics["critic/q_mean"])
+
+
+def test_interventions_are_demonstrations_too(tmp_path, stores) -> None:
+    _, online = stores
+    record(online, 9, 0)  # steps 3, 4, 5 were a person's
+    with_them, without = loop(tmp_path), loop(tmp_path, config=LoopConfig(interventions_to_demos=False))
+    for learner in (with_them, without):
+        learner.poll()
+        assert len(learner.online_buffer) == 9
+    assert (len(with_them.demo_buffer), len(without.demo_buffer)) == (3, 0)
+    starts = with_them.demo_buffer.starts
+    assert np.array_equal(with_them.demo_buffer.action[starts], with_them.online_buffer.action[3:6])
+
+
+def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path, stores) -> None:
+    demos, online = stores
+    first = loop(tmp_path)
+    assert first.restore() is False
+    record(demos, 10, 0)
+    record(online, 8, 1)
+    run_dry(first)
+    record(demos, 6, 2)  # arrives in the midst: the order in the demo buffer is its own
+    record(online, 9, 3)
+    writer = online.begin()
+    rest = list(steps(12, 4))
+    for step in rest[:5]:
+        writer.append(step)
+    run_dry(first)
+    first.checkpoint()
+    for step in rest[5:]:
+        writer.append(step)
+    writer.finish()  # the live episode moved to Zarr meanwhile
+    second = loop(tmp_path)
+    assert second.restore() is True
+    assert second.messages == []
+    for name in ("online_buffer", "demo_buffer"):
+        mine, theirs = getattr(first, name), getattr(second, name)
+        for array in ("state", "action", "reward", "mask", "starts"):
+            assert np.array_equal(getattr(mine, array), getattr(theirs, array)), (name, array)
+    assert first.governor == second.governor
+    assert first.metrics() == second.metrics()
+    assert first.parameters() == second.parameters()
+    for learner in (first, second):
+        run_dry(learner)
+    assert first.version == second.version > 12
+    assert same(first.state, second.state)
+    assert first.parameters() == second.parameters()
+
+
+def test_changed_stores_are_noticed_on_resume(tmp_path, stores) -> None:
+    _, online = stores
+    record(online, 12, 1)
+    first = loop(tmp_path)
+    run_dry(first)
+    first.checkpoint()
+    next((tmp_path / "online" / "episodes").glob("*.zarr")).rename(tmp_path / "moved.zarr")
+    second = loop(tmp_path)
+    assert second.restore()
+    assert any("12 steps that the checkpoint had seen are gone" in m for m in second.messages)
+    assert any("replay buffers are not what they were" in m for m in second.messages)
+
+
+@pytest.mark.parametrize(
+    ("agent", "schema", "named"),
+    [
+        (make_agent(RlpdConfig(hidden=(8, 9), critics=3)), SCHEMA, r"\.actor\['b1'\] is float32 \(8,\)"),
+        (AGENT, StoreSchema("peg", SCHEMA.fields, SCHEMA.action), "task is 'reach', this learner's is 'peg'"),
+        (AGENT, StoreSchema("reach", SCHEMA.fields, ActionSpec(("x", "z"), (0.01, 0.01))), "axes is"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_says_where(tmp_path, stores, agent, schema, named) -> None:
+    first = loop(tmp_path)
+    first.checkpoint()
+    with pytest.raises(CheckpointError, match=named):
+        loop(tmp_path, agent, schema).restore()
+
+
+def test_a_store_of_another_task_is_refused(tmp_path, stores) -> None:
+    learner = loop(tmp_path, schema=StoreSchema("peg", SCHEMA.fields, SCHEMA.action))
+    with pytest.raises(StoreError, match=r"demos does not fit task 'peg': it has task reach instead of peg"):
+        learner.step()
+
+
+def test_steps_handed_over_without_a_store() -> None:
+    learner = LearnerLoop(AGENT, SCHEMA, config=CONFIG)
+    learner.add(transitions(15))
+    run_dry(learner)
+    assert learner.version == 5
+    with pytest.raises(CheckpointError, match="no directory"):
+        learner.checkpoint()
+
+
+def test_parameters_are_the_actor_with_its_version(tmp_path) -> None:
+    learner = LearnerLoop(AGENT, SCHEMA, config=CONFIG)
+    learner.add(transitions(12))
+    run_dry(learner)
+    params, version, meta = unpack(learner.parameters())
+    assert version == 2
+    assert (meta["task"], meta["state_size"], meta["axes"]) == ("reach", 5, ["x", "y"])
+    actor = NumpyActor(params)
+    assert (actor.state_size, actor.action_size) == (5, 2)
+
+
+def test_a_loss_that_is_not_finite_stops_updates_and_keeps_the_last_good_parameters() -> None:
+    learner = LearnerLoop(AGENT, SCHEMA, config=CONFIG)
+    learner.add(transitions(12))
+    run_dry(learner)
+    good = learner.parameters()
+    poisoned = transitions(12, 1, 1)
+    poisoned.reward[:] = np.inf
+    learner.add(poisoned)
+    run_dry(learner)
+    assert "not finite" in learner.halted and learner.halted in learner.messages
+    assert learner.metrics()["learner/halted"] == 1.0
+    assert jnp.isfinite(learner.state.actor["w0"]).all()
+    params, version, _ = unpack(learner.parameters())
+    assert version == learner.version >= unpack(good).version
+    NumpyActor(params)  # raises unless finite
+    assert learner.step() is False
