@@ -1,0 +1,251 @@
+"""The simulated arm without its network protocol: MuJoCo and `controllers.core` stepped in this process.
+
+Many times faster than real time and bit-for-bit repeatable. The physics is that of `hardware.sim.server`, the control
+law that of the real-time process; only the protocol between them is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+from controllers.core import Controller, ControllerConfig
+from controllers.spatial import Pose
+from controllers.state import JOINTS, ArmState, Event, Mode, Setpoint
+from hardware.franka.model import fr3_model
+from hardware.interfaces import ArmFault, ArmReading, GripperReading, HardwareError
+from hardware.sim.scene import MAX_WIDTH, SceneSpec, object_poses, place_objects, start_simulator
+from hardware.sim.wrench import ContactWrench
+
+TICK = 0.001  # [s]
+WRENCH_TICKS = 5  # the contact wrench is slow and filtered: every 5 ms is enough
+STOP_TIMEOUT = 3.0  # [s] of robot time that a damped finish may take
+
+
+class InProcessWorld:
+    """Arm and scene of a simulated world that stands still unless told to `advance`.
+
+    Implements `hardware.interfaces.Arm` and `SceneControl`; ``gripper`` implements `Gripper`. Time is robot time: it
+    starts at 0 and moves by 1 ms a tick. The same commands between the same `advance` calls give the same bits.
+    """
+
+    def __init__(self, scene: SceneSpec, controller: ControllerConfig) -> None:
+        self.scene = scene
+        self.config = controller
+        self.gripper = InProcessGripper()
+        self._connected = False
+
+    def __enter__(self) -> InProcessWorld:
+        self.connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.disconnect()
+
+    def connect(self) -> None:
+        """Build the simulation. Raises `SceneError` when the scene cannot be built."""
+        if self._connected:
+            return
+        self._simulator = start_simulator(self.scene)
+        robot = self._simulator.robots[0]
+        self._mj_model, self._mj_data = self._simulator.model, self._simulator.data
+        arm_q, arm_v = robot._qpos_addrs[0], robot._dof_addrs[0]
+        # Views into the simulation, so that a tick does no look-ups.
+        self._q = self._mj_data.qpos[arm_q : arm_q + JOINTS]
+        self._dq = self._mj_data.qvel[arm_v : arm_v + JOINTS]
+        self._force = self._mj_data.qfrc_applied[arm_v : arm_v + JOINTS]
+        self._torque_low, self._torque_high = robot.torque_limit_low, robot.torque_limit_high
+        self._idle_kp, self._idle_kv = robot.kp, robot.kv
+        self.gripper._attach(self._mj_data, robot._finger_qpos_addrs, robot._finger_dof_addrs, self.scene.start_width)
+        self._contact = ContactWrench(self._mj_model, self._mj_data, WRENCH_TICKS * TICK)
+        self._wrench = np.zeros(6)
+        self._model = fr3_model()
+        self._controller = Controller(self._model, self.config)
+        self._ticks = 0
+        self._torque = np.zeros(JOINTS)
+        self._tank = 0.0
+        self._events: list[Event] = []
+        self._running = False
+        self._hold_q = self._q.copy()
+        self._connected = True
+
+    def disconnect(self) -> None:
+        """Let go of the simulation; safe to call twice."""
+        if self._connected:
+            self._connected = False
+            self._running = False
+            self._simulator.cleanup()
+
+    # Arm ------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin torque control, holding the measured pose."""
+        self._require_connection()
+        self._events.extend(self._controller.start(self._state()))
+        self._running = True
+
+    def stop(self) -> None:
+        """End the motion with damping; advances the world until the arm is idle."""
+        self._require_connection()
+        if not self._running:
+            return
+        self._controller.stop()
+        for _ in range(round(STOP_TIMEOUT / TICK)):
+            self._tick()
+            if not self._running:
+                return
+        self._hold()
+
+    def recover(self) -> None:
+        """Nothing to clear: this arm has no reflexes."""
+        self._require_connection()
+
+    def command(self, setpoint: Setpoint) -> None:
+        """Hand over a setpoint."""
+        self._require_connection()
+        self._events.extend(self._controller.command(setpoint, self.time))
+
+    def read(self) -> ArmReading:
+        """The state after the last tick. Raises `ArmFault` when the simulation has diverged."""
+        self._require_connection()
+        if self._mj_data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number:
+            raise ArmFault(
+                f"the simulation became unstable at {self._mj_data.time:.3f} s (MuJoCo: bad accelerations); "
+                "soften the contacts or lower the controller's gains, and connect again"
+            )
+        state = self._state()
+        self._model.update(state.q, state.dq)
+        pose = self._model.pose
+        target = pose
+        if self._running:
+            target = Pose.from_rotation(self._controller.target_translation, self._controller.target_rotation)
+        return ArmReading(
+            seq=self._ticks,
+            state=state,
+            pose=pose,
+            twist=self._model.twist.copy(),
+            target=target,
+            mode=self._controller.mode if self._running else Mode.IDLE,
+            tank=self._tank,
+            success_rate=1.0,
+            received=time.monotonic(),
+        )
+
+    def events(self) -> tuple[Event, ...]:
+        """Events since the last call, oldest first."""
+        events, self._events = tuple(self._events), []
+        return events
+
+    # Scene ----------------------------------------------------------------------------------------------------------
+
+    def place(self, objects: Mapping[str, Pose]) -> None:
+        """Put each named object at its pose in the base frame, at rest. Raises `SceneError` on an unknown name."""
+        self._require_connection()
+        place_objects(self._mj_model, self._mj_data, objects)
+
+    def objects(self) -> dict[str, Pose]:
+        """Poses of all movable objects in the base frame."""
+        self._require_connection()
+        return object_poses(self._mj_model, self._mj_data, self.scene.objects)
+
+    # Time -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def time(self) -> float:
+        """Robot time [s]."""
+        return self._ticks * TICK
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` of robot time pass (to the nearest millisecond)."""
+        self._require_connection()
+        for _ in range(round(seconds / TICK)):
+            self._tick()
+
+    def _tick(self) -> None:
+        """One millisecond: control, gripper, physics."""
+        if self._running:
+            tick = self._controller.tick(self._state())
+            self._torque = tick.torque.copy()
+            self._tank = tick.tank
+            if tick.events:
+                self._events.extend(tick.events)
+            applied = self._torque + self._model.gravity
+            if tick.finished:
+                self._hold()
+        else:
+            self._model.update(self._q, self._dq)
+            pull = self._idle_kp * (self._hold_q - self._q) - self._idle_kv * self._dq
+            self._torque = pull + self._model.coriolis
+            applied = self._torque + self._model.gravity
+        np.clip(applied, self._torque_low, self._torque_high, out=self._force)
+        self.gripper._push()
+        mujoco.mj_step(self._mj_model, self._mj_data)
+        self._ticks += 1
+        if self._ticks % WRENCH_TICKS == 0:
+            self._wrench = self._contact.update()
+
+    def _state(self) -> ArmState:
+        return ArmState(
+            self._ticks * TICK, self._q.copy(), self._dq.copy(), self._force.copy(), self._torque, self._wrench
+        )
+
+    def _hold(self) -> None:
+        """Torque control is over: the arm holds its joints by itself, as a real one does when idle."""
+        self._running = False
+        self._hold_q = self._q.copy()
+
+    def _require_connection(self) -> None:
+        if not self._connected:
+            raise HardwareError("the in-process world is not connected; call connect() or enter it with `with`")
+
+
+class InProcessGripper:
+    """The hand of an `InProcessWorld`: franky-sim's own finger control, so that both simulated grippers are alike."""
+
+    STIFFNESS = 1000.0  # [N/m] of each finger
+    DAMPING = 50.0  # [N·s/m]
+    SPEED = 0.05  # [m/s] of each finger
+    FORCE = 70.0  # [N] of each finger
+    GRASP_GAP = 0.004  # [m] short of its goal at which a resting gripper holds something
+
+    def __init__(self) -> None:
+        self._goal = 0.0
+
+    def _attach(self, data: mujoco.MjData, q_addresses: list[int], v_addresses: list[int], width: float) -> None:
+        self._q = data.qpos[q_addresses[0] : q_addresses[1] + 1]
+        self._dq = data.qvel[v_addresses[0] : v_addresses[1] + 1]
+        self._force = data.qfrc_applied[v_addresses[0] : v_addresses[1] + 1]
+        self._goal = 0.5 * width
+
+    def connect(self) -> None:
+        """The gripper comes and goes with its world."""
+
+    def disconnect(self) -> None:
+        """The gripper comes and goes with its world."""
+
+    def command(self, width: float) -> None:
+        """Go to ``width``, 0 closed – 1 open. Raises `HardwareError` on values outside."""
+        if not 0.0 <= width <= 1.0:
+            raise HardwareError(f"gripper width {width} is outside 0 (closed) – 1 (open)")
+        self._goal = 0.5 * MAX_WIDTH * width
+
+    def read(self) -> GripperReading:
+        """Opening and grasp after the last tick."""
+        width = float(self._q.sum())
+        resting = bool(np.abs(self._dq).max() < 0.005)
+        return GripperReading(
+            width=min(max(width / MAX_WIDTH, 0.0), 1.0),
+            grasped=resting and width - 2.0 * self._goal > self.GRASP_GAP,
+        )
+
+    def _push(self) -> None:
+        """Finger forces for the next physics step. Scalar arithmetic: two fingers are too few for numpy."""
+        for i in (0, 1):
+            speed = float(self._dq[i])
+            force = self.STIFFNESS * (self._goal - float(self._q[i])) - self.DAMPING * speed
+            if abs(speed) > self.SPEED and speed * force > 0.0:
+                force = -self.DAMPING * speed
+            self._force[i] = min(max(force, -self.FORCE), self.FORCE)
