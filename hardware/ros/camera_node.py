@@ -11,17 +11,17 @@ from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
 from geometry_msgs.msg import PoseArray
 from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from controllers.ros import topics
 from controllers.ros.converters import NS, pose_from, stamp_to_ns
+from controllers.ros.runtime import ros, spin
 from hardware.cameras import DRIVERS, make_camera
 from hardware.cameras.rendered import RenderedCamera
 from hardware.interfaces import Camera, CameraError, Frame, HardwareError
-from hardware.ros.arm_node import spin
 from hardware.ros.converters import fill_camera_info, fill_header, fill_image
 from hardware.sim.client import SceneState
 from hardware.sim.scene import SceneSpec
@@ -181,15 +181,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--height", type=int, help="[px]")
     parser.add_argument("--fps", type=int, help="frames a second")
     parser.add_argument("--rate", type=float, default=RATE, help="images published a second, at most")
-    given, ros_arguments = parser.parse_known_args(argv)
-    rclpy.init(args=ros_arguments)
+    given = parser.parse_args(remove_ros_args(sys.argv[1:] if argv is None else argv))
     try:
-        run([make_camera(given.driver, given.camera, given.device, given.width, given.height, given.fps)], given.rate)
+        camera = make_camera(given.driver, given.camera, given.device, given.width, given.height, given.fps)
+        with ros():
+            run([camera], given.rate)
     except HardwareError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    finally:
-        rclpy.try_shutdown()
     return 0
 
 

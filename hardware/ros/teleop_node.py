@@ -11,15 +11,15 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Joy
 
 from controllers.ros import topics
 from controllers.ros.converters import fill_vectors
+from controllers.ros.runtime import ros, spin
 from hardware.interfaces import HardwareError, TeleopCommand, TeleopDevice
-from hardware.ros.arm_node import spin
 from hardware.ros.converters import joy_buttons
 from hardware.teleop import DEVICES, make_teleop
 
@@ -85,15 +85,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Publish a teleoperation device on twist_cmd and joy.")
     parser.add_argument("--device", required=True, help=f"one of {', '.join(DEVICES)}")
     parser.add_argument("--rate", type=float, default=RATE, help="readings a second")
-    arguments, ros_arguments = parser.parse_known_args(argv)
-    rclpy.init(args=ros_arguments)
+    given = parser.parse_args(remove_ros_args(sys.argv[1:] if argv is None else argv))
     try:
-        run(make_teleop(arguments.device), arguments.rate)
+        device = make_teleop(given.device)
+        with ros():
+            run(device, given.rate)
     except HardwareError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    finally:
-        rclpy.try_shutdown()
     return 0
 
 
