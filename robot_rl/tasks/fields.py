@@ -69,9 +69,9 @@ def object_pose(reading: Reading, name: str) -> Pose:
 
 
 def saturate(vector: np.ndarray, limit: float) -> np.ndarray:
-    """The vector, shortened to ``limit`` where it is longer."""
-    length = float(np.linalg.norm(vector))
-    return vector if length <= limit else vector * (limit / length)
+    """The vector, shortened without turning it so that no component is beyond ``limit``."""
+    largest = float(np.abs(vector).max())
+    return vector if largest <= limit else vector * (limit / largest)
 
 
 def push_through_friction(displacement: np.ndarray, friction: float, width: float) -> np.ndarray:

@@ -18,6 +18,7 @@ CENTRE = np.array([0.5, 0.0, 0.25])  # [m] of the boxes below, base frame
 START_HALF = np.array([0.05, 0.05, 0.05])
 GOAL_HALF = np.array([0.10, 0.12, 0.10])
 TOLERANCE = 0.01  # [m]
+MAX_STEP = 0.010  # [m] an expert's longest step along any axis
 
 
 class Reach(Task):
@@ -56,7 +57,7 @@ class Reach(Task):
         return Outcome.success() if np.linalg.norm(_to_goal(reading)) < TOLERANCE else Outcome.running()
 
     def expert(self, reading: Reading) -> TeleopCommand:
-        return fields.drive(np.append(fields.saturate(_to_goal(reading), 0.009), np.zeros(3)))
+        return fields.drive(np.append(fields.saturate(_to_goal(reading), MAX_STEP), np.zeros(3)))
 
 
 # The TCP at CENTRE, straight down.
