@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hardware.cameras.intrinsics import Intrinsics
 from hardware.device import Device
 from hardware.interfaces import CameraError, Frame
+from hardware.sim.scene import MAX_WIDTH
 
 if TYPE_CHECKING:
     from hardware.sim.client import SceneState
@@ -57,7 +58,7 @@ class RenderedCamera(Device):
         if self._renderer is None:
             return None
         height, width = self._size
-        return Intrinsics.from_fovy(width, height, self._renderer.fovy(self.name))
+        return Intrinsics.from_fovy(width, height, math.radians(self._renderer.fovy(self.name)))
 
     def connect(self) -> None:
         """Compile the scene and open OpenGL. Raises `CameraError` without it, or when there is no such camera."""
@@ -87,5 +88,5 @@ class RenderedCamera(Device):
                 f"rendered camera {self.name!r}: the scene's state has not changed for {now - self._seen:.1f} s; is "
                 "the simulator still running?"
             )
-        image = self._renderer.render(state.q, state.width, state.objects)[self.name]
+        image = self._renderer.render(state.q, state.width / MAX_WIDTH, state.objects)[self.name]
         return Frame(image, state.time, now)
