@@ -171,16 +171,17 @@ def read_info(path: Path) -> EpisodeInfo:
 
 
 def read_episode(path: Path, schema: StoreSchema, names: Iterable[str] | None = None) -> Episode:
-    """A whole episode, or the arrays ``names`` of it (an image's name stands for all images: ``"image/"``).
+    """A whole episode, or only its arrays ``names``.
 
-    Raises `StoreError` when anything of it is missing, damaged or of another layout.
+    Raises `StoreError` when anything asked for is missing, damaged or of another layout.
     """
     info = read_info(path)
     checksums = _attributes(path)["crc32"]
-    if names is not None:
-        checksums = {name: crc for name, crc in checksums.items() if name in names or name.split("/")[0] + "/" in names}
+    shapes = _shapes(info.steps, schema)
     columns = {}
-    for name, checksum in checksums.items():
+    for name in dict.fromkeys((*shapes, *checksums)) if names is None else names:
+        if name not in checksums:
+            raise StoreError(f"{path}: damaged: {name} is missing")
         try:
             columns[name] = np.asarray(zarr.open_array(path / name, mode="r", zarr_format=3)[...])
         except FileNotFoundError as error:
@@ -189,35 +190,34 @@ def read_episode(path: Path, schema: StoreSchema, names: Iterable[str] | None = 
             raise
         except Exception as error:  # Zarr and its codecs raise many unrelated types on damaged bytes
             raise StoreError(f"{path}: damaged: {name}: {type(error).__name__}: {error}") from error
-        if _checksum(columns[name]) != checksum:
+        if columns[name].shape != shapes.get(name, columns[name].shape):
+            raise StoreError(f"{path}: damaged: {name} has shape {columns[name].shape}, expected {shapes[name]}")
+        if _checksum(columns[name]) != checksums[name]:
             raise StoreError(f"{path}: damaged: {name} has a wrong checksum")
-    _check_layout(path, info, columns, schema, names)
     return Episode(info, columns)
 
 
 def _checksum(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).data.cast("B")) if array.size else 0
+    """CRC-32 of the values; 0-byte arrays included."""
+    return zlib.crc32(array.tobytes())
 
 
-def _check_layout(
-    path: Path, info: EpisodeInfo, columns: Mapping[str, Any], schema: StoreSchema, names: Iterable[str] | None
-) -> None:
-    rows = dict.fromkeys(STEP_ARRAYS, (info.steps,)) | {"stamp_ns": (info.steps + 1,)}
-    rows["state"] = (info.steps + 1, schema.state_size)
-    rows["action"] = rows["policy_action"] = (info.steps, schema.action_size)
-    rows["q"] = (info.steps, 7)
-    rows |= {f"image/{name}": (info.steps + 1, *size, 3) for name, size in schema.images.items()}
-    for name, shape in rows.items():
-        if names is not None and name not in names and name.split("/")[0] + "/" not in names:
-            continue
-        if name not in columns:
-            raise StoreError(f"{path}: damaged: array {name} is missing")
-        if columns[name].shape != shape:
-            raise StoreError(f"{path}: damaged: {name} has shape {columns[name].shape}, expected {shape}")
+def _shapes(steps: int, schema: StoreSchema) -> dict[str, tuple[int, ...]]:
+    """What an episode must have, objects aside."""
+    return {
+        **dict.fromkeys(STEP_ARRAYS, (steps,)),
+        "stamp_ns": (steps + 1,),
+        "state": (steps + 1, schema.state_size),
+        "action": (steps, schema.action_size),
+        "policy_action": (steps, schema.action_size),
+        "q": (steps, 7),
+        **{f"image/{name}": (steps + 1, *size, 3) for name, size in schema.images.items()},
+    }
 
 
 def _attributes(path: Path) -> dict[str, Any]:
-    return json.loads((path / "zarr.json").read_text())["attributes"]
+    attributes: dict[str, Any] = json.loads((path / "zarr.json").read_text())["attributes"]
+    return attributes
 
 
 def _sync(path: Path) -> None:

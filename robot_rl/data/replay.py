@@ -85,7 +85,7 @@ class ReplayBuffer:
             self.starts[before] = True
             self._size += len(before)
         columns = (transitions.state[int(continued) :], transitions.action, transitions.reward, transitions.terminated)
-        self.digests = [zlib.crc32(np.ascontiguousarray(c), d) for c, d in zip(columns, self.digests, strict=True)]
+        self.digests = [zlib.crc32(c.tobytes(), d) for c, d in zip(columns, self.digests, strict=True)]
         self._tail = (transitions.store, transitions.episode, transitions.start + count)
 
     def sample_rows(self, rng: np.random.Generator, count: int) -> np.ndarray:

@@ -25,16 +25,10 @@ import numpy as np
 
 from robot_rl.contract import Ending, Outcome, Source, Step
 from robot_rl.data.blob import Blob
-from robot_rl.data.episode import (
-    TRANSITION_ARRAYS,
-    Episode,
-    EpisodeInfo,
-    Transitions,
-    read_episode,
-    read_info,
-    write_episode,
-)
+from robot_rl.data.episode import Episode, EpisodeInfo, read_info, write_episode
 from robot_rl.data.journal import JournalFile, records_to_columns, scan, step_to_frame
+from robot_rl.data.layout import StoreLayout
+from robot_rl.data.reader import StoreReader
 from robot_rl.data.schema import StoreError, StoreSchema
 
 __all__ = ["Episode", "EpisodeInfo", "EpisodeStore", "EpisodeWriter", "StoreError", "StoreReader", "StoreSchema"]
@@ -43,58 +37,13 @@ INTERRUPTED = "interrupted"
 _SCRATCH = "writing.tmp"
 
 
-class _Layout:
-    """Names inside a store directory."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.root = Path(path)
-        self.schema = self.root / "schema.json"
-        self.lock = self.root / "writer.lock"
-        self.journals = self.root / "journal"
-        self.episodes = self.root / "episodes"
-
-    def episode(self, index: int) -> Path:
-        return self.episodes / f"{index:06d}.zarr"
-
-    def journal(self, index: int) -> Path:
-        return self.journals / f"{index:06d}.journal"
-
-    def read_schema(self) -> StoreSchema:
-        try:
-            return StoreSchema.from_json(self.schema.read_text())
-        except FileNotFoundError as error:
-            raise StoreError(f"{self.root}: no episode store here (schema.json is missing)") from error
-        except ValueError as error:
-            raise StoreError(f"{self.root}: schema.json cannot be read: {error}") from error
-
-    def indices(self, suffix: str) -> list[int]:
-        folder = self.journals if suffix == ".journal" else self.episodes
-        try:
-            names = os.listdir(folder)
-        except FileNotFoundError:
-            return []
-        return sorted(int(name[:6]) for name in names if name.endswith(suffix) and name[:6].isdigit())
-
-    def all_indices(self) -> list[int]:
-        return sorted({*self.indices(".zarr"), *self.indices(".corrupt"), *self.indices(".journal")})
-
-    def set_aside(self, path: Path, error: Exception) -> str:
-        """Rename a damaged file or directory out of the way; returns what to tell the operator."""
-        target = path.with_suffix(".corrupt")
-        try:
-            os.rename(path, target)
-        except OSError as failure:
-            return f"{error}; skipped ({path.name} could not be renamed: {failure.strerror})"
-        return f"{error}; set aside as {target.name}"
-
-
 class EpisodeStore:
     """The writing end of a store. Open it with `create_or_open`, close it (or use ``with``).
 
     ``messages`` says what had to be repaired at opening, for the operator.
     """
 
-    def __init__(self, layout: _Layout, schema: StoreSchema, lock: int, fsync: bool) -> None:
+    def __init__(self, layout: StoreLayout, schema: StoreSchema, lock: int, fsync: bool) -> None:
         self._layout = layout
         self._lock = lock
         self._fsync = fsync
@@ -110,7 +59,7 @@ class EpisodeStore:
         ``fsync`` makes every step survive a power cut too, at some milliseconds a step; a killed process loses nothing
         either way. Raises `StoreError` when the store holds something else, or another process is writing to it.
         """
-        layout = _Layout(path)
+        layout = StoreLayout(path)
         for folder in (layout.journals, layout.episodes):
             folder.mkdir(parents=True, exist_ok=True)
         lock = _lock(layout)
@@ -150,7 +99,7 @@ class EpisodeStore:
 
     def load_episode(self, index: int) -> Episode:
         """A finished episode. Raises `StoreError` when there is none of that number or it is damaged."""
-        return _load(self._layout, self.schema, index)
+        return self._layout.load(self.schema, index)
 
     def close(self) -> None:
         """Release the store. An unfinished episode with steps becomes one that was interrupted."""
@@ -250,7 +199,10 @@ class EpisodeWriter:
             )
         self._journal.close()
         self.finished = True
-        return self._store._commit(self.index, outcome) if self.steps else self.discard()
+        if self.steps == 0:
+            self.discard()
+            return None
+        return self._store._commit(self.index, outcome)
 
     def discard(self) -> None:
         """Forget the episode. Steps that readers have seen already cannot be called back."""
@@ -259,130 +211,7 @@ class EpisodeWriter:
         self._journal.path.unlink(missing_ok=True)
 
 
-class StoreReader:
-    """Follows a store from any process: finished episodes and the one being recorded.
-
-    `poll` hands out every step exactly once and in order. Constructing it touches nothing; until the store exists, it
-    is empty. ``messages`` names what had to be skipped. ``delivered`` counts the steps handed out.
-    """
-
-    def __init__(self, path: str | Path, *, images: bool = True) -> None:
-        self._layout = _Layout(path)
-        self._images = images
-        self._schema: StoreSchema | None = None
-        self._index = 0  # the episode being read
-        self._step = 0  # steps of it handed out
-        self._offset = 0  # bytes of its journal they took
-        self._record: Blob | None = None  # the last of them, if read from the journal
-        self._loaded: Transitions | None = None  # the episode, once finished
-        self._infos: dict[int, EpisodeInfo] = {}
-        self.path = self._layout.root
-        self.messages: list[str] = []
-        self.delivered = 0
-
-    @property
-    def schema(self) -> StoreSchema | None:
-        """What the store holds; None as long as there is none. Raises `StoreError` when it cannot be read."""
-        if self._schema is None and self._layout.schema.exists():
-            self._schema = self._layout.read_schema()
-        return self._schema
-
-    def poll(self, limit: int | None = None) -> list[Transitions]:
-        """What has been recorded since the last call, at most ``limit`` steps of it."""
-        if self.schema is None:
-            return []
-        parts: list[Transitions] = []
-        while limit is None or limit > 0:
-            part = self._next(limit)
-            if part is None:
-                break
-            parts.append(part)
-            self.delivered += len(part)
-            limit = None if limit is None else limit - len(part)
-        return parts
-
-    def episodes(self) -> list[EpisodeInfo]:
-        """Summaries of the finished episodes, oldest first; each is read from disk only once."""
-        found = self._layout.indices(".zarr")
-        for index in found:
-            if index not in self._infos:
-                try:
-                    self._infos[index] = read_info(self._layout.episode(index))
-                except StoreError as error:
-                    self.messages.append(self._layout.set_aside(self._layout.episode(index), error))
-        return [self._infos[index] for index in found if index in self._infos]
-
-    def load_episode(self, index: int) -> Episode:
-        """A finished episode. Raises `StoreError` when there is none of that number or it is damaged."""
-        return _load(self._layout, self.schema or self._layout.read_schema(), index)
-
-    def _next(self, limit: int | None) -> Transitions | None:
-        while True:
-            if self._loaded is None and self._layout.episode(self._index).exists():
-                self._load()
-            if self._loaded is not None:
-                first = self._step
-                last = len(self._loaded) if limit is None else min(len(self._loaded), first + limit)
-                part = self._loaded.span(first, last)
-                self._step = last
-                if last >= len(self._loaded):
-                    self._go_to(self._index + 1)
-                if len(part):
-                    return part
-                continue
-            part = self._tail(limit)
-            if part is not None:
-                return part
-            if self._layout.episode(self._index).exists():
-                continue  # it was finished while we looked
-            later = next((index for index in self._layout.all_indices() if index > self._index), None)
-            if later is None or self._layout.journal(self._index).exists():
-                return None
-            if not self._layout.episode(self._index).exists():  # a later one exists, so this one never will
-                self._go_to(later)
-
-    def _tail(self, limit: int | None) -> Transitions | None:
-        """New whole steps of the journal, or None."""
-        try:
-            with open(self._layout.journal(self._index), "rb") as file:
-                file.seek(self._offset)
-                records, end, _ = scan(file.read(), limit)
-        except FileNotFoundError:
-            return None
-        if not records:
-            return None
-        part = Transitions.of(str(self.path), self._index, self._step, records_to_columns(records, before=self._record))
-        self._offset += end
-        self._step += len(records)
-        self._record = records[-1]
-        return part
-
-    def _load(self) -> None:
-        path = self._layout.episode(self._index)
-        try:
-            names = {"state", *TRANSITION_ARRAYS, *({"image/"} if self._images else ())}
-            episode = read_episode(path, self.schema or self._layout.read_schema(), names)
-        except StoreError as error:
-            self.messages.append(self._layout.set_aside(path, error))
-            self._go_to(self._index + 1)
-            return
-        self._loaded = episode.transitions(str(self.path))
-
-    def _go_to(self, index: int) -> None:
-        self._index, self._step, self._offset = index, 0, 0
-        self._record = self._loaded = None
-
-
-def _load(layout: _Layout, schema: StoreSchema, index: int) -> Episode:
-    path = layout.episode(index)
-    if not path.exists():
-        known = layout.indices(".zarr")
-        span = f"{known[0]} to {known[-1]}" if known else "none"
-        raise StoreError(f"{layout.root} has no finished episode {index} (it has {len(known)}: {span})")
-    return read_episode(path, schema)
-
-
-def _lock(layout: _Layout) -> int:
+def _lock(layout: StoreLayout) -> int:
     fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

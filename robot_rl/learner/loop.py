@@ -122,13 +122,13 @@ class LearnerLoop:
             return False
         batch = self._sampler.sample(self._rng, self.agent.updates_per_call, self.config.batch_size)
         state, info = self.agent.update(self.state, batch)
-        info = {name: float(value) for name, value in info.items()}
-        wrong = [name for name, value in info.items() if not math.isfinite(value)]
+        scalars = {name: float(value) for name, value in info.items()}
+        wrong = [name for name, value in scalars.items() if not math.isfinite(value)]
         if wrong:
             self.halted = f"update {self._calls} gave {', '.join(wrong)} not finite; the parameters before it are kept"
             self.messages.append(self.halted)
             return False
-        self.state, self._info = state, info
+        self.state, self._info = state, scalars
         self.governor.make(self.agent.updates_per_call)
         self._calls += 1
         return True

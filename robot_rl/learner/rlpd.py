@@ -173,7 +173,7 @@ def update(state: RlpdState, batch: Batch, config: RlpdConfig) -> tuple[RlpdStat
     info = {name: values.mean() for name, values in critic_info.items()}
     info |= {"actor/loss": loss, "actor/entropy": entropy, "temperature/alpha": jnp.exp(log_alpha)}
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
-    info |= {"critic/norm": optax.global_norm(state.critics), "actor/norm": optax.global_norm(actor)}
+    info |= {"critic/norm": optax.tree.norm(state.critics), "actor/norm": optax.tree.norm(actor)}
     return state, info
 
 

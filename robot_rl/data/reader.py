@@ -1,0 +1,125 @@
+"""Following a store while it is written: every step once, in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robot_rl.data.blob import Blob
+from robot_rl.data.episode import TRANSITION_ARRAYS, Episode, EpisodeInfo, Transitions, read_episode, read_info
+from robot_rl.data.journal import records_to_columns, scan
+from robot_rl.data.layout import StoreLayout
+from robot_rl.data.schema import StoreError, StoreSchema
+
+
+class StoreReader:
+    """Follows a store from any process: finished episodes and the one being recorded.
+
+    `poll` hands out every step exactly once and in order. Constructing it touches nothing; until the store exists, it
+    is empty. ``messages`` names what had to be skipped. ``delivered`` counts the steps handed out.
+    """
+
+    def __init__(self, path: str | Path, *, images: bool = True) -> None:
+        self._layout = StoreLayout(path)
+        self._images = images
+        self._schema: StoreSchema | None = None
+        self._index = 0  # the episode being read
+        self._step = 0  # steps of it handed out
+        self._offset = 0  # bytes of its journal they took
+        self._record: Blob | None = None  # the last of them, if read from the journal
+        self._loaded: Transitions | None = None  # the episode, once finished
+        self._infos: dict[int, EpisodeInfo] = {}
+        self.path = self._layout.root
+        self.messages: list[str] = []
+        self.delivered = 0
+
+    @property
+    def schema(self) -> StoreSchema | None:
+        """What the store holds; None as long as there is none. Raises `StoreError` when it cannot be read."""
+        if self._schema is None and self._layout.schema.exists():
+            self._schema = self._layout.read_schema()
+        return self._schema
+
+    def poll(self, limit: int | None = None) -> list[Transitions]:
+        """What has been recorded since the last call, at most ``limit`` steps of it."""
+        if self.schema is None:
+            return []
+        parts: list[Transitions] = []
+        while limit is None or limit > 0:
+            part = self._next(limit)
+            if part is None:
+                break
+            parts.append(part)
+            self.delivered += len(part)
+            limit = None if limit is None else limit - len(part)
+        return parts
+
+    def episodes(self) -> list[EpisodeInfo]:
+        """Summaries of the finished episodes, oldest first; each is read from disk only once."""
+        found = self._layout.indices(".zarr")
+        for index in found:
+            if index not in self._infos:
+                try:
+                    self._infos[index] = read_info(self._layout.episode(index))
+                except StoreError as error:
+                    self.messages.append(self._layout.set_aside(self._layout.episode(index), error))
+        return [self._infos[index] for index in found if index in self._infos]
+
+    def load_episode(self, index: int) -> Episode:
+        """A finished episode. Raises `StoreError` when there is none of that number or it is damaged."""
+        return self._layout.load(self.schema or self._layout.read_schema(), index)
+
+    def _next(self, limit: int | None) -> Transitions | None:
+        while True:
+            if self._loaded is None and self._layout.episode(self._index).exists():
+                self._load()
+            if self._loaded is not None:
+                first = self._step
+                last = len(self._loaded) if limit is None else min(len(self._loaded), first + limit)
+                part = self._loaded.span(first, last)
+                self._step = last
+                if last >= len(self._loaded):
+                    self._go_to(self._index + 1)
+                if len(part):
+                    return part
+                continue
+            if (tail := self._tail(limit)) is not None:
+                return tail
+            if self._layout.episode(self._index).exists():
+                continue  # it was finished while we looked
+            later = next((index for index in self._layout.all_indices() if index > self._index), None)
+            if later is None or self._layout.journal(self._index).exists():
+                return None
+            if not self._layout.episode(self._index).exists():  # a later one exists, so this one never will
+                self._go_to(later)
+
+    def _tail(self, limit: int | None) -> Transitions | None:
+        """New whole steps of the journal, or None."""
+        try:
+            with open(self._layout.journal(self._index), "rb") as file:
+                file.seek(self._offset)
+                records, end, _ = scan(file.read(), limit)
+        except FileNotFoundError:
+            return None
+        if not records:
+            return None
+        part = Transitions.of(str(self.path), self._index, self._step, records_to_columns(records, before=self._record))
+        self._offset += end
+        self._step += len(records)
+        self._record = records[-1]
+        return part
+
+    def _load(self) -> None:
+        path = self._layout.episode(self._index)
+        try:
+            schema = self.schema or self._layout.read_schema()
+            images = (f"image/{name}" for name in schema.images) if self._images else ()
+            episode = read_episode(path, schema, ("state", *TRANSITION_ARRAYS, *images))
+        except StoreError as error:
+            self.messages.append(self._layout.set_aside(path, error))
+            self._go_to(self._index + 1)
+            return
+        self._loaded = episode.transitions(str(self.path))
+
+    def _go_to(self, index: int) -> None:
+        self._index, self._step, self._offset = index, 0, 0
+        self._record = self._loaded = None
