@@ -118,14 +118,15 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
 
 def save_config(config: RunConfig, path: Path) -> None:
     """Write ``config`` as YAML, so that `load_config` gives it back."""
-    path.write_text(yaml.safe_dump(_plain(config), sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A configuration as dicts, lists and scalars."""
     if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value
 
 

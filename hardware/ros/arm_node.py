@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Pose as PoseMsg
@@ -97,7 +97,7 @@ class ArmNode(Node):
         self.get_logger().error(why)
         self._publish_event(EventKind.SETPOINT_REJECTED, why, 0.0)
 
-    def _serve(self, response: Trigger.Response, action) -> Trigger.Response:
+    def _serve(self, response: Trigger.Response, action: Callable[[], None]) -> Trigger.Response:
         try:
             action()
             response.success = True
@@ -168,18 +168,3 @@ class ArmNode(Node):
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
-
-
-def spin(node: Node) -> None:
-    """Run ``node`` until rclpy shuts down."""
-    from rclpy.experimental import EventsExecutor
-
-    executor = EventsExecutor()
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
-        pass
-    finally:
-        executor.shutdown()
-        node.destroy_node()

@@ -23,6 +23,7 @@ from hardware.cameras import DRIVERS, make_camera
 from hardware.cameras.rendered import RenderedCamera
 from hardware.interfaces import Camera, CameraError, Frame, HardwareError
 from hardware.ros.converters import fill_camera_info, fill_header, fill_image
+from hardware.ros.shutdown import until_shutdown
 from hardware.sim.client import SceneState
 from hardware.sim.scene import SceneSpec
 
@@ -147,6 +148,7 @@ def run(cameras: Sequence[Camera], rate: float = RATE) -> None:
         for camera in cameras:
             camera.connect()
             stack.callback(camera.disconnect)
+        stack.enter_context(until_shutdown())
         spin(CameraNode(cameras, rate))
 
 
@@ -169,6 +171,7 @@ def run_rendered(
             stack.callback(camera.disconnect)
         node = CameraNode(cameras, rate, ready=listener.take)
         listener.subscribe(node)
+        stack.enter_context(until_shutdown())
         spin(node)
 
 

@@ -7,6 +7,7 @@ stays away for a person who has let go.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ from controllers.ros.converters import fill_vectors
 from controllers.ros.runtime import ros, spin
 from hardware.interfaces import HardwareError, TeleopCommand, TeleopDevice
 from hardware.ros.converters import joy_buttons
+from hardware.ros.shutdown import until_shutdown
 from hardware.teleop import DEVICES, make_teleop
 
 RATE = 50.0  # [Hz]
@@ -74,11 +76,11 @@ class TeleopNode(Node):
 
 def run(device: TeleopDevice, rate: float = RATE) -> None:
     """Publish what ``device`` says until rclpy, which is initialised, shuts down. Raises the device's errors."""
-    device.connect()
-    try:
+    with contextlib.ExitStack() as stack:
+        device.connect()
+        stack.callback(device.disconnect)
+        stack.enter_context(until_shutdown())
         spin(TeleopNode(device, rate))
-    finally:
-        device.disconnect()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

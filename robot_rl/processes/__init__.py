@@ -6,13 +6,30 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hardware.interfaces import HardwareError
 from robot_rl.config import ConfigError, RunConfig
 from robot_rl.run import Run
 
 NAMES = ("sim", "arm", "camera", "teleop", "expert", "policy", "learner", "session")
+
+SIMULATOR_PATIENCE = 30.0  # [s] for the simulator, started at the same time, to come up
+
+
+def retry(connect: Callable[[], None], patience: float) -> None:
+    """Call ``connect`` until it succeeds; after ``patience`` seconds its `HardwareError` comes through."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            connect()
+            return
+        except HardwareError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def run_process(name: str, root: Path, job: str) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import rclpy
-
-from hardware.ros.arm_node import spin
+from controllers.ros.runtime import ros, spin
 from robot_rl.config import RunConfig
 from robot_rl.ros.expert_node import ExpertNode
 from robot_rl.run import Run
@@ -13,7 +11,6 @@ from robot_rl.tasks import make_task
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
-    rclpy.init()
-    spin(ExpertNode(task, task.scene().objects))
-    rclpy.try_shutdown()
+    with ros():
+        spin(ExpertNode(task, task.scene().objects))
     return 0

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import rclpy
-
-from hardware.ros.arm_node import spin
+from controllers.ros.runtime import ros, spin
 from robot_rl.config import ConfigError, RunConfig
-from robot_rl.policies.actor import load_actor
+from robot_rl.policies.loading import load_actor
 from robot_rl.policies.base import Policy, RandomPolicy
 from robot_rl.ros.policy_node import PolicyNode
 from robot_rl.run import Run
@@ -25,9 +23,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     policy: Policy = RandomPolicy(task.action.size, config.seed)
     if job == "eval":
         policy = load(read_parameters(run, config))
-    rclpy.init()
-    spin(PolicyNode(task, policy, config.cameras, load if job == "train" else None))
-    rclpy.try_shutdown()
+    with ros():
+        spin(PolicyNode(task, policy, config.cameras, load if job == "train" else None))
     return 0
 
 

@@ -1,0 +1,135 @@
+"""Which processes a job needs: described once, started by `robot-rl` as processes and by ``ros2 launch`` as nodes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot_rl.config import ConfigError, RunConfig, load_config
+from robot_rl.data.store import StoreReader
+from robot_rl.progress import schema_of
+from robot_rl.run import Run
+from robot_rl.tasks import make_task
+
+EXECUTABLE = "robot-rl"
+JOBS = ("record", "train", "eval", "teleop")
+DEVICES = ("keyboard", "spacemouse", "gamepad")
+SOURCES = ("expert", "topic", *DEVICES)
+
+LAUNCH_ARGUMENTS: dict[str, tuple[str, str]] = {
+    "task": ("peg_insertion", "what is learnt: reach, peg_insertion, peg_search or pick_cube"),
+    "arm": ("sim", "sim (the simulated arm over its own protocol) or fr3 (a robot)"),
+    "robot_ip": ("127.0.0.1", "address of the arm"),
+    "seed": ("0", "of starts, exploration and learning"),
+    "source": ("expert", "who drives: expert, keyboard, spacemouse, gamepad, or topic (any publisher of twist_cmd)"),
+    "run": ("", "folder of the run; default runs/<time>-<task>"),
+    "config": ("", "YAML file with further settings"),
+    "overrides": ("", "further settings, e.g. 'learner.utd=8 steps=6000'"),
+}
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process of the graph.
+
+    Attributes:
+        name: of the node.
+        arguments: after the executable.
+        required: the job ends when it ends.
+        respawn: it is started again when it crashes; the graph goes on meanwhile.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    required: bool = True
+    respawn: bool = False
+    executable: str = EXECUTABLE
+
+
+def node_names(job: str, config: RunConfig) -> list[str]:
+    """Processes of a job, in the order in which they are started; they are stopped in the opposite order."""
+    if job not in JOBS:
+        raise ConfigError(f"unknown job {job!r}; choose from {', '.join(JOBS)}")
+    if config.source not in SOURCES:
+        raise ConfigError(f"source={config.source!r} is unknown; choose from {', '.join(SOURCES)}")
+    names = ["sim"] if config.arm == "sim" else []
+    names.append("arm")
+    if config.cameras:
+        names.append("camera")
+    if job == "train":
+        names.append("learner")
+    if job in ("train", "eval"):
+        names.append("policy")
+    if config.source in DEVICES:
+        names.append("teleop")
+    elif config.source == "expert" and job in ("record", "teleop"):
+        names.append("expert")
+    return [*names, "session"]
+
+
+def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
+    """The processes of ``job`` for an existing run."""
+    return [
+        NodeSpec(
+            name,
+            ("node", name, "--run", str(run.root), "--job", job),
+            required=name in ("sim", "arm", "session"),
+            respawn=name in ("learner", "policy", "camera", "teleop", "expert"),
+        )
+        for name in node_names(job, config)
+    ]
+
+
+def prepare(job: str, config: RunConfig, root: Path | None) -> Run:
+    """Check that ``job`` can be done, and make its run's folder.
+
+    Raises:
+        ConfigError: something is missing or does not fit; the message says what to do.
+    """
+    task = make_task(config.task)
+    node_names(job, config)
+    if job == "train" and config.demo_stores:
+        check_demos(config, root or Path())
+    if job == "eval":
+        from robot_rl.policies.loading import load_actor
+        from robot_rl.processes.policy import read_parameters
+
+        if root is None and not config.policy:
+            raise ConfigError("which policy? name a run (--run DIR) or a file (policy=FILE)")
+        try:
+            load_actor(read_parameters(Run((root or Path()).absolute()), config), task, seed=0, deterministic=True)
+        except ValueError as error:
+            raise ConfigError(f"this policy cannot be used: {error}") from error
+    return Run.create(config, root)
+
+
+def check_demos(config: RunConfig, root: Path) -> None:
+    """Raises `ConfigError` unless every store of demonstrations exists, holds episodes, and is of this task."""
+    schema = schema_of(make_task(config.task), config)
+    for name in config.demo_stores:
+        path = root.absolute() / name
+        reader = StoreReader(path)
+        held = reader.schema
+        if held is None or not reader.episodes():
+            raise ConfigError(
+                f"no demonstrations at {path}; record some first: robot-rl record --task {config.task} --run {root}"
+            )
+        if difference := held.difference(schema):
+            raise ConfigError(
+                f"demonstrations at {path} do not fit task {config.task!r}: they are of task {held.task!r} "
+                f"with {difference}"
+            )
+
+
+def nodes(job: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
+    """The processes of ``job`` for launch arguments (see `LAUNCH_ARGUMENTS`), with the run's folder made."""
+    known = {field.name for field in dataclasses.fields(RunConfig)}
+    overrides = [f"{key}={value}" for key, value in arguments.items() if key in known and value != ""]
+    overrides += arguments.get("overrides", "").split()
+    config_file = arguments.get("config", "")
+    config = load_config(Path(config_file) if config_file else None, overrides)
+    root = arguments.get("run", "")
+    run = prepare(job, config, Path(root) if root else None)
+    return specs(job, run, config)

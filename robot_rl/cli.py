@@ -1,0 +1,90 @@
+"""``robot-rl``: the jobs on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+EXIT_USAGE = 2
+JOB_HELP = {
+    "record": "record demonstrations (source=expert|keyboard|spacemouse|gamepad|topic)",
+    "train": "learn online, with the person able to take over",
+    "eval": "evaluate a policy, deterministically",
+    "teleop": "drive the arm; nothing is recorded",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="robot-rl",
+        description="Train a Franka arm by reinforcement learning with a person in the loop.",
+        epilog="Settings are key=value, e.g.: robot-rl train --task peg_insertion seed=1 learner.utd=8. "
+        "All keys: robot-rl config",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for job, text in JOB_HELP.items():
+        _common(commands.add_parser(job, help=text, description=text)).add_argument(
+            "--fast", action="store_true", help="in process, without ROS, faster than real time"
+        )
+    demo = commands.add_parser("demo", help="record, train and evaluate on the simulated arm, from nothing")
+    _common(demo).add_argument("--fast", action="store_true", help="in process, in a few minutes")
+    sim = commands.add_parser("sim", help="serve a simulated FR3 with a task's scene on a loopback address")
+    _common(sim)
+    config = commands.add_parser("config", help="print all settings with their values")
+    _common(config)
+    node = commands.add_parser("node", help="run one process of a job (bringup does this)")
+    node.add_argument("name")
+    node.add_argument("--run", type=Path, required=True)
+    node.add_argument("--job", required=True)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--task", help="reach, peg_insertion, peg_search or pick_cube")
+    parser.add_argument("--seed", type=int, help="of starts, exploration and learning")
+    parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; default runs/<time>-<task>")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, e.g. learner.utd=8")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit status: 0, 2 for anything the user can put right, 130 after Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else argv
+    if "--ros-args" in argv:
+        argv = argv[: argv.index("--ros-args")]
+    arguments = build_parser().parse_args(argv)
+    from robot_rl.errors import USER_ERRORS
+
+    try:
+        return _dispatch(arguments)
+    except USER_ERRORS as error:
+        sys.stderr.write(f"robot-rl: {' '.join(str(error).split())}\n")
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write("robot-rl: stopped\n")
+        return 130
+
+
+def _dispatch(arguments: argparse.Namespace) -> int:
+    if arguments.command == "node":
+        from robot_rl.processes import run_process
+
+        return run_process(arguments.name, arguments.run, arguments.job)
+    from robot_rl import jobs
+    from robot_rl.config import load_config
+
+    overrides = list(arguments.overrides)
+    overrides += [f"{key}={value}" for key in ("task", "seed") if (value := getattr(arguments, key)) is not None]
+    config = load_config(arguments.config, overrides)
+    match arguments.command:
+        case "config":
+            sys.stdout.write(jobs.describe(config))
+            return 0
+        case "sim":
+            return jobs.simulate(config)
+        case "demo":
+            return jobs.run_demo(config, arguments.run, fast=arguments.fast)
+    jobs.run_job(arguments.command, config, arguments.run, fast=arguments.fast)
+    return 0

@@ -1,0 +1,116 @@
+"""The jobs: record, train, eval, teleop, and the demo that does the first three from nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from robot_rl.bringup import prepare, specs
+from robot_rl.config import RunConfig, plain
+from robot_rl.report import plot_curve, write_summary, write_video
+from robot_rl.run import Run
+from robot_rl.supervisor import Supervisor, ros_domain
+
+SHOW_PERIOD = 10.0  # [s] between progress lines when no episode ends
+
+
+def describe(config: RunConfig) -> str:
+    """All settings as YAML."""
+    return yaml.safe_dump(plain(config), sort_keys=False)
+
+
+def simulate(config: RunConfig) -> int:
+    """Serve the simulated arm until Ctrl-C."""
+    from hardware.sim.server import serve
+    from robot_rl.tasks import make_task
+
+    def ready() -> None:
+        tell(f"simulated FR3 with task {config.task} at {config.robot_ip}; Ctrl-C ends it")
+
+    serve(make_task(config.task).scene(), config.robot_ip, config.scene_port, ready)
+    return 0
+
+
+def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
+    """Do one job from start to end; returns its run. Raises the errors of `robot_rl.errors`."""
+    began = time.monotonic()
+    run = prepare(job, config, root)
+    tell(f"{job}: {config.task}, run {run.root}")
+    if fast:
+        from robot_rl.fast import run_fast
+
+        run.say("job", {"arm": "in-process"})
+        run_fast(job, run, config, Display(run, job).update)
+    else:
+        run.say("job", {"arm": config.arm})
+        domain = ros_domain(config)
+        tell(f"ROS_DOMAIN_ID={domain}, logs in {run.logs}")
+        Supervisor(run, job, specs(job, run, config), domain).run(Display(run, job).update)
+    if job == "train":
+        tell(f"curve: {plot_curve(run, config)}")
+    if job == "eval":
+        tell(f"video: {write_video(run, config)}")
+        tell(f"summary: {write_summary(run, config, time.monotonic() - began)}")
+    return run
+
+
+def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
+    """Record, train, evaluate, report; the last line printed is the path of ``summary.json``."""
+    began = time.monotonic()
+    config = dataclasses.replace(config, source="expert")
+    run = Run.create(config, root)
+    for job in ("record", "train", "eval"):
+        run_job(job, config, run.root, fast)
+    plot_curve(run, config)
+    path = write_summary(run, config, time.monotonic() - began)
+    tell(path.read_text(encoding="utf-8").rstrip())
+    tell(str(path))
+    return 0
+
+
+class Display:
+    """Progress of a job, in the terminal: a line for each episode of a recording or evaluation, and now and then."""
+
+    def __init__(self, run: Run, job: str) -> None:
+        self._run, self._job = run, job
+        self._episodes = -1
+        self._shown = time.monotonic()
+
+    def update(self) -> None:
+        session = self._run.heard("session")
+        if session.get("job") != self._job:
+            return
+        now = time.monotonic()
+        news = session["episodes"] != self._episodes and self._job != "train"
+        if not news and now - self._shown < SHOW_PERIOD:
+            return
+        self._episodes, self._shown = session["episodes"], now
+        tell(self._line(session))
+
+    def _line(self, session: dict) -> str:
+        parts = [f"{self._job}: episode {session['episodes']}"]
+        if session["last"]:
+            parts.append(f"last: {session['last']}")
+        if self._job == "train":
+            learner = self._run.heard("learner")
+            parts[1:1] = [
+                f"{session['steps']} steps ({session['steps'] / 600:.1f} robot-min)",
+                f"success {session['success_rate']:.0%} of the last 20",
+                f"{session['interventions']} interventions",
+                f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}",
+            ]
+        else:
+            parts.insert(1, f"{session['successes']} successes")
+        if session["aborted"]:
+            parts.append(f"{session['aborted']} aborted")
+        return ", ".join(parts)
+
+
+def tell(text: str) -> None:
+    """A line for the person at the terminal."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

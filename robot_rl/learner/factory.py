@@ -1,0 +1,49 @@
+"""From a run's configuration to a learner: which algorithm, fed by which stores."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+
+from robot_rl.config import ConfigError, RunConfig
+from robot_rl.data.store import StoreReader
+from robot_rl.learner import rlpd
+from robot_rl.learner.agent import Agent
+from robot_rl.learner.loop import LearnerLoop, LoopConfig
+from robot_rl.progress import schema_of
+from robot_rl.run import Run
+from robot_rl.tasks import make_task
+
+AGENTS = ("rlpd",)
+
+
+def make_agent(config: RunConfig) -> Agent:
+    """The algorithm named by ``learner.agent``. Raises `ConfigError` on any other name."""
+    match config.learner.agent:
+        case "rlpd":
+            return rlpd.make_agent(dataclasses.replace(rlpd.RlpdConfig(), critic_steps=config.learner.utd))
+    near = difflib.get_close_matches(config.learner.agent, AGENTS, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"unknown agent learner.agent={config.learner.agent!r}; choose from {', '.join(AGENTS)}{hint}")
+
+
+def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
+    """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
+    settings = config.learner
+    try:
+        loop = LoopConfig(
+            utd=float(settings.utd),
+            start_after=settings.start_after,
+            keep_checkpoints=settings.keep_checkpoints,
+            seed=config.seed,
+        )
+        return LearnerLoop(
+            make_agent(config),
+            schema_of(make_task(config.task), config),
+            demos=[StoreReader(run.root / name) for name in config.demo_stores],
+            online=StoreReader(run.online),
+            config=loop,
+            checkpoints=run.checkpoints,
+        )
+    except ValueError as error:
+        raise ConfigError(f"learner: {error}") from error

@@ -1,0 +1,109 @@
+"""What a learner does besides learning, alike in its own process and in process: publish, log, checkpoint, report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from tensorboard.summary import Writer
+
+from robot_rl.config import RunConfig
+from robot_rl.data.store import StoreReader
+from robot_rl.learner.loop import LearnerLoop
+from robot_rl.run import Run, write_atomically
+
+STATUS_PERIOD = 1.0  # [s]
+LOG_EVERY = 25  # update calls between two points of the learner's curves
+
+
+class Trainer:
+    """Steps a `LearnerLoop` and keeps the world informed.
+
+    Args:
+        loop: the learner.
+        publish: called with packed parameters whenever new ones shall act; the run's parameter file is kept as well.
+    """
+
+    def __init__(self, run: Run, config: RunConfig, loop: LearnerLoop, publish: Callable[[bytes], None]) -> None:
+        self._run, self._settings, self._loop, self._publish = run, config.learner, loop, publish
+        self._writer = Writer(str(run.tensorboard))
+        self._episodes = StoreReader(run.online, images=False)
+        self._logged_episodes = 0
+        self._published = -1
+        self._checkpointed = loop.version
+        self._said = -STATUS_PERIOD
+        self._rate = (time.monotonic(), 0.0)
+
+    def start(self, resume: bool) -> None:
+        """Restore when asked to, and publish what there is. Raises `CheckpointError`."""
+        if resume and not self._loop.restore():
+            self._loop.messages.append("nothing to resume from: starting afresh")
+        self._loop.poll()
+        self.publish()
+
+    def step(self) -> bool:
+        """One update call if one is due; returns whether there was anything to do."""
+        worked = self._loop.step()
+        version = self._loop.version
+        if version - max(self._published, 0) >= self._settings.publish_every:
+            self.publish()
+        if version - self._checkpointed >= self._settings.checkpoint_every:
+            self._checkpointed = version
+            self._loop.checkpoint()
+        if worked and version % LOG_EVERY == 0:
+            self._log(version)
+        if time.monotonic() - self._said >= STATUS_PERIOD:
+            self._report()
+        for message in self._loop.messages:
+            sys.stderr.write(f"learner: {message}\n")
+        self._loop.messages.clear()
+        return worked
+
+    def publish(self) -> None:
+        """Hand out the present parameters."""
+        self._published = self._loop.version
+        data = self._loop.parameters()
+        write_atomically(self._run.parameters, data)
+        self._publish(data)
+
+    def finish(self) -> None:
+        """Catch up with what the data has earned, publish, checkpoint, report."""
+        while self._loop.step():
+            pass
+        self.publish()
+        self._loop.checkpoint()
+        self._report()
+        self._writer.close()
+
+    def _log(self, version: int) -> None:
+        metrics = self._loop.metrics()
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, version)
+        episodes = self._episodes.episodes()
+        steps = sum(episode.steps for episode in episodes[: self._logged_episodes])
+        for episode in episodes[self._logged_episodes :]:
+            steps += episode.steps
+            self._writer.add_scalar("episode/success", float(episode.success), steps)
+            self._writer.add_scalar("episode/steps", float(episode.steps), steps)
+            self._writer.add_scalar("episode/interventions", float(episode.interventions), steps)
+        self._logged_episodes = len(episodes)
+
+    def _report(self) -> None:
+        metrics = self._loop.metrics()
+        now, updates = time.monotonic(), metrics["learner/updates"]
+        rate = (updates - self._rate[1]) / max(now - self._rate[0], 1e-6)
+        self._rate, self._said = (now, updates), now
+        self._run.say(
+            "learner",
+            {
+                "updates": int(updates),
+                "utd": metrics["learner/utd"],
+                "updates_per_s": round(rate, 1),
+                "due": int(metrics["learner/due"]),
+                "online_steps": int(metrics["learner/online_steps"]),
+                "demo_steps": int(metrics["learner/demo_steps"]),
+                "version": self._loop.version,
+                "halted": self._loop.halted,
+            },
+        )
