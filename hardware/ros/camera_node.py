@@ -62,6 +62,7 @@ class CameraOutput:
     def __init__(self, node: Node, camera: Camera) -> None:
         topic = f"{camera.name}/color/image_raw"
         self._camera = camera
+        self._context = node.context
         self._frame_id = f"{camera.name}_color_optical_frame"
         self._stamp = -1.0
         self._image = node.create_publisher(Image, topic, 1)
@@ -71,7 +72,7 @@ class CameraOutput:
     def publish_newest(self) -> None:
         """Publish the camera's newest frame, unless it has been. Raises `CameraError`."""
         frame = self._camera.read()
-        if frame.stamp == self._stamp:
+        if frame.stamp == self._stamp or not self._context.ok():  # a signal may come while the camera is read
             return
         self._stamp = frame.stamp
         intrinsics = getattr(self._camera, "intrinsics", None)
