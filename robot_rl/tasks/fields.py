@@ -74,13 +74,19 @@ def saturate(vector: np.ndarray, limit: float) -> np.ndarray:
     return vector if largest <= limit else vector * (limit / largest)
 
 
-def push_through_friction(displacement: np.ndarray, friction: float, width: float) -> np.ndarray:
-    """Displacement to command so that a joint-friction-laden arm makes ``displacement``, elementwise [m or rad].
+def push_through_friction(
+    displacement: np.ndarray, spring: np.ndarray, velocity: np.ndarray, friction: np.ndarray
+) -> np.ndarray:
+    """What to command, elementwise [m or rad], so that an arm that sticks does make ``displacement``.
 
-    An arm held by a spring stops ``friction`` short of its target; a person learns to lead by that much. The lead
-    fades in over ``width``, so that nothing chatters at the goal.
+    Friction in joints and contacts stops an arm that is held by a spring short of its target. A person leads by about
+    that much (``friction``), and pushes harder until it gives: while ``spring`` (reference minus measured) pulls the
+    right way and the arm is slower than it takes to arrive within 0.3 s, the pull grows; when it is faster, it shrinks.
     """
-    return displacement + friction * np.tanh(displacement / width)
+    lead = displacement + friction * np.clip(displacement / (0.5 * friction), -1.0, 1.0)
+    adapted = spring + 0.15 * (displacement / 0.3 - velocity)
+    further = (spring * displacement > 0.0) & (np.abs(adapted) > np.abs(lead)) & (adapted * displacement > 0.0)
+    return np.where(further, adapted, lead)
 
 
 def drive(displacement: np.ndarray, gripper: float | None = None) -> TeleopCommand:

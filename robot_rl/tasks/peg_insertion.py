@@ -30,9 +30,12 @@ START_HALF = np.array([0.03, 0.03, 0.03])  # [m] x, y, z
 START_YAW = np.radians(10.0)
 START_Q = (0.0, 0.0459, 0.0, -2.3763, 0.0, 2.4222, 0.785398)  # the TCP 0.2 m above the hole, straight down
 
-HOVER = 0.008  # [m] of the tip above the block while the expert aligns
-MAX_STEP = 0.009  # [m] an expert's longest step
-JOINT_FRICTION = np.array([0.0012, 0.0012, 0.0012, 0.0, 0.0, 0.006])  # [m, rad] that the arm stops short of a target
+HOVER = 0.006  # [m] of the tip above the block while the expert moves over the hole
+PRESS = -0.005  # [m] below the measured TCP: what an expert asks for to press lightly …
+PLUNGE = -0.009  # [m] … and to push the peg in
+MAX_STEP = 0.010  # [m] an expert's longest step along any axis
+
+FRICTION = np.array([0.0008, 0.0008, 0.005])  # x, y, yaw [m, m, rad]: how far short of a target the joints stick
 
 
 class PegInsertion(Task):
@@ -94,29 +97,33 @@ class PegInsertion(Task):
         return Outcome.success() if inserted else Outcome.running()
 
     def expert(self, reading: Reading) -> TeleopCommand:
-        return align_then_insert(reading.pose, self.nominal, 0.4 * self.clearance)
+        return align_then_insert(reading, self.nominal)
 
 
-def align_then_insert(pose: Pose, goal: Pose, tolerance: float) -> TeleopCommand:
+def align_then_insert(reading: Reading, goal: Pose) -> TeleopCommand:
     """One step of: over the hole, turn, down; ``goal`` is the TCP pose with the tip in the mouth of the hole.
 
-    While the tip is out of the hole and further than a few ``tolerance`` [m] from its middle, it keeps above the block.
+    The last millimetre is found in contact: pressing lightly, the peg is slid until it drops.
     """
-    to_goal = goal.difference(pose)
-    aside = float(np.abs(to_goal[:2]).max())
-    turned = abs(float(to_goal[5]))
+    to_goal, spring = tip(goal).difference(tip(reading.pose)), reading.target.difference(reading.pose)
+    aside, turned = float(np.abs(to_goal[:2]).max()), abs(float(to_goal[5]))
     height = -float(to_goal[2])
     inside = height < -0.001
-    if not inside and (aside > 0.004 or turned > 0.05):
-        down = HOVER - height  # come down to just above the block while moving over
-    elif not inside and (aside > tolerance or turned > 0.02):
-        down = 0.003 - height
+    if inside:
+        down = PLUNGE
+    elif aside < 0.003 and turned < 0.06:
+        down = PRESS
     else:
-        down = -0.008
-    sideways = fields.push_through_friction(fields.saturate(to_goal[:2], 0.8 * MAX_STEP), JOINT_FRICTION[:2], 0.0004)
-    yaw = fields.push_through_friction(np.clip(to_goal[5:], -0.04, 0.04), JOINT_FRICTION[5:], 0.003)
-    down = np.clip(down, -MAX_STEP, MAX_STEP)
-    return fields.drive(np.array([sideways[0], sideways[1], down, 0.0, 0.0, yaw[0]]))
+        down = np.clip(HOVER - height, -MAX_STEP, MAX_STEP)
+    sideways = fields.saturate(to_goal[:2], MAX_STEP)
+    sideways = fields.push_through_friction(sideways, spring[:2], reading.twist[:2], FRICTION[:2])
+    yaw = fields.push_through_friction(np.clip(to_goal[5:], -0.04, 0.04), spring[5:], reading.twist[5:], FRICTION[2:])
+    return fields.drive(np.array([*sideways, down, 0.0, 0.0, *yaw]))
+
+
+def tip(tcp: Pose) -> Pose:
+    """The peg's tip, from the pose of the TCP."""
+    return tcp.compose(Pose(np.array([0.0, 0.0, PEG_BELOW_TCP]), np.array([0.0, 0.0, 0.0, 1.0])))
 
 
 def held_peg() -> str:

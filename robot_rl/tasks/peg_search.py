@@ -61,4 +61,4 @@ class PegSearch(PegInsertion):
         tip_in_mouth = Pose(
             hole.translation + (0.0, 0.0, PEG_BELOW_TCP), hole.compose(Pose(np.zeros(3), TOOL_DOWN)).quat_xyzw
         )
-        return align_then_insert(reading.pose, tip_in_mouth, 0.4 * self.clearance)
+        return align_then_insert(reading, tip_in_mouth)
