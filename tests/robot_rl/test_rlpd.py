@@ -186,6 +186,18 @@ def test_no_gradient_reaches_the_target_networks_or_flows_back_from_the_temperat
     assert jax.grad(lambda h: rlpd.alpha_loss(state.log_alpha, h, -1.0))(jnp.float32(0.5)) == 0.0
 
 
+def test_the_actor_step_climbs_the_critics_as_they_are_after_their_steps() -> None:
+    """Adam's first moment is 0.1 times the first gradient, which shows what was differentiated."""
+    config = replace(TINY, learning_rate=0.05)  # so that critics before and after differ well
+    state, batch = tiny(config), batch_of(2, N)
+    after, _ = rlpd.update(state, batch, config=config)
+    key = jax.random.split(state.key, 4)[1]
+    last = jax.tree.map(lambda column: column[-1], batch)
+    gradient = jax.grad(lambda a: rlpd.actor_loss(a, key, after.critics, state.log_alpha, last)[0])(state.actor)
+    for name, slope in gradient.items():
+        np.testing.assert_allclose(after.actor_optimiser[0].mu[name], 0.1 * slope, rtol=1e-4, atol=1e-7)
+
+
 def test_target_critics_follow_slowly() -> None:
     state = tiny()
     after, _ = rlpd.update(state, batch_of(1, N), config=TINY)
