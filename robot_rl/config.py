@@ -62,6 +62,8 @@ class RunConfig:
         source: who drives when recording: ``expert`` (scripted), ``keyboard``, ``spacemouse``, ``gamepad``, or
             ``topic`` (anything that publishes ``twist_cmd``).
         cameras: names of the cameras whose images belong to the observation.
+        camera_driver: ``realsense`` or ``opencv``, for cameras that are not drawn.
+        camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
         demos: successful demonstrations to record.
         steps: online steps to train for.
         episodes: episodes to evaluate.
@@ -77,6 +79,8 @@ class RunConfig:
     seed: int = 0
     source: str = "expert"
     cameras: tuple[str, ...] = ()
+    camera_driver: str = "realsense"
+    camera_devices: tuple[str, ...] = ()
     demos: int = 20
     steps: int = 3000
     episodes: int = 50

@@ -3,36 +3,53 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
-WAKE = 0.2  # [s] between looks at whether rclpy was shut down: EventsExecutor.spin() does not notice a signal by itself
+WAKE = 0.1  # [s] between looks at whether the process was asked to end
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """Whether the process was asked to end."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self, number: int = 0, frame: FrameType | None = None) -> None:
+        self.asked = True
 
 
 @contextlib.contextmanager
-def ros() -> Iterator[None]:
-    """rclpy, initialised with the process's ROS arguments, and shut down afterwards."""
-    rclpy.init()
+def ros(arguments: list[str] | None = None) -> Iterator[Stop]:
+    """rclpy, initialised with the process's ROS arguments, and shut down afterwards.
+
+    SIGINT and SIGTERM only ask to stop: rclpy's own handlers would pull the context away under a running callback.
+    """
+    stop = Stop()
+    previous = {number: signal.signal(number, stop.ask) for number in SIGNALS}
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        yield
+        yield stop
     finally:
         rclpy.try_shutdown()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
-def spin(node: Node, done: Callable[[], bool] = lambda: False) -> None:
-    """Run ``node`` until SIGINT, SIGTERM or ``done``; then destroy it. Exceptions of callbacks come through."""
+def spin(node: Node, stop: Stop, done: Callable[[], bool] = lambda: False) -> None:
+    """Run ``node`` until ``stop`` is asked for or ``done``; then destroy it. Exceptions of callbacks come through."""
     executor = EventsExecutor()
     executor.add_node(node)
     try:
-        while rclpy.ok() and not done():
+        while not (stop.asked or done()):
             executor.spin_once(timeout_sec=WAKE)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     finally:
         executor.shutdown()
         node.destroy_node()
-

@@ -18,12 +18,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from controllers.ros import topics
 from controllers.ros.converters import NS, pose_from, stamp_to_ns
-from controllers.ros.runtime import ros, spin
+from controllers.ros.runtime import Stop, ros, spin
 from hardware.cameras import DRIVERS, make_camera
 from hardware.cameras.rendered import RenderedCamera
 from hardware.interfaces import Camera, CameraError, Frame, HardwareError
 from hardware.ros.converters import fill_camera_info, fill_header, fill_image
-from hardware.ros.shutdown import until_shutdown
 from hardware.sim.client import SceneState
 from hardware.sim.scene import SceneSpec
 
@@ -62,7 +61,6 @@ class CameraOutput:
     def __init__(self, node: Node, camera: Camera) -> None:
         topic = f"{camera.name}/color/image_raw"
         self._camera = camera
-        self._context = node.context
         self._frame_id = f"{camera.name}_color_optical_frame"
         self._stamp = -1.0
         self._image = node.create_publisher(Image, topic, 1)
@@ -72,7 +70,7 @@ class CameraOutput:
     def publish_newest(self) -> None:
         """Publish the camera's newest frame, unless it has been. Raises `CameraError`."""
         frame = self._camera.read()
-        if frame.stamp == self._stamp or not self._context.ok():  # a signal may come while the camera is read
+        if frame.stamp == self._stamp:
             return
         self._stamp = frame.stamp
         intrinsics = getattr(self._camera, "intrinsics", None)
@@ -143,24 +141,28 @@ class SceneListener:
         self._fresh = True
 
 
-def run(cameras: Sequence[Camera], rate: float = RATE) -> None:
-    """Publish ``cameras`` until rclpy shuts down. rclpy is initialised; raises `CameraError` when one stops."""
+def run(cameras: Sequence[Camera], stop: Stop, rate: float = RATE) -> None:
+    """Publish ``cameras`` until ``stop``. rclpy is initialised; raises `CameraError` when one stops."""
     with contextlib.ExitStack() as stack:
         for camera in cameras:
             camera.connect()
             stack.callback(camera.disconnect)
-        stack.enter_context(until_shutdown())
-        spin(CameraNode(cameras, rate))
+        spin(CameraNode(cameras, rate), stop)
 
 
 def run_rendered(
-    spec: SceneSpec, names: Sequence[str], size: tuple[int, int] = RENDERED_SIZE, rate: float = RENDERED_RATE
+    spec: SceneSpec,
+    names: Sequence[str],
+    stop: Stop,
+    size: tuple[int, int] = RENDERED_SIZE,
+    rate: float = RENDERED_RATE,
 ) -> None:
     """Publish the cameras ``names`` of the simulated scene, drawn from ``joint_states`` and ``objects``.
 
     Args:
         spec: the scene that the simulator runs.
         names: of `hardware.sim.scene.CAMERAS`.
+        stop: ends it.
         size: height and width of the images [px].
         rate: at most so many images a second [Hz].
     """
@@ -172,8 +174,7 @@ def run_rendered(
             stack.callback(camera.disconnect)
         node = CameraNode(cameras, rate, ready=listener.take)
         listener.subscribe(node)
-        stack.enter_context(until_shutdown())
-        spin(node)
+        spin(node, stop)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -188,8 +189,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(remove_ros_args(sys.argv[1:] if argv is None else argv))
     try:
         camera = make_camera(given.driver, given.camera, given.device, given.width, given.height, given.fps)
-        with ros():
-            run([camera], given.rate)
+        with ros() as stop:
+            run([camera], stop, given.rate)
     except HardwareError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -7,7 +7,6 @@ stays away for a person who has let go.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -19,10 +18,9 @@ from sensor_msgs.msg import Joy
 
 from controllers.ros import topics
 from controllers.ros.converters import fill_vectors
-from controllers.ros.runtime import ros, spin
+from controllers.ros.runtime import Stop, ros, spin
 from hardware.interfaces import HardwareError, TeleopCommand, TeleopDevice
 from hardware.ros.converters import joy_buttons
-from hardware.ros.shutdown import until_shutdown
 from hardware.teleop import DEVICES, make_teleop
 
 RATE = 50.0  # [Hz]
@@ -74,13 +72,13 @@ class TeleopNode(Node):
             )
 
 
-def run(device: TeleopDevice, rate: float = RATE) -> None:
-    """Publish what ``device`` says until rclpy, which is initialised, shuts down. Raises the device's errors."""
-    with contextlib.ExitStack() as stack:
-        device.connect()
-        stack.callback(device.disconnect)
-        stack.enter_context(until_shutdown())
-        spin(TeleopNode(device, rate))
+def run(device: TeleopDevice, stop: Stop, rate: float = RATE) -> None:
+    """Publish what ``device`` says until ``stop``. rclpy is initialised; raises the device's errors."""
+    device.connect()
+    try:
+        spin(TeleopNode(device, rate), stop)
+    finally:
+        device.disconnect()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,8 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(remove_ros_args(sys.argv[1:] if argv is None else argv))
     try:
         device = make_teleop(given.device)
-        with ros():
-            run(device, given.rate)
+        with ros() as stop:
+            run(device, stop, given.rate)
     except HardwareError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -22,7 +22,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     scene = task.scene()
     controller: ControllerConfig = dataclasses.replace(config.controller, workspace=task.workspace)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(ros())
+        stop = stack.enter_context(ros())
         arm = FrankaArm(config.robot_ip, controller)
         retry(arm.connect, SIMULATOR_PATIENCE if config.arm == "sim" else 0.0)
         stack.callback(arm.disconnect)
@@ -35,5 +35,5 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             client = SceneClient(config.robot_ip, config.scene_port)
             client.connect()
             stack.callback(client.disconnect)
-        spin(ArmNode(arm, gripper, client, objects))
+        spin(ArmNode(arm, gripper, client, objects), stop)
     return 0

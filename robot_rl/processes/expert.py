@@ -11,6 +11,6 @@ from robot_rl.tasks import make_task
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
-    with ros():
-        spin(ExpertNode(task, task.scene().objects))
+    with ros() as stop:
+        spin(ExpertNode(task, task.scene().objects), stop)
     return 0

@@ -22,11 +22,11 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     from robot_rl.learner.factory import make_learner
     from robot_rl.training import Trainer
 
-    with ros():
+    with ros() as stop:
         node = ParameterNode()
         trainer = Trainer(run, config, make_learner(run, config), node.publish)
         trainer.start(resume=config.resume or run.checkpoints.exists())
-        while node.running:
+        while not stop.asked:
             if not trainer.step():
                 time.sleep(IDLE)
         trainer.finish()

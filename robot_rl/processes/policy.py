@@ -23,8 +23,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     policy: Policy = RandomPolicy(task.action.size, config.seed)
     if job == "eval":
         policy = load(read_parameters(run, config))
-    with ros():
-        spin(PolicyNode(task, policy, config.cameras, load if job == "train" else None))
+    with ros() as stop:
+        spin(PolicyNode(task, policy, config.cameras, load if job == "train" else None), stop)
     return 0
 
 

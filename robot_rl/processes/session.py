@@ -23,7 +23,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
     settings = session_config(job, config)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(ros())
+        stop = stack.enter_context(ros())
         store = open_store(run, job, config, task)
         if store is not None:
             stack.callback(store.close)
@@ -37,7 +37,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         objects = task.scene().objects if config.arm == "sim" else ()
         node = SessionNode(session, settings, objects, config.cameras, scene, progress.add)
         progress.say()
-        spin(node, lambda: progress.done)
+        spin(node, stop, lambda: progress.done)
         if node.decisions_ms:
             p50, p95 = np.percentile(node.decisions_ms, [50, 95])
             progress.say(obs_to_action_ms_p50=float(p50), obs_to_action_ms_p95=float(p95), late=node.late)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 
-import rclpy
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import UInt8MultiArray
@@ -20,11 +19,5 @@ class ParameterNode(Node):
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._publisher = self.create_publisher(UInt8MultiArray, topics.POLICY_PARAMETERS, latched)
 
-    @property
-    def running(self) -> bool:
-        """False once the process was asked to end."""
-        return rclpy.ok()
-
     def publish(self, data: bytes) -> None:
-        if rclpy.ok():
-            self._publisher.publish(UInt8MultiArray(data=array.array("B", data)))
+        self._publisher.publish(UInt8MultiArray(data=array.array("B", data)))

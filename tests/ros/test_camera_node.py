@@ -197,8 +197,8 @@ from hardware.ros.camera_node import run_rendered
 from hardware.sim.scene import SceneSpec
 
 ball = '<body name="ball"><freejoint/><geom type="sphere" size="0.12" rgba="1 0 0 1"/></body>'
-with ros():
-    run_rendered(SceneSpec(worldbody=ball, objects=("ball",)), ("front", "wrist"), (48, 64))
+with ros() as stop:
+    run_rendered(SceneSpec(worldbody=ball, objects=("ball",)), ("front", "wrist"), stop, (48, 64))
 """
 
 
