@@ -65,7 +65,7 @@ class SceneRenderer:
         if self._context is not None:
             return
         context = _gl_context(self.width, self.height)
-        simulator = start_simulator(self.spec)
+        simulator = start_simulator(self.spec, visual=True)
         self._model, self._data = simulator.model, simulator.data
         robot = simulator.robots[0]
         self._arm = np.array(robot._qpos_addrs)

@@ -25,11 +25,14 @@ class ContactWrench:
         self._data = data
         self._gain = 1.0 - math.exp(-dt / TIME_CONSTANT)
         hand = model.body(HAND_BODY).id
-        # The hand, the fingers and every body held: whatever hangs below the hand.
-        self._bodies = [b for b in range(model.nbody) if _is_below(model, b, hand)]
-        self._root = int(model.body_rootid[hand])
+        # What hangs below the hand: fingers and whatever is held rigidly. MuJoCo numbers bodies depth first.
+        end = hand + 1
+        while end < model.nbody and model.body_parentid[end] >= hand:
+            end += 1
+        self._spatial = data.cfrc_ext[hand:end]
+        self._centre = data.subtree_com[model.body_rootid[hand]]
         self._position = data.xpos[hand]
-        self._rotation = data.xmat[hand]
+        self._rotation = data.xmat[hand].reshape(3, 3)
         self._tcp = np.array(TCP_IN_HAND)
         self._wrench = np.zeros(6)
 
@@ -40,19 +43,11 @@ class ContactWrench:
         if data.ncon:
             # cfrc_ext holds [moment, force] per body, in base axes, about the centre of mass of the whole arm.
             mujoco.mj_rnePostConstraint(self._model, data)
-            spatial = data.cfrc_ext[self._bodies].sum(axis=0)
-            tcp = self._position + self._rotation.reshape(3, 3) @ self._tcp
+            spatial = self._spatial.sum(axis=0)
             contact[:3] = spatial[3:]
-            contact[3:] = spatial[:3] + np.cross(data.subtree_com[self._root] - tcp, spatial[3:])
+            fx, fy, fz = spatial[3:].tolist()
+            rx, ry, rz = (self._centre - self._position - self._rotation @ self._tcp).tolist()
+            contact[3:] = spatial[:3] + (ry * fz - rz * fy, rz * fx - rx * fz, rx * fy - ry * fx)
         self._wrench = self._wrench + self._gain * (contact - self._wrench)
         return self._wrench
 
-    def reset(self) -> None:
-        """Forget the past, as after moving objects by hand."""
-        self._wrench = np.zeros(6)
-
-
-def _is_below(model: mujoco.MjModel, body: int, ancestor: int) -> bool:
-    while body > ancestor:
-        body = int(model.body_parentid[body])
-    return body == ancestor

@@ -12,8 +12,7 @@ import numpy as np
 from controllers.spatial import Pose
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import ContractError, Field, Reading
-
-CONTROL_PERIOD = 0.1  # [s] the time in which an expert's twist makes its displacement
+from robot_rl.tasks.base import CONTROL_PERIOD
 
 LINEAR_VELOCITY = Field("linear_velocity", 3, 10.0)  # per m/s
 ANGULAR_VELOCITY = Field("angular_velocity", 3, 2.0)  # per rad/s

@@ -100,21 +100,19 @@ class PegInsertion(Task):
         return align_then_insert(reading, self.nominal)
 
 
-def align_then_insert(reading: Reading, goal: Pose) -> TeleopCommand:
+def align_then_insert(reading: Reading, goal: Pose, aside: float = 0.003, turned: float = 0.06) -> TeleopCommand:
     """One step of: over the hole, turn, down; ``goal`` is the TCP pose with the tip in the mouth of the hole.
 
-    The last millimetre is found in contact: pressing lightly, the peg is slid until it drops.
+    Closer than ``aside`` [m] and ``turned`` [rad] it presses lightly: the last millimetre is found in contact, sliding
+    the peg until it drops. Further away it keeps above the block.
     """
     to_goal, spring = tip(goal).difference(tip(reading.pose)), reading.target.difference(reading.pose)
-    aside, turned = float(np.abs(to_goal[:2]).max()), abs(float(to_goal[5]))
     height = -float(to_goal[2])
-    inside = height < -0.001
-    if inside:
+    down = float(np.clip(HOVER - height, -MAX_STEP, MAX_STEP))
+    if height < -0.001:
         down = PLUNGE
-    elif aside < 0.003 and turned < 0.06:
-        down = PRESS
-    else:
-        down = np.clip(HOVER - height, -MAX_STEP, MAX_STEP)
+    elif np.abs(to_goal[:2]).max() < aside and abs(to_goal[5]) < turned:
+        down = min(down, PRESS)
     sideways = fields.saturate(to_goal[:2], MAX_STEP)
     sideways = fields.push_through_friction(sideways, spring[:2], reading.twist[:2], FRICTION[:2])
     yaw = fields.push_through_friction(np.clip(to_goal[5:], -0.04, 0.04), spring[5:], reading.twist[5:], FRICTION[2:])

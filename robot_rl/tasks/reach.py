@@ -17,6 +17,7 @@ from robot_rl.tasks.base import TOOL_DOWN, Start, Task
 CENTRE = np.array([0.5, 0.0, 0.25])  # [m] of the boxes below, base frame
 START_HALF = np.array([0.05, 0.05, 0.05])
 GOAL_HALF = np.array([0.10, 0.12, 0.10])
+NEAREST = 0.05  # [m] that a goal is away from the start, at least
 TOLERANCE = 0.01  # [m]
 MAX_STEP = 0.010  # [m] an expert's longest step along any axis
 
@@ -47,7 +48,9 @@ class Reach(Task):
 
     def sample_start(self, rng: np.random.Generator) -> Start:
         start = CENTRE + rng.uniform(-START_HALF, START_HALF)
-        goal = CENTRE + rng.uniform(-GOAL_HALF, GOAL_HALF)
+        goal = start
+        while np.linalg.norm(goal - start) < NEAREST:
+            goal = CENTRE + rng.uniform(-GOAL_HALF, GOAL_HALF)
         return Start(Pose(start, TOOL_DOWN), gripper=1.0, objects={"goal": Pose(goal, TOOL_DOWN)})
 
     def state(self, reading: Reading) -> np.ndarray:

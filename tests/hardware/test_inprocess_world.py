@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from controllers.core import ControllerConfig
+from controllers.spatial import Pose
+from controllers.state import EventKind, Mode, Setpoint
+from hardware.franka.model import fr3_model
+from hardware.interfaces import Arm, Gripper, HardwareError, SceneControl
+from hardware.sim.inprocess import InProcessWorld
+from hardware.sim.scene import HOME_Q, SceneError, SceneSpec
+from robot_rl.tasks.peg_insertion import PEG_BELOW_TCP, PegInsertion, tip
+
+STIFFNESS = ControllerConfig().gains.translational_stiffness
+# Up to two joints' friction (1.14 N·m each) carries no more than this at the tip, half a metre from the nearest axis.
+STICTION = 5.0  # [N]
+SINK = 0.0004  # [m] that the peg sinks into the walls under 20 N
+
+
+class Driver:
+    """Sends a world setpoints at 10 Hz."""
+
+    def __init__(self, world: InProcessWorld) -> None:
+        self.world = world
+        self.seq = 0
+
+    def go(self, pose: Pose, seconds: float = 0.1) -> None:
+        for _ in range(round(seconds / 0.1)):
+            self.seq += 1
+            self.world.command(Setpoint(pose, self.seq, 0.1))
+            self.world.advance(0.1)
+
+    def follow(self, goal: Pose, steps: int) -> None:
+        """To ``goal`` in a straight line, and a moment to settle there."""
+        start = self.world.read().pose
+        way = goal.difference(start)
+        for i in range(steps):
+            self.go(start.moved(way * (i + 1) / steps))
+        self.go(goal, 0.5)
+
+
+def peg_world(**change: object) -> InProcessWorld:
+    return InProcessWorld(PegInsertion().scene(), ControllerConfig(**change))
+
+
+def test_it_is_an_arm_a_scene_and_a_gripper() -> None:
+    world = peg_world()
+    assert isinstance(world, Arm)
+    assert isinstance(world, SceneControl)
+    assert isinstance(world.gripper, Gripper)
+
+
+def test_it_says_when_it_is_not_connected() -> None:
+    world = peg_world()
+    for use in (world.read, world.start, world.objects, lambda: world.advance(0.1)):
+        with pytest.raises(HardwareError, match="not connected"):
+            use()
+
+
+def test_the_same_commands_give_the_same_bits() -> None:
+    ends = []
+    for _ in range(2):
+        with peg_world() as world:
+            world.start()
+            driver = Driver(world)
+            for delta in np.random.default_rng(0).uniform(-0.01, 0.01, (20, 6)):
+                driver.go(world.read().pose.moved(delta))
+            reading = world.read()
+            ends.append(np.concatenate((reading.state.q, reading.state.dq, reading.state.wrench, [reading.tank])))
+    assert np.array_equal(*ends)
+
+
+def test_time_is_robot_time_and_idle_arms_stay_where_they_are() -> None:
+    with peg_world() as world:
+        before = world.read()
+        world.advance(0.25)
+        after = world.read()
+    assert (before.state.time, after.state.time) == (0.0, 0.25)
+    assert after.seq - before.seq == 250
+    assert after.mode is Mode.IDLE
+    assert np.abs(after.pose.difference(before.pose)).max() < 1e-3
+    assert np.abs(after.target.difference(after.pose)).max() < 1e-12
+
+
+def test_a_motion_starts_goes_stale_and_ends() -> None:
+    with peg_world() as world:
+        world.start()
+        driver = Driver(world)
+        driver.go(world.read().pose)
+        assert world.read().mode is Mode.TRACK
+        world.advance(0.3)
+        assert world.read().mode is Mode.HOLD
+        world.stop()
+        assert world.read().mode is Mode.IDLE
+        kinds = [event.kind for event in world.events()]
+        assert kinds[0] is EventKind.STARTED
+        assert EventKind.SETPOINT_STALE in kinds
+        assert kinds[-1] is EventKind.FINISHED
+        assert world.events() == ()
+        world.recover()
+        world.start()
+        world.advance(0.01)
+        assert world.read().mode is Mode.HOLD
+
+
+def test_the_gate_stands_between_setpoints_and_the_arm() -> None:
+    with peg_world(workspace=PegInsertion.workspace) as world:
+        world.start()
+        world.events()
+        pose = world.read().pose
+        world.command(Setpoint(pose.moved(np.array([0.2, 0, 0, 0, 0, 0])), 1))
+        world.command(Setpoint(pose, 1))
+        kinds = [event.kind for event in world.events()]
+        assert kinds == [EventKind.SETPOINT_CLIPPED, EventKind.SETPOINT_REJECTED]
+
+
+@pytest.mark.parametrize("depth", [0.004, 0.008])
+def test_pressing_down_pushes_back_up(depth: float) -> None:
+    with peg_world() as world:
+        world.start()
+        driver = Driver(world)
+        above = PegInsertion.nominal.moved(np.array([0.03, 0.0, 0.0, 0.0, 0.0, 0.0]))
+        driver.follow(above, 12)
+        driver.follow(above.moved(np.array([0.0, 0.0, -depth, 0.0, 0.0, 0.0])), 2)
+        reading = world.read()
+        force, moment = reading.state.wrench[:3], reading.state.wrench[3:]
+        spring = STIFFNESS * (reading.target.translation - reading.pose.translation)
+        assert np.abs(force + spring).max() < STICTION
+        assert force[2] > 2.0
+        # The block pushes somewhere on the peg's bottom: the moment at the TCP is that of a force within 8 mm of it.
+        lever = np.array([0.0, 0.0, -PEG_BELOW_TCP])
+        assert np.abs(moment - np.cross(lever, force)).max() < 0.009 * np.linalg.norm(force)
+
+
+def test_walls_hold_against_the_largest_force() -> None:
+    task = PegInsertion()
+    deep = task.nominal.moved(np.array([0.0, 0.0, -0.012, 0.0, 0.0, 0.0]))
+    inside = dataclasses.replace(task.scene(), start_q=tuple(fr3_model().inverse_kinematics(deep, HOME_Q)))
+    with InProcessWorld(inside, ControllerConfig()) as world:
+        world.start()
+        driver = Driver(world)
+        for push in np.array([[0.05, 0.0], [-0.05, 0.0], [0.0, 0.05], [0.0, -0.05], [0.05, 0.05]]):
+            driver.go(deep.moved(np.array([*push, 0.0, 0.0, 0.0, 0.0])), 1.0)
+            reading = world.read()
+            assert np.linalg.norm(reading.state.wrench[:2]) > 10.0
+            aside = tip(reading.pose).translation[:2] - tip(task.nominal).translation[:2]
+            assert np.abs(aside).max() < 0.5 * task.clearance + SINK
+
+
+@pytest.mark.parametrize("turn", [10.0, -10.0])
+def test_a_turned_peg_does_not_go_in(turn: float) -> None:
+    task = PegInsertion()
+    turned = task.nominal.moved(np.array([0.0, 0.0, 0.0, 0.0, 0.0, np.radians(turn)]))
+    with peg_world() as world:
+        world.start()
+        driver = Driver(world)
+        driver.follow(turned, 12)
+        for aside in np.random.default_rng(1).uniform(-0.001, 0.001, (10, 2)):
+            driver.go(turned.moved(np.array([*aside, -0.009, 0.0, 0.0, 0.0])), 0.3)
+            assert world.read().state.wrench[2] > 5.0
+            assert world.read().pose.translation[2] > task.nominal.translation[2] - 0.001
+
+
+def test_the_gripper_opens_closes_and_feels_what_it_holds() -> None:
+    cube = '<body name="cube" pos="0.5 0 0.3"><geom type="box" size="0.02 0.02 0.02"/></body>'
+    start_q = (0.0, -0.0418, 0.0, -2.3343, 0.0, 2.2925, 0.785398)
+    for worldbody, width, grasped in (("", 0.0, False), (cube.replace("0.3", "0.25"), 0.5, True)):
+        with InProcessWorld(SceneSpec(worldbody, start_q=start_q), ControllerConfig()) as world:
+            assert world.gripper.read().width == pytest.approx(1.0, abs=0.01)
+            world.gripper.command(0.0)
+            world.advance(1.5)
+            reading = world.gripper.read()
+            assert reading.width == pytest.approx(width, abs=0.03)
+            assert reading.grasped is grasped
+            with pytest.raises(HardwareError, match=r"1\.2"):
+                world.gripper.command(1.2)
+
+
+def test_objects_are_placed_and_known() -> None:
+    scene = SceneSpec('<body name="goal" mocap="true"/>', objects=("goal",))
+    goal = Pose.from_rotvec(np.array([0.4, 0.1, 0.3]), np.array([0.0, 0.0, 0.4]))
+    with InProcessWorld(scene, ControllerConfig()) as world:
+        world.place({"goal": goal})
+        assert np.abs(world.objects()["goal"].difference(goal)).max() < 1e-12
+        with pytest.raises(SceneError, match="'gaol'"):
+            world.place({"gaol": goal})

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pickle
+
+import mujoco
+import numpy as np
+import pytest
+
+from controllers.spatial import Pose
+from hardware.interfaces import CameraError
+from hardware.sim.render import SceneRenderer
+from hardware.sim.scene import (
+    HAND_BODY,
+    TCP_IN_HAND,
+    SceneError,
+    SceneSpec,
+    object_poses,
+    place_objects,
+    start_simulator,
+)
+
+SCENE = SceneSpec(
+    worldbody="""
+    <body name="cube" pos="0.5 0.2 0.02"><freejoint/><geom type="box" size="0.02 0.02 0.02" mass="0.1"/></body>
+    <body name="goal" mocap="true"><geom type="sphere" size="0.01" contype="0" conaffinity="0"/></body>
+    <body name="table"><geom type="box" size="0.1 0.1 0.01" pos="-0.5 0 0"/></body>
+    """,
+    objects=("cube", "goal"),
+)
+
+
+def test_a_scene_is_plain_data() -> None:
+    assert pickle.loads(pickle.dumps(SCENE)) == SCENE
+
+
+@pytest.mark.parametrize("change", [{"start_q": (0.0,) * 6}, {"start_width": 0.1}])
+def test_a_scene_that_cannot_be_is_refused(change: dict) -> None:
+    with pytest.raises(SceneError):
+        SceneSpec(**change)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (SceneSpec(worldbody="<body name='open'>"), "worldbody is not well-formed"),
+        (SceneSpec(hand="<geom type='cube' size='1'/>"), "cannot compile"),
+        (SceneSpec(worldbody=SCENE.worldbody, objects=("cub",)), "did you mean 'cube'"),
+        (SceneSpec(worldbody=SCENE.worldbody, objects=("table",)), "'table' is no movable body"),
+    ],
+)
+def test_what_is_wrong_with_a_scene_is_said(spec: SceneSpec, message: str) -> None:
+    with pytest.raises(SceneError, match=message):
+        start_simulator(spec)
+
+
+def test_objects_go_where_they_are_put_and_stay_at_rest() -> None:
+    simulator = start_simulator(SCENE)
+    model, data = simulator.model, simulator.data
+    poses = {
+        "cube": Pose.from_rotvec(np.array([0.4, -0.1, 0.02]), np.array([0.0, 0.0, 0.5])),
+        "goal": Pose.from_rotvec(np.array([0.3, 0.2, 0.5]), np.array([0.2, -0.1, 0.3])),
+    }
+    place_objects(model, data, poses)
+    for _ in range(100):
+        mujoco.mj_step(model, data)
+    for name, pose in object_poses(model, data, SCENE.objects).items():
+        assert np.abs(pose.difference(poses[name])).max() < 1e-3
+
+
+def test_an_unknown_object_moves_nothing() -> None:
+    simulator = start_simulator(SCENE)
+    before = simulator.data.qpos.copy()
+    with pytest.raises(SceneError, match="'ball'"):
+        place_objects(simulator.model, simulator.data, {"cube": Pose.identity(), "ball": Pose.identity()})
+    assert np.array_equal(simulator.data.qpos, before)
+
+
+def test_the_tcp_is_where_the_arm_model_has_it() -> None:
+    from hardware.franka.model import fr3_model
+
+    data = start_simulator(SCENE).data
+    hand = data.body(HAND_BODY)
+    rotation = hand.xmat.reshape(3, 3)
+    tcp = Pose.from_rotation(hand.xpos + rotation @ np.array(TCP_IN_HAND), rotation)
+    assert np.abs(tcp.difference(fr3_model().forward_kinematics(np.array(SCENE.start_q)))).max() < 1e-4
+
+
+def test_leaving_out_what_is_only_seen_leaves_the_physics_as_it_was() -> None:
+    ends = []
+    for visual in (False, True):
+        simulator = start_simulator(SCENE, visual)
+        for _ in range(300):  # the arm falls, and takes the cube with it
+            mujoco.mj_step(simulator.model, simulator.data)
+        ends.append(simulator.data.qpos.copy())
+    assert np.array_equal(*ends)
+
+
+def test_pictures_show_the_arm_and_the_objects_where_they_are() -> None:
+    q = np.array(SCENE.start_q)
+    goal = Pose(np.array([0.5, 0.0, 0.1]), np.array([0.0, 0.0, 0.0, 1.0]))
+    with SceneRenderer(SCENE, 48, 64) as renderer:
+        before = renderer.render(q, 1.0, {"goal": goal})
+        again = renderer.render(q, 1.0, {"goal": goal})
+        moved_goal = renderer.render(q, 1.0, {"goal": goal.moved(np.array([0.0, 0.1, 0, 0, 0, 0]))})
+        moved_arm = renderer.render(q + 0.2, 1.0, {"goal": goal})
+        closed = renderer.render(q, 0.0, {"goal": goal})
+    for camera in ("front", "wrist"):
+        assert before[camera].shape == (48, 64, 3)
+        assert before[camera].dtype == np.uint8
+        assert np.array_equal(before[camera], again[camera])
+        assert not np.array_equal(before[camera], moved_arm[camera])
+    assert not np.array_equal(before["front"], moved_goal["front"])
+    assert not np.array_equal(before["wrist"], closed["wrist"])
+    renderer.close()
+
+
+def test_what_cannot_be_rendered_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CameraError, match="no camera 'top'; it has front, wrist"):
+        SceneRenderer(SCENE, 48, 64, ("top",))
+    monkeypatch.setenv("MUJOCO_GL", "glfw")
+    with pytest.raises(CameraError, match=r"apt-get install libosmesa6 .*MUJOCO_GL=osmesa") as failure:
+        SceneRenderer(SCENE, 48, 64).open()
+    assert "\n" not in str(failure.value)
