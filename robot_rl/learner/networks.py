@@ -12,6 +12,7 @@ from robot_rl.policies.actor import LOG_STD_MAX, LOG_STD_MIN
 
 Params = dict[str, jax.Array]
 LAYER_NORM_EPSILON = 1e-6
+LAST_LAYER = 0.01  # values and actions start near 0; from anywhere in ±1 it takes hundreds of steps to get there
 
 
 def actor_create(key: jax.Array, state_size: int, action_size: int, hidden: Sequence[int]) -> Params:
@@ -75,11 +76,12 @@ def layer_norm(x: jax.Array) -> jax.Array:
 
 
 def _mlp_create(key: jax.Array, sizes: Sequence[int]) -> Params:
-    """Glorot-uniform weights, zero biases."""
+    """Glorot-uniform weights, zero biases; the last layer's weights times ``LAST_LAYER``."""
     params = {}
     for i, (inputs, outputs) in enumerate(pairwise(sizes)):
         key, subkey = jax.random.split(key)
         bound = (6.0 / (inputs + outputs)) ** 0.5
+        bound *= LAST_LAYER if i == len(sizes) - 2 else 1.0
         params[f"w{i}"] = jax.random.uniform(subkey, (inputs, outputs), minval=-bound, maxval=bound)
         params[f"b{i}"] = jnp.zeros(outputs)
     return params

@@ -44,7 +44,7 @@ class RlpdConfig:
     discount: float = 0.97  # γ: a reward 33 steps (3.3 s) away counts for 1/e
     learning_rate: float = 3e-4  # of actor, critics and temperature (Adam)
     target_rate: float = 0.005  # τ: how fast the target critics follow
-    initial_temperature: float = 0.1  # α at the start; rewards here are of order 1
+    initial_temperature: float = 0.01  # α at the start: of the order of one step's difference in value (SERL)
     target_entropy: float | None = None  # H̄; None: −|A|/2
     entropy_backup: bool = False  # no: a sparse reward must not be drowned by entropy
     critic_steps: int = 4  # G, critic steps per actor step
