@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -28,7 +29,8 @@ class FrankaArm(Device):
         controller: configuration of the control law, defaults when left out.
         collision: where the robot's own reflex stops the motion.
         cpu: core for the real-time process; None takes the last of four or more, else none in particular.
-        dump_directory: where the last ten seconds of telemetry go on a fault; None: nowhere.
+        dump_directory: where the last ten seconds of telemetry go on a fault (``fault-<time>.npz``) and at the end
+            (``telemetry.npz``, with ``refused``: the ``realtime_report``); None: nowhere.
 
     After `connect`, ``realtime_report`` names in words what the system did not grant to the real-time process.
     """
@@ -85,7 +87,10 @@ class FrankaArm(Device):
             mailbox.request(Request.QUIT)
             child.end(patience=REQUEST_TIMEOUT)
         if mailbox is not None:
-            mailbox.close()
+            try:
+                self._dump(mailbox)
+            finally:
+                mailbox.close()
 
     def start(self) -> None:
         """Begin torque control, holding the measured pose. Setpoints given before are void.
@@ -132,6 +137,13 @@ class FrankaArm(Device):
         if self._mailbox is None or self._child is None:
             raise ArmFault(f"the arm at {self.address} is not connected; call connect() first")
         return self._mailbox, self._child
+
+    def _dump(self, mailbox: Mailbox) -> None:
+        telemetry, directory = mailbox.telemetry(), self._settings.dump_directory
+        if directory is not None and len(telemetry) > 0:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            refused = np.array(self.realtime_report, dtype=np.str_)
+            np.savez_compressed(Path(directory) / "telemetry.npz", telemetry=telemetry, refused=refused)
 
     def _died(self, child: ChildProcess) -> ArmFault:
         return ArmFault(

@@ -23,7 +23,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     controller: ControllerConfig = dataclasses.replace(config.controller, workspace=task.workspace)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(ros())
-        arm = FrankaArm(config.robot_ip, controller)
+        arm = FrankaArm(config.robot_ip, controller, dump_directory=run.logs)
         retry(arm.connect, SIMULATOR_PATIENCE if config.arm == "sim" else 0.0)
         stack.callback(arm.disconnect)
         gripper = FrankaGripper(config.robot_ip)

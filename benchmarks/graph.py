@@ -1,0 +1,93 @@
+"""The full training graph in a folder of its own, for benchmarks: simulator, arm, learner, policy and session."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot_rl.bringup import prepare, specs
+from robot_rl.config import load_config
+from robot_rl.errors import USER_ERRORS
+from robot_rl.fast import run_fast
+from robot_rl.run import Run
+from robot_rl.supervisor import Supervisor, ros_domain
+
+DEMOS = 2
+START_AFTER = 20  # online steps: the learner shall be at work for most of the measurement
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished training job: its ``run`` and the critic updates a second that its learner made meanwhile."""
+
+    run: Run
+    updates_per_s: float
+
+
+class UpdateRate:
+    """Updates a second between the learner's first and latest report of being at work."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._first: tuple[float, int] | None = None
+        self._latest: tuple[float, int] = (0.0, 0)
+
+    def look(self) -> None:
+        updates = self._run.heard("learner").get("updates", 0)
+        if updates == self._latest[1]:
+            return
+        self._latest = (time.monotonic(), updates)
+        self._first = self._first or self._latest
+
+    @property
+    def value(self) -> float:
+        if self._first is None or self._latest[0] <= self._first[0]:
+            return 0.0
+        return (self._latest[1] - self._first[1]) / (self._latest[0] - self._first[0])
+
+
+@contextlib.contextmanager
+def trained_graph(task: str, steps: int) -> Iterator[Measured]:
+    """Train ``task`` for ``steps`` online steps with every process running; the run is removed afterwards.
+
+    Raises:
+        RuntimeError, ValueError: one of `robot_rl.errors.USER_ERRORS`. No process is left running.
+    """
+    # An address of its own on loopback, so that graphs of neighbours do not meet.
+    process = os.getpid()
+    address = f"127.{process >> 16 & 63 | 64}.{process >> 8 & 255}.{process & 255 or 1}"
+    settings = [f"task={task}", f"steps={steps}", f"demos={DEMOS}", f"robot_ip={address}"]
+    config = load_config(None, [*settings, f"learner.start_after={START_AFTER}"])
+    with tempfile.TemporaryDirectory(prefix="robot-rl-benchmark-") as folder:
+        run = prepare("record", config, Path(folder))
+        run_fast("record", run, config, lambda: None)
+        run = prepare("train", config, run.root)
+        rate = UpdateRate(run)
+        Supervisor(run, "train", specs("train", run, config), ros_domain(config)).run(rate.look)
+        yield Measured(run, round(rate.value, 1))
+
+
+@contextlib.contextmanager
+def errors_to_exit() -> Iterator[None]:
+    """One line and exit status 2 for what the user can put right."""
+    try:
+        yield
+    except USER_ERRORS as error:
+        sys.stderr.write(f"benchmark: {error}\n")
+        raise SystemExit(2) from None
+
+
+def device() -> str:
+    """Processor and number of cores."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return f"{found[1]}, {os.cpu_count()} cores"
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"

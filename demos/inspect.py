@@ -1,0 +1,64 @@
+"""What an episode store holds: ``python -m demos.inspect runs/<run>/demos``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from robot_rl.data.episode import EpisodeInfo
+from robot_rl.data.schema import StoreError
+from robot_rl.data.store import StoreReader
+
+HEADER = f"{'episode':>7}  {'ending':<8} {'steps':>6} {'reward':>8} {'by person':>9} {'seconds':>8}  reason"
+
+
+def describe_episode(info: EpisodeInfo) -> str:
+    """A line of the table under `HEADER`."""
+    numbers = f"{info.steps:>6} {info.total_reward:>8.2f} {info.interventions:>9} {info.duration:>8.1f}"
+    return f"{info.index:>7}  {info.ending.value:<8} {numbers}  {info.reason}".rstrip()
+
+
+def describe_total(task: str, episodes: Sequence[EpisodeInfo]) -> str:
+    """One line about all of them."""
+    if not episodes:
+        return f"{task}: no finished episodes"
+    endings = Counter(info.ending.value for info in episodes)
+    steps = sum(info.steps for info in episodes)
+    person = sum(info.interventions for info in episodes) / max(steps, 1)
+    parts = [
+        f"{task}: {len(episodes)} episodes ({', '.join(f'{count} {name}' for name, count in endings.most_common())})",
+        f"{steps} steps",
+        f"{sum(info.duration for info in episodes) / 60.0:.1f} min",
+        f"reward {sum(info.total_reward for info in episodes):.2f}",
+        f"{person:.0%} of the steps by a person",
+    ]
+    return ", ".join(parts)
+
+
+def inspect(path: Path) -> str:
+    """The table and its totals. Raises `StoreError` when there is no store at ``path`` or it cannot be read."""
+    reader = StoreReader(path, images=False)
+    if reader.schema is None:
+        raise StoreError(f"{path} is not an episode store; a run keeps its own in demos/, online/ and evaluation/")
+    episodes = reader.episodes()
+    lines = [HEADER, *map(describe_episode, episodes), describe_total(reader.schema.task, episodes)]
+    return "\n".join([*lines, *reader.messages]) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 2 when there is no store."""
+    parser = argparse.ArgumentParser(prog="python -m demos.inspect", description="List the episodes of a store.")
+    parser.add_argument("store", type=Path)
+    try:
+        sys.stdout.write(inspect(parser.parse_args(argv).store))
+    except StoreError as error:
+        sys.stderr.write(f"demos.inspect: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
