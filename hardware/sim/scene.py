@@ -85,7 +85,7 @@ def build_simulator(spec: SceneSpec, visual: bool = False) -> MujocoSimulator:
 
     simulator = MujocoSimulator()
     simulator.add_robot(initial_q=spec.start_q, initial_hand_width=spec.start_width)
-    hand = simulator.worldbody.find(f".//body[@name='{HAND_BODY}']")
+    hand = _find(simulator.worldbody, f".//body[@name='{HAND_BODY}']")
 
     for body in simulator.worldbody.iter("body"):
         bits = ("0", "0") if body.get("name") in IDLE_LINKS else ARM_BITS
@@ -95,7 +95,7 @@ def build_simulator(spec: SceneSpec, visual: bool = False) -> MujocoSimulator:
     for element in _parse(spec.hand, "hand"):
         _set_bits_below(element, ARM_BITS)
         hand.append(element)
-    _set_bits(simulator.worldbody.find("geom[@name='ground']"), SCENE_BITS)
+    _set_bits(_find(simulator.worldbody, "geom[@name='ground']"), SCENE_BITS)
     for element in _parse(spec.worldbody, "worldbody"):
         _set_bits_below(element, SCENE_BITS)
         simulator.worldbody.append(element)
@@ -103,9 +103,9 @@ def build_simulator(spec: SceneSpec, visual: bool = False) -> MujocoSimulator:
     _add_cameras(simulator.worldbody, hand, np.array(spec.look_at))
     _make_rendering_cheap(simulator.scene)
     if not visual:
-        simulator.scene.find("compiler").set("discardvisual", "true")
+        _find(simulator.scene, "compiler").set("discardvisual", "true")
     # Elliptic cones and a high impratio keep a grasped object from creeping out of the fingers.
-    option = simulator.scene.find("option")
+    option = _find(simulator.scene, "option")
     option.set("cone", "elliptic")
     option.set("impratio", "10")
     return simulator
@@ -121,7 +121,7 @@ def start_simulator(spec: SceneSpec, visual: bool = False) -> MujocoSimulator:
     try:
         simulator.start()
     except ValueError as error:
-        raise SceneError(f"MuJoCo cannot compile the scene: {error}") from error
+        raise SceneError(f"MuJoCo cannot compile the scene: {' '.join(str(error).split())}") from error
     for name in spec.objects:
         _address(simulator.model, name)
     return simulator
@@ -212,17 +212,23 @@ def _camera(name: str, position: np.ndarray, look_at: np.ndarray, up: np.ndarray
     x = np.cross(up, z)
     x /= np.linalg.norm(x)
     y = np.cross(z, x)
-    attributes = {"pos": position, "xyaxes": np.concatenate((x, y)), "fovy": np.array([fovy])}
-    return ET.Element(
-        "camera", name=name, **{k: " ".join(f"{v:.6g}" for v in value) for k, value in attributes.items()}
-    )
+    camera = ET.Element("camera", name=name, fovy=f"{fovy}")
+    camera.set("pos", " ".join(f"{v:.6g}" for v in position))
+    camera.set("xyaxes", " ".join(f"{v:.6g}" for v in (*x, *y)))
+    return camera
 
 
 def _make_rendering_cheap(scene: ET.Element) -> None:
     """No multisampling and no shadows: software rendering is eight times faster without."""
-    visual = scene.find("visual")
-    visual.find("quality").set("offsamples", "0")
-    visual.find("headlight").set("ambient", "0.25 0.25 0.25")
-    ET.SubElement(visual, "global", offwidth="1280", offheight="960")
+    visual = _find(scene, "visual")
+    _find(visual, "quality").set("offsamples", "0")
+    _find(visual, "headlight").set("ambient", "0.25 0.25 0.25")
     for light in scene.iter("light"):
         light.set("castshadow", "false")
+
+
+def _find(element: ET.Element, path: str) -> ET.Element:
+    found = element.find(path)
+    if found is None:
+        raise SceneError(f"the FR3 of this franky-sim has no {path} in its {element.tag}; install franky-sim 1.0.4")
+    return found

@@ -34,7 +34,6 @@ HOVER = 0.006  # [m] of the tip above the block while the expert moves over the 
 PRESS = -0.005  # [m] below the measured TCP: what an expert asks for to press lightly …
 PLUNGE = -0.009  # [m] … and to push the peg in
 MAX_STEP = 0.010  # [m] an expert's longest step along any axis
-
 FRICTION = np.array([0.0008, 0.0008, 0.005])  # x, y, yaw [m, m, rad]: how far short of a target the joints stick
 
 

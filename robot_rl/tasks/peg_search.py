@@ -54,7 +54,8 @@ class PegSearch(PegInsertion):
         start = super().sample_start(rng)
         aside = rng.uniform(-DISPLACEMENT, DISPLACEMENT, 2)
         yaw = rng.uniform(-MISALIGNMENT, MISALIGNMENT)
-        hole = Pose.from_rotvec(np.array([HOLE_XY[0] + aside[0], HOLE_XY[1] + aside[1], BLOCK_TOP]), [0.0, 0.0, yaw])
+        centre = np.array([HOLE_XY[0] + aside[0], HOLE_XY[1] + aside[1], BLOCK_TOP])
+        hole = Pose.from_rotvec(centre, np.array([0.0, 0.0, yaw]))
         return Start(start.pose, start.gripper, {"hole": hole})
 
     def expert(self, reading: Reading) -> TeleopCommand:
