@@ -1,6 +1,7 @@
-"""The tasks as Gymnasium environments: ``gymnasium.make("robot_rl/PegInsertion-v0")``.
+"""The tasks as Gymnasium environments.
 
-They are found through the ``gymnasium.envs`` entry point of the installed package; nothing has to be imported.
+Importing this module registers them: ``import robot_rl.envs; gymnasium.make("robot_rl/PegInsertion-v0")``, or in one
+call ``gymnasium.make("robot_rl.envs:robot_rl/PegInsertion-v0")``. (Gymnasium 1 no longer looks for installed plugins.)
 """
 
 from __future__ import annotations
@@ -9,28 +10,21 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.registration import register as register_env
 
 from controllers.core import ControllerConfig
 from hardware.sim.inprocess import InProcessWorld
 from hardware.sim.render import SceneRenderer
 from robot_rl.contract import ActionChunk, Ending, Observation
 from robot_rl.rollout import Rollout
-from robot_rl.session import Directive, Session, SessionConfig
+from robot_rl.session import Session, SessionConfig
 from robot_rl.tasks import make_task
 
 IDS = {
-    "Reach-v0": "reach",
-    "PegInsertion-v0": "peg_insertion",
-    "PegSearch-v0": "peg_search",
-    "PickCube-v0": "pick_cube",
+    "robot_rl/Reach-v0": "reach",
+    "robot_rl/PegInsertion-v0": "peg_insertion",
+    "robot_rl/PegSearch-v0": "peg_search",
+    "robot_rl/PickCube-v0": "pick_cube",
 }
-
-
-def register() -> None:
-    """Register the environments; Gymnasium calls this and puts them under ``robot_rl/``."""
-    for env_id, task in IDS.items():
-        register_env(id=env_id, entry_point="robot_rl.envs:RobotEnv", kwargs={"task": task})
 
 
 class RobotEnv(gymnasium.Env):
@@ -38,7 +32,8 @@ class RobotEnv(gymnasium.Env):
 
     Observations are the state vector ``(d,)`` float32, or with ``cameras`` a dict of ``state`` and an
     ``(height, width, 3)`` uint8 image for each camera. Actions are ``(a,)`` in [−1, 1]. Resets move the arm back through
-    the controller, as on a robot. ``info`` holds ``success`` and ``ending`` at the end of an episode.
+    the controller, as on a robot; a reset with a seed first puts the arm where it was at the beginning, so that the same
+    seed and actions give the same bits. ``info`` holds ``success`` and ``ending`` at the end of an episode.
 
     Args:
         task: see `robot_rl.tasks`.
@@ -59,16 +54,12 @@ class RobotEnv(gymnasium.Env):
         render_mode: str | None = None,
     ) -> None:
         self._task = make_task(task)
-        scene = self._task.scene()
-        self._world = InProcessWorld(scene, ControllerConfig(workspace=self._task.workspace))
-        self._world.connect()
-        self._world.start()
-        renderer = SceneRenderer(scene, image_size, image_size, cameras) if cameras else None
-        self._session = Session(self._task, SessionConfig(horizon=horizon), None, seed=0)
-        self._rollout = Rollout(self._session, self._world, renderer=renderer)
-        self._scene = scene
+        self._scene = self._task.scene()
+        self._world = InProcessWorld(self._scene, ControllerConfig(workspace=self._task.workspace))
+        self._config = SessionConfig(horizon=horizon)
+        self._renderer = SceneRenderer(self._scene, image_size, image_size, cameras) if cameras else None
         self._drawing: SceneRenderer | None = None
-        self._running = False
+        self._rollout = self._begin(seed=0)
         self.render_mode = render_mode
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._task.action.size,), np.float32)
         state = gymnasium.spaces.Box(-np.inf, np.inf, (self._task.state_size,), np.float32)
@@ -79,21 +70,18 @@ class RobotEnv(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
-        if self._running:
-            self._session.abort("reset by the caller")
         if seed is not None:
-            self._session.reseed(seed)
+            self._rollout = self._begin(seed)
+        else:
+            self._rollout.session.abort("reset by the caller")
         directive = self._rollout.advance()
         while directive.observation is None:
             directive = self._rollout.advance()
-        self._running = True
         return self._pack(directive.observation), {}
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self._rollout.act(ActionChunk(0, np.asarray(action, dtype=np.float32)[None]))
-        directive: Directive = self._rollout.advance()
-        if directive.ended is not None:
-            self._running = False
+        directive = self._rollout.advance()
         if directive.step is None:
             reason = directive.ended.reason if directive.ended is not None else "no reading"
             raise RuntimeError(f"the simulated arm stopped: {reason}; call reset()")
@@ -111,6 +99,21 @@ class RobotEnv(gymnasium.Env):
 
     def close(self) -> None:
         self._world.disconnect()
+        for renderer in (self._renderer, self._drawing):
+            if renderer is not None:
+                renderer.close()
+
+    def _begin(self, seed: int) -> Rollout:
+        """The world as it is at the beginning, and the first of the episodes with ``seed``."""
+        self._world.disconnect()
+        self._world.connect()
+        self._world.start()
+        return Rollout(Session(self._task, self._config, None, seed), self._world, renderer=self._renderer)
 
     def _pack(self, observation: Observation) -> Any:
         return {"state": observation.state, **observation.images} if observation.images else observation.state
+
+
+for _id, _task in IDS.items():
+    if _id not in gymnasium.registry:
+        gymnasium.register(_id, entry_point=RobotEnv, kwargs={"task": _task})

@@ -202,11 +202,6 @@ class Session:
         """Whether the policy has to be asked now; False while a chunk of actions is still being executed."""
         return self._config.ask_policy and not self._chunk
 
-    def reseed(self, seed: int) -> None:
-        """Draw the starts of the episodes to come from a new seed, from its first."""
-        self._seed = seed
-        self._drawn = 0
-
     def advance(self, reading: Reading, teleop: TeleopCommand | None = None) -> Directive:
         """Take a new reading. Raises `SessionError` when the arm cannot be recovered or reset."""
         ended, step = None, None
