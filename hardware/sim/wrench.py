@@ -50,4 +50,3 @@ class ContactWrench:
             contact[3:] = spatial[:3] + (ry * fz - rz * fy, rz * fx - rx * fz, rx * fy - ry * fx)
         self._wrench = self._wrench + self._gain * (contact - self._wrench)
         return self._wrench
-
