@@ -31,9 +31,11 @@ class RobotEnv(gymnasium.Env):
     """One task in process.
 
     Observations are the state vector ``(d,)`` float32, or with ``cameras`` a dict of ``state`` and an
-    ``(height, width, 3)`` uint8 image for each camera. Actions are ``(a,)`` in [−1, 1]. Resets move the arm back through
-    the controller, as on a robot; a reset with a seed first puts the arm where it was at the beginning, so that the same
-    seed and actions give the same bits. ``info`` holds ``success`` and ``ending`` at the end of an episode.
+    ``(height, width, 3)`` uint8 image for each camera. Actions are ``(a,)`` in [−1, 1]. ``info`` holds ``success`` and
+    ``ending`` at the end of an episode.
+
+    Resets move the arm back through the controller, as on a robot. A reset with a seed first puts the arm where it was
+    at the beginning, so that the same seed and actions give the same bits.
 
     Args:
         task: see `robot_rl.tasks`.

@@ -3,8 +3,8 @@
 A `Session` is the same object on a real arm, on the simulated arm and in process. It owns the episode state machine and
 nothing else: no clock, no thread, no device. Whoever runs it calls, once a control period,
 
-1. `advance(reading)`, which closes the step in flight (reward, ending, record) and returns a `Directive`: what the world
-   has to do now, and an observation when a policy shall be asked;
+1. `advance(reading)`, which closes the step in flight (reward, ending, record) and returns a `Directive`: what the
+   world has to do now, and an observation when a policy shall be asked;
 2. `act(chunk)` with the policy's answer (or None when it did not come in time), which returns the `Command` to execute.
 
     reset ──► ready ──► running ──► success | failure | timeout | aborted ──► reset
@@ -225,9 +225,7 @@ class Session:
         self._asked = (reading, observation)
         return Directive(self._phase, observation=observation, ended=ended, step=step)
 
-    def act(
-        self, chunk: ActionChunk | None, teleop: TeleopCommand | None = None, decision_ms: float = 0.0
-    ) -> Command:
+    def act(self, chunk: ActionChunk | None, teleop: TeleopCommand | None = None, decision_ms: float = 0.0) -> Command:
         """Decide on the observation of the last `advance`, and return what to execute.
 
         Args:
@@ -283,7 +281,8 @@ class Session:
     def _recover(self, reading: Reading, ended: EpisodeSummary | None) -> Directive:
         self._phase = Phase.RESET
         self._reset = None
-        if reading.mode not in (Mode.FAULT, Mode.IDLE):
+        waits_for_sensor = bool(reading.fault) and reading.mode is Mode.IDLE  # starting the arm would not bring it back
+        if waits_for_sensor or reading.mode not in (Mode.FAULT, Mode.IDLE):
             return Directive(self._phase, ended=ended)
         self._patience -= 1
         if self._patience > 0:

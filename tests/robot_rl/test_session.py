@@ -1,0 +1,385 @@
+"""The episode state machine, driven by readings made by hand; no physics, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from controllers.spatial import Pose
+from controllers.state import Mode
+from hardware.interfaces import TeleopCommand
+from robot_rl.contract import ActionChunk, Ending, Observation, Outcome, Reading, Source, Step
+from robot_rl.session import (
+    RECOVERY_ATTEMPTS,
+    RECOVERY_PATIENCE,
+    Command,
+    Directive,
+    Phase,
+    Session,
+    SessionConfig,
+    SessionError,
+)
+from robot_rl.tasks.base import CONTROL_PERIOD, TOOL_DOWN
+from robot_rl.tasks.reach import Reach
+from tests.robot_rl.readings import FAR, PerfectArm
+
+TASK = Reach()
+UP = np.array([0.0, 0.0, 0.05, 0.0, 0.0, 0.0])  # [m/s]: half an action
+Person = Callable[[Reading], TeleopCommand | None]
+Policy = Callable[[Observation], ActionChunk | None]
+
+
+@dataclass(eq=False)
+class Recorded:
+    """An episode as the sink got it; both writer and record."""
+
+    meta: dict
+    steps: list[Step] = field(default_factory=list)
+    outcome: Outcome | None = None
+
+    def append(self, step: Step) -> None:
+        self.steps.append(step)
+
+    def finish(self, outcome: Outcome) -> None:
+        assert self.outcome is None, "an episode ends once"
+        self.outcome = outcome
+
+
+class Sink(list[Recorded]):
+    """Keeps episodes in memory."""
+
+    def begin(self, meta: dict) -> Recorded:
+        self.append(Recorded(meta))
+        return self[-1]
+
+
+class Bench:
+    """A session, an arm that does as told, and somebody who decides."""
+
+    def __init__(self, config: SessionConfig = SessionConfig(horizon=8), seed: int = 0) -> None:
+        self.sink = Sink()
+        self.session = Session(TASK, config, self.sink, seed)
+        self.arm = PerfectArm(TASK.nominal)
+        self.commands: list[Command] = []
+        self.asked: list[bool] = []
+        self.reading = self.arm.reading()
+
+    def step(self, policy: Policy | None = None, person: Person = lambda reading: None) -> Directive:
+        """One control period. ``policy`` is asked only when the session wants it."""
+        self.reading = self.arm.reading()
+        teleop = person(self.reading)
+        directive = self.session.advance(self.reading, teleop)
+        command = directive.command
+        if directive.place and "goal" in self.arm.objects:
+            self.arm.objects = {"goal": FAR}
+        if directive.observation is not None:
+            self.asked.append(self.session.wants_policy)
+            chunk = policy(directive.observation) if policy is not None and self.session.wants_policy else None
+            command = self.session.act(chunk, teleop)
+        if command is not None:
+            self.commands.append(command)
+            self.arm.obey(command)
+        return directive
+
+    def until(self, condition: Callable[[Directive], object], policy: Policy | None = None, **kwargs) -> Directive:
+        for _ in range(300):
+            directive = self.step(policy, **kwargs)
+            if condition(directive):
+                return directive
+        raise AssertionError("what the test waits for does not happen")
+
+    def until_running(self, policy: Policy | None = None, **kwargs) -> Directive:
+        return self.until(lambda directive: directive.phase is Phase.RUNNING, policy, **kwargs)
+
+    def until_ended(self, policy: Policy | None = None, **kwargs) -> Directive:
+        return self.until(lambda directive: directive.ended, policy, **kwargs)
+
+
+def constant(*actions: tuple[float, float, float], version: int = 7) -> Policy:
+    return lambda observation: ActionChunk(observation.stamp_ns, np.array(actions), version)
+
+
+STILL = constant((0.0, 0.0, 0.0))
+ALONG_X = constant((1.0, 0.0, 0.0))
+
+
+def test_phases_of_an_episode() -> None:
+    bench = Bench()
+    phases = [bench.step(STILL).phase]
+    while len(bench.sink) < 2:
+        phases.append(bench.step(STILL).phase)
+    changes = [phase for i, phase in enumerate(phases) if i == 0 or phase is not phases[i - 1]]
+    assert changes == [Phase.RESET, Phase.READY, Phase.RUNNING, Phase.RESET, Phase.READY, Phase.RUNNING]
+
+
+def test_time_limit_truncates_after_the_horizon() -> None:
+    bench = Bench()
+    ended = bench.until_ended(STILL).ended
+    assert (ended.ending, ended.steps, ended.index) == (Ending.TIMEOUT, 8, 0)
+    assert ended.duration == pytest.approx(8 * CONTROL_PERIOD)
+    (episode,) = bench.sink
+    assert len(episode.steps) == 8
+    last = episode.steps[-1].outcome
+    assert last.truncated and not last.terminated
+    assert episode.outcome == last
+    assert not any(step.outcome.done for step in episode.steps[:-1])
+
+
+def test_the_tasks_horizon_holds_without_another() -> None:
+    bench = Bench(SessionConfig())
+    assert bench.until_ended(STILL).ended.steps == TASK.horizon
+
+
+def test_success_terminates_with_the_tasks_reward() -> None:
+    bench = Bench()
+    bench.until_running(STILL)
+    bench.arm.objects = {"goal": bench.arm.pose}
+    ended = bench.step(STILL).ended
+    assert (ended.ending, ended.steps, ended.reward) == (Ending.SUCCESS, 1, 1.0)
+    assert bench.sink[0].steps[-1].outcome.terminated
+
+
+@pytest.mark.parametrize(
+    ("label", "ending", "reward"), [("success", Ending.SUCCESS, 1.0), ("failure", Ending.FAILURE, 0.0)]
+)
+def test_the_person_labels_the_end(label: str, ending: Ending, reward: float) -> None:
+    bench = Bench()
+    bench.until_running(STILL)
+    bench.step(STILL)
+    teleop = replace(TeleopCommand(np.zeros(6), engaged=False), **{label: True})
+    ended = bench.step(STILL, person=lambda reading: teleop).ended
+    assert (ended.ending, ended.reward, ended.interventions) == (ending, reward, 0)
+    assert bench.sink[0].steps[-1].outcome.terminated
+
+
+def test_each_step_continues_where_the_last_one_ended() -> None:
+    bench = Bench()
+    bench.until_ended(ALONG_X)
+    steps = bench.sink[0].steps
+    for one, two in zip(steps, steps[1:], strict=False):
+        np.testing.assert_array_equal(one.next_observation.state, two.observation.state)
+        assert one.next_observation.stamp_ns == two.observation.stamp_ns
+    stamps = [step.observation.stamp_ns for step in steps]
+    assert np.diff(stamps).tolist() == [round(CONTROL_PERIOD * 1e9)] * (len(steps) - 1)
+    for step in steps:
+        np.testing.assert_allclose(step.q, step.observation.stamp_ns * 1e-9)  # as made by `PerfectArm`
+        assert step.timing.period_ms == pytest.approx(100.0)
+        assert step.timing.version == 7
+        assert set(step.objects) == {"goal"}
+
+
+def test_intervention_is_executed_and_recorded_beside_what_the_policy_wanted() -> None:
+    bench = Bench()
+    bench.until_running(ALONG_X)
+    bench.step(ALONG_X, person=lambda reading: TeleopCommand(UP))
+    before = bench.reading.pose
+    np.testing.assert_allclose(bench.commands[-1].target.difference(before)[:3], [0.0, 0.0, 0.005], atol=1e-9)
+    ended = bench.until_ended(ALONG_X).ended
+    assert ended.interventions == 1
+    step = bench.sink[0].steps[1]
+    assert step.source is Source.PERSON
+    np.testing.assert_allclose(step.action, [0.0, 0.0, 0.5], atol=1e-6)
+    np.testing.assert_allclose(step.policy_action, [1.0, 0.0, 0.0])
+    assert step.timing.version == -1
+    assert [s.source for s in bench.sink[0].steps].count(Source.PERSON) == 1
+
+
+def test_workspace_limits_show_in_the_recorded_action() -> None:
+    bench = Bench(SessionConfig(horizon=30))
+    bench.until_ended(ALONG_X)
+    for command in bench.commands:
+        assert TASK.workspace.contains(command.target)
+    steps = bench.sink[0].steps
+    edge = TASK.workspace.upper[0]
+    assert bench.arm.pose.translation[0] <= edge
+    assert steps[0].action[0] == 1.0
+    assert steps[-1].action[0] == pytest.approx(0.0, abs=1e-6), "at the edge nothing is left to execute"
+    assert all(step.policy_action[0] == 1.0 for step in steps)
+    travelled = sum(float(step.action[0]) for step in steps) * TASK.action.scale[0]
+    start = steps[0].objects["goal"].translation[0]
+    assert start == FAR.translation[0]
+    first = bench.commands[[c.gripper is None for c in bench.commands].index(True)]
+    assert first.target.translation[0] - TASK.action.scale[0] + travelled == pytest.approx(edge, abs=1e-6)
+
+
+def test_a_late_policy_means_holding_still() -> None:
+    bench = Bench()
+    bench.until_running(STILL)
+    bench.step(lambda observation: None)
+    assert np.abs(bench.commands[-1].target.difference(bench.reading.pose)).max() < 1e-9
+    bench.until_ended(ALONG_X)
+    late = [step.timing.late for step in bench.sink[0].steps]
+    assert late == [False, True] + [False] * 6
+    assert bench.sink[0].steps[1].timing.version == -1
+
+
+def test_too_many_late_answers_in_a_row_abort() -> None:
+    bench = Bench(SessionConfig(horizon=50, late_limit=3))
+    bench.until_running(STILL)
+    for policy in (None, None, STILL, None, None, None):  # one answer in between: the count starts again
+        assert bench.step(policy).ended is None
+    ended = bench.step(STILL).ended
+    assert (ended.ending, ended.steps) == (Ending.ABORTED, 7)
+    assert "3 steps in a row" in ended.reason
+    assert bench.sink[0].steps[-1].outcome.truncated
+
+
+def test_nobody_is_late_when_only_a_person_drives() -> None:
+    bench = Bench(SessionConfig(ask_policy=False, horizon=20, late_limit=3))
+    assert bench.until_ended().ended.ending is Ending.TIMEOUT
+    assert not any(bench.asked)
+    assert not any(step.timing.late for step in bench.sink[0].steps)
+    assert all(not step.policy_action.any() for step in bench.sink[0].steps)
+
+
+def test_a_chunk_is_executed_open_loop_before_the_policy_is_asked_again() -> None:
+    bench = Bench()
+    bench.until_ended(constant((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+    actions = np.array([step.action for step in bench.sink[0].steps])
+    np.testing.assert_array_equal(actions, np.eye(3)[[0, 1, 2, 0, 1, 2, 0, 1]])
+    assert bench.asked == [True, False, False, True, False, False, True, False]
+    assert {step.timing.version for step in bench.sink[0].steps} == {7}
+
+
+def test_an_intervention_drops_the_rest_of_the_chunk() -> None:
+    bench = Bench()
+    chunk = constant((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    bench.until_running(chunk)
+    bench.step(chunk, person=lambda reading: TeleopCommand(UP))
+    bench.step(chunk)
+    assert bench.asked == [True, False, True]
+    np.testing.assert_array_equal(bench.commands[-1].target.difference(bench.reading.pose)[:3].round(9), [0.01, 0, 0])
+
+
+def test_the_end_of_an_episode_drops_the_rest_of_the_chunk() -> None:
+    bench = Bench()
+    chunk = constant(*[(1.0, 0.0, 0.0)] * 20)
+    bench.until_ended(chunk)
+    asked = len(bench.asked)
+    bench.until_running(STILL)
+    assert bench.asked[asked:] == [True]
+
+
+def test_waits_for_the_person_and_holds_still_meanwhile() -> None:
+    bench = Bench(SessionConfig(ask_policy=False, wait_for_person=True, horizon=4))
+    bench.until(lambda directive: directive.phase is Phase.READY)
+    for _ in range(5):
+        directive = bench.step()
+        assert directive.phase is Phase.READY
+        assert np.abs(directive.command.target.difference(bench.reading.pose)).max() < 1e-9
+    label = TeleopCommand(np.zeros(6), engaged=False, success=True)
+    assert bench.step(person=lambda reading: label).phase is Phase.READY, "a label is no motion"
+    assert not bench.sink
+    assert bench.step(person=lambda reading: TeleopCommand(UP)).phase is Phase.RUNNING
+    assert bench.until_ended(person=lambda reading: TeleopCommand(UP)).ended.interventions == 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "fault", "reason", "recover", "start"),
+    [
+        (Mode.FAULT, "", "the robot stopped the motion", True, True),
+        (Mode.IDLE, "", "not under control", False, True),
+        (Mode.DAMP, "", "stale", False, False),
+        (Mode.TRACK, "camera wrist lost", "camera wrist lost", False, False),
+    ],
+)
+def test_a_fault_aborts_drops_the_step_in_flight_and_is_recovered(
+    mode: Mode, fault: str, reason: str, recover: bool, start: bool
+) -> None:
+    bench = Bench()
+    bench.until_running(STILL)
+    bench.step(STILL)
+    bench.arm.mode, bench.arm.fault = mode, fault
+    directive = bench.step(STILL)
+    assert directive.observation is None and directive.command is None and directive.step is None
+    assert (directive.recover, directive.start) == (recover, start)
+    assert directive.ended.ending is Ending.ABORTED
+    assert reason in directive.ended.reason
+    assert directive.ended.steps == 1
+    (episode,) = bench.sink
+    assert len(episode.steps) == 1, "the step in flight has no outcome that could be trusted"
+    assert episode.outcome.truncated
+    bench.arm.mode, bench.arm.fault = Mode.HOLD, ""
+    assert bench.step(STILL).phase is Phase.RESET
+    assert bench.until_ended(STILL).ended.ending is Ending.TIMEOUT
+
+
+def test_recovery_is_tried_a_few_times_and_then_a_person_is_asked() -> None:
+    bench = Bench()
+    bench.until_running(STILL)
+    bench.arm.mode = Mode.FAULT
+    directives = [bench.step() for _ in range(RECOVERY_ATTEMPTS * RECOVERY_PATIENCE)]
+    assert sum(directive.recover for directive in directives) == RECOVERY_ATTEMPTS
+    assert [directive.ended is not None for directive in directives].count(True) == 1
+    with pytest.raises(SessionError, match=rf"{RECOVERY_ATTEMPTS} attempts.*look at the arm"):
+        bench.step()
+
+
+def test_a_recovery_that_worked_does_not_count_against_the_next() -> None:
+    bench = Bench()
+    for _ in range(2 * RECOVERY_ATTEMPTS):
+        bench.until_running(STILL)
+        bench.arm.mode = Mode.FAULT
+        assert bench.step().recover
+        bench.arm.mode = Mode.HOLD
+
+
+def test_a_sensor_that_is_not_there_yet_is_waited_for() -> None:
+    bench = Bench()
+    bench.arm.mode, bench.arm.fault = Mode.IDLE, "camera wrist has not sent an image yet"
+    for _ in range(2 * RECOVERY_ATTEMPTS * RECOVERY_PATIENCE):
+        directive = bench.step()
+        assert not (directive.start or directive.recover)
+    bench.arm.fault = ""
+    assert bench.step().start
+
+
+def test_abort_from_outside_leads_to_a_reset() -> None:
+    bench = Bench()
+    assert bench.session.abort("stalled") is None
+    bench.until_running(STILL)
+    ended = bench.session.abort("no state of the arm for 0.50 s")
+    assert (ended.ending, ended.reason) == (Ending.ABORTED, "no state of the arm for 0.50 s")
+    assert bench.session.abort("again") is None
+    assert bench.step(STILL).phase is Phase.RESET
+    assert bench.session.episodes == 1
+
+
+def test_a_blocked_reset_stops_the_session() -> None:
+    bench = Bench()
+    stuck = PerfectArm(Pose(np.array([0.5, 0.0, 0.15]), TOOL_DOWN))
+    with pytest.raises(SessionError, match="reset stage lift.*in the way"):
+        for _ in range(100):
+            bench.session.advance(stuck.reading())
+
+
+def test_act_needs_an_observation() -> None:
+    with pytest.raises(SessionError, match=r"advance\(\) first"):
+        Bench().session.act(None)
+
+
+def starts(seed: int, config: SessionConfig = SessionConfig(horizon=3)) -> list[np.ndarray]:
+    bench = Bench(config, seed)
+    found = []
+    for _ in range(4):
+        bench.until_running(ALONG_X)
+        found.append(bench.reading.pose.translation)
+        bench.until_ended(ALONG_X)
+    assert [episode.meta for episode in bench.sink] == [{"seed": seed, "start": i} for i in range(4)]
+    return found
+
+
+def test_starts_depend_on_the_seed_only() -> None:
+    one, longer, other = starts(5), starts(5, SessionConfig(horizon=7)), starts(6)
+    np.testing.assert_allclose(one, longer, atol=0.006)  # the reset's tolerance
+    assert np.abs(np.subtract(one, other)).max() > 0.02
+    assert np.abs(one[0] - one[1]).max() > 0.006
+
+
+def test_a_session_without_a_sink_records_nothing_and_goes_on() -> None:
+    bench = Bench()
+    bench.session = Session(TASK, SessionConfig(horizon=3), None, 0)
+    assert bench.until_ended(STILL).ended.steps == 3
