@@ -16,11 +16,16 @@ class StoreReader:
 
     `poll` hands out every step exactly once and in order. Constructing it touches nothing; until the store exists, it
     is empty. ``messages`` names what had to be skipped. ``delivered`` counts the steps handed out.
+
+    Args:
+        images: read them too.
+        successes_only: hand out only finished episodes that succeeded: what belongs among demonstrations.
     """
 
-    def __init__(self, path: str | Path, *, images: bool = True) -> None:
+    def __init__(self, path: str | Path, *, images: bool = True, successes_only: bool = False) -> None:
         self._layout = StoreLayout(path)
         self._images = images
+        self._successes_only = successes_only
         self._schema: StoreSchema | None = None
         self._index = 0  # the episode being read
         self._step = 0  # steps of it handed out
@@ -82,7 +87,7 @@ class StoreReader:
                 if len(part):
                     return part
                 continue
-            if (tail := self._tail(limit)) is not None:
+            if not self._successes_only and (tail := self._tail(limit)) is not None:
                 return tail
             if self._layout.episode(self._index).exists():
                 continue  # it was finished while we looked
@@ -116,6 +121,9 @@ class StoreReader:
             episode = read_episode(path, schema, ("state", *TRANSITION_ARRAYS, *images))
         except StoreError as error:
             self.messages.append(self._layout.set_aside(path, error))
+            self._go_to(self._index + 1)
+            return
+        if self._successes_only and not episode.info.success:
             self._go_to(self._index + 1)
             return
         self._loaded = episode.transitions(str(self.path))

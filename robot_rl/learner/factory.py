@@ -40,7 +40,7 @@ def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
         return LearnerLoop(
             make_agent(config),
             schema_of(make_task(config.task), config),
-            demos=[StoreReader(run.root / name) for name in config.demo_stores],
+            demos=[StoreReader(run.root / name, successes_only=True) for name in config.demo_stores],
             online=StoreReader(run.online),
             config=loop,
             checkpoints=run.checkpoints,

@@ -300,3 +300,15 @@ def test_runs_of_a_person(tmp_path) -> None:
     (run,) = whole.by_person()
     assert (run.start, len(run)) == (3, 3)
     assert same(run, whole)
+
+
+def test_only_successes_when_asked_for(tmp_path) -> None:
+    with EpisodeStore.create_or_open(tmp_path, SCHEMA) as store:
+        for seed, ending in enumerate((Outcome.timeout(), Outcome.success(), Outcome.failure("dropped"), None)):
+            record(store, 4 + seed, seed, ending)
+        reader = StoreReader(tmp_path, successes_only=True)
+        assert [(part.episode, len(part)) for part in reader.poll()] == [(1, 5), (3, 7)]
+        writer = store.begin({})
+        for step in list(steps(9, 9))[:3]:
+            writer.append(step)
+        assert reader.poll() == []  # not known yet to be one
