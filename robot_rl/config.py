@@ -6,6 +6,7 @@ The resolved configuration is written into the run's folder, and every process o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import types
@@ -111,7 +112,10 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
         key, separator, text = override.partition("=")
         if not separator:
             raise ConfigError(f"override {override!r} must have the form key=value, e.g. learner.utd=4")
-        nested: Any = yaml.safe_load(text) if text else ""
+        try:
+            nested: Any = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError as error:
+            raise ConfigError(f"override {override!r} has a value that is no YAML: {error}") from error
         for part in reversed(key.split(".")):
             nested = {part: nested}
         config = _merge(config, nested, "")
@@ -168,12 +172,16 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
         hint = next(option for option in options if option is not type(None))
         origin = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return hint(**value)
+        try:
+            return hint(**value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{name}={value!r}: {error}") from error
     if origin is tuple and isinstance(value, list | tuple | str):
         items = value.split(",") if isinstance(value, str) else value
         return tuple(_coerce(name, item, typing.get_args(hint)[0]) for item in items if item != "")
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):  # YAML takes 1e-3 for text
+            return float(value)
     if hint is str and isinstance(value, str | int | float):
         return str(value)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from robot_rl.tasks.reach import Reach
 from tests.robot_rl.readings import FAR, PerfectArm
 
 TASK = Reach()
+SHORT = SessionConfig(horizon=8)
 UP = np.array([0.0, 0.0, 0.05, 0.0, 0.0, 0.0])  # [m/s]: half an action
 Person = Callable[[Reading], TeleopCommand | None]
 Policy = Callable[[Observation], ActionChunk | None]
@@ -59,7 +61,7 @@ class Sink(list[Recorded]):
 class Bench:
     """A session, an arm that does as told, and somebody who decides."""
 
-    def __init__(self, config: SessionConfig = SessionConfig(horizon=8), seed: int = 0) -> None:
+    def __init__(self, config: SessionConfig = SHORT, seed: int = 0) -> None:
         self.sink = Sink()
         self.session = Session(TASK, config, self.sink, seed)
         self.arm = PerfectArm(TASK.nominal)
@@ -159,7 +161,7 @@ def test_each_step_continues_where_the_last_one_ended() -> None:
     bench = Bench()
     bench.until_ended(ALONG_X)
     steps = bench.sink[0].steps
-    for one, two in zip(steps, steps[1:], strict=False):
+    for one, two in pairwise(steps):
         np.testing.assert_array_equal(one.next_observation.state, two.observation.state)
         assert one.next_observation.stamp_ns == two.observation.stamp_ns
     stamps = [step.observation.stamp_ns for step in steps]
@@ -351,7 +353,7 @@ def test_abort_from_outside_leads_to_a_reset() -> None:
 def test_a_blocked_reset_stops_the_session() -> None:
     bench = Bench()
     stuck = PerfectArm(Pose(np.array([0.5, 0.0, 0.15]), TOOL_DOWN))
-    with pytest.raises(SessionError, match="reset stage lift.*in the way"):
+    with pytest.raises(SessionError, match=r"reset stage lift.*in the way"):
         for _ in range(100):
             bench.session.advance(stuck.reading())
 
@@ -361,8 +363,8 @@ def test_act_needs_an_observation() -> None:
         Bench().session.act(None)
 
 
-def starts(seed: int, config: SessionConfig = SessionConfig(horizon=3)) -> list[np.ndarray]:
-    bench = Bench(config, seed)
+def starts(seed: int, horizon: int) -> list[np.ndarray]:
+    bench = Bench(SessionConfig(horizon=horizon), seed)
     found = []
     for _ in range(4):
         bench.until_running(ALONG_X)
@@ -373,7 +375,7 @@ def starts(seed: int, config: SessionConfig = SessionConfig(horizon=3)) -> list[
 
 
 def test_starts_depend_on_the_seed_only() -> None:
-    one, longer, other = starts(5), starts(5, SessionConfig(horizon=7)), starts(6)
+    one, longer, other = starts(5, 3), starts(5, 7), starts(6, 3)
     np.testing.assert_allclose(one, longer, atol=0.006)  # the reset's tolerance
     assert np.abs(np.subtract(one, other)).max() > 0.02
     assert np.abs(one[0] - one[1]).max() > 0.006

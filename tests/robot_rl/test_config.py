@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_rl.config import ConfigError, RunConfig, load_config, plain, save_config
+from robot_rl.run import Run
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "settings.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_then_file_then_overrides(tmp_path: Path) -> None:
+    path = written(tmp_path, "task: reach\nseed: 4\nlearner:\n  utd: 2\nsession: {policy_timeout: 0.05}\n")
+    config = load_config(path, ["seed=9", "session.late_limit=3"])
+    assert (config.task, config.seed, config.learner.utd) == ("reach", 9, 2)
+    assert (config.session.policy_timeout, config.session.late_limit) == (0.05, 3)
+    assert config.learner.publish_every == RunConfig().learner.publish_every
+    assert plain(load_config()) == plain(RunConfig())
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    assert plain(load_config(written(tmp_path, "# nothing\n"))) == plain(RunConfig())
+
+
+def test_overrides_reach_groups_within_groups() -> None:
+    config = load_config(None, ["controller.gains.translational_stiffness=1500", "controller.hold_after=0.3"])
+    assert config.controller.gains.translational_stiffness == 1500.0
+    assert config.controller.hold_after == 0.3
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("cameras=front,wrist", ("front", "wrist")),
+        ("cameras=[front]", ("front",)),
+        ("cameras=", ()),
+        ("camera_devices=[0, 2]", ("0", "2")),
+        ("policy=", ""),
+        ("policy=12", "12"),
+        ("resume=true", True),
+        ("robot_ip=172.16.0.2", "172.16.0.2"),
+    ],
+)
+def test_values_become_the_type_of_their_field(override: str, value: object) -> None:
+    assert getattr(load_config(None, [override]), override.split("=")[0]) == value
+
+
+@pytest.mark.parametrize("text", ["1", "0.5", "1e-1", "1.5e2"])
+def test_numbers_may_be_written_in_any_notation(text: str) -> None:
+    assert load_config(None, [f"session.stall_timeout={text}"]).session.stall_timeout == float(text)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("sede=1", ["unknown key sede", "did you mean seed?"]),
+        ("learner.udt=4", ["unknown key learner.udt", "did you mean learner.utd?", "publish_every"]),
+        ("zzz=1", ["unknown key zzz", "valid: arm"]),
+        ("learner=4", ["learner is a group", "4"]),
+        ("seed.x=4", ["seed", "int"]),
+        ("seed=many", ["seed='many'", "int"]),
+        ("seed=1.5", ["seed=1.5", "int"]),
+        ("seed=true", ["seed=True", "int"]),
+        ("resume=1", ["resume=1", "bool"]),
+        ("session.stall_timeout=soon", ["session.stall_timeout='soon'", "float"]),
+        ("task=[reach]", ["task=['reach']", "str"]),
+        ("cameras=3", ["cameras=3"]),
+        ("arm=ur5", ["arm='ur5'", "sim, fr3"]),
+        ("seed", ["'seed'", "key=value"]),
+        ("seed=[1", ["seed=[1"]),
+        ("controller.hold_after=-1", ["hold_after", "-1"]),
+        ("controller.workspace.lower=[0, 0, 0]", ["controller.workspace", "upper"]),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_a_hint(override: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config(None, [override])
+    for word in words:
+        assert word in str(refused.value)
+
+
+@pytest.mark.parametrize(("text", "words"), [("- 1\n", "mapping.*list"), ("seed: [1", "settings.yaml")])
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(written(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / r"nowhere\.yaml")
+
+
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    workspace = "controller.workspace={lower: [0, 0, 0], upper: [1, 1, 1]}"
+    config = load_config(None, ["task=reach", "cameras=front", "learner.utd=8", "seed=3", workspace])
+    path = tmp_path / "config.yaml"
+    save_config(config, path)
+    again = load_config(path)
+    assert plain(again) == plain(config)
+    assert {f.name: type(getattr(again, f.name)) for f in fields(again)} == {
+        f.name: type(getattr(config, f.name)) for f in fields(config)
+    }
+    np.testing.assert_array_equal(again.controller.workspace.upper, np.ones(3))
+
+
+def test_a_run_keeps_its_configuration(tmp_path: Path) -> None:
+    config = load_config(None, ["task=reach", "steps=7"])
+    run = Run.create(config, tmp_path / "run")
+    opened, kept = Run.open(tmp_path / "run")
+    assert opened == run
+    assert plain(kept) == plain(config)
+    with pytest.raises(ConfigError, match="is not a run"):
+        Run.open(tmp_path)
+
+
+def test_what_a_process_says_is_heard(tmp_path: Path) -> None:
+    run = Run.create(RunConfig(), tmp_path)
+    assert run.heard("session") == {}
+    run.say("session", {"steps": 1})
+    run.say("session", {"steps": 2})
+    assert run.heard("session") == {"steps": 2}
