@@ -55,7 +55,7 @@ setup(
     ],
     install_requires=[
         "gymnasium>=1.0",
-        "imageio[ffmpeg]>=2.34",
+        "imageio-ffmpeg>=0.5",
         "matplotlib>=3.8",
         "numpy>=2.0",
         "opencv-python-headless>=4.10",

@@ -95,9 +95,7 @@ class Pose:
 
     def difference(self, other: Pose) -> np.ndarray:
         """``(6,)`` [m, rad] such that ``other.moved(self.difference(other))`` is this pose: self minus other."""
-        return np.concatenate(
-            (self.translation - other.translation, log3(self.rotation @ other.rotation.T))
-        )
+        return np.concatenate((self.translation - other.translation, log3(self.rotation @ other.rotation.T)))
 
 
 def exp3(rotvec: np.ndarray) -> np.ndarray:

@@ -114,7 +114,8 @@ def check_demos(config: RunConfig, root: Path) -> None:
         held = reader.schema
         if held is None or not any(episode.success for episode in reader.episodes()):
             raise ConfigError(
-                f"no successful demonstrations at {path}; record some first: robot-rl record --task {config.task} --run {root}"
+                f"no successful demonstrations at {path}; record some first: "
+                f"robot-rl record --task {config.task} --run {root}"
             )
         if difference := held.difference(schema):
             raise ConfigError(

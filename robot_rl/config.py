@@ -21,6 +21,7 @@ from controllers.core import ControllerConfig
 from robot_rl.session import SessionConfig
 
 ARMS = ("sim", "fr3")
+AGENTS = ("rlpd",)
 
 
 class ConfigError(ValueError):
@@ -121,6 +122,10 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
         config = _merge(config, nested, "")
     if config.arm not in ARMS:
         raise ConfigError(f"arm={config.arm!r} is unknown; choose from {', '.join(ARMS)}")
+    if config.learner.agent not in AGENTS:
+        near = difflib.get_close_matches(config.learner.agent, AGENTS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"unknown agent learner.agent={config.learner.agent!r}; choose from {', '.join(AGENTS)}{hint}")
     return config
 
 
@@ -171,7 +176,7 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
             return None
         hint = next(option for option in options if option is not type(None))
         origin = typing.get_origin(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
         try:
             return hint(**value)
         except (TypeError, ValueError) as error:

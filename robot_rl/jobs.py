@@ -62,7 +62,7 @@ def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
     """Record, train, evaluate, report; the last line printed is the path of ``summary.json``."""
     began = time.monotonic()
     config = dataclasses.replace(config, source="expert")
-    run = Run.create(config, root)
+    run = prepare("record", config, root)
     for job in ("record", "train", "eval"):
         run_job(job, config, run.root, fast)
     plot_curve(run, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -113,20 +114,22 @@ def write_video(run: Run, config: RunConfig) -> Path:
 
     Raises `CameraError` when there is no OpenGL library.
     """
-    import imageio.v2 as imageio
+    import imageio_ffmpeg
 
     reader = StoreReader(run.evaluation, images=False)
     path = run.root / "evaluation.mp4"
     task = make_task(config.task)
     spec = task.scene()
-    with SceneRenderer(spec, *VIDEO_SIZE, ("front",)) as renderer, imageio.get_writer(
-        path, fps=round(1 / CONTROL_PERIOD), macro_block_size=16, codec="libx264", quality=7
-    ) as video:
+    height, width = VIDEO_SIZE
+    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=1 / CONTROL_PERIOD, codec="libx264", quality=7)
+    with SceneRenderer(spec, height, width, ("front",)) as renderer, contextlib.closing(writer):
+        writer.send(None)
         for info in _varied(reader.episodes()):
             episode = reader.load_episode(info.index)
             for index, q in enumerate(episode["q"]):
                 objects = {name: Pose(p[index][:3], p[index][3:]) for name, p in episode.objects.items()}
-                video.append_data(renderer.render(q, _opening(task, episode["state"][index], spec), objects)["front"])
+                picture = renderer.render(q, _opening(task, episode["state"][index], spec), objects)["front"]
+                writer.send(np.ascontiguousarray(picture))
     return path
 
 

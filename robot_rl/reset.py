@@ -1,7 +1,7 @@
 """The way back to the start of an episode, as setpoints that pass the same controller as everything else.
 
-Up to the height where nothing is in the way, objects put in place, over to the start, down to it, settle. Targets run at
-most ``STRIDE`` ahead of the measured pose, so that the energy of each setpoint stays small.
+Up to the height where nothing is in the way, objects put in place, over to the start, down to it, settle. Targets run
+at most ``STRIDE`` ahead of the measured pose, so that the energy of each setpoint stays small.
 """
 
 from __future__ import annotations

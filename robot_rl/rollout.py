@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from controllers.spatial import Pose
 from hardware.interfaces import TeleopCommand
 from hardware.sim.inprocess import InProcessWorld
 from hardware.sim.render import SceneRenderer
@@ -100,7 +101,7 @@ class Rollout:
         if command.gripper is not None:
             self._world.gripper.command(command.gripper)
 
-    def _render(self, q: np.ndarray, gripper: float, objects: Mapping[str, object]) -> dict[str, np.ndarray]:
+    def _render(self, q: np.ndarray, gripper: float, objects: Mapping[str, Pose]) -> dict[str, np.ndarray]:
         if self._renderer is None:
             return {}
         return self._renderer.render(q, gripper, objects)

@@ -1,12 +1,12 @@
 """A run's folder: one configuration, one store of demonstrations and one of online episodes, logs, status, results.
 
-    runs/<time>-<task>/
-        config.yaml     the resolved configuration, read by every process
-        demos/ online/ evaluation/    episode stores
-        checkpoints/ policy.params    learner
-        status/*.json   what each process last said, replaced atomically
-        logs/*.log      output of each process
-        tensorboard/    metrics
+runs/<time>-<task>/
+    config.yaml     the resolved configuration, read by every process
+    demos/ online/ evaluation/    episode stores
+    checkpoints/ policy.params    learner
+    status/*.json   what each process last said, replaced atomically
+    logs/*.log      output of each process
+    tensorboard/    metrics
 """
 
 from __future__ import annotations

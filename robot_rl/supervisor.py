@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +120,7 @@ def _last_words(child: _Child, status: int) -> str:
 
 
 @contextlib.contextmanager
-def _terminate_as_interrupt():
+def _terminate_as_interrupt() -> Iterator[None]:
     """SIGTERM stops a job as Ctrl-C does."""
 
     def interrupt(*_: object) -> None:
@@ -134,7 +134,7 @@ def _terminate_as_interrupt():
 
 
 def ros_domain(config: RunConfig) -> int:
-    """The ROS domain of a job: the environment's, or one of its own for a simulated arm, which nobody else has to see."""
+    """The ROS domain of a job: the environment's, or one of its own for a simulated arm, which is nobody else's."""
     if "ROS_DOMAIN_ID" in os.environ or config.arm != "sim":
         return int(os.environ.get("ROS_DOMAIN_ID", "0"))
     return 1 + os.getpid() % 100

@@ -95,6 +95,10 @@ class FrankaGripper(Device):
                 self._reading = report
         except (EOFError, OSError) as error:
             raise self._died(child) from error
+        if self._reading is None:
+            raise HardwareError(
+                f"the gripper at {self._settings.address} has reported nothing yet; call connect() first"
+            )
         return self._reading
 
     def _running(self) -> ChildProcess:

@@ -195,7 +195,7 @@ class Mailbox:
         offset += _aligned(Ring.size(EVENT, EVENT_CAPACITY))
         self._telemetry = Ring(buffer, offset, TELEMETRY, TELEMETRY_CAPACITY)
         self._events_read = 0
-        self._state_views = {name: self._state.view(name) for name in STATE.names}
+        self._state_views = {name: self._state.view(name) for name in STATE.names or ()}
 
     @staticmethod
     def create() -> Mailbox:

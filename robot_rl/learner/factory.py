@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 
-from robot_rl.config import ConfigError, RunConfig
+from robot_rl.config import AGENTS, ConfigError, RunConfig
 from robot_rl.data.store import StoreReader
 from robot_rl.learner import rlpd
 from robot_rl.learner.agent import Agent
@@ -14,17 +13,13 @@ from robot_rl.progress import schema_of
 from robot_rl.run import Run
 from robot_rl.tasks import make_task
 
-AGENTS = ("rlpd",)
-
 
 def make_agent(config: RunConfig) -> Agent:
     """The algorithm named by ``learner.agent``. Raises `ConfigError` on any other name."""
     match config.learner.agent:
         case "rlpd":
             return rlpd.make_agent(dataclasses.replace(rlpd.RlpdConfig(), critic_steps=config.learner.utd))
-    near = difflib.get_close_matches(config.learner.agent, AGENTS, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"unknown agent learner.agent={config.learner.agent!r}; choose from {', '.join(AGENTS)}{hint}")
+    raise ConfigError(f"unknown agent learner.agent={config.learner.agent!r}; choose from {', '.join(AGENTS)}")
 
 
 def make_learner(run: Run, config: RunConfig) -> LearnerLoop:

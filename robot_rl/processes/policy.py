@@ -6,12 +6,11 @@ from pathlib import Path
 
 from controllers.ros.runtime import ros, spin
 from robot_rl.config import ConfigError, RunConfig
-from robot_rl.policies.loading import load_actor
 from robot_rl.policies.base import Policy, RandomPolicy
+from robot_rl.policies.loading import load_actor
 from robot_rl.ros.policy_node import PolicyNode
 from robot_rl.run import Run
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import Task
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:

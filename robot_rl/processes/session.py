@@ -27,9 +27,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         store = open_store(run, job, config, task)
         if store is not None:
             stack.callback(store.close)
-        scene: SceneControl = (
-            SceneClient(config.robot_ip, config.scene_port) if config.arm == "sim" else ManualScene()
-        )
+        scene: SceneControl = SceneClient(config.robot_ip, config.scene_port) if config.arm == "sim" else ManualScene()
         retry(scene.connect, SIMULATOR_PATIENCE if config.arm == "sim" else 0.0)
         stack.callback(scene.disconnect)
         session = Session(task, settings, store, job_seed(job, config.seed))

@@ -62,8 +62,15 @@ def fill_chunk(chunk: ActionChunk, axes: Sequence[str], period: float, point: ty
 
 
 def chunk_from(message: Any, axes: Sequence[str]) -> ActionChunk:
-    """trajectory_msgs/JointTrajectory → ActionChunk. Raises `ContractError` when it drives other axes than ``axes``."""
+    """trajectory_msgs/JointTrajectory → ActionChunk; a frame that is no number means no version.
+
+    Raises `ContractError` when it drives other axes than ``axes``, or a point has not one finite value for each.
+    """
     if list(message.joint_names) != list(axes):
         raise ContractError(f"action chunk drives {list(message.joint_names)}, but this task has the axes {list(axes)}")
+    sizes = [len(point.positions) for point in message.points]
+    if any(size != len(axes) for size in sizes):
+        raise ContractError(f"action chunk for {len(axes)} axes has points of {sizes} values")
     actions = np.array([point.positions for point in message.points], dtype=np.float32)
-    return ActionChunk(stamp_to_ns(message.header.stamp), actions, int(message.header.frame_id))
+    version = int(message.header.frame_id) if message.header.frame_id.lstrip("-").isdecimal() else -1
+    return ActionChunk(stamp_to_ns(message.header.stamp), actions, version)
