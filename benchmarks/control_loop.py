@@ -35,9 +35,9 @@ def measure(telemetry: np.ndarray) -> dict[str, float | int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", default="peg_insertion")
-    parser.add_argument("--steps", type=int, default=320, help="online steps to train for, 10 a second")
+    parser.add_argument("--seconds", type=float, default=40.0, help="of training with the learner at work")
     arguments = parser.parse_args()
-    with errors_to_exit(), trained_graph(arguments.task, arguments.steps) as measured:
+    with errors_to_exit(), trained_graph(arguments.task, arguments.seconds) as measured:
         saved = np.load(measured.run.logs / "telemetry.npz")
         result = measure(saved["telemetry"]) | {"not_granted": saved["refused"].tolist()}
     result |= {"updates_per_s": measured.updates_per_s, "device": device()}

@@ -18,45 +18,57 @@ from robot_rl.config import load_config
 from robot_rl.errors import USER_ERRORS
 from robot_rl.fast import run_fast
 from robot_rl.run import Run
-from robot_rl.supervisor import Supervisor, ros_domain
+from robot_rl.supervisor import JobFailed, Supervisor, ros_domain
 
 DEMOS = 2
-START_AFTER = 20  # online steps: the learner shall be at work for most of the measurement
+START_AFTER = 20  # online steps before the learner begins
+LEARNER_PATIENCE = 300.0  # [s] for it to compile and begin
+
+
+class MeasurementOver(Exception):
+    """Raised while supervising, to stop the graph."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished training job: its ``run`` and the critic updates a second that its learner made meanwhile."""
+    """A training job that was stopped: its ``run`` and the critic updates a second that its learner made."""
 
     run: Run
     updates_per_s: float
 
 
-class UpdateRate:
-    """Updates a second between the learner's first and latest report of being at work."""
+class LearnerWatch:
+    """Ends the measurement ``seconds`` after the learner first reported updates."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, seconds: float) -> None:
+        self._run, self._seconds = run, seconds
+        self._began = time.monotonic()
         self._first: tuple[float, int] | None = None
-        self._latest: tuple[float, int] = (0.0, 0)
+        self._latest = (0.0, 0)
 
     def look(self) -> None:
-        updates = self._run.heard("learner").get("updates", 0)
-        if updates == self._latest[1]:
-            return
-        self._latest = (time.monotonic(), updates)
-        self._first = self._first or self._latest
+        """Raises `MeasurementOver`, or `JobFailed` when the learner does not get to work."""
+        now, updates = time.monotonic(), self._run.heard("learner").get("updates", 0)
+        if updates != self._latest[1]:
+            self._latest = (now, updates)
+            self._first = self._first or self._latest
+        if self._first is not None and now - self._first[0] >= self._seconds:
+            raise MeasurementOver
+        if self._first is None and now - self._began > LEARNER_PATIENCE:
+            raise JobFailed(f"the learner made no update within {LEARNER_PATIENCE:.0f} s")
 
     @property
-    def value(self) -> float:
+    def updates_per_s(self) -> float:
         if self._first is None or self._latest[0] <= self._first[0]:
             return 0.0
         return (self._latest[1] - self._first[1]) / (self._latest[0] - self._first[0])
 
 
 @contextlib.contextmanager
-def trained_graph(task: str, steps: int) -> Iterator[Measured]:
-    """Train ``task`` for ``steps`` online steps with every process running; the run is removed afterwards.
+def trained_graph(task: str, seconds: float) -> Iterator[Measured]:
+    """Train ``task`` with every process running, for ``seconds`` with the learner at work.
+
+    The run is removed afterwards.
 
     Raises:
         RuntimeError, ValueError: one of `robot_rl.errors.USER_ERRORS`. No process is left running.
@@ -64,15 +76,16 @@ def trained_graph(task: str, steps: int) -> Iterator[Measured]:
     # An address of its own on loopback, so that graphs of neighbours do not meet.
     process = os.getpid()
     address = f"127.{process >> 16 & 63 | 64}.{process >> 8 & 255}.{process & 255 or 1}"
-    settings = [f"task={task}", f"steps={steps}", f"demos={DEMOS}", f"robot_ip={address}"]
+    settings = [f"task={task}", "steps=1000000", f"demos={DEMOS}", f"robot_ip={address}"]
     config = load_config(None, [*settings, f"learner.start_after={START_AFTER}"])
     with tempfile.TemporaryDirectory(prefix="robot-rl-benchmark-") as folder:
         run = prepare("record", config, Path(folder))
         run_fast("record", run, config, lambda: None)
         run = prepare("train", config, run.root)
-        rate = UpdateRate(run)
-        Supervisor(run, "train", specs("train", run, config), ros_domain(config)).run(rate.look)
-        yield Measured(run, round(rate.value, 1))
+        watch = LearnerWatch(run, seconds)
+        with contextlib.suppress(MeasurementOver):
+            Supervisor(run, "train", specs("train", run, config), ros_domain(config)).run(watch.look)
+        yield Measured(run, round(watch.updates_per_s, 1))
 
 
 @contextlib.contextmanager

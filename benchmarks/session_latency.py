@@ -15,28 +15,32 @@ from graph import device, errors_to_exit, trained_graph
 
 from robot_rl.data.store import StoreReader
 from robot_rl.run import Run
+from robot_rl.supervisor import JobFailed
 
 
 def measure(run: Run) -> dict[str, float | int]:
-    """Percentiles over the online steps of ``run``."""
+    """Percentiles over the online steps of ``run``, from the first one that updated parameters decided."""
     reader = StoreReader(run.online, images=False)
     episodes = [reader.load_episode(info.index) for info in reader.episodes()]
-    decision = np.concatenate([episode["decision_ms"] for episode in episodes])
-    period = np.concatenate([episode["period_ms"][1:] for episode in episodes])
+    columns = {name: np.concatenate([e[name] for e in episodes]) for name in ("decision_ms", "period_ms", "late")}
+    learning = np.maximum.accumulate(np.concatenate([e["version"] for e in episodes])) > 0
+    if not learning.any():
+        raise JobFailed("no step was decided by parameters that the learner had updated; measure for longer")
+    decision, period, late = (column[learning] for column in columns.values())
     return {
         **{f"obs_to_action_ms_p{q}": round(float(np.percentile(decision, q)), 2) for q in (50, 95, 99)},
         **{f"robot_period_ms_p{q}": round(float(np.percentile(period, q)), 1) for q in (50, 95)},
         "steps": len(decision),
-        "late": int(sum(episode["late"].sum() for episode in episodes)),
+        "late": int(late.sum()),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", default="peg_insertion")
-    parser.add_argument("--steps", type=int, default=320, help="online steps to train for, 10 a second")
+    parser.add_argument("--seconds", type=float, default=40.0, help="of training with the learner at work")
     arguments = parser.parse_args()
-    with errors_to_exit(), trained_graph(arguments.task, arguments.steps) as measured:
+    with errors_to_exit(), trained_graph(arguments.task, arguments.seconds) as measured:
         result = measure(measured.run)
     result |= {"updates_per_s": measured.updates_per_s}
     line = {"benchmark": "session_latency", **result, "device": device()}

@@ -1,0 +1,127 @@
+"""What the documentation says that can be checked: commands, links, topics."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from robot_rl.bringup import LAUNCH_ARGUMENTS, prepare
+from robot_rl.cli import build_parser
+from robot_rl.config import load_config
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+WITH_COMMANDS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs" / "HARDWARE.md"]
+PROGRAMS = ("robot-rl", "make", "python", "ros2")
+TOPIC_MODULES = (ROOT / "controllers" / "ros" / "topics.py", ROOT / "robot_rl" / "ros" / "topics.py")
+ELSEWHERE = {  # topics whose names are not in those modules
+    "/diagnostics",
+    "<camera>/color/image_raw",
+    "<camera>/color/image_raw/compressed",
+    "<camera>/color/camera_info",
+}
+
+
+def commands(text: str) -> list[list[str]]:
+    """The commands in code blocks and inline code, split into words."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.S))]
+    words = [shlex.split(line, comments=True) for line in lines if line.startswith(PROGRAMS) and " " in line]
+    return [each for each in words if each[0] in PROGRAMS]
+
+
+def check_command(words: list[str]) -> None:
+    """Raises when ``words`` is not a command that exists."""
+    match words:
+        case ["robot-rl", *arguments]:
+            given = build_parser().parse_args(arguments)
+            load_config(None, given.overrides)
+        case ["make", *targets]:
+            makefile = (ROOT / "Makefile").read_text()
+            for target in targets:
+                name, is_variable, _ = target.partition("=")
+                known = rf"\$\([^)]*\b{name}\b" if is_variable else rf"^{name}:"
+                assert re.search(known, makefile, re.MULTILINE), f"the Makefile has no {name}"
+        case ["python", "-m", module, *_]:
+            assert importlib.util.find_spec(module) is not None
+        case ["python", script, *_]:
+            assert (ROOT / script).exists()
+        case ["ros2", "launch", package, file, *arguments]:
+            assert package == "robot_rl"
+            assert (ROOT / "launch" / file).exists()
+            names = {argument.partition(":=")[0] for argument in arguments if ":=" in argument}
+            assert names <= set(LAUNCH_ARGUMENTS)
+
+
+@pytest.mark.parametrize("document", WITH_COMMANDS, ids=lambda path: path.name)
+def test_commands_exist(document: Path) -> None:
+    found = commands(document.read_text())
+    assert found
+    for words in found:
+        try:
+            check_command(words)
+        except (SystemExit, ValueError, AssertionError) as error:
+            pytest.fail(f"{document.name}: {shlex.join(words)}: {error}")
+
+
+def test_a_wrong_command_is_found() -> None:
+    for wrong in ("robot-rl fly", "robot-rl train learner.udt=8", "make cofee", "python benchmarks/none.py"):
+        with pytest.raises((SystemExit, ValueError, AssertionError)):
+            check_command(commands(f"```\n{wrong}\n```\n")[0])
+
+
+def test_the_settings_of_a_run_can_be_given_again(tmp_path: Path) -> None:
+    """As the README has it: ``--config RUN/config.yaml --run RUN``."""
+    first = load_config(None, ["task=reach", "learner.utd=8"])
+    run = prepare("record", first, tmp_path)
+    assert load_config(run.config_file, []) == first
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_relative_links_resolve(document: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", document.read_text())
+    for link in links:
+        path, _, anchor = link.partition("#")
+        if "://" in path:
+            continue
+        target = document.parent / path if path else document
+        assert target.exists(), f"{document.name} links to {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{document.name} links to {link}"
+
+
+def defined_topics() -> dict[str, str]:
+    """Topic → message type, as the modules of topic names have them."""
+    pattern = re.compile(r'^[A-Z_]+ = "([\w/]+)"  # .*?(\w+_msgs/\w+)', re.MULTILINE)
+    return {name: kind for module in TOPIC_MODULES for name, kind in pattern.findall(module.read_text())}
+
+
+def documented_topics() -> dict[str, str]:
+    """Topic → message type, as the table in ARCHITECTURE.md has them."""
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    section = text.split("\n## Topics\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| (\w+_msgs/\w+)", section, re.MULTILINE)
+    return {name if name in ELSEWHERE else name.removesuffix("/<camera>"): kind for name, kind in rows}
+
+
+def test_the_table_of_topics_is_that_of_the_code() -> None:
+    documented = documented_topics()
+    assert set(documented) >= ELSEWHERE
+    assert {name: kind for name, kind in documented.items() if name not in ELSEWHERE} == defined_topics()
+
+
+def test_the_picture_shows_topics_that_exist() -> None:
+    space = "{http://www.w3.org/2000/svg}"
+    picture = ElementTree.parse(ROOT / "docs" / "graph.svg").getroot()
+    groups = [group for group in picture.iter(f"{space}g") if "monospace" in group.get("font-family", "")]
+    shown = {name for group in groups for text in group for name in (text.text or "").split(", ")} - {"…"}
+    assert shown
+    assert shown <= {*defined_topics(), *ELSEWHERE}
