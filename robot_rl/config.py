@@ -125,7 +125,7 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
     if config.learner.agent not in AGENTS:
         near = difflib.get_close_matches(config.learner.agent, AGENTS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"unknown agent learner.agent={config.learner.agent!r}; choose from {', '.join(AGENTS)}{hint}")
+        raise ConfigError(f"learner.agent={config.learner.agent!r} is unknown; choose from {', '.join(AGENTS)}{hint}")
     return config
 
 

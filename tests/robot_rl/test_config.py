@@ -94,7 +94,7 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: str, wor
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
-        load_config(tmp_path / r"nowhere\.yaml")
+        load_config(tmp_path / "nowhere.yaml")
 
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:

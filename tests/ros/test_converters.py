@@ -1,0 +1,136 @@
+"""Converters with anything that has the fields of a message; one round trip with real messages guards their names."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace as Bag
+
+import numpy as np
+import pytest
+
+from controllers.ros.converters import fill_pose, fill_vectors, ns_to_stamp, pose_from, stamp_to_ns, vectors_from
+from controllers.spatial import Pose, SpatialError
+from robot_rl.contract import ActionChunk, ContractError, Field, Observation
+from robot_rl.ros.converters import (
+    chunk_from,
+    fill_chunk,
+    fill_image,
+    fill_observation,
+    image_from,
+    observation_from,
+    state_names,
+)
+
+STAMP = 1_700_000_000_123_456_789
+AXES = ("x", "y", "gripper")
+POSE = Pose.from_rotvec(np.array([0.4, -0.1, 0.3]), np.array([0.1, 2.0, -0.3]))
+OBSERVATION = Observation(STAMP, 41, np.array([0.1, -2.0, 3.5], np.float32))
+CHUNK = ActionChunk(STAMP, np.array([[0.1, -0.2, 1.0], [0.3, 0.4, -1.0]], np.float32), version=12)
+
+
+def header() -> Bag:
+    return Bag(stamp=Bag(sec=0, nanosec=0), frame_id="")
+
+
+def point(positions: list[float]) -> Bag:
+    return Bag(positions=positions, time_from_start=Bag(sec=0, nanosec=0))
+
+
+def chunk_message(**changes: object) -> Bag:
+    message = fill_chunk(CHUNK, AXES, 0.1, point, Bag(header=header(), joint_names=[], points=[]))
+    message.__dict__.update(changes)
+    return message
+
+
+def test_stamps_keep_every_nanosecond() -> None:
+    stamp = ns_to_stamp(STAMP, Bag(sec=0, nanosec=0))
+    assert (stamp.sec, stamp.nanosec) == (1_700_000_000, 123_456_789)
+    assert stamp_to_ns(stamp) == STAMP
+
+
+def test_poses_and_vectors_come_back() -> None:
+    message = fill_pose(POSE, Bag(position=Bag(), orientation=Bag()))
+    assert message.orientation.w >= 0.0
+    np.testing.assert_allclose(pose_from(message).difference(POSE), np.zeros(6), atol=1e-12)
+    linear, angular = Bag(), Bag()
+    fill_vectors(np.arange(6.0), linear, angular)
+    assert (linear.z, angular.x) == (2.0, 3.0)
+    np.testing.assert_array_equal(vectors_from(linear, angular), np.arange(6.0))
+
+
+@pytest.mark.parametrize("field", ["x", "w"])
+def test_a_pose_that_is_none_is_refused(field: str) -> None:
+    message = fill_pose(POSE, Bag(position=Bag(), orientation=Bag()))
+    setattr(message.position if field == "x" else message.orientation, field, float("nan"))
+    with pytest.raises(SpatialError, match="finite"):
+        pose_from(message)
+
+
+def test_an_observation_names_its_elements_and_comes_back() -> None:
+    names = state_names((Field("position", 2, 1.0), Field("tank", 1, 1.0)))
+    assert names == ["position[0]", "position[1]", "tank[0]"]
+    message = fill_observation(OBSERVATION, names, Bag(header=header()))
+    image = np.zeros((2, 3, 3), np.uint8)
+    again = observation_from(message, {"front": image})
+    assert (again.stamp_ns, again.seq) == (STAMP, 41)
+    np.testing.assert_array_equal(again.state, OBSERVATION.state)
+    assert again.state.dtype == np.float32
+    assert again.images["front"] is image
+
+
+def test_an_image_keeps_every_pixel() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    message = fill_image(image[:, ::-1], STAMP, "wrist", Bag(header=header()))
+    assert (message.height, message.width, message.step, message.encoding) == (4, 6, 18, "rgb8")
+    np.testing.assert_array_equal(image_from(message), image[:, ::-1])
+    message.encoding = "bgr8"
+    with pytest.raises(ContractError, match=r"'wrist'.*'bgr8'.*'rgb8'"):
+        image_from(message)
+
+
+def test_a_chunk_says_when_each_action_is_due() -> None:
+    message = chunk_message()
+    assert message.joint_names == list(AXES)
+    assert [stamp_to_ns(p.time_from_start) for p in message.points] == [0, 100_000_000]
+    again = chunk_from(message, AXES)
+    assert (again.stamp_ns, again.version) == (STAMP, 12)
+    np.testing.assert_array_equal(again.actions, CHUNK.actions)
+
+
+def test_a_chunk_without_a_version_is_of_none() -> None:
+    assert chunk_from(chunk_message(header=Bag(stamp=Bag(sec=1, nanosec=0), frame_id="")), AXES).version == -1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"joint_names": ["x", "z", "gripper"]}, "'z'.*'y'"),
+        ({"joint_names": ["x", "y"]}, "has the axes"),
+        ({"points": []}, r"h ≥ 1"),
+        ({"points": [point([0.1, 0.2])]}, r"3 axes.*\[2\]"),
+        ({"points": [point([0.1, 0.2, 0.3]), point([0.1])]}, r"3 axes.*\[3, 1\]"),
+        ({"points": [point([0.1, float("nan"), 0.3])]}, "not finite"),
+    ],
+)
+def test_a_chunk_that_does_not_fit_is_refused(changes: dict, words: str) -> None:
+    with pytest.raises(ContractError, match=words):
+        chunk_from(chunk_message(**changes), AXES)
+
+
+def test_real_messages_have_these_fields() -> None:
+    geometry, sensors = pytest.importorskip("geometry_msgs.msg"), pytest.importorskip("sensor_msgs.msg")
+    trajectory = pytest.importorskip("trajectory_msgs.msg")
+    pose = geometry.PoseStamped()
+    ns_to_stamp(STAMP, pose.header.stamp)
+    assert stamp_to_ns(pose.header.stamp) == STAMP
+    np.testing.assert_allclose(pose_from(fill_pose(POSE, pose.pose)).difference(POSE), np.zeros(6), atol=1e-12)
+    twist = geometry.Twist()
+    fill_vectors(np.arange(6.0), twist.linear, twist.angular)
+    np.testing.assert_array_equal(vectors_from(twist.linear, twist.angular), np.arange(6.0))
+    seen = observation_from(fill_observation(OBSERVATION, ["a", "b", "c"], sensors.JointState()))
+    np.testing.assert_array_equal(seen.state, OBSERVATION.state)
+    image = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    np.testing.assert_array_equal(image_from(fill_image(image, STAMP, "wrist", sensors.Image())), image)
+    message = fill_chunk(CHUNK, AXES, 0.1, trajectory.JointTrajectoryPoint, trajectory.JointTrajectory())
+    again = chunk_from(message, AXES)
+    assert (again.stamp_ns, again.version) == (STAMP, 12)
+    np.testing.assert_array_equal(again.actions, CHUNK.actions)
