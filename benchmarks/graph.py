@@ -90,12 +90,14 @@ def trained_graph(task: str, seconds: float) -> Iterator[Measured]:
 
 @contextlib.contextmanager
 def errors_to_exit() -> Iterator[None]:
-    """One line and exit status 2 for what the user can put right."""
+    """One line and exit status 2 for what the user can put right, 130 after Ctrl-C."""
     try:
         yield
     except USER_ERRORS as error:
         sys.stderr.write(f"benchmark: {error}\n")
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 def device() -> str:
