@@ -1,0 +1,278 @@
+"""The real nodes of arm, session, policy and expert in one process, around a world that advances by a timer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from controllers.core import ControllerConfig
+from controllers.ros import topics as arm_topics
+from controllers.ros.converters import fill_pose, ns_to_stamp
+from controllers.state import Mode
+from hardware.ros.arm_node import ArmNode
+from hardware.sim.inprocess import InProcessWorld
+from robot_rl.contract import ActionChunk, Ending, Observation, Source
+from robot_rl.data.episode import Episode
+from robot_rl.data.schema import StoreSchema
+from robot_rl.data.store import EpisodeStore
+from robot_rl.policies.base import Policy
+from robot_rl.policies.loading import describe, load_actor
+from robot_rl.policies.parameters import pack
+from robot_rl.ros import topics
+from robot_rl.ros.converters import fill_chunk, fill_observation, observation_from, state_names
+from robot_rl.ros.expert_node import ExpertNode
+from robot_rl.ros.parameter_node import ParameterNode
+from robot_rl.ros.policy_node import PolicyNode
+from robot_rl.ros.session_node import LATCHED, SessionNode
+from robot_rl.session import EpisodeSummary, Session, SessionConfig
+from robot_rl.tasks.base import CONTROL_PERIOD
+from robot_rl.tasks.reach import Reach
+
+TASK = Reach()
+OBJECTS = TASK.scene().objects
+ADVANCE = 0.01  # [s] of robot time in each callback of the timer
+EVERY = 0.005  # [s] between callbacks
+PATIENT = 5.0  # [s] for an answer, on however busy a machine
+
+
+@pytest.fixture
+def world() -> Iterator[InProcessWorld]:
+    with InProcessWorld(TASK.scene(), ControllerConfig(workspace=TASK.workspace)) as world:
+        yield world
+
+
+class Graph:
+    """An arm node around a world, and a session node that records."""
+
+    def __init__(self, ros: Any, world: InProcessWorld, folder: Path, config: SessionConfig) -> None:
+        self.ros = ros
+        self.world = world
+        self.store = EpisodeStore.create_or_open(folder, StoreSchema.of(TASK))
+        self.ended: list[EpisodeSummary] = []
+        session = Session(TASK, config, self.store, seed=1)
+        self.session = SessionNode(session, config, OBJECTS, (), world, self.ended.append)
+        ros.add(ArmNode(world, world.gripper, world, OBJECTS))
+        ros.add(self.session)
+        self.stands_still = False  # as when the arm's process hangs
+        ros.node("world").create_timer(EVERY, self._advance)
+
+    def _advance(self) -> None:
+        if not self.stands_still:
+            self.world.advance(ADVANCE)
+
+    def run_episode(self) -> tuple[EpisodeSummary, Episode]:
+        """Run until an episode has ended."""
+        before = len(self.ended)
+        self.ros.spin_until(lambda: len(self.ended) > before)
+        return self.ended[-1], self.store.load_episode(self.store.episodes()[-1].index)
+
+
+@pytest.fixture
+def graph(ros: Any, world: InProcessWorld, tmp_path: Path) -> Iterator[Callable[[SessionConfig], Graph]]:
+    made = []
+
+    def make(config: SessionConfig) -> Graph:
+        made.append(Graph(ros, world, tmp_path / "store", config))
+        return made[-1]
+
+    yield make
+    for graph in made:
+        graph.store.close()
+
+
+def to_goal(observation: Observation) -> ActionChunk:
+    """Straight to the goal, whose direction the state begins with."""
+    way = observation.state[:3] / TASK.fields[0].scale
+    return ActionChunk(observation.stamp_ns, np.clip(way / TASK.action.scale, -1.0, 1.0)[None], version=3)
+
+
+class Answers:
+    """Somebody else's policy, which answers as the test wants."""
+
+    def __init__(self, ros: Any, message: Callable[[Observation], JointTrajectory]) -> None:
+        node: Node = ros.node("answers")
+        publisher = node.create_publisher(JointTrajectory, topics.ACTION_CHUNK, 1)
+        node.create_subscription(
+            JointState, topics.OBSERVATION, lambda seen: publisher.publish(message(observation_from(seen))), 1
+        )
+
+
+def chunk_message(chunk: ActionChunk, axes: tuple[str, ...] = TASK.action.axes) -> JointTrajectory:
+    return fill_chunk(chunk, axes, CONTROL_PERIOD, JointTrajectoryPoint, JointTrajectory())
+
+
+def test_episodes_run_through(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    phases: list[str] = []
+    said: list[DiagnosticStatus] = []
+    listener = ros.node()
+    listener.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
+    listener.create_subscription(DiagnosticStatus, topics.EPISODES, said.append, 10)
+    running = graph(SessionConfig(policy_timeout=PATIENT))
+    ros.add(PolicyNode(TASK, to_goal, (), None))
+    for index in range(2):
+        ended, episode = running.run_episode()
+        assert (ended.index, ended.ending) == (index, Ending.SUCCESS)
+        assert episode.info.success
+        assert episode["source"].tolist() == [Source.POLICY] * ended.steps
+        assert episode["version"].tolist() == [3] * ended.steps
+        assert not episode["late"].any()
+        assert (np.diff(episode["stamp_ns"]) > 0).all()
+        assert episode["reward"][-1] == 1.0
+    ros.spin_until(lambda: len(said) == 2)
+    assert said[0].name == "success"
+    assert {value.key: value.value for value in said[0].values}["index"] == "0"
+    assert phases[:4] == ["reset", "ready", "running", "reset"]
+    assert len(running.session.decisions_ms) == sum(summary.steps for summary in running.ended)
+    assert running.session.late == 0
+
+
+def test_the_expert_drives_through_the_topics_of_a_person(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    running = graph(SessionConfig(ask_policy=False, wait_for_person=True, teleop_timeout=PATIENT))
+    ros.add(ExpertNode(TASK, OBJECTS))
+    ended, episode = running.run_episode()
+    assert ended.ending is Ending.SUCCESS
+    assert ended.interventions == ended.steps
+    assert episode["source"].tolist() == [Source.PERSON] * ended.steps
+    assert np.abs(episode["action"]).max() > 0.5
+
+
+def test_a_person_takes_over_from_the_policy(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    running = graph(SessionConfig(horizon=8, policy_timeout=PATIENT, teleop_timeout=PATIENT))
+    ros.add(PolicyNode(TASK, lambda seen: ActionChunk(seen.stamp_ns, np.full((1, 3), 0.25)), (), None))
+    person = ros.node("person")
+    twist = person.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
+    command = TwistStamped()
+    command.twist.linear.z = 0.05  # half an action
+    person.create_timer(0.02, lambda: twist.publish(command))
+    ros.spin_until(lambda: running.ended and running.ended[-1].interventions)
+    episode = running.store.load_episode(running.store.episodes()[-1].index)
+    by_person = episode["source"] == Source.PERSON
+    np.testing.assert_allclose(episode["action"][by_person], np.tile([0.0, 0.0, 0.5], (by_person.sum(), 1)), atol=1e-6)
+    np.testing.assert_allclose(episode["policy_action"][by_person], 0.25)
+
+
+def test_a_chunk_with_other_axes_is_refused(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    running = graph(SessionConfig(policy_timeout=PATIENT, late_limit=3))
+    Answers(ros, lambda seen: chunk_message(to_goal(seen), ("x", "y", "yaw")))
+    ended, episode = running.run_episode()
+    assert (ended.ending, ended.steps) == (Ending.ABORTED, 3)
+    assert "3 steps in a row" in ended.reason
+    assert episode["late"].all()
+    assert not episode["action"].any(), "the arm held still"
+
+
+def test_a_late_chunk_is_counted_and_not_executed(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    def about_the_past(seen: Observation) -> JointTrajectory:
+        return chunk_message(ActionChunk(seen.stamp_ns - 1, np.ones((1, 3)), 3))
+
+    running = graph(SessionConfig(late_limit=3))
+    Answers(ros, about_the_past)
+    ended, episode = running.run_episode()
+    assert (ended.ending, ended.steps) == (Ending.ABORTED, 3)
+    assert running.session.late >= 3
+    assert episode["late"].all()
+    assert not episode["action"].any()
+
+
+def test_a_silent_arm_ends_the_episode_as_aborted(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    running = graph(SessionConfig(policy_timeout=PATIENT, stall_timeout=0.5))
+    asked: list[int] = []
+
+    def policy(seen: Observation) -> ActionChunk:
+        asked.append(seen.seq)
+        running.stands_still = len(asked) == 3
+        return to_goal(seen)
+
+    ros.add(PolicyNode(TASK, policy, (), None))
+    ended, episode = running.run_episode()
+    assert (ended.ending, ended.steps) == (Ending.ABORTED, 2), "the step in flight is not recorded"
+    assert "no state of the arm for" in ended.reason
+    assert episode["truncated"].tolist() == [False, True]
+    running.stands_still = False
+    again, _ = running.run_episode()
+    assert again.ending is Ending.SUCCESS
+
+
+def test_a_target_that_is_old_or_in_another_frame_never_reaches_the_arm(ros: Any, world: InProcessWorld) -> None:
+    counts: dict[str, str] = {}
+    refusals: list[str] = []
+    node = ros.node()
+    publisher = node.create_publisher(PoseStamped, arm_topics.TARGET_POSE, 10)
+    node.create_subscription(
+        DiagnosticArray, "/diagnostics", lambda m: counts.update({v.key: v.value for v in m.status[0].values}), 5
+    )
+
+    def on_event(event: DiagnosticStatus) -> None:
+        if event.name == "setpoint_rejected":
+            refusals.append(event.message)
+
+    node.create_subscription(DiagnosticStatus, arm_topics.ARM_EVENTS, on_event, 20)
+    ros.add(ArmNode(world))
+    world.start()
+
+    def send(age: float = 0.0, frame: str = arm_topics.BASE_FRAME, norm: float = 1.0) -> None:
+        message = PoseStamped()
+        ns_to_stamp(node.get_clock().now().nanoseconds - round(age * 1e9), message.header.stamp)
+        message.header.frame_id = frame
+        fill_pose(world.read().pose, message.pose)
+        message.pose.orientation.x *= norm
+        publisher.publish(message)
+
+    ros.spin_until(lambda: publisher.get_subscription_count() and node.count_publishers(arm_topics.ARM_EVENTS))
+    send(age=0.5)
+    ros.spin_until(lambda: counts.get("stale") == "1")
+    for index, wrong in enumerate(({"frame": "camera"}, {"frame": ""}, {"norm": 0.5})):
+        send(**wrong)
+        ros.spin_until(lambda index=index: len(refusals) == index + 1)
+    ros.spin_until(lambda: counts["refused"] == "3")
+    assert (counts["setpoints"], counts["stale"]) == ("0", "1")
+    assert world.read().mode is Mode.HOLD, "the first accepted target would have made it TRACK"
+    assert "'camera'" in refusals[0] and "'fr3_link0'" in refusals[0]
+    ros.spin_until(lambda: send() or world.read().mode is Mode.TRACK)
+
+
+def test_new_parameters_act_and_damaged_ones_are_refused(ros: Any) -> None:
+    rng = np.random.default_rng(0)
+    size = TASK.action.size
+    params = {
+        "w0": rng.normal(size=(TASK.state_size, 2 * size)).astype(np.float32),
+        "b0": np.zeros(2 * size, np.float32),
+    }
+    good = pack(params, 5, describe(TASK))
+    observation = Observation(10**9, 1, rng.normal(size=TASK.state_size).astype(np.float32))
+    wanted = load_actor(good, TASK, seed=0, deterministic=True)(observation).actions
+
+    def load(data: bytes) -> Policy:
+        return load_actor(data, TASK, seed=0, deterministic=True)
+
+    chunks: list[JointTrajectory] = []
+    node = ros.node()
+    asking = node.create_publisher(JointState, topics.OBSERVATION, 1)
+    node.create_subscription(JointTrajectory, topics.ACTION_CHUNK, chunks.append, 1)
+    learner = ParameterNode()
+    ros.add(learner)
+    learner.publish(good)  # latched: who comes later hears it
+    ros.add(PolicyNode(TASK, to_goal, (), load))
+    message = fill_observation(observation, state_names(TASK.fields), JointState())
+
+    def version() -> str:
+        asking.publish(message)
+        return chunks[-1].header.frame_id if chunks else ""
+
+    ros.spin_until(lambda: version() == "5")
+    np.testing.assert_allclose(chunks[-1].points[0].positions, wanted[0], atol=1e-6)
+    learner.publish(good[:-1] + b"?")
+    learner.publish(pack(params, 6, {**describe(TASK), "task": "peg_insertion"}))
+    learner.publish(pack(params, 7, describe(TASK)))
+    ros.spin_until(lambda: version() == "7")
+    assert {chunk.header.frame_id for chunk in chunks} <= {"3", "5", "7"}
