@@ -14,6 +14,7 @@ from robot_rl.learner.loop import LearnerLoop
 from robot_rl.run import Run, write_atomically
 
 STATUS_PERIOD = 1.0  # [s]
+CATCH_UP = 30.0  # [s] at the end; below the patience of whoever waits for the process to end
 LOG_EVERY = 25  # update calls between two points of the learner's curves
 
 
@@ -68,8 +69,9 @@ class Trainer:
         self._publish(data)
 
     def finish(self) -> None:
-        """Catch up with what the data has earned, publish, checkpoint, report."""
-        while self._loop.step():
+        """Catch up with what the data has earned, as far as `CATCH_UP` allows; publish, checkpoint, report."""
+        deadline = time.monotonic() + CATCH_UP
+        while time.monotonic() < deadline and self._loop.step():
             pass
         self.publish()
         self._loop.checkpoint()
