@@ -20,6 +20,8 @@ from typing import Any
 
 from robot_rl.config import ConfigError, RunConfig, load_config, save_config
 
+SIMULATOR = "sim"  # what the simulator calls itself in its status
+
 
 @dataclass(frozen=True)
 class Run:
@@ -33,6 +35,7 @@ class Run:
         run = Run((root or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.task}").absolute())
         for folder in (run.root, run.status_folder, run.logs):
             folder.mkdir(parents=True, exist_ok=True)
+        (run.status_folder / f"{SIMULATOR}.json").unlink(missing_ok=True)  # that of an earlier job is gone
         save_config(config, run.config_file)
         return run
 

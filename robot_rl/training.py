@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from tensorboard.summary import Writer
 
-from robot_rl.config import RunConfig
+from robot_rl.config import ConfigError, RunConfig
 from robot_rl.data.store import StoreReader
+from robot_rl.learner.checkpoint import CheckpointError
 from robot_rl.learner.loop import LearnerLoop
 from robot_rl.run import Run, write_atomically
 
@@ -37,9 +38,14 @@ class Trainer:
         self._rate = (time.monotonic(), 0.0)
 
     def start(self, resume: bool) -> None:
-        """Restore when asked to, and publish what there is. Raises `CheckpointError`."""
-        if resume and not self._loop.restore():
-            self._loop.messages.append("nothing to resume from: starting afresh")
+        """Restore when asked to, and publish what there is. Raises `ConfigError` when the checkpoint does not fit."""
+        if resume:
+            try:
+                restored = self._loop.restore()
+            except CheckpointError as error:
+                raise ConfigError(f"cannot resume: {error}") from error
+            origin = f"going on after {self._loop.version} update calls" if restored else "nothing to resume from"
+            self._loop.messages.append(origin)
         self._loop.poll()
         self.publish()
 

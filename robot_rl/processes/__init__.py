@@ -9,27 +9,37 @@ import importlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hardware.interfaces import HardwareError
 from robot_rl.config import ConfigError, RunConfig
-from robot_rl.run import Run
+from robot_rl.run import SIMULATOR, Run
+
+if TYPE_CHECKING:
+    from controllers.ros.runtime import Stop
 
 NAMES = ("sim", "arm", "camera", "teleop", "expert", "policy", "learner", "session")
 
 SIMULATOR_PATIENCE = 30.0  # [s] for the simulator, started at the same time, to come up
 
 
-def retry(connect: Callable[[], None], patience: float) -> None:
-    """Call ``connect`` until it succeeds; after ``patience`` seconds its `HardwareError` comes through."""
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            connect()
-            return
-        except HardwareError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.2)
+def await_simulator(run: Run, config: RunConfig, stop: Stop) -> None:
+    """Return when the job's own simulator is up, at once with a robot: never connect to what else is at its address.
+
+    Raises:
+        HardwareError: it does not come up.
+        KeyboardInterrupt: the process was asked to end meanwhile.
+    """
+    deadline = time.monotonic() + SIMULATOR_PATIENCE
+    while config.arm == "sim" and not run.heard(SIMULATOR).get("ready"):
+        if stop.asked:
+            raise KeyboardInterrupt
+        if time.monotonic() > deadline:
+            raise HardwareError(
+                f"the simulator at {config.robot_ip} did not come up within {SIMULATOR_PATIENCE:.0f} s; "
+                f"see its log in {run.logs}"
+            )
+        time.sleep(0.05)
 
 
 def run_process(name: str, root: Path, job: str) -> int:

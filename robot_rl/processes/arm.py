@@ -12,7 +12,7 @@ from hardware.franka.gripper import FrankaGripper
 from hardware.ros.arm_node import ArmNode
 from hardware.sim.client import SceneClient
 from robot_rl.config import RunConfig
-from robot_rl.processes import SIMULATOR_PATIENCE, retry
+from robot_rl.processes import await_simulator
 from robot_rl.run import Run
 from robot_rl.tasks import make_task
 
@@ -24,7 +24,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(ros())
         arm = FrankaArm(config.robot_ip, controller, dump_directory=run.logs)
-        retry(arm.connect, SIMULATOR_PATIENCE if config.arm == "sim" else 0.0)
+        await_simulator(run, config, stop)
+        arm.connect()
         stack.callback(arm.disconnect)
         gripper = FrankaGripper(config.robot_ip)
         gripper.connect()

@@ -11,7 +11,7 @@ from hardware.interfaces import SceneControl
 from hardware.scene import ManualScene
 from hardware.sim.client import SceneClient
 from robot_rl.config import RunConfig
-from robot_rl.processes import SIMULATOR_PATIENCE, retry
+from robot_rl.processes import await_simulator
 from robot_rl.progress import Progress, job_seed, open_store, session_config
 from robot_rl.ros.session_node import SessionNode
 from robot_rl.run import Run
@@ -28,7 +28,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         if store is not None:
             stack.callback(store.close)
         scene: SceneControl = SceneClient(config.robot_ip, config.scene_port) if config.arm == "sim" else ManualScene()
-        retry(scene.connect, SIMULATOR_PATIENCE if config.arm == "sim" else 0.0)
+        await_simulator(run, config, stop)
+        scene.connect()
         stack.callback(scene.disconnect)
         session = Session(task, settings, store, job_seed(job, config.seed))
         progress = Progress(run, job, config, store)

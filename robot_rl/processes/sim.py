@@ -6,7 +6,7 @@ import sys
 
 from hardware.sim.server import serve
 from robot_rl.config import RunConfig
-from robot_rl.run import Run
+from robot_rl.run import SIMULATOR, Run
 from robot_rl.tasks import make_task
 
 
@@ -14,7 +14,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     def ready() -> None:
         sys.stdout.write(f"simulated FR3 with task {config.task} at {config.robot_ip}\n")
         sys.stdout.flush()
-        run.say("sim", {"ready": True})
+        run.say(SIMULATOR, {"ready": True})
 
     serve(make_task(config.task).scene(), config.robot_ip, config.scene_port, ready)
     return 0
