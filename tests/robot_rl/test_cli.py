@@ -10,6 +10,7 @@ import yaml
 
 from robot_rl.cli import main
 from robot_rl.config import RunConfig, plain
+from robot_rl.learner.checkpoint import save
 from robot_rl.policies.loading import describe
 from robot_rl.policies.parameters import pack
 from robot_rl.tasks import TASKS, make_task
@@ -84,6 +85,12 @@ def test_a_taken_port_is_named(folder: Path, capsys: pytest.CaptureFixture[str])
     with socket.create_server((address, 1337)):
         error = fails(f"sim --task reach robot_ip={address}", capsys)
     assert f"port 1337 at {address} is taken" in error
+
+
+def test_a_checkpoint_of_something_else_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(folder / "reach" / "checkpoints", 12, {}, {"agent": "rlpd", "task": "pick_cube"})
+    error = fails("train --task reach --run reach --fast resume=true", capsys)
+    assert "000000000012.checkpoint: task is 'pick_cube', this learner's is 'reach'" in error
 
 
 def test_config_prints_all_settings_as_yaml(capsys: pytest.CaptureFixture[str]) -> None:
