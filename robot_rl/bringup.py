@@ -10,7 +10,7 @@ from pathlib import Path
 from robot_rl.config import ConfigError, RunConfig, load_config
 from robot_rl.data.store import StoreReader
 from robot_rl.progress import schema_of
-from robot_rl.run import Run
+from robot_rl.run import Run, read_parameters
 from robot_rl.tasks import make_task
 
 EXECUTABLE = "robot-rl"
@@ -94,7 +94,6 @@ def prepare(job: str, config: RunConfig, root: Path | None) -> Run:
         check_demos(config, root or Path())
     if job == "eval":
         from robot_rl.policies.loading import load_actor
-        from robot_rl.processes.policy import read_parameters
 
         if root is None and not config.policy:
             raise ConfigError("which policy? name a run (--run DIR) or a file (policy=FILE)")

@@ -84,7 +84,7 @@ class RunConfig:
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()
     demos: int = 20
-    steps: int = 3000
+    steps: int = 2400
     episodes: int = 50
     demo_stores: tuple[str, ...] = ("demos",)
     policy: str = ""

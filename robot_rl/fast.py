@@ -12,10 +12,9 @@ from robot_rl.config import ConfigError, RunConfig
 from robot_rl.contract import ActionChunk, Observation
 from robot_rl.policies.base import Policy
 from robot_rl.policies.loading import load_actor
-from robot_rl.processes.policy import read_parameters
 from robot_rl.progress import IMAGE_SIZE, Progress, job_seed, open_store, session_config
 from robot_rl.rollout import Rollout
-from robot_rl.run import Run
+from robot_rl.run import Run, read_parameters
 from robot_rl.session import Session
 from robot_rl.tasks import make_task
 

@@ -102,3 +102,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.write_bytes(data)
     os.replace(scratch, path)
+
+
+def read_parameters(run: Run, config: RunConfig) -> bytes:
+    """The bytes of the policy to evaluate. Raises `ConfigError` when there is no such file."""
+    path = Path(config.policy) if config.policy else run.parameters
+    if not path.exists():
+        raise ConfigError(f"no policy at {path}; train one first (robot-rl train), or name one: policy=FILE")
+    return path.read_bytes()

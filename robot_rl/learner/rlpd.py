@@ -45,7 +45,8 @@ class RlpdConfig:
     learning_rate: float = 3e-4  # of actor, critics and temperature (Adam)
     target_rate: float = 0.005  # τ: how fast the target critics follow
     initial_temperature: float = 0.01  # α at the start: of the order of one step's difference in value (SERL)
-    target_entropy: float | None = None  # H̄; None: −|A|/2
+    target_entropy: float | None = None  # H̄; None: −|A|, SAC's. With RLPD's −|A|/2 the noise shakes the arm out of
+    # static friction while it learns, and the deterministic policy, which was never stuck before, gets stuck
     entropy_backup: bool = False  # no: a sparse reward must not be drowned by entropy
     critic_steps: int = 4  # G, critic steps per actor step
 
@@ -158,7 +159,7 @@ def update(state: RlpdState, batch: Batch, config: RlpdConfig) -> tuple[RlpdStat
     change, actor_optimiser = adam.update(gradient, state.actor_optimiser)
     actor = optax.apply_updates(state.actor, change)
 
-    goal = -0.5 * batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
+    goal = -1.0 * batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
     gradient = jax.grad(alpha_loss)(state.log_alpha, entropy, goal)
     change, alpha_optimiser = adam.update(gradient, state.alpha_optimiser)
     log_alpha = optax.apply_updates(state.log_alpha, change)

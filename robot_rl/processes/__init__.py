@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 NAMES = ("sim", "arm", "camera", "teleop", "expert", "policy", "learner", "session")
 
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 SIMULATOR_PATIENCE = 30.0  # [s] for the simulator, started at the same time, to come up
 
 
@@ -47,5 +51,12 @@ def run_process(name: str, root: Path, job: str) -> int:
     if name not in NAMES:
         raise ConfigError(f"unknown node {name!r}; choose from {', '.join(NAMES)}")
     run, config = Run.open(root)
+    _end_with_parent()
     main: Callable[[Run, RunConfig, str], int] = importlib.import_module(f"robot_rl.processes.{name}").main
     return main(run, config, job)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel send SIGTERM when whoever started this process is killed; elsewhere than on Linux, do without."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -21,7 +21,7 @@ from robot_rl.contract import ActionChunk, ContractError, Observation, Reading
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
 from robot_rl.ros.converters import chunk_from, fill_image, fill_observation, state_names
-from robot_rl.session import Command, Directive, EpisodeSummary, Session, SessionConfig
+from robot_rl.session import Command, Directive, EpisodeSummary, Phase, Session, SessionConfig
 from robot_rl.tasks.base import CONTROL_PERIOD
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -80,10 +80,15 @@ class SessionNode(Node):
         )
         return policy and self._start.service_is_ready() and self._target.get_subscription_count() > 0
 
+    @property
+    def _waiting(self) -> bool:
+        """Nothing begins without everybody there; an episode that runs goes on, and ends when answers stay away."""
+        return self._session.phase is not Phase.RUNNING and not self.ready
+
     def _on_reading(self, reading: Reading) -> None:
         self._reading = reading
         self._stalled = False
-        if reading.robot_time + 1e-6 < self._due or self._asked is not None or not self.ready:
+        if reading.robot_time + 1e-6 < self._due or self._asked is not None or self._waiting:
             return
         ahead = self._due + CONTROL_PERIOD
         self._due = ahead if ahead > reading.robot_time else reading.robot_time + CONTROL_PERIOD

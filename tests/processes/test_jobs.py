@@ -202,3 +202,14 @@ def test_no_arm_at_the_address_ends_the_job_with_a_clear_line(start: Start) -> N
     assert job.wait_end() == 2
     (line,) = job.errors
     assert job.address in line
+
+
+def test_nothing_outlives_a_killed_job(start: Start) -> None:
+    job = start("teleop", "source=topic")
+    job.wait(lambda: job.run.heard("session"), "the session")
+    job.process.kill()
+    job.process.wait()
+    deadline = time.monotonic() + PATIENCE
+    while job.remains():
+        assert time.monotonic() < deadline, job.remains()
+        time.sleep(0.05)
