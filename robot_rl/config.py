@@ -36,15 +36,17 @@ class LearnerConfig:
         agent: algorithm; see `robot_rl.learner`.
         utd: critic updates for each online step.
         start_after: online steps before learning starts.
+        max_debt: critic updates that may be due when an episode begins; above it, the next one waits for the learner.
         publish_every: learner calls between two publications of the parameters.
         checkpoint_every: learner calls between two checkpoints.
         keep_checkpoints: so many are kept.
-        threads: CPU threads of the learner; 0 leaves it to XLA.
+        threads: CPU threads of the learner process; 0: all cores but two.
     """
 
     agent: str = "rlpd"
     utd: int = 4
     start_after: int = 100
+    max_debt: int = 200
     publish_every: int = 10
     checkpoint_every: int = 500
     keep_checkpoints: int = 2

@@ -202,8 +202,11 @@ class Session:
         """Whether the policy has to be asked now; False while a chunk of actions is still being executed."""
         return self._config.ask_policy and not self._chunk
 
-    def advance(self, reading: Reading, teleop: TeleopCommand | None = None) -> Directive:
-        """Take a new reading. Raises `SessionError` when the arm cannot be recovered or reset."""
+    def advance(self, reading: Reading, teleop: TeleopCommand | None = None, wait: bool = False) -> Directive:
+        """Take a new reading; with ``wait`` no new episode begins yet.
+
+        Raises `SessionError` when the arm cannot be recovered or reset.
+        """
         ended, step = None, None
         fault = reading.fault or _mode_fault(reading.mode)
         if self._phase is Phase.RUNNING:
@@ -218,7 +221,7 @@ class Session:
         if self._phase is Phase.RESET:
             return self._advance_reset(reading, ended, step)
         if self._phase is Phase.READY:
-            if self._config.wait_for_person and not (teleop is not None and teleop.engaged):
+            if wait or (self._config.wait_for_person and not (teleop is not None and teleop.engaged)):
                 return Directive(self._phase, command=Command(reading.target), ended=ended)
             self._begin_episode(reading)
         observation = self._observe(reading)

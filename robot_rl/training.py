@@ -67,6 +67,11 @@ class Trainer:
         self._loop.messages.clear()
         return worked
 
+    @property
+    def debt(self) -> int:
+        """Critic updates that are due."""
+        return self._loop.governor.due
+
     def publish(self) -> None:
         """Hand out the present parameters."""
         self._published = self._loop.version

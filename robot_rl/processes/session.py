@@ -34,7 +34,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         session = Session(task, settings, store, job_seed(job, config.seed))
         progress = Progress(run, job, config, store)
         objects = task.scene().objects if config.arm == "sim" else ()
-        node = SessionNode(session, settings, objects, config.cameras, scene, progress.add)
+        node = SessionNode(session, settings, objects, config.cameras, scene, progress.add, config.learner.max_debt)
         progress.say()
         spin(node, stop, lambda: progress.done)
         if node.decisions_ms:

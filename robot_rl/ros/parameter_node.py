@@ -1,4 +1,4 @@
-"""The learner's parameters on a latched topic."""
+"""What the learner says: its parameters on a latched topic, and how far behind the data it is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import array
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from std_msgs.msg import UInt8MultiArray
+from std_msgs.msg import Int64, UInt8MultiArray
 
 from robot_rl.ros import topics
 
@@ -18,6 +18,10 @@ class ParameterNode(Node):
         super().__init__("learner")
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._publisher = self.create_publisher(UInt8MultiArray, topics.POLICY_PARAMETERS, latched)
+        self._debt = self.create_publisher(Int64, topics.LEARNER_DEBT, 1)
 
     def publish(self, data: bytes) -> None:
         self._publisher.publish(UInt8MultiArray(data=array.array("B", data)))
+
+    def tell_debt(self, updates: int) -> None:
+        self._debt.publish(Int64(data=updates))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Float64MultiArray, String
+from std_msgs.msg import Float64MultiArray, Int64, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -24,6 +25,7 @@ from robot_rl.ros.converters import chunk_from, fill_image, fill_observation, st
 from robot_rl.session import Command, Directive, EpisodeSummary, Phase, Session, SessionConfig
 from robot_rl.tasks.base import CONTROL_PERIOD
 
+DEBT_AGE = 3.0  # [s] after which a learner's word about its debt no longer counts
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -37,6 +39,7 @@ class SessionNode(Node):
         cameras: cameras that belong to the observation.
         scene: puts objects in place.
         on_episode: called with each episode that ended.
+        max_debt: critic updates that may be due when an episode begins. A learner that is silent is not waited for.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class SessionNode(Node):
         cameras: tuple[str, ...],
         scene: SceneControl,
         on_episode: Callable[[EpisodeSummary], None],
+        max_debt: int,
     ) -> None:
         super().__init__("session")
         self._session, self._config, self._scene, self._on_episode = session, config, scene, on_episode
@@ -58,6 +62,8 @@ class SessionNode(Node):
         self._stalled = False
         self.decisions_ms: list[float] = []
         self.late = 0
+        self._max_debt, self._debt, self._debt_at = max_debt, 0, -math.inf
+        self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
         self._arm = ArmTopics(self, objects, cameras, self._on_reading)
         self._teleop = TeleopTopics(self, config.teleop_timeout)
         self._target = self.create_publisher(PoseStamped, arm_topics.TARGET_POSE, 1)
@@ -85,6 +91,14 @@ class SessionNode(Node):
         """Nothing begins without everybody there; an episode that runs goes on, and ends when answers stay away."""
         return self._session.phase is not Phase.RUNNING and not self.ready
 
+    @property
+    def _learner_behind(self) -> bool:
+        """Collecting more would lower the update-to-data ratio."""
+        return self._debt > self._max_debt and time.monotonic() - self._debt_at < DEBT_AGE
+
+    def _on_debt(self, message: Int64) -> None:
+        self._debt, self._debt_at = message.data, time.monotonic()
+
     def _on_reading(self, reading: Reading) -> None:
         self._reading = reading
         self._stalled = False
@@ -92,7 +106,9 @@ class SessionNode(Node):
             return
         ahead = self._due + CONTROL_PERIOD
         self._due = ahead if ahead > reading.robot_time else reading.robot_time + CONTROL_PERIOD
-        self._follow(self._session.advance(reading, self._teleop.command(reading.gripper)), reading)
+        self._follow(
+            self._session.advance(reading, self._teleop.command(reading.gripper), self._learner_behind), reading
+        )
 
     def _follow(self, directive: Directive, reading: Reading) -> None:
         if directive.ended is not None:

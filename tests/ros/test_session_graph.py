@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
-from std_msgs.msg import String
+from std_msgs.msg import Int64, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from controllers.core import ControllerConfig
@@ -42,6 +42,7 @@ TASK = Reach()
 OBJECTS = TASK.scene().objects
 ADVANCE = 0.01  # [s] of robot time in each callback of the timer
 EVERY = 0.005  # [s] between callbacks
+MAX_DEBT = 200  # updates
 PATIENT = 5.0  # [s] for an answer, on however busy a machine
 
 
@@ -60,7 +61,7 @@ class Graph:
         self.store = EpisodeStore.create_or_open(folder, StoreSchema.of(TASK))
         self.ended: list[EpisodeSummary] = []
         session = Session(TASK, config, self.store, seed=1)
-        self.session = SessionNode(session, config, OBJECTS, (), world, self.ended.append)
+        self.session = SessionNode(session, config, OBJECTS, (), world, self.ended.append, MAX_DEBT)
         ros.add(ArmNode(world, world.gripper, world, OBJECTS))
         ros.add(self.session)
         self.stands_still = False  # as when the arm's process hangs
@@ -276,3 +277,27 @@ def test_new_parameters_act_and_damaged_ones_are_refused(ros: Any) -> None:
     learner.publish(pack(params, 7, describe(TASK)))
     ros.spin_until(lambda: version() == "7")
     assert {chunk.header.frame_id for chunk in chunks} <= {"3", "5", "7"}
+
+
+def test_no_episode_begins_while_the_learner_is_behind(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    debt = MAX_DEBT + 1
+    told: list[int] = []
+    phases: list[str] = []
+    learner, listener = ros.node("slow_learner"), ros.node()
+    publisher = learner.create_publisher(Int64, topics.LEARNER_DEBT, 1)
+
+    def tell() -> None:
+        publisher.publish(Int64(data=debt))
+        told.append(debt)
+
+    learner.create_timer(0.05, tell)
+    listener.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
+    ros.spin_until(lambda: told)
+    graph(SessionConfig(policy_timeout=PATIENT))
+    ros.add(PolicyNode(TASK, to_goal, (), None))
+    ros.spin_until(lambda: phases and phases[-1] == "ready")
+    waited = len(told)
+    ros.spin_until(lambda: len(told) > waited + 20)
+    assert phases[-1] == "ready"
+    debt = MAX_DEBT
+    ros.spin_until(lambda: phases[-1] == "running")
