@@ -152,6 +152,9 @@ def affordable_fraction(potential: Callable[[float], float], allowance: float, i
         at_share = potential(share)
         if at_share <= allowance:
             low, at_low = share, at_share
-        else:  # by rounding, or not convex, as across half a turn
+        else:  # by rounding, or not convex, as across half a turn: the chord could stay here, so halve what is left
             high, at_high = share, at_share
+            middle = 0.5 * (low + high)
+            if (at_middle := potential(middle)) <= allowance:
+                low, at_low = middle, at_middle
     return low

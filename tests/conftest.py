@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
@@ -20,7 +21,12 @@ ROS_PREFIXES = ("fastdds_", "fastrtps_", "sem.fast", "lttng-ust-")
 PYTHON_HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")  # end with the session itself
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    # The same examples in every `make test`, so that it passes run after run; new ones each time in `make test-slow`.
+    # No deadline: how long an example takes depends on what else the machine does.
+    slow = config.getoption("markexpr") == "slow"
+    hypothesis.settings.register_profile("session", deadline=None, derandomize=not slow)
+    hypothesis.settings.load_profile("session")
     os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
