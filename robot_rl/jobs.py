@@ -105,6 +105,10 @@ class Display:
             ]
         else:
             parts.insert(1, f"{session['successes']} successes")
+        if "obs_to_action_ms_p95" in session:
+            parts.append(
+                f"action after {session['obs_to_action_ms_p50']:.0f} ms (p95 {session['obs_to_action_ms_p95']:.0f})"
+            )
         if session["aborted"]:
             parts.append(f"{session['aborted']} aborted")
         return ", ".join(parts)

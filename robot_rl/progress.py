@@ -13,7 +13,7 @@ from robot_rl.contract import Ending
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.run import Run
-from robot_rl.session import EpisodeSummary, SessionConfig
+from robot_rl.session import REFLEX, EpisodeSummary, SessionConfig
 from robot_rl.tasks.base import Task
 
 IMAGE_SIZE = 128  # [pixels] height and width of the images in an observation
@@ -60,17 +60,18 @@ class Progress:
                 return self.episodes >= self._config.episodes
         return False
 
-    def add(self, ended: EpisodeSummary) -> None:
+    def add(self, ended: EpisodeSummary, **more: float) -> None:
+        """Count an episode; ``more`` belongs into the status as well."""
         success = ended.ending is Ending.SUCCESS
         self._recent.append(success)
         self.episodes += 1
         self.steps += ended.steps
         self.successes += success
         self.aborted += ended.ending is Ending.ABORTED
-        self.reflexes += "robot stopped" in ended.reason
+        self.reflexes += REFLEX in ended.reason
         self.interventions += ended.interventions
         self._last = f"{ended.ending.value}{f' ({ended.reason})' if ended.reason else ''} in {ended.steps} steps"
-        self.say()
+        self.say(**more)
 
     def say(self, **more: float) -> None:
         """Write the status file."""

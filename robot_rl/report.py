@@ -19,12 +19,12 @@ from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.store import StoreReader
 from robot_rl.progress import WINDOW
 from robot_rl.run import Run, write_atomically
+from robot_rl.session import REFLEX
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import CONTROL_PERIOD, Task
 
 VIDEO_EPISODES = 4
 VIDEO_SIZE = (480, 640)
-REFLEX = "the robot stopped the motion"
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:

@@ -27,6 +27,7 @@ from robot_rl.reset import ResetMotion
 from robot_rl.tasks.base import CONTROL_PERIOD, Task
 
 RECOVERY_ATTEMPTS = 3  # in a row, before a person has to look
+REFLEX = "the robot stopped the motion"  # reason of an episode that a reflex or a user stop ended
 RECOVERY_PATIENCE = 20  # control periods that one attempt may take
 
 
@@ -393,5 +394,5 @@ def _mode_fault(mode: Mode) -> str:
     return {
         Mode.IDLE: "the arm is not under control",
         Mode.DAMP: "setpoints went stale; the controller damped out",
-        Mode.FAULT: "the robot stopped the motion",
+        Mode.FAULT: REFLEX,
     }.get(mode, "")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 
-import numpy as np
-
 from controllers.ros.runtime import ros, spin
 from hardware.interfaces import SceneControl
 from hardware.scene import ManualScene
@@ -15,7 +13,7 @@ from robot_rl.processes import await_simulator
 from robot_rl.progress import Progress, job_seed, open_store, session_config
 from robot_rl.ros.session_node import SessionNode
 from robot_rl.run import Run
-from robot_rl.session import Session
+from robot_rl.session import EpisodeSummary, Session
 from robot_rl.tasks import make_task
 
 
@@ -34,10 +32,12 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         session = Session(task, settings, store, job_seed(job, config.seed))
         progress = Progress(run, job, config, store)
         objects = task.scene().objects if config.arm == "sim" else ()
-        node = SessionNode(session, settings, objects, config.cameras, scene, progress.add, config.learner.max_debt)
+        node: SessionNode
+
+        def on_episode(ended: EpisodeSummary) -> None:
+            progress.add(ended, **node.timing())
+
+        node = SessionNode(session, settings, objects, config.cameras, scene, on_episode, config.learner.max_debt)
         progress.say()
         spin(node, stop, lambda: progress.done)
-        if node.decisions_ms:
-            p50, p95 = np.percentile(node.decisions_ms, [50, 95])
-            progress.say(obs_to_action_ms_p50=float(p50), obs_to_action_ms_p95=float(p95), late=node.late)
     return 0

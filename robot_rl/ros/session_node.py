@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
@@ -26,6 +28,7 @@ from robot_rl.session import Command, Directive, EpisodeSummary, Phase, Session,
 from robot_rl.tasks.base import CONTROL_PERIOD
 
 DEBT_AGE = 3.0  # [s] after which a learner's word about its debt no longer counts
+TIMED = 1000  # answers whose timing is remembered
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -60,7 +63,7 @@ class SessionNode(Node):
         self._asked: tuple[Observation, float] | None = None
         self._reading: Reading | None = None
         self._stalled = False
-        self.decisions_ms: list[float] = []
+        self.decisions_ms: deque[float] = deque(maxlen=TIMED)
         self.late = 0
         self._max_debt, self._debt, self._debt_at = max_debt, 0, -math.inf
         self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
@@ -77,6 +80,13 @@ class SessionNode(Node):
         self._start = self.create_client(Trigger, arm_topics.START)
         self._recover = self.create_client(Trigger, arm_topics.ERROR_RECOVERY)
         self.create_timer(0.005, self._check_deadlines)
+
+    def timing(self) -> dict[str, float]:
+        """From observation to action [ms], median and 95th percentile of the latest answers, and how many came late."""
+        if not self.decisions_ms:
+            return {}
+        p50, p95 = np.percentile(self.decisions_ms, [50, 95])
+        return {"obs_to_action_ms_p50": float(p50), "obs_to_action_ms_p95": float(p95), "late": self.late}
 
     @property
     def ready(self) -> bool:
