@@ -86,7 +86,7 @@ class RunConfig:
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()
     demos: int = 20
-    steps: int = 2400
+    steps: int = 3500
     episodes: int = 50
     demo_stores: tuple[str, ...] = ("demos",)
     policy: str = ""
