@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 from robot_rl.config import ConfigError, RunConfig, load_config
 from robot_rl.data.store import StoreReader
 from robot_rl.progress import schema_of
-from robot_rl.run import Run, read_parameters
+from robot_rl.run import Run, read_parameters, settings_file
 from robot_rl.tasks import make_task
 
 EXECUTABLE = "robot-rl"
@@ -26,6 +28,7 @@ LAUNCH_ARGUMENTS: dict[str, tuple[str, str]] = {
     "source": ("expert", "who drives: expert, keyboard, spacemouse, gamepad, or topic (any publisher of twist_cmd)"),
     "run": ("", "folder of the run; default runs/<time>-<task>"),
     "config": ("", "YAML file with further settings"),
+    "namespace": ("", "of the topics, e.g. left; each arm of several has its own"),
     "overrides": ("", "further settings, e.g. 'learner.utd=8 steps=6000'"),
 }
 
@@ -90,7 +93,17 @@ def prepare(job: str, config: RunConfig, root: Path | None) -> Run:
     """
     task = make_task(config.task)
     node_names(job, config)
+    if config.arm != "sim" and config.source == "expert" and job in ("record", "teleop"):
+        raise ConfigError(
+            f"source=expert drives only the simulated arm; with arm={config.arm} choose source="
+            f"{', '.join(name for name in SOURCES if name != 'expert')}"
+        )
     if job == "train" and config.demo_stores:
+        if root is None and not all(Path(name).is_absolute() for name in config.demo_stores):
+            raise ConfigError(
+                "no demonstrations: which run has them? Record some and train in the same run, e.g. "
+                f"robot-rl record --task {config.task} --run runs/first, then robot-rl train --run runs/first"
+            )
         check_demos(config, root or Path())
     if job == "eval":
         from robot_rl.policies.loading import load_actor
@@ -101,7 +114,19 @@ def prepare(job: str, config: RunConfig, root: Path | None) -> Run:
             load_actor(read_parameters(Run((root or Path()).absolute()), config), task, seed=0, deterministic=True)
         except ValueError as error:
             raise ConfigError(f"this policy cannot be used: {error}") from error
+        if root is not None:
+            set_aside_other_evaluation(Run(root.absolute()), config)
     return Run.create(config, root)
+
+
+def set_aside_other_evaluation(run: Run, config: RunConfig) -> None:
+    """Episodes of another policy must not count for this one: rename their folder. Those of the same one are kept."""
+    digest = hashlib.sha256(read_parameters(run, config)).hexdigest()
+    mark = run.evaluation / "policy.sha256"
+    if run.evaluation.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == digest):
+        run.evaluation.rename(run.evaluation.with_name(f"evaluation-until-{time.strftime('%Y%m%d-%H%M%S')}"))
+    run.evaluation.mkdir(exist_ok=True)
+    mark.write_text(digest, encoding="utf-8")
 
 
 def check_demos(config: RunConfig, root: Path) -> None:
@@ -128,8 +153,8 @@ def nodes(job: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
     known = {field.name for field in dataclasses.fields(RunConfig)}
     overrides = [f"{key}={value}" for key, value in arguments.items() if key in known and value != ""]
     overrides += arguments.get("overrides", "").split()
-    config_file = arguments.get("config", "")
-    config = load_config(Path(config_file) if config_file else None, overrides)
-    root = arguments.get("run", "")
-    run = prepare(job, config, Path(root) if root else None)
+    config_file, folder = arguments.get("config", ""), arguments.get("run", "")
+    root = Path(folder) if folder else None
+    config = load_config(settings_file(Path(config_file) if config_file else None, root), overrides)
+    run = prepare(job, config, root)
     return specs(job, run, config)

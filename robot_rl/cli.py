@@ -74,10 +74,11 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return run_process(arguments.name, arguments.run, arguments.job)
     from robot_rl import jobs
     from robot_rl.config import load_config
+    from robot_rl.run import settings_file
 
     overrides = list(arguments.overrides)
     overrides += [f"{key}={value}" for key in ("task", "seed") if (value := getattr(arguments, key)) is not None]
-    config = load_config(arguments.config, overrides)
+    config = load_config(settings_file(arguments.config, arguments.run), overrides)
     match arguments.command:
         case "config":
             sys.stdout.write(jobs.describe(config))

@@ -183,8 +183,8 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
             return hint(**value)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{name}={value!r}: {error}") from error
-    if origin is tuple and isinstance(value, list | tuple | str):
-        items = value.split(",") if isinstance(value, str) else value
+    if origin is tuple and isinstance(value, list | tuple | str | int) and not isinstance(value, bool):
+        items = str(value).split(",") if isinstance(value, str | int) else value
         return tuple(_coerce(name, item, typing.get_args(hint)[0]) for item in items if item != "")
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         with contextlib.suppress(ValueError):  # YAML takes 1e-3 for text

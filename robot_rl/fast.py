@@ -35,9 +35,9 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         renderer = None
         if config.cameras:
             renderer = stack.enter_context(SceneRenderer(scene, IMAGE_SIZE, IMAGE_SIZE, config.cameras))
-        session = Session(task, session_config(job, config), store, job_seed(job, config.seed))
-        rollout = Rollout(session, world, task.expert if job == "record" else None, renderer)
         progress = Progress(run, job, config, store)
+        session = Session(task, session_config(job, config), store, job_seed(job, config.seed), first=progress.episodes)
+        rollout = Rollout(session, world, task.expert if job == "record" else None, renderer)
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing
         if job == "eval":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from hardware.interfaces import CameraError
 from robot_rl.bringup import prepare, specs
 from robot_rl.config import RunConfig, plain
 from robot_rl.report import plot_curve, write_summary, write_video
@@ -53,8 +54,11 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
     if job == "train":
         tell(f"curve: {plot_curve(run, config)}")
     if job == "eval":
-        tell(f"video: {write_video(run, config)}")
         tell(f"summary: {write_summary(run, config, time.monotonic() - began)}")
+        try:
+            tell(f"video: {write_video(run, config)}")
+        except (CameraError, OSError) as error:
+            tell(f"no video: {error}")
     return run
 
 
@@ -103,6 +107,8 @@ class Display:
                 f"{session['interventions']} interventions",
                 f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}",
             ]
+            if learner.get("halted"):
+                parts.append(f"learner halted: {learner['halted']}")
         else:
             parts.insert(1, f"{session['successes']} successes")
         if "obs_to_action_ms_p95" in session:

@@ -26,7 +26,10 @@ def session_config(job: str, config: RunConfig) -> SessionConfig:
     """The session's settings for a job."""
     if job in ("record", "teleop"):
         horizon = config.session.horizon or (0 if config.source == "expert" else PERSON_HORIZON)
-        return dataclasses.replace(config.session, ask_policy=False, wait_for_person=True, horizon=horizon)
+        free = job == "teleop" and config.source != "expert"
+        return dataclasses.replace(
+            config.session, ask_policy=False, wait_for_person=True, person_ends=free, horizon=horizon
+        )
     return config.session
 
 

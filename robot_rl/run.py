@@ -104,6 +104,13 @@ def write_atomically(path: Path, data: bytes) -> None:
     os.replace(scratch, path)
 
 
+def settings_file(given: Path | None, root: Path | None) -> Path | None:
+    """The file that a job's settings start from: the ``given`` one, else that of the run it goes on with."""
+    if given is None and root is not None and Run(root).config_file.exists():
+        return Run(root).config_file
+    return given
+
+
 def read_parameters(run: Run, config: RunConfig) -> bytes:
     """The bytes of the policy to evaluate. Raises `ConfigError` when there is no such file."""
     path = Path(config.policy) if config.policy else run.parameters

@@ -64,6 +64,7 @@ class SessionConfig:
     Attributes:
         ask_policy: a policy acts when the person does not; False when only a person drives.
         wait_for_person: an episode starts when the person first moves (recording demonstrations), not at once.
+        person_ends: an episode ends only when the person says so, not by the task or the time limit.
         horizon: steps until the time limit; 0 takes the task's.
         policy_timeout: [s] of steady time to wait for the policy's answer before holding still.
         late_limit: so many answers missing in a row end the episode as aborted.
@@ -73,6 +74,7 @@ class SessionConfig:
 
     ask_policy: bool = True
     wait_for_person: bool = False
+    person_ends: bool = False
     horizon: int = 0
     policy_timeout: float = 0.06
     late_limit: int = 10
@@ -163,9 +165,10 @@ class Session:
         config: see `SessionConfig`.
         sink: where steps are recorded; None records nothing.
         seed: of the start poses. The *i*-th reset goes to the same start in every session with this seed.
+        first: number of the first start to go to, when an interrupted job goes on.
     """
 
-    def __init__(self, task: Task, config: SessionConfig, sink: EpisodeSink | None, seed: int) -> None:
+    def __init__(self, task: Task, config: SessionConfig, sink: EpisodeSink | None, seed: int, first: int = 0) -> None:
         self._task = task
         self._config = config
         self._sink = sink
@@ -179,7 +182,7 @@ class Session:
         self._chunk: list[np.ndarray] = []
         self._chunk_version = -1
         self._episodes = 0
-        self._drawn = 0
+        self._drawn = first
         self._observations = 0
         self._recoveries = 0
         self._patience = 0
@@ -217,7 +220,6 @@ class Session:
                 step, ended = self._close_step(reading, teleop)
         if fault:
             return self._recover(reading, ended)
-        self._recoveries = 0
         self._patience = 0
         if self._phase is Phase.RESET:
             return self._advance_reset(reading, ended, step)
@@ -316,6 +318,7 @@ class Session:
         )
 
     def _begin_episode(self, reading: Reading) -> None:
+        self._recoveries = 0  # only an arm that got all the way back has recovered
         meta = {"seed": self._seed, "start": self._drawn - 1}
         writer = self._sink.begin(meta) if self._sink is not None else None
         self._episode = _Episode(self._episodes, reading.robot_time, writer)
@@ -360,6 +363,8 @@ class Session:
             return Outcome.success()
         if teleop is not None and teleop.failure:
             return Outcome.failure("labelled by the person")
+        if self._config.person_ends:
+            return Outcome.running()
         outcome = self._task.outcome(reading)
         if not outcome.done and episode.steps + 1 >= self._horizon:
             return Outcome.timeout(outcome.reward)

@@ -69,8 +69,8 @@ class Trainer:
 
     @property
     def debt(self) -> int:
-        """Critic updates that are due."""
-        return self._loop.governor.due
+        """Critic updates that are due; none of a learner that has halted, for nobody shall wait for it."""
+        return 0 if self._loop.halted else self._loop.governor.due
 
     def publish(self) -> None:
         """Hand out the present parameters."""

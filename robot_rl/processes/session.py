@@ -29,8 +29,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         await_simulator(run, config, stop)
         scene.connect()
         stack.callback(scene.disconnect)
-        session = Session(task, settings, store, job_seed(job, config.seed))
         progress = Progress(run, job, config, store)
+        session = Session(task, settings, store, job_seed(job, config.seed), first=progress.episodes)
         objects = task.scene().objects if config.arm == "sim" else ()
         node: SessionNode
 

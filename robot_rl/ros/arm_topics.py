@@ -16,6 +16,8 @@ from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import Reading
+from robot_rl.images import fit
+from robot_rl.progress import IMAGE_SIZE
 from robot_rl.ros.converters import image_from
 
 KEPT = 8  # incomplete sets of messages that are remembered
@@ -56,7 +58,7 @@ class ArmTopics:
 
     def _image_keeper(self, camera: str) -> Callable[[Image], None]:
         def keep(message: Image) -> None:
-            self._images[camera] = (stamp_to_ns(message.header.stamp), image_from(message))
+            self._images[camera] = (stamp_to_ns(message.header.stamp), fit(image_from(message), IMAGE_SIZE))
 
         return keep
 
@@ -129,14 +131,17 @@ class TeleopTopics:
         success, failure = self._labels
         self._labels = (success or bool(pressed.get("success")), failure or bool(pressed.get("failure")))
 
-    def command(self, gripper: float) -> TeleopCommand | None:
-        """What the person wants now, or None. Labels are handed over once.
+    def command(self, gripper: float, take_labels: bool = True) -> TeleopCommand | None:
+        """What the person wants now, or None.
 
         Args:
             gripper: present opening 0–1, kept until the person has chosen one.
+            take_labels: hand over success and failure, once; otherwise they wait.
         """
         engaged = time.monotonic() - self._twist_at < self._timeout and bool(np.isfinite(self._twist).all())
-        (success, failure), self._labels = self._labels, (False, False)
+        success = failure = False
+        if take_labels:
+            (success, failure), self._labels = self._labels, (False, False)
         if not (engaged or success or failure):
             return None
         wish = self._gripper if self._gripper is not None else gripper

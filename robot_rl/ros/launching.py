@@ -10,20 +10,23 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
 
 from robot_rl.bringup import LAUNCH_ARGUMENTS, NodeSpec, nodes
+from robot_rl.supervisor import DEFAULT_PATIENCE, PATIENCE
 
 RESPAWN_DELAY = 1.0  # [s]
 
 
-def node_action(spec: NodeSpec) -> Node:
-    """The action that starts ``spec``; the end of a required node ends the launch."""
+def node_action(spec: NodeSpec, namespace: str) -> Node:
+    """The action that starts ``spec`` with its topics in ``namespace``; the end of a required node ends the launch."""
     return Node(
         package="robot_rl",
         executable=spec.executable,
         name=spec.name,
+        namespace=namespace,
         arguments=list(spec.arguments),
         output="screen",
         respawn=spec.respawn,
         respawn_delay=RESPAWN_DELAY,
+        sigterm_timeout=str(PATIENCE.get(spec.name, DEFAULT_PATIENCE)),
         on_exit=Shutdown(reason=f"{spec.name} has ended") if spec.required else None,
     )
 
@@ -33,7 +36,7 @@ def job_description(job: str) -> LaunchDescription:
 
     def actions(context: LaunchContext) -> list[Node]:
         chosen = {name: context.launch_configurations[name] for name in LAUNCH_ARGUMENTS}
-        return [node_action(spec) for spec in nodes(job, chosen)]
+        return [node_action(spec, chosen["namespace"]) for spec in nodes(job, chosen)]
 
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=description)

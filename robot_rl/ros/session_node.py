@@ -24,10 +24,11 @@ from robot_rl.contract import ActionChunk, ContractError, Observation, Reading
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
 from robot_rl.ros.converters import chunk_from, fill_image, fill_observation, state_names
-from robot_rl.session import Command, Directive, EpisodeSummary, Phase, Session, SessionConfig
+from robot_rl.session import Command, Directive, EpisodeSummary, Phase, Session, SessionConfig, SessionError
 from robot_rl.tasks.base import CONTROL_PERIOD
 
 DEBT_AGE = 3.0  # [s] after which a learner's word about its debt no longer counts
+SILENCE = 30.0  # [s] without a word of the arm before the session gives up
 TIMED = 1000  # answers whose timing is remembered
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -63,6 +64,7 @@ class SessionNode(Node):
         self._asked: tuple[Observation, float] | None = None
         self._reading: Reading | None = None
         self._stalled = False
+        self._began = time.monotonic()
         self.decisions_ms: deque[float] = deque(maxlen=TIMED)
         self.late = 0
         self._max_debt, self._debt, self._debt_at = max_debt, 0, -math.inf
@@ -164,13 +166,15 @@ class SessionNode(Node):
     def _act(self, chunk: ActionChunk | None, reading: Reading | None, elapsed: float) -> None:
         self._asked = None
         gripper = reading.gripper if reading is not None else 0.0
-        self._send(self._session.act(chunk, self._teleop.command(gripper), elapsed))
+        self._send(self._session.act(chunk, self._teleop.command(gripper, take_labels=False), elapsed))
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
         if self._asked is not None and now - self._asked[1] > self._config.policy_timeout:
             self._act(None, self._reading, (now - self._asked[1]) * 1000.0)
-        silent = now - self._arm.received
+        silent = now - max(self._arm.received, self._began)
+        if silent > SILENCE:
+            raise SessionError(f"the arm has said nothing for {silent:.0f} s; look at it and at the arm's log")
         if silent > self._config.stall_timeout and not self._stalled and self._reading is not None:
             self._stalled, self._asked = True, None
             ended = self._session.abort(f"no state of the arm for {silent:.2f} s")

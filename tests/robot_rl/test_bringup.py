@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from robot_rl.bringup import DEVICES, JOBS, LAUNCH_ARGUMENTS, node_names, nodes, prepare, specs
@@ -97,8 +98,10 @@ def test_training_needs_demonstrations_of_the_task(tmp_path: Path) -> None:
     assert (tmp_path / "config.yaml").exists()
 
 
-def policy(task: Task) -> bytes:
-    return pack({}, 1, describe(task))
+def policy(task: Task, version: int = 1) -> bytes:
+    width = 2 * task.action.size
+    layer = {"w0": np.zeros((task.state_size, width), np.float32), "b0": np.zeros(width, np.float32)}
+    return pack(layer, version, describe(task))
 
 
 def test_evaluation_needs_a_policy_of_the_task(tmp_path: Path) -> None:
@@ -112,6 +115,28 @@ def test_evaluation_needs_a_policy_of_the_task(tmp_path: Path) -> None:
     (tmp_path / "policy.params").write_bytes(b"\0" + policy(make_task("reach")))
     with pytest.raises(ConfigError, match="cannot be used"):
         prepare("eval", REACH, tmp_path)
+
+
+def test_episodes_of_another_policy_do_not_count_for_this_one(tmp_path: Path) -> None:
+    (tmp_path / "policy.params").write_bytes(policy(make_task("reach")))
+    run = prepare("eval", REACH, tmp_path)
+    (run.evaluation / "episode").touch()
+    prepare("eval", REACH, tmp_path)
+    assert (run.evaluation / "episode").exists(), "the same policy goes on"
+    (tmp_path / "policy.params").write_bytes(policy(make_task("reach"), version=2))
+    prepare("eval", REACH, tmp_path)
+    assert not (run.evaluation / "episode").exists()
+    assert [path.parent.name[:16] for path in tmp_path.glob("*/episode")] == ["evaluation-until"]
+
+
+def test_the_script_drives_no_robot(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"source=expert.*choose source=topic, keyboard"):
+        prepare("record", RunConfig(arm="fr3"), tmp_path)
+
+
+def test_training_without_a_run_asks_for_one() -> None:
+    with pytest.raises(ConfigError, match="which run has them"):
+        prepare("train", REACH, None)
 
 
 @pytest.mark.parametrize("job", JOBS)

@@ -71,7 +71,7 @@ def test_numbers_may_be_written_in_any_notation(text: str) -> None:
         ("resume=1", ["resume=1", "bool"]),
         ("session.stall_timeout=soon", ["session.stall_timeout='soon'", "float"]),
         ("task=[reach]", ["task=['reach']", "str"]),
-        ("cameras=3", ["cameras=3"]),
+        ("cameras=true", ["cameras=True"]),
         ("arm=ur5", ["arm='ur5'", "sim, fr3"]),
         ("seed", ["'seed'", "key=value"]),
         ("seed=[1", ["seed=[1"]),

@@ -329,6 +329,32 @@ def test_a_recovery_that_worked_does_not_count_against_the_next() -> None:
         bench.arm.mode = Mode.HOLD
 
 
+def test_an_arm_that_reflexes_at_every_try_to_reset_is_left_to_a_person() -> None:
+    bench = Bench()
+    with pytest.raises(SessionError, match="look at the arm"):
+        for _ in range(RECOVERY_ATTEMPTS + 1):
+            bench.arm.mode = Mode.FAULT
+            bench.step()
+            bench.arm.mode = Mode.HOLD
+            bench.step()
+
+
+def test_when_the_person_ends_episodes_nothing_else_does() -> None:
+    bench = Bench(SessionConfig(horizon=3, person_ends=True))
+    bench.until_running(STILL)
+    for _ in range(10):
+        assert bench.step(STILL).ended is None
+    release = TeleopCommand(np.zeros(6), engaged=False, success=True)
+    assert bench.step(STILL, lambda reading: release).ended.ending is Ending.SUCCESS
+
+
+def test_an_interrupted_job_goes_on_with_the_next_start() -> None:
+    bench = Bench()
+    bench.session = Session(TASK, SHORT, bench.sink, 4, first=7)
+    bench.until_ended(STILL)
+    assert bench.sink[0].meta == {"seed": 4, "start": 7}
+
+
 def test_a_sensor_that_is_not_there_yet_is_waited_for() -> None:
     bench = Bench()
     bench.arm.mode, bench.arm.fault = Mode.IDLE, "camera wrist has not sent an image yet"
