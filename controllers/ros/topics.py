@@ -5,7 +5,6 @@ other.
 """
 
 BASE_FRAME = "fr3_link0"
-TIP_FRAME = "fr3_hand_tcp"
 JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGER_NAMES = ("fr3_finger_joint1", "fr3_finger_joint2")
 FINGER_STROKE = 0.04  # [m] of each finger; 0–1 openings are shares of it

@@ -16,10 +16,15 @@ M = TypeVar("M")
 
 def fill_image(frame: Frame, frame_id: str, message: M) -> M:
     """Frame → sensor_msgs/Image, rgb8."""
-    message.data = array.array("B", np.ascontiguousarray(frame.image).tobytes())  # type: ignore[attr-defined]
-    message.height, message.width, _ = frame.image.shape  # type: ignore[attr-defined]
+    return fill_header(frame.stamp, frame_id, fill_pixels(frame.image, message))
+
+
+def fill_pixels(image: np.ndarray, message: M) -> M:
+    """``(H, W, 3)`` uint8 RGB → sensor_msgs/Image, all but its header."""
+    message.data = array.array("B", np.ascontiguousarray(image).tobytes())  # type: ignore[attr-defined]
+    message.height, message.width, _ = image.shape  # type: ignore[attr-defined]
     message.encoding, message.step = "rgb8", 3 * message.width  # type: ignore[attr-defined]
-    return fill_header(frame.stamp, frame_id, message)
+    return message
 
 
 def fill_camera_info(intrinsics: Intrinsics | None, frame: Frame, frame_id: str, message: M) -> M:

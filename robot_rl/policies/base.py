@@ -18,16 +18,6 @@ class Policy(Protocol):
         """Actions for the next control periods, first one now."""
 
 
-class HoldPolicy:
-    """Does nothing: zero actions ``(1, a)``."""
-
-    def __init__(self, action_size: int) -> None:
-        self._action = np.zeros((1, action_size), np.float32)
-
-    def __call__(self, observation: Observation) -> ActionChunk:
-        return ActionChunk(observation.stamp_ns, self._action)
-
-
 class RandomPolicy:
     """Uniform actions in [−1, 1]."""
 

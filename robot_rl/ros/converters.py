@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from controllers.ros.converters import ns_to_stamp, stamp_to_ns
+from hardware.ros.converters import fill_pixels
 from robot_rl.contract import ActionChunk, ContractError, Field, Observation
 
 
@@ -36,10 +36,7 @@ def fill_image(image: np.ndarray, stamp_ns: int, frame: str, message: Any) -> An
     """``(H, W, 3)`` uint8 RGB → sensor_msgs/Image."""
     ns_to_stamp(stamp_ns, message.header.stamp)
     message.header.frame_id = frame
-    message.height, message.width, channels = image.shape
-    message.encoding, message.step = "rgb8", message.width * channels
-    message.data = array.array("B", np.ascontiguousarray(image).tobytes())
-    return message
+    return fill_pixels(image, message)
 
 
 def image_from(message: Any) -> np.ndarray:

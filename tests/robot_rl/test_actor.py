@@ -9,7 +9,7 @@ import pytest
 from robot_rl.contract import Observation
 from robot_rl.learner import networks, rlpd
 from robot_rl.policies.actor import NumpyActor
-from robot_rl.policies.base import ActorPolicy, HoldPolicy, Policy, RandomPolicy
+from robot_rl.policies.base import ActorPolicy, Policy, RandomPolicy
 from robot_rl.policies.parameters import ParameterError, pack, unpack
 
 D, A = 7, 3
@@ -75,7 +75,7 @@ def test_parameters_and_states_of_another_task_are_refused() -> None:
     actor(np.zeros(D))  # the old ones stay in use
 
 
-@pytest.mark.parametrize("policy", [HoldPolicy(A), RandomPolicy(A), ActorPolicy(NumpyActor(params()), version=4)])
+@pytest.mark.parametrize("policy", [RandomPolicy(A), ActorPolicy(NumpyActor(params()), version=4)])
 def test_policies_answer_the_observation_they_were_asked_about(policy: Policy) -> None:
     chunk = policy(Observation(123, 0, np.zeros(D, np.float32)))
     assert isinstance(policy, Policy)
