@@ -136,11 +136,11 @@ class Controller:
     def tick(self, state: ArmState) -> Tick:
         """The torque for one measurement."""
         if self.mode in (Mode.IDLE, Mode.FAULT):
-            return Tick(np.zeros(JOINTS), self.mode, self.tank.level, (), True)
+            return Tick(np.zeros(JOINTS), self.mode, self.tank.level, 0.0, 0.0, (), True)
         if not _finite(state):
             self.mode = Mode.FAULT
             event = Event(self._time, EventKind.FINISHED, f"measured state is not finite: q {state.q}, dq {state.dq}")
-            return Tick(np.zeros(JOINTS), self.mode, self.tank.level, (event,), True)
+            return Tick(np.zeros(JOINTS), self.mode, self.tank.level, 0.0, 0.0, (event,), True)
         events: list[Event] = []
         dt = max(0.0, state.time - self._time)
         self._time = state.time
@@ -166,7 +166,7 @@ class Controller:
         limited, saturated = self._limiter.limit(torque, state.tau_J_d)
         self._report(torque, saturated, events)
         finished = self._finish(state, dt, events)
-        return Tick(limited, self.mode, self.tank.level, tuple(events), finished)
+        return Tick(limited, self.mode, self.tank.level, 0.0, 0.0, tuple(events), finished)
 
     def _follow(self, translation: np.ndarray, rotation: np.ndarray, allowance: float) -> tuple[np.ndarray, float]:
         """Move the target to the reference, or as far as the tank can pay; the spring's wrench and potential.

@@ -49,6 +49,37 @@ class Setpoint:
     duration: float = 0.1
 
 
+@dataclass(frozen=True, eq=False)
+class JointSetpoint:
+    """Where the joints shall go.
+
+    Attributes:
+        q: target joint positions ``(7,)`` [rad].
+        seq: shares its numbers with `Setpoint`.
+        duration: time [s] over which the reference moves there; 0 jumps.
+    """
+
+    q: np.ndarray
+    seq: int
+    duration: float = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class WrenchSetpoint:
+    """A wrench that the TCP shall exert on top of the impedance law; it fades out when no fresh one comes.
+
+    Attributes:
+        wrench: ``(6,)`` [N, N·m], on the world, base axes at the TCP.
+        seq: rises with every new one; numbers of its own.
+    """
+
+    wrench: np.ndarray
+    seq: int
+
+
+AnySetpoint = Setpoint | JointSetpoint | WrenchSetpoint
+
+
 class Mode(enum.IntEnum):
     """What the controller is doing."""
 
@@ -56,7 +87,8 @@ class Mode(enum.IntEnum):
     TRACK = 1  # following setpoints
     HOLD = 2  # setpoints went stale: holding the pose measured at that moment
     DAMP = 3  # stale for longer: stiffness ramped to zero, damping only
-    FAULT = 4  # the robot stopped the motion (reflex, user stop, communication)
+    FAULT = 4  # the robot stopped the motion (reflex, communication): recovery is asked for
+    STOPPED = 5  # a person stopped it (user stop, emergency stop): only a person releases it
 
 
 class EventKind(enum.IntEnum):
@@ -71,6 +103,12 @@ class EventKind(enum.IntEnum):
     TANK_EMPTY = 7
     REFLEX = 8
     STARTED = 9
+    STOPPED = 10  # user stop or emergency stop
+    RECOVERED = 11
+    FORCE_LIMIT = 12  # the arm yields to a force above its limit
+    GAINS_CHANGED = 13
+    BUDGET_GRANTED = 14  # a new episode, with a new energy budget
+    WRITER_REFUSED = 15  # somebody without the lease commanded the arm
 
 
 class Event(NamedTuple):
@@ -88,6 +126,9 @@ class Tick(NamedTuple):
         torque: command without gravity [N·m], ``(7,)``: within limits, at most 1 N·m from ``state.tau_J_d``.
         mode: see `Mode`.
         tank: energy left in the tank [J].
+        budget: energy left of the episode's budget [J].
+        activity: for how long the passivity filter has held back the controller since the start, weighted by the share
+            held back [s]; with the filter switched off, what it would have held back.
         events: what happened in this tick; almost always empty.
         finished: the motion shall end with this command.
     """
@@ -95,5 +136,7 @@ class Tick(NamedTuple):
     torque: np.ndarray
     mode: Mode
     tank: float
+    budget: float
+    activity: float
     events: tuple[Event, ...]
     finished: bool

@@ -11,8 +11,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from controllers.impedance import ImpedanceGains
 from controllers.spatial import Pose
-from controllers.state import ArmState, Event, Mode, Setpoint
+from controllers.state import AnySetpoint, ArmState, Event, Mode
 
 
 class HardwareError(RuntimeError):
@@ -49,6 +50,9 @@ class ArmReading:
         tank: energy left in the passivity tank [J].
         success_rate: share of the last 100 commands the robot received in time, 0–1.
         received: ``time.monotonic()`` [s] when this reading arrived on this side.
+        budget: energy left of the episode's budget [J].
+        activity: see `controllers.state.Tick`; grows while the passivity filter holds back [s].
+        fault: why the mode is FAULT or STOPPED, in words; "" otherwise.
     """
 
     seq: int
@@ -60,6 +64,9 @@ class ArmReading:
     tank: float
     success_rate: float
     received: float
+    budget: float = 0.0
+    activity: float = 0.0
+    fault: str = ""
 
 
 @runtime_checkable
@@ -81,8 +88,14 @@ class Arm(Protocol):
     def recover(self) -> None:
         """Clear a reflex. Raises `ArmFault` when the arm refuses."""
 
-    def command(self, setpoint: Setpoint) -> None:
+    def begin_episode(self) -> None:
+        """Grant the energy budget of a new episode. Never blocks."""
+
+    def command(self, setpoint: AnySetpoint) -> None:
         """Hand over a setpoint. Never blocks; whether it was accepted comes back in `events`."""
+
+    def change_gains(self, gains: ImpedanceGains) -> None:
+        """Go over to other gains, ramped by the controller. Never blocks; errors come back in `events`."""
 
     def read(self) -> ArmReading:
         """The latest reading. Raises `ArmFault` when the real-time process has died."""

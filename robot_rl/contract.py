@@ -173,6 +173,9 @@ class Reading:
         images: camera name → ``(H, W, 3)`` uint8 RGB.
         objects: object name → pose in the base frame, where the scene knows it.
         fault: why this reading cannot be trusted (reflex, lost sensor, stall), or "".
+        budget: energy left of the episode's budget [J].
+        activity: for how long the passivity filter has held back, weighted by the share held back [s]; it only grows
+            while a motion lasts. See `controllers.state.Tick`.
     """
 
     stamp_ns: int
@@ -188,6 +191,8 @@ class Reading:
     images: Mapping[str, np.ndarray] = field(default_factory=dict)
     objects: Mapping[str, Pose] = field(default_factory=dict)
     fault: str = ""
+    budget: float = 0.0
+    activity: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,6 +250,7 @@ class Step:
         source: who decided ``action``.
         outcome: reward and ending after the action.
         q: joint positions ``(7,)`` [rad] at ``observation``, ``objects`` likewise; for replays and videos.
+        cost: share of the step, 0–1, during which the passivity filter held back what was asked for.
     """
 
     observation: Observation
@@ -256,3 +262,4 @@ class Step:
     timing: Timing
     q: np.ndarray
     objects: Mapping[str, Pose] = field(default_factory=dict)
+    cost: float = 0.0

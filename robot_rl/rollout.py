@@ -63,6 +63,9 @@ class Rollout:
             arm.mode,
             self._render(arm.state.q, gripper, objects),
             objects,
+            "",
+            arm.budget,
+            arm.activity,
         )
 
     def advance(self) -> Directive:

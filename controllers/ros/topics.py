@@ -18,7 +18,7 @@ REFERENCE_POSE = "reference_pose"  # geometry_msgs/PoseStamped: where the contro
 ARM_STATUS = "arm_status"  # sensor_msgs/JointState as a named vector: STATUS_NAMES in position
 OBJECTS = "objects"  # geometry_msgs/PoseArray: movable objects, in the scene's order (simulator only)
 ARM_EVENTS = "arm_events"  # diagnostic_msgs/DiagnosticStatus, one for each event
-STATUS_NAMES = ("robot_time", "tank", "mode", "success_rate")
+STATUS_NAMES = ("robot_time", "tank", "mode", "success_rate", "budget", "activity")
 
 # Commands.
 TARGET_POSE = "target_pose"  # geometry_msgs/PoseStamped in the base frame

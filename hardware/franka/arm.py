@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from controllers.core import ControllerConfig
+from controllers.impedance import ImpedanceGains
 from controllers.state import Event, Setpoint
 from hardware.device import Device
 from hardware.franka.mailbox import Mailbox, MailboxError, Request
@@ -107,6 +108,14 @@ class FrankaArm(Device):
     def recover(self) -> None:
         """Clear a reflex, and reconnect when the connection was lost. Raises `ArmFault` when the arm refuses."""
         self._ask(Request.RECOVER)
+
+    def begin_episode(self) -> None:
+        """Grant the energy budget of a new episode."""
+        self._running()
+
+    def change_gains(self, gains: ImpedanceGains) -> None:
+        """Go over to other gains."""
+        self._running()
 
     def command(self, setpoint: Setpoint) -> None:
         """Hand over a setpoint; it replaces one not yet taken. Never blocks. Raises `ArmFault` when not connected."""

@@ -132,7 +132,8 @@ class ArmNode(Node):
         fill_vectors(reading.twist, twist.twist.linear, twist.twist.angular)
         fill_vectors(state.wrench, wrench.wrench.force, wrench.wrench.torque)
         status = JointState(name=list(topics.STATUS_NAMES))
-        status.position = [state.time, reading.tank, float(reading.mode), reading.success_rate]
+        health = [reading.tank, float(reading.mode), reading.success_rate, reading.budget, reading.activity]
+        status.position = [state.time, *health]
         if self._poses is not None and self._scene is not None:
             known = self._scene.objects()
             poses = PoseArray(poses=[fill_pose(known[name], PoseMsg()) for name in self._objects])

@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 
 from controllers.core import Controller, ControllerConfig
+from controllers.impedance import ImpedanceGains
 from controllers.spatial import Pose
 from controllers.state import JOINTS, ArmState, Event, Mode, Setpoint
 from hardware.franka.model import fr3_model
@@ -101,6 +102,14 @@ class InProcessWorld:
 
     def recover(self) -> None:
         """Nothing to clear: this arm has no reflexes."""
+        self._require_connection()
+
+    def begin_episode(self) -> None:
+        """Grant the energy budget of a new episode."""
+        self._require_connection()
+
+    def change_gains(self, gains: ImpedanceGains) -> None:
+        """Go over to other gains."""
         self._require_connection()
 
     def command(self, setpoint: Setpoint) -> None:

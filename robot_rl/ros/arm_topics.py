@@ -104,6 +104,8 @@ class ArmTopics:
             images,
             {name: pose_from(pose) for name, pose in zip(self._objects, poses, strict=True)},
             fault,
+            status["budget"],
+            status["activity"],
         )
 
 
