@@ -12,9 +12,10 @@ from controllers.core import ControllerConfig
 from controllers.impedance import ImpedanceGains
 from controllers.state import Event, Setpoint
 from hardware.device import Device
+from hardware.franka.collision import CollisionThresholds
 from hardware.franka.mailbox import Mailbox, MailboxError, Request
 from hardware.franka.process import ROBOT_PORT, ChildProcess, probe
-from hardware.franka.realtime import CollisionThresholds, RealtimeSettings
+from hardware.franka.realtime import RealtimeSettings
 from hardware.interfaces import ArmConnectionError, ArmFault, ArmReading
 
 CONNECT_TIMEOUT = 20.0  # [s]; the child's start, the connection and the warm-up

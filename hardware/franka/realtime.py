@@ -23,6 +23,7 @@ import numpy as np
 from controllers.core import Controller, ControllerConfig
 from controllers.spatial import Pose, SpatialError
 from controllers.state import ArmState, Event, EventKind, Mode, Setpoint
+from hardware.franka.collision import CollisionThresholds
 from hardware.franka.mailbox import Mailbox, Request
 from hardware.franka.model import fr3_model
 from hardware.franka.process import FAILED, READY, ROBOT_PORT, child_pipe, import_pylibfranka, probe
@@ -33,19 +34,6 @@ WARM_UP_TRACKING = 500
 IDLE_PERIOD = 0.004  # pause between two states while idle [s]
 PARENT_CHECK_TICKS = 50
 MCL_CURRENT, MCL_FUTURE = 1, 2  # <sys/mman.h>
-
-
-@dataclass(frozen=True)
-class CollisionThresholds:
-    """Where the robot's own reflex stops the motion: above what contact-rich work needs, below what breaks things.
-
-    Attributes:
-        torque: external joint torques ``(7,)`` [N·m].
-        force: external force and moment on the TCP ``(6,)`` [N, N·m].
-    """
-
-    torque: tuple[float, ...] = (40.0, 40.0, 36.0, 36.0, 32.0, 28.0, 24.0)
-    force: tuple[float, ...] = (60.0, 60.0, 60.0, 30.0, 30.0, 30.0)
 
 
 @dataclass(frozen=True)
