@@ -14,7 +14,7 @@ import resource
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class RealtimeSettings:
 
     address: str
     controller: ControllerConfig
-    collision: CollisionThresholds = CollisionThresholds()
+    collision: CollisionThresholds = field(default_factory=CollisionThresholds)
     cpu: int | None = None
     priority: int = 80
     dump_directory: str | None = None
