@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,80 +16,11 @@ from robot_rl.contract import Source
 from robot_rl.data.store import StoreReader
 from robot_rl.policies.loading import describe
 from robot_rl.policies.parameters import pack
-from robot_rl.run import Run
 from robot_rl.tasks import make_task
-from tests.conftest import session_processes
 from tests.hardware.simulated import unused_address
+from tests.processes.job import PATIENCE, Job
 
 pytestmark = pytest.mark.timeout(300)  # a learner niced on a busy machine compiles slowly
-PATIENCE = 120.0  # [s] before a test gives up waiting; never what it measures
-
-
-class Job:
-    """``robot-rl`` as a process, on an arm of its own."""
-
-    def __init__(self, folder: Path, command: str, *overrides: str, address: str | None = None) -> None:
-        self.run = Run(folder)
-        self.address = address or unused_address()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._out, self._err = folder / "stdout", folder / "stderr"
-        arguments = ["--task", "reach", "--run", str(folder), f"robot_ip={self.address}", *overrides]
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "robot_rl", command, *arguments], stdout=out, stderr=err
-            )
-
-    @property
-    def errors(self) -> list[str]:
-        return self._err.read_text().splitlines()
-
-    @property
-    def steps(self) -> int:
-        return self.run.heard("session").get("steps", 0)
-
-    def checkpoints(self) -> list[int]:
-        """Numbers of the learner's checkpoints."""
-        return [int(path.stem) for path in self.run.checkpoints.glob("*.checkpoint")]
-
-    def log(self, name: str) -> str:
-        return "".join(path.read_text() for path in self.run.logs.glob(f"*-{name}.log"))
-
-    def node(self, name: str) -> int:
-        """Process id of a node."""
-        mark = f"node {name} --run {self.run.root}"
-        (found,) = [pid for pid, line in session_processes().items() if mark in line]
-        return found
-
-    def kill(self, name: str) -> None:
-        os.kill(self.node(name), signal.SIGKILL)
-
-    def wait(self, condition: Callable[[], object], what: str) -> None:
-        """Wait until ``condition`` holds, while the job goes on."""
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            assert self.process.poll() is None, f"the job ended before {what}: {self.errors}"
-            assert time.monotonic() < deadline, f"waited {PATIENCE:g} s in vain for {what}; stderr: {self.errors}"
-            time.sleep(0.05)
-
-    def wait_end(self) -> int:
-        """Exit status of the job, which leaves no process behind."""
-        status = self.process.wait(PATIENCE)
-        assert not self.remains()
-        return status
-
-    def remains(self) -> list[str]:
-        return [line for line in session_processes().values() if str(self.run.root) in line]
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-
 Start = Callable[..., Job]
 
 
