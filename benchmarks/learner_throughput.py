@@ -66,6 +66,7 @@ def filled_buffer(state_size: int, action_size: int, seed: int) -> ReplayBuffer:
                 np.zeros(steps, bool),
                 np.zeros(steps, np.uint8),
                 np.zeros(steps, np.int64),
+                np.zeros(steps, np.float32),
             )
         )
     return buffer

@@ -19,7 +19,8 @@ from robot_rl.contract import Ending, Source
 from robot_rl.data.schema import StoreError, StoreSchema
 
 IMAGE_CHUNK = 16  # frames a chunk: small enough for random access, large enough to compress
-TRANSITION_ARRAYS = ("action", "policy_action", "reward", "terminated", "truncated", "source", "version")
+TRANSITION_ARRAYS = ("action", "policy_action", "reward", "terminated", "truncated", "source", "version", "cost")
+ADDED = {"cost": np.float32}  # arrays that episodes of earlier versions lack; they are read as zeros
 STEP_ARRAYS = (*TRANSITION_ARRAYS, "q", "decision_ms", "period_ms", "late")
 
 
@@ -55,6 +56,7 @@ class Transitions:
         action, policy_action: ``(n, a)`` float32.
         reward: ``(n,)`` float32.   terminated, truncated: ``(n,)`` bool.   source: ``(n,)`` uint8, see `Source`.
         version: ``(n,)`` int64, the policy parameters that acted.
+        cost: ``(n,)`` float32, 0–1, see `robot_rl.contract.Step`.
     """
 
     store: str
@@ -69,6 +71,7 @@ class Transitions:
     truncated: np.ndarray
     source: np.ndarray
     version: np.ndarray
+    cost: np.ndarray
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -84,14 +87,13 @@ class Transitions:
     def span(self, first: int, last: int) -> Transitions:
         """Transitions ``first … last`` (exclusive) of these."""
         after = {name: image[first : last + 1] for name, image in self.images.items()}
-        columns = (self.action, self.policy_action, self.reward, self.terminated, self.truncated)
         return Transitions(
             self.store,
             self.episode,
             self.start + first,
             self.state[first : last + 1],
             after,
-            *(column[first:last] for column in (*columns, self.source, self.version)),
+            *(getattr(self, name)[first:last] for name in TRANSITION_ARRAYS),
         )
 
     def by_person(self) -> list[Transitions]:
@@ -107,7 +109,8 @@ class Episode:
 
     ``state (T+1, d)``, ``stamp_ns (T+1,)``, ``image/<camera> (T+1, h, w, 3)``; and a row a step: ``action``,
     ``policy_action``, ``reward``, ``terminated``, ``truncated``, ``source``, ``q (T, 7)`` [rad],
-    ``objects/<name> (T, 7)`` [xyz m, quat_xyzw, base frame], ``decision_ms``, ``period_ms``, ``version``, ``late``.
+    ``objects/<name> (T, 7)`` [xyz m, quat_xyzw, base frame], ``decision_ms``, ``period_ms``, ``version``, ``late``,
+    ``cost``.
     """
 
     info: EpisodeInfo
@@ -180,6 +183,9 @@ def read_episode(path: Path, schema: StoreSchema, names: Iterable[str] | None = 
     shapes = _shapes(info.steps, schema)
     columns = {}
     for name in dict.fromkeys((*shapes, *checksums)) if names is None else names:
+        if name not in checksums and name in ADDED:
+            columns[name] = np.zeros(info.steps, ADDED[name])
+            continue
         if name not in checksums:
             raise StoreError(f"{path}: damaged: {name} is missing")
         try:

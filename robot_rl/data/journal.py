@@ -87,6 +87,7 @@ def step_to_frame(step: Step, number: int, schema: StoreSchema, opening: Mapping
         "period_ms": float(step.timing.period_ms),
         "version": int(step.timing.version),
         "late": bool(step.timing.late),
+        "cost": float(step.cost),
     }
     if opening is not None:
         header["opening"] = dict(opening)
@@ -132,6 +133,7 @@ def records_to_columns(records: Sequence[Blob], before: Blob | None = None) -> d
         "period_ms": noted("period_ms", np.float32),
         "version": noted("version", np.int64),
         "late": noted("late", bool),
+        "cost": np.array([header.get("cost", 0.0) for header in headers], np.float32),  # not in earlier journals
     }
 
 

@@ -46,6 +46,7 @@ def steps(count: int, seed: int = 0, ending: Outcome | None = None, schema: Stor
             Timing(decision_ms=1.5, period_ms=100.0, version=7, late=i == 1),
             rng.normal(size=7),
             {"peg": Pose(rng.normal(size=3), np.array([0.0, 0.0, 0.0, 1.0]))},
+            cost=i / count,
         )
 
 
@@ -66,13 +67,14 @@ def transitions(count: int, seed: int = 0, episode: int = 0, terminated: bool = 
         ends & (not terminated),
         (rng.random(count) < 0.3).astype(np.uint8),
         np.zeros(count, np.int64),
+        rng.random(count).astype(np.float32),
     )
 
 
 def same(part: Transitions, whole: Transitions) -> bool:
     """Whether ``part`` equals the corresponding span of ``whole``, bit for bit, truncation aside."""
     cut = whole.span(part.start, part.start + len(part))
-    names = ("state", "action", "policy_action", "reward", "terminated", "source", "version")
+    names = ("state", "action", "policy_action", "reward", "terminated", "source", "version", "cost")
     return all(np.array_equal(getattr(part, name), getattr(cut, name)) for name in names) and all(
         np.array_equal(image, cut.images[name]) for name, image in part.images.items()
     )

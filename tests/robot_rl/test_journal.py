@@ -76,8 +76,16 @@ def test_columns_in_two_parts_equal_columns_in_one() -> None:
     tail = records_to_columns(records[2:], before=records[1])
     assert np.array_equal(tail["state"], whole["state"][2:])
     assert np.array_equal(tail["stamp_ns"], whole["stamp_ns"][2:])
-    for name in ("action", "reward", "terminated", "source", "q", "objects/peg", "late", "version"):
+    for name in ("action", "reward", "terminated", "source", "q", "objects/peg", "late", "version", "cost"):
         assert np.array_equal(tail[name], whole[name][2:])
+
+
+def test_a_journal_of_an_earlier_version_cost_nothing() -> None:
+    records = scan(b"".join(frames(3))).records
+    assert records_to_columns(records)["cost"].any()
+    for record in records:
+        del record.header["cost"]
+    assert np.array_equal(records_to_columns(records)["cost"], np.zeros(3, np.float32))
 
 
 def test_a_step_that_does_not_fit_is_named() -> None:

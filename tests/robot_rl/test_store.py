@@ -48,6 +48,21 @@ def test_what_is_written_is_what_is_read(tmp_path) -> None:
     assert np.array_equal(episode["late"], [i == 1 for i in range(20)])
     assert np.array_equal(episode.objects["peg"][:, :3], [s.objects["peg"].translation for s in written])
     assert (episode["version"] == 7).all() and (episode["decision_ms"] == 1.5).all()
+    assert np.array_equal(episode["cost"], np.float32([i / 20 for i in range(20)]))
+    assert np.array_equal(episode.transitions().span(3, 5).cost, np.float32([3 / 20, 4 / 20]))
+
+
+def test_an_episode_of_an_earlier_version_cost_nothing(tmp_path) -> None:
+    with EpisodeStore.create_or_open(tmp_path, SCHEMA) as store:
+        record(store, 6, 0)
+        path = tmp_path / "episodes" / "000000.zarr"
+        shutil.rmtree(path / "cost")
+        metadata = json.loads((path / "zarr.json").read_text())
+        del metadata["attributes"]["crc32"]["cost"]
+        (path / "zarr.json").write_text(json.dumps(metadata))
+        assert np.array_equal(store.load_episode(0)["cost"], np.zeros(6, np.float32))
+    (transitions,) = StoreReader(tmp_path).poll()
+    assert np.array_equal(transitions.cost, np.zeros(6, np.float32))
 
 
 def test_termination_and_truncation_are_kept_apart(tmp_path) -> None:
