@@ -13,10 +13,11 @@ import numpy as np
 
 from controllers.impedance import CartesianImpedance, ImpedanceGains
 from controllers.interpolation import Interpolator, PoseSegment
-from controllers.limits import MAX_TORQUE_STEP, JointRepulsion, TorqueLimiter, WorkspaceBox
+from controllers.limits import MAX_TORQUE_STEP, JointRepulsion, TorqueLimiter
 from controllers.model import ArmModel
 from controllers.passivity import EnergyTank, TankConfig, affordable_fraction
-from controllers.state import JOINTS, ArmState, Event, EventKind, Mode, Setpoint, Tick
+from controllers.state import JOINTS, AnySetpoint, ArmState, Event, EventKind, Mode, Setpoint, Tick
+from controllers.workspace import Workspace
 
 
 class ControlError(ValueError):
@@ -33,7 +34,7 @@ class ControllerConfig:
 
     gains: ImpedanceGains = field(default_factory=ImpedanceGains)
     tank: TankConfig = field(default_factory=TankConfig)
-    workspace: WorkspaceBox | None = None  # where targets are clipped to; None leaves them alone
+    workspace: Workspace | None = None  # where targets are clipped to; None leaves them alone
     max_jump: float = 0.5  # a target further than this from the measured TCP is rejected [m]
     hold_after: float = 0.25  # without a fresh setpoint: hold the measured pose [s of robot time]
     damp_after: float = 1.0  # still none: damp out and finish [s]
@@ -66,6 +67,7 @@ class Controller:
         mode: see `Mode`.
         target_translation, target_rotation: the reference the spring pulls to, ``(3,)`` [m] and ``(3, 3)``, base frame.
         tank: the energy tank.
+        activity: see `Tick`.
     """
 
     def __init__(self, model: ArmModel, config: ControllerConfig) -> None:
@@ -80,6 +82,9 @@ class Controller:
         self.target_translation = model.translation
         self.target_rotation = model.rotation
         self._posture = model.q.copy()
+        self._time = 0.0
+        self._share = 1.0
+        self.activity = 0.0
 
     def start(self, state: ArmState) -> tuple[Event, ...]:
         """Begin a motion without a bump: target and posture are what is measured, the tank is full.
@@ -99,6 +104,7 @@ class Controller:
         self._seq = -1
         self._stiffness = 0.0
         self._gone = 0.0
+        self.activity = 0.0
         self._stop = self._clipped = self._saturated = self._empty = self._curbed = False
         self.mode = Mode.HOLD
         return (Event(state.time, EventKind.STARTED, "holding the measured pose"),)
@@ -107,8 +113,20 @@ class Controller:
         """Damp the motion out; the tick that ends it has ``finished`` set."""
         self._stop = True
 
-    def command(self, setpoint: Setpoint, time: float) -> tuple[Event, ...]:
+    def begin_episode(self) -> tuple[Event, ...]:
+        """Grant the energy budget of a new episode; the tank itself is not filled."""
+        self.tank.begin_episode()
+        detail = f"{self.tank.budget:.0f} J for this episode, the tank holds {self.tank.level:.2f} J"
+        return (Event(self._time, EventKind.BUDGET_GRANTED, detail),)
+
+    def change_gains(self, gains: ImpedanceGains, time: float) -> tuple[Event, ...]:
+        """Go over to ``gains``, asked for at robot time ``time`` [s]."""
+        return (Event(time, EventKind.SETPOINT_REJECTED, "gains: not taken yet"),)
+
+    def command(self, setpoint: AnySetpoint, time: float) -> tuple[Event, ...]:
         """The gate. Take ``setpoint``, received at robot time ``time`` [s], or say why not."""
+        if not isinstance(setpoint, Setpoint):
+            return (self._rejected(setpoint, time, "this kind is not taken yet"),)
         if self.mode not in (Mode.TRACK, Mode.HOLD) or self._stop:
             return (self._rejected(setpoint, time, f"not taking setpoints in mode {self.mode.name}"),)
         if setpoint.seq <= self._seq:
@@ -136,11 +154,11 @@ class Controller:
     def tick(self, state: ArmState) -> Tick:
         """The torque for one measurement."""
         if self.mode in (Mode.IDLE, Mode.FAULT):
-            return Tick(np.zeros(JOINTS), self.mode, self.tank.level, 0.0, 0.0, (), True)
+            return Tick(np.zeros(JOINTS), self.mode, self.tank.level, self.tank.budget, self.activity, (), True)
         if not _finite(state):
             self.mode = Mode.FAULT
             event = Event(self._time, EventKind.FINISHED, f"measured state is not finite: q {state.q}, dq {state.dq}")
-            return Tick(np.zeros(JOINTS), self.mode, self.tank.level, 0.0, 0.0, (event,), True)
+            return Tick(np.zeros(JOINTS), self.mode, self.tank.level, self.tank.budget, self.activity, (event,), True)
         events: list[Event] = []
         dt = max(0.0, state.time - self._time)
         self._time = state.time
@@ -154,6 +172,9 @@ class Controller:
         repulsion, held = self._repulsion.evaluate(state.q)
         spring, potential = self._follow(*self._path.at(state.time), self.tank.allowance(held))
         valve = self.tank.settle(self._stiffness * potential, held)
+        held_back = 1.0 - valve * self._share
+        if not self.tank.config.filter:
+            valve = 1.0
 
         scale = valve * self._stiffness
         wrench = self._law.damping(self.model)
@@ -166,7 +187,9 @@ class Controller:
         limited, saturated = self._limiter.limit(torque, state.tau_J_d)
         self._report(torque, saturated, events)
         finished = self._finish(state, dt, events)
-        return Tick(limited, self.mode, self.tank.level, 0.0, 0.0, tuple(events), finished)
+        self.activity += held_back * dt
+        tank = self.tank
+        return Tick(limited, self.mode, tank.level, tank.budget, self.activity, tuple(events), finished)
 
     def _follow(self, translation: np.ndarray, rotation: np.ndarray, allowance: float) -> tuple[np.ndarray, float]:
         """Move the target to the reference, or as far as the tank can pay; the spring's wrench and potential.
@@ -175,10 +198,13 @@ class Controller:
         """
         spring, potential = self._law.spring(self.model, translation, rotation)
         self._curbed = potential > allowance
+        self._share = 1.0
         if self._curbed:
             move = PoseSegment(self.target_translation, self.target_rotation, translation, rotation)
             share = affordable_fraction(lambda s: self._law.spring(self.model, *move.at(s))[1], allowance)
-            self._curbed = share < 1.0
+            self._curbed, self._share = share < 1.0, share
+            if not self.tank.config.filter:
+                share = 1.0
             translation, rotation = move.at(share)
             spring, potential = self._law.spring(self.model, translation, rotation)
         self.target_translation, self.target_rotation = translation, rotation
@@ -234,7 +260,7 @@ class Controller:
         events.append(Event(state.time, EventKind.FINISHED, "motion damped out"))
         return True
 
-    def _rejected(self, setpoint: Setpoint, time: float, reason: str) -> Event:
+    def _rejected(self, setpoint: AnySetpoint, time: float, reason: str) -> Event:
         return Event(time, EventKind.SETPOINT_REJECTED, f"setpoint {setpoint.seq}: {reason}")
 
 

@@ -1,4 +1,4 @@
-"""Bounds on where the arm may go and what torque it may get.
+"""Bounds on the torques of the joints; where the TCP may go is in `controllers.workspace`.
 
 The order of the last steps of a tick is fixed: joint repulsion, absolute clamp, then the rate limit against the torque
 the robot accepted last, because the robot trips on the rate.
@@ -6,11 +6,8 @@ the robot accepted last, because the robot trips on the rate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from controllers.spatial import Pose
 from controllers.state import JOINTS
 
 # The robot stops at 1000 N·m/s, i.e. 1 N·m from one 1 kHz tick to the next; 1 % is left for rounding.
@@ -19,45 +16,6 @@ MAX_TORQUE_STEP = 0.99
 
 class LimitError(ValueError):
     """A limit that is not finite, of the wrong shape, or empty."""
-
-
-@dataclass(frozen=True, eq=False)
-class WorkspaceBox:
-    """The axis-aligned box, in the base frame, that the TCP target must stay in.
-
-    Attributes:
-        lower, upper: ``(3,)`` [m], finite, lower < upper on every axis.
-
-    Raises:
-        LimitError: at construction, naming the box that is wrong.
-    """
-
-    lower: np.ndarray
-    upper: np.ndarray
-
-    def __post_init__(self) -> None:
-        lower = np.array(self.lower, dtype=np.float64)
-        upper = np.array(self.upper, dtype=np.float64)
-        if lower.shape != (3,) or upper.shape != (3,):
-            raise LimitError(
-                f"a workspace box needs lower and upper of shape (3,), not {lower.shape} and {upper.shape}"
-            )
-        if not (np.isfinite(lower).all() and np.isfinite(upper).all() and (lower < upper).all()):
-            raise LimitError(f"workspace box needs finite lower < upper on each axis, not {lower} and {upper} m")
-        lower.flags.writeable = False
-        upper.flags.writeable = False
-        object.__setattr__(self, "lower", lower)
-        object.__setattr__(self, "upper", upper)
-
-    def contains(self, pose: Pose) -> bool:
-        """Whether the translation of ``pose`` (base frame) lies in the box, faces included."""
-        return bool((pose.translation >= self.lower).all() and (pose.translation <= self.upper).all())
-
-    def clip(self, pose: Pose) -> Pose:
-        """The pose in the box nearest to ``pose``, orientation unchanged; the same object if it is inside."""
-        if self.contains(pose):
-            return pose
-        return Pose(np.clip(pose.translation, self.lower, self.upper), pose.quat_xyzw)
 
 
 class TorqueLimiter:

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from controllers.limits import WorkspaceBox
 from controllers.spatial import Pose
+from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.sim.scene import SceneSpec
 from robot_rl.contract import ActionSpec, Field, Outcome, Reading
@@ -48,7 +48,7 @@ class Task(ABC):
     action: ClassVar[ActionSpec]
     fields: ClassVar[tuple[Field, ...]]
     horizon: ClassVar[int]
-    workspace: ClassVar[WorkspaceBox]
+    workspace: ClassVar[Workspace]
     retreat_height: ClassVar[float]
     nominal: ClassVar[Pose]
 

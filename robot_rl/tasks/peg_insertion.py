@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from controllers.limits import WorkspaceBox
 from controllers.spatial import Pose
+from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.sim.scene import MAX_WIDTH, SceneSpec
 from robot_rl.contract import ActionSpec, Field, Outcome, Reading
@@ -55,7 +55,7 @@ class PegInsertion(Task):
         fields.TANK,
     )
     horizon: ClassVar[int] = 80
-    workspace: ClassVar[WorkspaceBox] = WorkspaceBox(
+    workspace: ClassVar[Workspace] = Workspace(
         np.array([HOLE_XY[0] - 0.06, HOLE_XY[1] - 0.06, CONTACT_HEIGHT - 0.022]),
         np.array([HOLE_XY[0] + 0.06, HOLE_XY[1] + 0.06, CONTACT_HEIGHT + 0.11]),
     )

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from controllers.limits import WorkspaceBox
 from controllers.spatial import Pose
+from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.sim.scene import SceneSpec
 from robot_rl.contract import ActionSpec, Field, Outcome, Reading
@@ -44,7 +44,7 @@ class PickCube(Task):
         fields.TANK,
     )
     horizon: ClassVar[int] = 100
-    workspace: ClassVar[WorkspaceBox] = WorkspaceBox(np.array([0.36, -0.19, 0.014]), np.array([0.64, 0.19, 0.25]))
+    workspace: ClassVar[Workspace] = Workspace(np.array([0.36, -0.19, 0.014]), np.array([0.64, 0.19, 0.25]))
     retreat_height: ClassVar[float] = 0.15
     nominal: ClassVar[Pose] = Pose(START_CENTRE, TOOL_DOWN)
 

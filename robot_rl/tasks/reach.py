@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from controllers.limits import WorkspaceBox
 from controllers.spatial import Pose
+from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.sim.scene import SceneSpec
 from robot_rl.contract import ActionSpec, Field, Outcome, Reading
@@ -34,7 +34,7 @@ class Reach(Task):
         fields.TANK,
     )
     horizon: ClassVar[int] = 50
-    workspace: ClassVar[WorkspaceBox] = WorkspaceBox(CENTRE - GOAL_HALF - 0.03, CENTRE + GOAL_HALF + 0.03)
+    workspace: ClassVar[Workspace] = Workspace(CENTRE - GOAL_HALF - 0.03, CENTRE + GOAL_HALF + 0.03)
     retreat_height: ClassVar[float] = 0.25
     nominal: ClassVar[Pose] = Pose(CENTRE, TOOL_DOWN)
 

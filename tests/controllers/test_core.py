@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from controllers.core import ControlError, Controller, ControllerConfig
 from controllers.impedance import ImpedanceGains
-from controllers.limits import WorkspaceBox
 from controllers.spatial import Pose
 from controllers.state import Event, EventKind, Mode, Setpoint, Tick
+from controllers.workspace import Workspace
 
 MILLISECONDS = 1000
-BOX = WorkspaceBox(np.array([0.2, -0.3, 0.1]), np.array([0.36, 0.3, 0.7]))
+BOX = Workspace(np.array([0.2, -0.3, 0.1]), np.array([0.36, 0.3, 0.7]))
 
 
 class Loop:

@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-import pickle
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from controllers.limits import JointRepulsion, LimitError, TorqueLimiter, WorkspaceBox
+from controllers.limits import JointRepulsion, LimitError, TorqueLimiter
 from controllers.model import ArmModel
-from controllers.spatial import Pose
 
 EFFORT = np.array([87.0] * 4 + [12.0] * 3)
-BOX = WorkspaceBox(np.array([0.3, -0.2, 0.0]), np.array([0.6, 0.2, 0.5]))
 
 
 def torques(bound: float) -> st.SearchStrategy[np.ndarray]:
@@ -51,38 +47,6 @@ def test_torque_limits_must_be_positive(effort: np.ndarray) -> None:
 def test_torque_steps_the_robot_would_trip_on_are_refused() -> None:
     with pytest.raises(LimitError, match="max_step"):
         TorqueLimiter(EFFORT, max_step=1.5)
-
-
-def test_box_returns_poses_inside_as_they_are() -> None:
-    inside = Pose(np.array([0.3, 0.2, 0.1]), np.array([1.0, 0.0, 0.0, 0.0]))
-    assert BOX.contains(inside)
-    assert BOX.clip(inside) is inside
-
-
-@given(hnp.arrays(np.float64, 3, elements=st.floats(-10.0, 10.0)))
-def test_box_clips_to_the_nearest_point_and_keeps_the_orientation(translation: np.ndarray) -> None:
-    pose = Pose.from_rotvec(translation, np.array([0.3, -0.2, 0.1]))
-    clipped = BOX.clip(pose)
-    assert BOX.contains(clipped)
-    np.testing.assert_array_equal(clipped.quat_xyzw, pose.quat_xyzw)
-    outside = (translation < BOX.lower) | (translation > BOX.upper)
-    np.testing.assert_array_equal(clipped.translation[~outside], translation[~outside])
-
-
-@pytest.mark.parametrize(
-    ("lower", "upper"),
-    [((0, 0, 0), (1, 1, 0)), ((0, 0, 0), (1, 1, np.inf)), ((0, 0), (1, 1)), ((np.nan, 0, 0), (1, 1, 1))],
-)
-def test_box_must_be_finite_and_not_empty(lower: tuple[float, ...], upper: tuple[float, ...]) -> None:
-    with pytest.raises(LimitError, match="workspace box"):
-        WorkspaceBox(np.array(lower), np.array(upper))
-
-
-def test_box_survives_a_trip_to_another_process_and_cannot_be_changed() -> None:
-    copy = pickle.loads(pickle.dumps(BOX))
-    np.testing.assert_array_equal(copy.upper, BOX.upper)
-    with pytest.raises(ValueError, match="read-only"):
-        BOX.lower[0] = -1.0
 
 
 def test_repulsion_is_the_gradient_of_its_potential(arm: ArmModel, rng: np.random.Generator) -> None:
