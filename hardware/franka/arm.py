@@ -10,13 +10,15 @@ import numpy as np
 
 from controllers.core import ControllerConfig
 from controllers.impedance import ImpedanceGains
-from controllers.state import Event, Setpoint
+from controllers.state import AnySetpoint, Event
 from hardware.device import Device
 from hardware.franka.collision import CollisionThresholds
-from hardware.franka.mailbox import Mailbox, MailboxError, Request
+from hardware.franka.mailbox import Mailbox, Request
 from hardware.franka.process import ROBOT_PORT, ChildProcess, probe
 from hardware.franka.realtime import RealtimeSettings
+from hardware.franka.shared_memory import MailboxError
 from hardware.interfaces import ArmConnectionError, ArmFault, ArmReading
+from hardware.telemetry import Telemetry, fault_file, save_telemetry
 
 CONNECT_TIMEOUT = 20.0  # [s]; the child's start, the connection and the warm-up
 REQUEST_TIMEOUT = 5.0  # [s]; the longest regular answer is the damped end of a motion, about half a second
@@ -31,8 +33,8 @@ class FrankaArm(Device):
         controller: configuration of the control law, defaults when left out.
         collision: where the robot's own reflex stops the motion.
         cpu: core for the real-time process; None takes the last of four or more, else none in particular.
-        dump_directory: where the last ten seconds of telemetry go on a fault (``fault-<time>.npz``) and at the end
-            (``telemetry.npz``, with ``refused``: the ``realtime_report``); None: nowhere.
+        dump_directory: where the last ten seconds of telemetry go on every fault (``fault-<time>.npz``) and at the end
+            (``telemetry.npz``); see `hardware.telemetry`. None: nowhere.
 
     After `connect`, ``realtime_report`` names in words what the system did not grant to the real-time process.
     """
@@ -57,6 +59,7 @@ class FrankaArm(Device):
         )
         self._mailbox: Mailbox | None = None
         self._child: ChildProcess | None = None
+        self._mourned = False
 
     @property
     def process_id(self) -> int:
@@ -71,6 +74,7 @@ class FrankaArm(Device):
         """
         self.disconnect()
         probe(self.address, ROBOT_PORT, "Franka robot")
+        self._mourned = False
         self._mailbox = Mailbox.create()
         self._child = ChildProcess("hardware.franka.realtime", self._settings, (self._mailbox.descriptor,))
         try:
@@ -90,7 +94,8 @@ class FrankaArm(Device):
             child.end(patience=REQUEST_TIMEOUT)
         if mailbox is not None:
             try:
-                self._dump(mailbox)
+                if self._settings.dump_directory is not None and len(mailbox.telemetry()) > 0:
+                    save_telemetry(Path(self._settings.dump_directory) / "telemetry.npz", self._recorded(mailbox, ""))
             finally:
                 mailbox.close()
 
@@ -111,15 +116,20 @@ class FrankaArm(Device):
         self._ask(Request.RECOVER)
 
     def begin_episode(self) -> None:
-        """Grant the energy budget of a new episode."""
-        self._running()
+        """Grant the energy budget of a new episode. Never blocks. Raises `ArmFault` when not connected."""
+        self._running()[0].request(Request.EPISODE)
 
     def change_gains(self, gains: ImpedanceGains) -> None:
-        """Go over to other gains."""
-        self._running()
+        """Go over to other gains, ramped by the controller. Never blocks. Raises `ArmFault` when not connected."""
+        self._running()[0].write_gains(gains)
 
-    def command(self, setpoint: Setpoint) -> None:
-        """Hand over a setpoint; it replaces one not yet taken. Never blocks. Raises `ArmFault` when not connected."""
+    def command(self, setpoint: AnySetpoint) -> None:
+        """Hand over a setpoint; it replaces one of its kind not yet taken. Never blocks.
+
+        Raises:
+            ArmFault: not connected.
+            MailboxError: an array of the wrong shape.
+        """
         self._running()[0].write_setpoint(setpoint)
 
     def read(self) -> ArmReading:
@@ -143,23 +153,37 @@ class FrankaArm(Device):
         """The last ten seconds of ticks, oldest first: a structured array of `mailbox.TELEMETRY`."""
         return self._running()[0].telemetry()
 
+    def dump(self, reason: str) -> Path | None:
+        """Write the last ten seconds down, with the ``reason``; returns the file, None without a dump directory.
+
+        Faults of the arm are written down without this; it is for those that only the caller knows of.
+
+        Raises:
+            ArmFault: not connected.
+            TelemetryError: the file cannot be written.
+        """
+        mailbox, _ = self._running()
+        if self._settings.dump_directory is None:
+            return None
+        path = fault_file(self._settings.dump_directory)
+        save_telemetry(path, self._recorded(mailbox, reason))
+        return path
+
     def _running(self) -> tuple[Mailbox, ChildProcess]:
         if self._mailbox is None or self._child is None:
             raise ArmFault(f"the arm at {self.address} is not connected; call connect() first")
         return self._mailbox, self._child
 
-    def _dump(self, mailbox: Mailbox) -> None:
-        telemetry, directory = mailbox.telemetry(), self._settings.dump_directory
-        if directory is not None and len(telemetry) > 0:
-            Path(directory).mkdir(parents=True, exist_ok=True)
-            refused = np.array(self.realtime_report, dtype=np.str_)
-            np.savez_compressed(Path(directory) / "telemetry.npz", telemetry=telemetry, refused=refused)
+    def _recorded(self, mailbox: Mailbox, reason: str) -> Telemetry:
+        return Telemetry(mailbox.telemetry(), mailbox.recent_events(), reason, tuple(self.realtime_report))
 
     def _died(self, child: ChildProcess) -> ArmFault:
-        return ArmFault(
-            f"the real-time process of the arm at {self.address} {child.describe_exit()}; disconnect, see that the arm "
-            f"is at rest, and connect again"
-        )
+        """The fault to raise; the telemetry, which has outlived its writer, is written down once."""
+        reason = f"the real-time process of the arm at {self.address} {child.describe_exit()}"
+        if not self._mourned:
+            self._mourned = True
+            self.dump(reason)
+        return ArmFault(f"{reason}; disconnect, see that the arm is at rest, and connect again")
 
     def _ask(self, request: Request) -> None:
         """Have the real-time process serve ``request``. Raises `ArmFault` when it refuses, dies or takes too long."""

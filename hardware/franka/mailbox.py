@@ -1,11 +1,8 @@
 """The shared memory between the arm driver and its real-time process: commands in, state, events and telemetry out.
 
-Everything has a fixed layout and exactly one writer, so that neither side ever waits for the other:
-
-- the command and the state are one record each under a *sequence lock*: the writer makes the version odd, writes, makes
-  it even; a reader copies, and tries again when the version was odd or changed meanwhile. (This relies on stores
-  becoming visible in order, as they do on x86.)
-- events and telemetry are rings with a count of all records ever written; a reader that falls behind loses the oldest.
+Everything has a fixed layout and exactly one writer (`hardware.franka.shared_memory`). What the driver may ask for has
+a slot for each kind, so that none overwrites another: of two poses the newer counts, but a pose never takes the place
+of a wrench or of gains. After each write the driver rings a bell, the one thing that the loop looks at in every tick.
 
 The memory is an anonymous file handed to the child as a descriptor. It has no name, so nothing is left behind however
 either process ends.
@@ -16,21 +13,21 @@ from __future__ import annotations
 import enum
 import mmap
 import os
-import time
+import pickle
+from typing import NamedTuple
 
 import numpy as np
 
-from controllers.spatial import Pose
-from controllers.state import ArmState, Event, EventKind, Mode, Setpoint
-from hardware.interfaces import ArmReading, HardwareError
+from controllers.impedance import ImpedanceGains
+from controllers.spatial import Pose, SpatialError
+from controllers.state import JOINTS, AnySetpoint, ArmState, Event, JointSetpoint, Mode, Setpoint, WrenchSetpoint
+from hardware.franka.shared_memory import FloatRing, MailboxError, Ring, SequencedRecord
+from hardware.interfaces import ArmReading
+from hardware.telemetry import DETAIL_BYTES, EVENT, TELEMETRY, detail_to_bytes, events_from_records
 
 EVENT_CAPACITY = 256
 TELEMETRY_CAPACITY = 10_000  # 10 s at 1 kHz
-DETAIL_BYTES = 240  # longest reason in utf-8
-
-
-class MailboxError(HardwareError):
-    """A record stayed half-written: its writer ended, or was stopped, in the middle of a write."""
+GAINS_BYTES = 4096
 
 
 class Request(enum.IntEnum):
@@ -40,27 +37,24 @@ class Request(enum.IntEnum):
     STOP = 1
     RECOVER = 2
     QUIT = 3
+    EPISODE = 4  # grant the energy budget of a new episode
 
 
-COMMAND = np.dtype(
-    [
-        ("setpoints", "u8"),  # how many have been written; 0: none yet
-        ("seq", "i8"),
-        ("translation", "f8", 3),
-        ("quat_xyzw", "f8", 4),
-        ("duration", "f8"),
-        ("requests", "u4", len(Request)),
-    ]
-)
+BELL = np.dtype([("rings", "u8")])
+REQUESTS = np.dtype([("counts", "u4", len(Request))])
+POSE = np.dtype([("seq", "i8"), ("translation", "f8", 3), ("quat_xyzw", "f8", 4), ("duration", "f8")])
+JOINT_TARGET = np.dtype([("seq", "i8"), ("q", "f8", JOINTS), ("duration", "f8")])
+WRENCH = np.dtype([("seq", "i8"), ("wrench", "f8", 6)])
+GAINS = np.dtype([("size", "u4"), ("pickled", "u1", GAINS_BYTES)])
 STATE = np.dtype(
     [
         ("seq", "u8"),
         ("time", "f8"),
         ("received", "f8"),
-        ("q", "f8", 7),
-        ("dq", "f8", 7),
-        ("tau_J", "f8", 7),
-        ("tau_J_d", "f8", 7),
+        ("q", "f8", JOINTS),
+        ("dq", "f8", JOINTS),
+        ("tau_J", "f8", JOINTS),
+        ("tau_J_d", "f8", JOINTS),
         ("wrench", "f8", 6),
         ("translation", "f8", 3),
         ("rotation", "f8", (3, 3)),
@@ -69,111 +63,59 @@ STATE = np.dtype(
         ("target_rotation", "f8", (3, 3)),
         ("mode", "u1"),
         ("tank", "f8"),
+        ("budget", "f8"),
+        ("activity", "f8"),
         ("success_rate", "f8"),
+        ("fault", f"S{DETAIL_BYTES}"),  # why the mode is FAULT or STOPPED
         ("served", "u4", len(Request)),
         ("refusal", f"S{DETAIL_BYTES}"),  # why the last request was refused; empty when it was not
     ]
 )
-EVENT = np.dtype([("time", "f8"), ("kind", "u1"), ("detail", f"S{DETAIL_BYTES}")])
-TELEMETRY = np.dtype(
-    [
-        ("time", "f8"),  # robot time [s]
-        ("period", "f8"),  # wall time since the tick before [s]
-        ("compute", "f8"),  # wall time from the state's arrival to the command's dispatch [s]
-        ("success_rate", "f8"),
-        ("tank", "f8"),  # [J]
-        ("mode", "f8"),
-        ("torque", "f8", 7),  # [N·m]
-    ]
-)
+RECORDS = {
+    "bell": BELL,
+    "requests": REQUESTS,
+    "pose": POSE,
+    "joints": JOINT_TARGET,
+    "wrench": WRENCH,
+    "gains": GAINS,
+    "state": STATE,
+}
 
 
-class SequencedRecord:
-    """One record of ``dtype`` under a sequence lock, at ``offset`` in ``buffer``. One writer, any number of readers."""
+class Orders(NamedTuple):
+    """What the driver has written since the real-time process last looked.
 
-    HEADER = 64  # the version on a cache line of its own
+    Attributes:
+        requests: new requests, in the order of `Request`.
+        setpoints: at most one of each kind, in the order of their numbers.
+        gains: to go over to, or None.
+        refused: why something that was written cannot be taken, in words.
+    """
 
-    def __init__(self, buffer: mmap.mmap, offset: int, dtype: np.dtype) -> None:
-        self._version = memoryview(buffer)[offset : offset + 8].cast("Q")
-        self._record = np.frombuffer(buffer, dtype, 1, offset + self.HEADER)
-
-    @staticmethod
-    def size(dtype: np.dtype) -> int:
-        return SequencedRecord.HEADER + dtype.itemsize
-
-    @property
-    def version(self) -> int:
-        """Changes with every write; odd while one is under way."""
-        return self._version[0]
-
-    def view(self, field: str) -> np.ndarray:
-        """Writable view of one field, for the writer to fill between `begin` and `end`; scalars have shape ``(1,)``."""
-        values = self._record[field]
-        return values[0] if values.ndim > 1 else values
-
-    def begin(self) -> None:
-        self._version[0] = self._version[0] | 1
-
-    def end(self) -> None:
-        self._version[0] = (self._version[0] | 1) + 1
-
-    def try_read(self) -> np.void | None:
-        """A consistent copy of the record, or None when a write got in the way."""
-        before = self._version[0]
-        if before & 1:
-            return None
-        record = self._record.copy()
-        return record[0] if self._version[0] == before else None
-
-    def read(self, timeout: float = 0.2) -> np.void:
-        """A consistent copy, trying again for at most ``timeout`` [s]. Raises `MailboxError`."""
-        record = self.try_read()
-        if record is not None:
-            return record
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            time.sleep(20e-6)
-            record = self.try_read()
-            if record is not None:
-                return record
-        raise MailboxError("the real-time process stopped in the middle of a write; disconnect and connect again")
+    requests: tuple[Request, ...] = ()
+    setpoints: tuple[AnySetpoint, ...] = ()
+    gains: ImpedanceGains | None = None
+    refused: tuple[str, ...] = ()
 
 
-class Ring:
-    """The last ``capacity`` records of ``dtype``, at ``offset`` in ``buffer``. One writer, any number of readers."""
+class Outlook(NamedTuple):
+    """What the controller says along with a measurement.
 
-    HEADER = 64
+    Attributes:
+        target: reference of the spring, ``(3,)`` [m] and ``(3, 3)``.
+        mode, tank, budget, activity: see `controllers.state.Tick`.
+        success_rate: as the robot reports it.
+    """
 
-    def __init__(self, buffer: mmap.mmap, offset: int, dtype: np.dtype, capacity: int) -> None:
-        self._capacity = capacity
-        self._written = memoryview(buffer)[offset : offset + 8].cast("Q")
-        self._records = np.frombuffer(buffer, dtype, capacity, offset + self.HEADER)
+    target: tuple[np.ndarray, np.ndarray]
+    mode: Mode
+    tank: float
+    budget: float
+    activity: float
+    success_rate: float
 
-    @staticmethod
-    def size(dtype: np.dtype, capacity: int) -> int:
-        return Ring.HEADER + dtype.itemsize * capacity
 
-    @property
-    def written(self) -> int:
-        """How many records were ever appended."""
-        return self._written[0]
-
-    def append(self, record: tuple) -> None:
-        written = self._written[0]
-        self._records[written % self._capacity] = record
-        self._written[0] = written + 1
-
-    def since(self, position: int) -> tuple[np.ndarray, int]:
-        """Records from number ``position`` on, oldest first, and the position to go on from.
-
-        What was overwritten, also while copying, is left out: a record is either returned whole or not at all.
-        """
-        end = self._written[0]
-        start = max(position, end - self._capacity)
-        records = self._records[np.arange(start, end) % self._capacity]
-        # The writer may be filling the slot of number `written` now, which is that of `written - capacity`.
-        lost = max(0, self._written[0] - self._capacity + 1 - start) if end > start else 0
-        return records[lost:], end
+NOTHING = Orders()
 
 
 def _aligned(size: int) -> int:
@@ -187,15 +129,19 @@ class Mailbox:
         self.descriptor = descriptor
         buffer = mmap.mmap(descriptor, self._size())
         offset = 0
-        self._command = SequencedRecord(buffer, offset, COMMAND)
-        offset += _aligned(SequencedRecord.size(COMMAND))
-        self._state = SequencedRecord(buffer, offset, STATE)
-        offset += _aligned(SequencedRecord.size(STATE))
+        self._records: dict[str, SequencedRecord] = {}
+        for name, dtype in RECORDS.items():
+            self._records[name] = SequencedRecord(buffer, offset, dtype)
+            offset += _aligned(SequencedRecord.size(dtype))
         self._events = Ring(buffer, offset, EVENT, EVENT_CAPACITY)
         offset += _aligned(Ring.size(EVENT, EVENT_CAPACITY))
-        self._telemetry = Ring(buffer, offset, TELEMETRY, TELEMETRY_CAPACITY)
+        self._telemetry = FloatRing(buffer, offset, TELEMETRY, TELEMETRY_CAPACITY)
         self._events_read = 0
+        self._bell, self._state = self._records["bell"], self._records["state"]
         self._state_views = {name: self._state.view(name) for name in STATE.names or ()}
+        self._heard = 0
+        self._versions = dict.fromkeys(RECORDS, 0)
+        self._requested = np.zeros(len(Request), dtype=np.uint32)
 
     @staticmethod
     def create() -> Mailbox:
@@ -205,14 +151,10 @@ class Mailbox:
 
     @staticmethod
     def _size() -> int:
-        return sum(
-            _aligned(size)
-            for size in (
-                SequencedRecord.size(COMMAND),
-                SequencedRecord.size(STATE),
-                Ring.size(EVENT, EVENT_CAPACITY),
-                Ring.size(TELEMETRY, TELEMETRY_CAPACITY),
-            )
+        return (
+            sum(_aligned(SequencedRecord.size(dtype)) for dtype in RECORDS.values())
+            + _aligned(Ring.size(EVENT, EVENT_CAPACITY))
+            + _aligned(Ring.size(TELEMETRY, TELEMETRY_CAPACITY))
         )
 
     def close(self) -> None:
@@ -223,23 +165,41 @@ class Mailbox:
 
     # The driver's side.
 
-    def write_setpoint(self, setpoint: Setpoint) -> None:
-        command = self._command
-        command.begin()
-        command.view("seq")[0] = setpoint.seq
-        command.view("translation")[:] = setpoint.pose.translation
-        command.view("quat_xyzw")[:] = setpoint.pose.quat_xyzw
-        command.view("duration")[0] = setpoint.duration
-        command.view("setpoints")[0] += 1
-        command.end()
+    def write_setpoint(self, setpoint: AnySetpoint) -> None:
+        """Put ``setpoint`` into the slot of its kind."""
+        match setpoint:
+            case Setpoint(pose, seq, duration):
+                self._write("pose", seq=seq, translation=pose.translation, quat_xyzw=pose.quat_xyzw, duration=duration)
+            case JointSetpoint(q, seq, duration):
+                self._write("joints", seq=seq, q=q, duration=duration)
+            case WrenchSetpoint(wrench, seq):
+                self._write("wrench", seq=seq, wrench=wrench)
+
+    def write_gains(self, gains: ImpedanceGains) -> None:
+        """Put ``gains`` into their slot. Pickled, so that they arrive as they are, whatever fields they have."""
+        pickled = np.frombuffer(pickle.dumps(gains), np.uint8)
+        if len(pickled) > GAINS_BYTES:
+            raise MailboxError(f"gains take {len(pickled)} bytes; the mailbox has room for {GAINS_BYTES}")
+        self._write("gains", size=len(pickled), pickled=np.pad(pickled, (0, GAINS_BYTES - len(pickled))))
 
     def request(self, request: Request) -> int:
         """Ask for ``request``; returns its number, which `served` reaches when it has been dealt with."""
-        requests = self._command.view("requests")
-        self._command.begin()
-        requests[request] += 1
-        self._command.end()
-        return int(requests[request])
+        counts = self._records["requests"].view("counts").copy()
+        counts[request] += 1
+        self._write("requests", counts=counts)
+        return int(counts[request])
+
+    def _write(self, slot: str, **fields: object) -> None:
+        record = self._records[slot]
+        views = {name: record.view(name) for name in fields}
+        for name, value in fields.items():  # before it begins: a record must never stay half-written
+            if np.shape(value) != (views[name].shape if views[name].size > 1 else ()):
+                raise MailboxError(f"{name} of a {slot} command has shape {np.shape(value)}, not {views[name].shape}")
+        record.begin()
+        for name, value in fields.items():
+            views[name][...] = value
+        record.end()
+        self._bell.view("rings")[0] += 1
 
     def served(self, request: Request) -> tuple[int, str]:
         """How many of these requests have been dealt with, and why the latest was refused ("" when it was not)."""
@@ -267,15 +227,19 @@ class Mailbox:
             tank=float(record["tank"]),
             success_rate=float(record["success_rate"]),
             received=float(record["received"]),
+            budget=float(record["budget"]),
+            activity=float(record["activity"]),
+            fault=bytes(record["fault"]).decode("utf-8", "ignore"),
         )
 
     def take_events(self) -> tuple[Event, ...]:
         """Events since the last call, oldest first."""
         records, self._events_read = self._events.since(self._events_read)
-        return tuple(
-            Event(float(r["time"]), EventKind(int(r["kind"])), bytes(r["detail"]).decode("utf-8", "ignore"))
-            for r in records
-        )
+        return events_from_records(records)
+
+    def recent_events(self) -> tuple[Event, ...]:
+        """The events that the ring still holds, oldest first, whether taken or not."""
+        return events_from_records(self._events.since(0)[0])
 
     def telemetry(self) -> np.ndarray:
         """The last ticks as a structured array of `TELEMETRY`, oldest first."""
@@ -283,14 +247,51 @@ class Mailbox:
 
     # The real-time process's side.
 
-    @property
-    def command_version(self) -> int:
-        """Changes whenever the driver wrote something: cheap enough to look at in every tick."""
-        return self._command.version
+    def take_orders(self) -> Orders:
+        """What the driver has written since the last call; of each kind the newest."""
+        rings = int(self._bell.view("rings")[0])
+        if rings == self._heard:
+            return NOTHING
+        # A slot that is being written just now is left for the next call: its bell is still to ring.
+        self._heard = rings
+        requests: tuple[Request, ...] = ()
+        if (record := self._changed("requests")) is not None:
+            counts = record["counts"]
+            requests = tuple(request for request in Request if counts[request] != self._requested[request])
+            self._requested[:] = counts
+        setpoints: list[AnySetpoint] = []
+        refused: list[str] = []
+        if (record := self._changed("pose")) is not None:
+            try:
+                pose = Pose(record["translation"], record["quat_xyzw"])
+                setpoints.append(Setpoint(pose, int(record["seq"]), float(record["duration"])))
+            except SpatialError as error:
+                refused.append(f"setpoint {int(record['seq'])}: {error}")
+        if (record := self._changed("joints")) is not None:
+            joints = JointSetpoint(record["q"], int(record["seq"]), float(record["duration"]))
+            setpoints.append(joints)
+            setpoints.sort(key=lambda setpoint: setpoint.seq)  # poses and joint positions share their numbers
+        if (record := self._changed("wrench")) is not None:
+            setpoints.append(WrenchSetpoint(record["wrench"], int(record["seq"])))
+        gains = None
+        if (record := self._changed("gains")) is not None:
+            gains = pickle.loads(record["pickled"][: record["size"]].tobytes())
+        return Orders(requests, tuple(setpoints), gains, tuple(refused))
 
-    def try_read_command(self) -> np.void | None:
-        """The command block, None when the driver is writing just now: look again in the next tick."""
-        return self._command.try_read()
+    def requested(self, request: Request) -> int:
+        """How often ``request`` had been made when orders were last taken."""
+        return int(self._requested[request])
+
+    def _changed(self, slot: str) -> np.void | None:
+        """The content of a slot that was written since it was last looked at, else None."""
+        record = self._records[slot]
+        version = record.version
+        if version == self._versions[slot]:
+            return None
+        content = record.try_read()
+        if content is not None:
+            self._versions[slot] = version
+        return content
 
     def write_state(
         self,
@@ -298,12 +299,9 @@ class Mailbox:
         state: ArmState,
         received: float,
         kinematics: tuple[np.ndarray, np.ndarray, np.ndarray],
-        target: tuple[np.ndarray, np.ndarray],
-        mode: Mode,
-        tank: float,
-        success_rate: float,
+        outlook: Outlook,
     ) -> None:
-        """Publish one measurement; ``kinematics`` is translation, rotation, twist; ``target`` translation, rotation."""
+        """Publish one measurement; ``kinematics`` is translation, rotation and twist."""
         views = self._state_views
         self._state.begin()
         views["seq"][0] = seq
@@ -315,32 +313,31 @@ class Mailbox:
         views["tau_J_d"][:] = state.tau_J_d
         views["wrench"][:] = state.wrench
         views["translation"][:], views["rotation"][:], views["twist"][:] = kinematics
-        views["target_translation"][:], views["target_rotation"][:] = target
-        views["mode"][0] = mode
-        views["tank"][0] = tank
-        views["success_rate"][0] = success_rate
+        views["target_translation"][:], views["target_rotation"][:] = outlook.target
+        views["mode"][0] = outlook.mode
+        views["tank"][0] = outlook.tank
+        views["budget"][0] = outlook.budget
+        views["activity"][0] = outlook.activity
+        views["success_rate"][0] = outlook.success_rate
         self._state.end()
 
-    def write_mode(self, mode: Mode) -> None:
-        """Publish a change of mode when there is no new measurement to go with it."""
+    def write_mode(self, mode: Mode, fault: str = "") -> None:
+        """Publish a change of mode, with the reason for a FAULT or STOPPED."""
         self._state.begin()
         self._state_views["mode"][0] = mode
+        self._state_views["fault"][0] = detail_to_bytes(fault)
         self._state.end()
 
     def serve(self, request: Request, number: int, refusal: str = "") -> None:
         """Report that ``request`` has been dealt with up to ``number``."""
         self._state.begin()
         self._state_views["served"][request] = number
-        self._state_views["refusal"][0] = _detail(refusal)
+        self._state_views["refusal"][0] = detail_to_bytes(refusal)
         self._state.end()
 
     def push_event(self, event: Event) -> None:
-        self._events.append((event.time, int(event.kind), _detail(event.detail)))
+        self._events.append((event.time, int(event.kind), detail_to_bytes(event.detail)))
 
-    def push_telemetry(self, record: tuple) -> None:
-        """Append one tick: a tuple in the order of `TELEMETRY`."""
-        self._telemetry.append(record)
-
-
-def _detail(text: str) -> bytes:
-    return text.encode("utf-8")[:DETAIL_BYTES]
+    def push_telemetry(self, parts: tuple[np.ndarray, ...]) -> None:
+        """Append one tick: arrays that hold the fields of `TELEMETRY` one after the other."""
+        self._telemetry.append_parts(parts)

@@ -15,24 +15,24 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from controllers.core import Controller, ControllerConfig
-from controllers.spatial import Pose, SpatialError
 from controllers.state import ArmState, Event, EventKind, Mode, Setpoint
 from hardware.franka.collision import CollisionThresholds
-from hardware.franka.mailbox import Mailbox, Request
+from hardware.franka.mailbox import NOTHING, Mailbox, Orders, Outlook, Request
 from hardware.franka.model import fr3_model
 from hardware.franka.process import FAILED, READY, ROBOT_PORT, child_pipe, import_pylibfranka, probe
 from hardware.interfaces import HardwareError
+from hardware.telemetry import TICK_FIELDS, Telemetry, TelemetryError, fault_file, save_telemetry
 
 WARM_UP_TICKS = 3000  # covers tracking, holding and damping out
 WARM_UP_TRACKING = 500
 IDLE_PERIOD = 0.004  # pause between two states while idle [s]
 PARENT_CHECK_TICKS = 50
+USER_STOP = "the user stop is pressed; release it, and start again"
 MCL_CURRENT, MCL_FUTURE = 1, 2  # <sys/mman.h>
 
 
@@ -68,19 +68,20 @@ class RealtimeProcess:
         self._model = fr3_model()
         self._controller = Controller(self._model, settings.controller)
         self._parent = os.getppid()
+        self._refused: tuple[str, ...] = ()
         self._robot: Any = None
         self._connected = False
         self._mode = Mode.IDLE
-        self._tank = 0.0
+        self._tank = self._budget = self._activity = 0.0
         self._seq = 0
         self._time = 0.0
-        self._version = -1
-        self._setpoints = 0
-        self._requested = np.zeros(len(Request), dtype=np.uint32)
         self._quit = False
+        self._stopping = False
+        self._incident = self._fault_text = ""
+        self._scalars = np.zeros(TICK_FIELDS)
 
     def connect(self) -> None:
-        """Open the connection and warm every code path. Raises pylibfranka's exceptions, `HardwareError`."""
+        """Open the connection. Raises pylibfranka's exceptions, `HardwareError`."""
         franka, collision = self._franka, self._settings.collision
         self._robot = franka.Robot(self._settings.address, franka.RealtimeConfig.kIgnore)
         self._robot.set_collision_behavior(
@@ -103,17 +104,18 @@ class RealtimeProcess:
             if tick.finished:
                 return
 
-    def run(self) -> None:
-        """Serve requests until asked to quit or the parent is gone."""
+    def run(self, refused: tuple[str, ...]) -> None:
+        """Serve requests until asked to quit or the parent is gone; ``refused`` goes into the telemetry."""
+        self._refused = refused
         while not self._quit and os.getppid() == self._parent:
-            if self._mode is not Mode.FAULT or self._connected:
+            if self._connected:
                 self._idle_tick()
             time.sleep(IDLE_PERIOD)
-            self._serve_requests()
+            self._serve_orders()
 
     def stop_and_quit(self, *_: object) -> None:
         """End the motion, then the process; also the handler of SIGTERM."""
-        self._quit = True
+        self._quit = self._stopping = True
         self._controller.stop()
 
     # Idle.
@@ -123,57 +125,101 @@ class RealtimeProcess:
             received = self._robot.read_once()
         except self._errors as error:
             self._connected = False
-            self._fault(f"connection lost: {error}")
+            self._enter(Mode.FAULT, f"connection lost: {error}")
             return
         state, success = self._measure(received)
         self._model.update(state.q, state.dq)
         self._publish(state, success, time.monotonic())
+        self._follow_robot(received)
 
-    def _serve_requests(self) -> None:
-        """Requests while no motion is active."""
-        command = self._changed_command()
-        if command is None:
-            return
-        # Whatever was commanded while no motion was active is void.
-        self._setpoints = int(command["setpoints"])
-        for request in self._new_requests(command):
-            number = int(self._requested[request])
+    def _follow_robot(self, received: Any) -> None:
+        """Take over what the robot says of itself while no motion is active: reflex, user stop, and its release."""
+        modes = self._franka.RobotMode
+        if received.robot_mode == modes.UserStopped:
+            self._enter(Mode.STOPPED, USER_STOP)
+        elif received.robot_mode == modes.Reflex:
+            self._enter(Mode.FAULT, f"reflex {_errors_of(received)}")
+        elif self._mode is Mode.STOPPED:
+            self._leave("the user stop was released")
+
+    def _serve_orders(self) -> None:
+        """Orders while no motion is active."""
+        # Whatever setpoint came while no motion was active is void.
+        orders = self._mailbox.take_orders()
+        self._adjust(orders)
+        for request in orders.requests:
+            number = self._mailbox.requested(request)
             if request is Request.START:
                 self._start(number)
             elif request is Request.RECOVER:
                 self._mailbox.serve(request, number, self._recover())
             elif request is Request.STOP:
                 self._mailbox.serve(request, number)
-            else:
+            elif request is Request.QUIT:
                 self._quit = True
 
     def _start(self, number: int) -> None:
-        if self._mode is Mode.FAULT:
-            self._mailbox.serve(Request.START, number, "the arm has stopped by itself; recover it first")
+        if self._mode in (Mode.FAULT, Mode.STOPPED):
+            reason = self._fault_text if self._mode is Mode.STOPPED else f"{self._fault_text}; recover it first"
+            self._mailbox.serve(Request.START, number, reason)
             return
+        self._stopping, self._incident = False, ""
         gc.collect()
         gc.freeze()
         gc.disable()
         try:
-            self._control(number)
-            if self._controller.mode is Mode.FAULT:
-                self._fault("the robot reported a state that is not finite")
-            else:
-                self._set_idle()
-        except self._errors as error:
-            self._connected = not isinstance(error, self._franka.NetworkException)
-            if self._mailbox.served(Request.START)[0] != number:
-                self._mailbox.serve(Request.START, number, str(error))
-            self._fault(str(error))
+            reason = self._motion(number)
         finally:
             gc.enable()
             gc.unfreeze()
         # The motion is over, however it ended.
-        if self._mailbox.served(Request.STOP)[0] != self._requested[Request.STOP]:
-            self._mailbox.serve(Request.STOP, int(self._requested[Request.STOP]))
+        refused = self._mailbox.served(Request.START)[0] != number
+        if refused:
+            self._mailbox.serve(Request.START, number, reason)
+        if reason:
+            self._settle(reason, refused)
+        else:
+            self._set_mode(Mode.IDLE)
+            if self._incident:
+                self._dump(self._incident)
+        stop = self._mailbox.requested(Request.STOP)
+        if self._mailbox.served(Request.STOP)[0] != stop:
+            self._mailbox.serve(Request.STOP, stop)
+
+    def _motion(self, number: int) -> str:
+        """One motion; why the robot refused or ended it, "" when it went as it should.
+
+        The robot takes no other command until the error, and with it the motion it refers to, is let go of.
+        """
+        try:
+            self._control(number)
+        except self._errors as error:
+            self._connected = not isinstance(error, self._franka.NetworkException)
+            return str(error)
+        return "the robot reported a state that is not finite" if self._controller.mode is Mode.FAULT else ""
+
+    def _settle(self, reason: str, refused: bool) -> None:
+        """Enter the mode that a motion's end for ``reason`` leaves the arm in; ``refused``: it never began."""
+        received = None
+        if self._connected:
+            try:
+                received = self._robot.read_once()
+            except self._errors as error:
+                self._connected = False
+                reason = f"{reason}; then the connection was lost: {error}"
+        modes = self._franka.RobotMode
+        if received is not None and received.robot_mode == modes.UserStopped:
+            self._enter(Mode.STOPPED, USER_STOP)
+        elif received is not None and refused and received.robot_mode != modes.Reflex:
+            self._set_mode(Mode.IDLE)  # nothing has moved, so there is nothing to recover from
+        else:
+            names = _errors_of(received) if received is not None else ""
+            self._enter(Mode.FAULT, reason if names in reason else f"{reason} {names}")
 
     def _recover(self) -> str:
         """Clear the fault; why not, when it cannot be cleared."""
+        if self._mode is Mode.STOPPED:
+            return self._fault_text
         try:
             if not self._connected:
                 probe(self._settings.address, ROBOT_PORT, "Franka robot")
@@ -182,24 +228,36 @@ class RealtimeProcess:
             self._robot.automatic_error_recovery()
         except self._errors as error:
             return str(error)
-        self._set_idle()
+        if self._mode is Mode.FAULT:
+            self._leave("the fault was cleared")
         return ""
 
-    def _set_idle(self) -> None:
-        self._mode = Mode.IDLE
-        self._mailbox.write_mode(Mode.IDLE)
-
-    def _fault(self, reason: str) -> None:
-        if self._mode is Mode.FAULT:
+    def _enter(self, mode: Mode, reason: str) -> None:
+        """Go to FAULT or STOPPED for ``reason``, tell, and write the telemetry down; once for each fault."""
+        if self._mode is mode:
             return
-        self._mode = Mode.FAULT
-        self._mailbox.write_mode(Mode.FAULT)
-        self._mailbox.push_event(Event(self._time, EventKind.REFLEX, reason))
-        if self._settings.dump_directory is not None:
-            directory = Path(self._settings.dump_directory)
-            directory.mkdir(parents=True, exist_ok=True)
-            name = time.strftime("fault-%Y%m%d-%H%M%S.npz")
-            np.savez(directory / name, telemetry=self._mailbox.telemetry(), reason=np.array(reason))
+        kind = EventKind.STOPPED if mode is Mode.STOPPED else EventKind.REFLEX
+        self._set_mode(mode, reason)
+        self._mailbox.push_event(Event(self._time, kind, reason))
+        self._dump(reason)
+
+    def _leave(self, how: str) -> None:
+        self._set_mode(Mode.IDLE)
+        self._mailbox.push_event(Event(self._time, EventKind.RECOVERED, how))
+
+    def _set_mode(self, mode: Mode, fault: str = "") -> None:
+        self._mode, self._fault_text = mode, fault
+        self._mailbox.write_mode(mode, fault)
+
+    def _dump(self, reason: str) -> None:
+        if self._settings.dump_directory is None:
+            return
+        mailbox = self._mailbox
+        telemetry = Telemetry(mailbox.telemetry(), mailbox.recent_events(), reason, self._refused)
+        try:
+            save_telemetry(fault_file(self._settings.dump_directory), telemetry)
+        except TelemetryError as error:
+            sys.stderr.write(f"{error}\n")  # a full disk must not end the process that holds the arm
 
     # Control.
 
@@ -216,8 +274,7 @@ class RealtimeProcess:
         started = False
         ticks = 0
         while True:
-            for event in self._take_command(state.time):
-                mailbox.push_event(event)
+            self._take_orders(state.time)
             ticks += 1
             if ticks % PARENT_CHECK_TICKS == 0 and os.getppid() != self._parent:
                 self._quit = True  # the watchdog brings the arm to rest
@@ -226,21 +283,13 @@ class RealtimeProcess:
             torques.motion_finished = tick.finished
             control.writeOnce(torques)
             dispatched = time.perf_counter()
-            self._mode, self._tank = tick.mode, tick.tank
+            self._mode, self._tank, self._budget, self._activity = tick.mode, tick.tank, tick.budget, tick.activity
             for event in tick.events:
                 mailbox.push_event(event)
+                if event.kind is EventKind.DAMPING and not self._stopping:
+                    self._incident = f"watchdog: {event.detail}"
             self._publish(state, success, time.monotonic())
-            mailbox.push_telemetry(
-                (
-                    state.time,
-                    arrival - last_arrival,
-                    dispatched - arrival,
-                    success,
-                    tick.tank,
-                    float(tick.mode),
-                    tuple(tick.torque),
-                )
-            )
+            self._record(state, success, tick.torque, arrival - last_arrival, dispatched - arrival)
             if not started:
                 mailbox.serve(Request.START, number)
                 started = True
@@ -250,41 +299,35 @@ class RealtimeProcess:
             last_arrival, arrival = arrival, time.perf_counter()
             state, success = self._measure(received)
 
-    def _take_command(self, now: float) -> tuple[Event, ...]:
+    def _take_orders(self, now: float) -> None:
         """Take in what the driver has written since the last tick."""
-        command = self._changed_command()
-        if command is None:
-            return ()
-        for request in self._new_requests(command):
+        orders = self._mailbox.take_orders()
+        if orders is NOTHING:
+            return
+        for request in orders.requests:
             if request in (Request.STOP, Request.QUIT):
                 self._quit = self._quit or request is Request.QUIT
+                self._stopping = True
                 self._controller.stop()
-            else:  # already running, and healthy
-                self._mailbox.serve(request, int(self._requested[request]))
-        if command["setpoints"] == self._setpoints:
-            return ()
-        self._setpoints = int(command["setpoints"])
-        try:
-            pose = Pose(command["translation"], command["quat_xyzw"])
-        except SpatialError as error:
-            return (Event(now, EventKind.SETPOINT_REJECTED, str(error)),)
-        return self._controller.command(Setpoint(pose, int(command["seq"]), float(command["duration"])), now)
+            elif request is not Request.EPISODE:  # already running, and healthy
+                self._mailbox.serve(request, self._mailbox.requested(request))
+        self._adjust(orders)
+        for reason in orders.refused:
+            self._mailbox.push_event(Event(now, EventKind.SETPOINT_REJECTED, reason))
+        for setpoint in orders.setpoints:
+            for event in self._controller.command(setpoint, now):
+                self._mailbox.push_event(event)
 
     # Both.
 
-    def _changed_command(self) -> np.void | None:
-        version = self._mailbox.command_version
-        if version == self._version:
-            return None
-        command = self._mailbox.try_read_command()
-        if command is not None:
-            self._version = version
-        return command
-
-    def _new_requests(self, command: np.void) -> list[Request]:
-        requests = [request for request in Request if command["requests"][request] != self._requested[request]]
-        self._requested[:] = command["requests"]
-        return requests
+    def _adjust(self, orders: Orders) -> None:
+        """Take over a new budget and new gains, which hold whether or not a motion is active."""
+        if Request.EPISODE in orders.requests:
+            for event in self._controller.begin_episode():
+                self._mailbox.push_event(event)
+        if orders.gains is not None:
+            for event in self._controller.change_gains(orders.gains, self._time):
+                self._mailbox.push_event(event)
 
     def _measure(self, received: Any) -> tuple[ArmState, float]:
         """The measured state and the robot's success rate."""
@@ -305,16 +348,30 @@ class RealtimeProcess:
         self._seq += 1
         pose = (model.translation, model.rotation)
         moving = self._mode in (Mode.TRACK, Mode.HOLD, Mode.DAMP)
-        self._mailbox.write_state(
-            seq=self._seq,
-            state=state,
-            received=received,
-            kinematics=(*pose, model.twist),
-            target=(controller.target_translation, controller.target_rotation) if moving else pose,
-            mode=self._mode,
-            tank=self._tank,
-            success_rate=success,
+        target = (controller.target_translation, controller.target_rotation) if moving else pose
+        outlook = Outlook(target, self._mode, self._tank, self._budget, self._activity, success)
+        self._mailbox.write_state(self._seq, state, received, (*pose, model.twist), outlook)
+
+    def _record(self, state: ArmState, success: float, torque: np.ndarray, period: float, compute: float) -> None:
+        """Append one tick to the telemetry."""
+        self._scalars[:] = (state.time, period, compute, success, self._tank, self._budget, self._activity, self._mode)
+        self._mailbox.push_telemetry(
+            (
+                self._scalars,
+                torque,
+                state.tau_J_d,
+                state.q,
+                state.dq,
+                state.wrench,
+                self._model.translation,
+                self._controller.target_translation,
+            )
         )
+
+
+def _errors_of(received: Any) -> str:
+    """The robot's own names for what is wrong, e.g. ``["joint_reflex"]``."""
+    return str(received.current_errors if received.current_errors else received.last_motion_errors)
 
 
 def prefer_realtime(settings: RealtimeSettings) -> tuple[str, ...]:
@@ -358,7 +415,7 @@ def main() -> None:
         sys.exit(1)
     signal.signal(signal.SIGTERM, process.stop_and_quit)
     pipe.send((READY, refused))
-    process.run()
+    process.run(refused)
 
 
 def _advice(reason: str) -> str:

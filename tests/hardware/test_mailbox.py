@@ -9,17 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controllers.impedance import ImpedanceGains
 from controllers.spatial import Pose
-from controllers.state import ArmState, Event, EventKind, Mode, Setpoint
-from hardware.franka.mailbox import (
-    DETAIL_BYTES,
-    EVENT_CAPACITY,
-    Mailbox,
-    MailboxError,
-    Request,
-    Ring,
-    SequencedRecord,
-)
+from controllers.state import ArmState, Event, EventKind, JointSetpoint, Mode, Setpoint, WrenchSetpoint
+from hardware.franka.mailbox import EVENT_CAPACITY, Mailbox, Outlook, Request
+from hardware.franka.shared_memory import MailboxError, Ring, SequencedRecord
+from hardware.telemetry import DETAIL_BYTES
 from tests.hardware.simulated import environment
 
 WRITES = 20_000
@@ -27,13 +22,14 @@ WRITER = f"""
 import sys
 import numpy as np
 from controllers.state import ArmState, Mode
-from hardware.franka.mailbox import Mailbox
+from hardware.franka.mailbox import Mailbox, Outlook
 
 mailbox = Mailbox(int(sys.argv[1]))
 for n in range(1, {WRITES} + 1):
     seven, six, three = np.full(7, float(n)), np.full(6, float(n)), np.full(3, float(n))
     state = ArmState(float(n), seven, seven, seven, seven, six)
-    mailbox.write_state(n, state, 0.0, (three, np.eye(3), six), (three, np.eye(3)), Mode.TRACK, float(n), 1.0)
+    outlook = Outlook((three, np.eye(3)), Mode.TRACK, float(n), float(n), float(n), 1.0)
+    mailbox.write_state(n, state, 0.0, (three, np.eye(3), six), outlook)
 """
 
 
@@ -50,7 +46,8 @@ def write(mailbox: Mailbox, n: int, mode: Mode = Mode.TRACK) -> None:
         n * 1e-3, np.full(7, n), np.full(7, n + 1), np.full(7, n + 2), np.full(7, n + 3), np.full(6, n + 4)
     )
     kinematics = (np.full(3, n + 5.0), np.eye(3), np.full(6, n + 6.0))
-    mailbox.write_state(n, state, 7.0, kinematics, (np.full(3, n + 8.0), np.eye(3)), mode, 0.5, 0.99)
+    outlook = Outlook((np.full(3, n + 8.0), np.eye(3)), mode, 0.5, 12.0, 0.25, 0.99)
+    mailbox.write_state(n, state, 7.0, kinematics, outlook)
 
 
 def test_state_arrives_as_written(mailbox: Mailbox) -> None:
@@ -58,6 +55,7 @@ def test_state_arrives_as_written(mailbox: Mailbox) -> None:
     write(mailbox, 3, Mode.HOLD)
     reading = mailbox.read_state()
     assert (reading.seq, reading.mode, reading.tank, reading.success_rate) == (3, Mode.HOLD, 0.5, 0.99)
+    assert (reading.budget, reading.activity, reading.fault) == (12.0, 0.25, "")
     assert (reading.state.time, reading.received) == (0.003, 7.0)
     for values, expected in zip(reading.state[1:], (3, 4, 5, 6, 7), strict=True):
         np.testing.assert_array_equal(values, expected)
@@ -66,17 +64,58 @@ def test_state_arrives_as_written(mailbox: Mailbox) -> None:
     np.testing.assert_array_equal(reading.target.translation, 11)
 
 
-def test_setpoint_and_requests_arrive_as_written(mailbox: Mailbox) -> None:
-    version = mailbox.command_version
+def test_mode_carries_why_and_a_new_measurement_keeps_it(mailbox: Mailbox) -> None:
+    write(mailbox, 1)
+    mailbox.write_mode(Mode.FAULT, 'reflex ["joint_reflex"]')
+    write(mailbox, 2, Mode.FAULT)
+    assert mailbox.read_state().fault == 'reflex ["joint_reflex"]'
+    mailbox.write_mode(Mode.IDLE)
+    assert (mailbox.read_state().mode, mailbox.read_state().fault) == (Mode.IDLE, "")
+
+
+def test_orders_arrive_as_written_each_once(mailbox: Mailbox) -> None:
+    assert mailbox.take_orders() == ((), (), None, ())
     pose = Pose(np.array([0.4, -0.1, 0.3]), np.array([0.0, 0.6, 0.0, 0.8]))
+    gains = ImpedanceGains(translational_stiffness=321.0)
+    mailbox.write_setpoint(WrenchSetpoint(np.arange(6.0), seq=3))
+    mailbox.write_setpoint(JointSetpoint(np.arange(7.0), seq=13, duration=0.3))
     mailbox.write_setpoint(Setpoint(pose, seq=12, duration=0.2))
+    mailbox.write_gains(gains)
     assert mailbox.request(Request.STOP) == 1
-    assert mailbox.command_version != version
-    command = mailbox.try_read_command()
-    assert (command["setpoints"], command["seq"], command["duration"]) == (1, 12, 0.2)
-    np.testing.assert_array_equal(command["translation"], pose.translation)
-    np.testing.assert_array_equal(command["quat_xyzw"], pose.quat_xyzw)
-    np.testing.assert_array_equal(command["requests"], [0, 1, 0, 0])
+    assert mailbox.request(Request.EPISODE) == 1
+    orders = mailbox.take_orders()
+    assert orders.requests == (Request.STOP, Request.EPISODE)
+    assert mailbox.requested(Request.STOP) == 1
+    cartesian, joints, wrench = orders.setpoints
+    assert (cartesian.seq, cartesian.duration) == (12, 0.2)
+    np.testing.assert_array_equal(cartesian.pose.translation, pose.translation)
+    np.testing.assert_array_equal(cartesian.pose.quat_xyzw, pose.quat_xyzw)
+    assert (joints.seq, joints.duration) == (13, 0.3)
+    np.testing.assert_array_equal(joints.q, np.arange(7.0))
+    assert wrench.seq == 3
+    np.testing.assert_array_equal(wrench.wrench, np.arange(6.0))
+    assert orders.gains == gains
+    assert mailbox.take_orders() == ((), (), None, ())
+
+
+def test_newer_setpoint_replaces_only_one_of_its_kind(mailbox: Mailbox) -> None:
+    mailbox.write_setpoint(WrenchSetpoint(np.ones(6), seq=1))
+    for seq in (5, 6):
+        mailbox.write_setpoint(Setpoint(Pose.identity(), seq))
+    mailbox.write_setpoint(JointSetpoint(np.ones(7), seq=4))
+    assert [(type(s), s.seq) for s in mailbox.take_orders().setpoints] == [
+        (JointSetpoint, 4),
+        (Setpoint, 6),
+        (WrenchSetpoint, 1),
+    ]
+
+
+def test_array_of_the_wrong_shape_leaves_the_slot_whole(mailbox: Mailbox) -> None:
+    mailbox.write_setpoint(JointSetpoint(np.ones(7), seq=1))
+    for bad in (np.ones(6), 1.0):
+        with pytest.raises(MailboxError, match="q of a joints command has shape"):
+            mailbox.write_setpoint(JointSetpoint(bad, seq=2))
+    assert [setpoint.seq for setpoint in mailbox.take_orders().setpoints] == [1]
 
 
 def test_answers_to_requests_carry_the_reason(mailbox: Mailbox) -> None:
@@ -152,7 +191,11 @@ def test_events_come_once_in_order_with_long_reasons_cut(mailbox: Mailbox) -> No
 
 def test_telemetry_is_a_table_by_name(mailbox: Mailbox) -> None:
     for n in range(3):
-        mailbox.push_telemetry((n * 1e-3, 1e-3, 4e-5, 1.0, 2.0, 1.0, tuple(range(7))))
+        scalars = np.array([n * 1e-3, 1e-3, 4e-5, 1.0, 2.0, 3.0, 4.0, 1.0])
+        vectors = [np.full(size, 10.0 * k + n) for k, size in enumerate((7, 7, 7, 7, 6, 3, 3))]
+        mailbox.push_telemetry((scalars, *vectors))
     table = mailbox.telemetry()
     np.testing.assert_allclose(table["time"], [0.0, 0.001, 0.002])
-    np.testing.assert_array_equal(table["torque"][-1], range(7))
+    assert (table["budget"] == 3.0).all()
+    for k, name in enumerate(("torque", "tau_J_d", "q", "dq", "wrench", "translation", "target")):
+        assert (table[name][-1] == 10.0 * k + 2).all()
