@@ -53,7 +53,10 @@ class TankConfig:
         capacity: E_max, also the level at the start [J].
         reserve: E_min, the level at which the spring is fully released [J].
         valve_width: w, the levels above the reserve over which the valve closes [J].
-        budget: P, energy granted to the task [W].
+        budget: P, energy granted to the task [W] for as long as the episode's budget lasts.
+        episode_budget: B, energy granted to the task from one `EnergyTank.begin_episode` to the next [J].
+        outflow: power at which moves of the target and of the gains may drain the tank [W]; infinite: no cap.
+        filter: False books and reports everything, and holds nothing back: for experiments in simulation.
 
     Raises:
         TankError: at construction.
@@ -63,10 +66,15 @@ class TankConfig:
     reserve: float = 0.05
     valve_width: float = 0.2
     budget: float = 5.0
+    episode_budget: float = 300.0
+    outflow: float = 50.0
+    filter: bool = True
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(value) for value in vars(self).values()):
-            raise TankError(f"tank parameters must be finite: {self}")
+        if not (all(math.isfinite(value) for key, value in vars(self).items() if key != "outflow")):
+            raise TankError(f"tank parameters must be finite (outflow alone may be infinite): {self}")
+        if not (self.outflow > 0.0 and self.episode_budget >= 0.0):
+            raise TankError(f"a tank needs outflow > 0 W and episode_budget >= 0 J: {self}")
         if self.reserve < 0.0 or self.budget < 0.0 or self.valve_width <= 0.0:
             raise TankError(f"a tank needs reserve >= 0 J, budget >= 0 W and valve_width > 0 J: {self}")
         if self.capacity < self.reserve + self.valve_width:
@@ -80,6 +88,7 @@ class EnergyTank:
         account: A [J].
         level: E [J].
         valve: γ, 0–1.
+        budget: b, what is left of the episode's budget [J].
         overdraft: largest energy by which the account was overdrawn since `reset` [J].
     """
 
@@ -88,11 +97,17 @@ class EnergyTank:
         self.reset(np.zeros(0))
 
     def reset(self, q: np.ndarray) -> None:
-        """Fill the tank, with no energy in any spring, at joint positions ``q (n,)`` [rad]."""
+        """Fill the tank and begin an episode, with no energy in any spring, at joint positions ``q (n,)`` [rad]."""
         self.account = self.level = self.config.capacity
         self.valve = 1.0
         self.overdraft = 0.0
+        self._granted = 0.0
         self._q = q.copy()
+        self.begin_episode()
+
+    def begin_episode(self) -> None:
+        """Grant the budget of a new episode; what was left of the last one's is void, the level stays as it is."""
+        self.budget = self.config.episode_budget
 
     def book(self, q: np.ndarray, torque: np.ndarray, dt: float) -> float:
         """Book the motion since the last call.
@@ -107,7 +122,9 @@ class EnergyTank:
         """
         delivered = float(torque.dot(q - self._q))
         self._q[:] = q
-        self.account += self.config.budget * dt - delivered
+        self._granted = min(self.config.budget * dt, self.budget)
+        self.budget -= self._granted
+        self.account += self._granted - delivered
         if -self.account > self.overdraft:
             self.overdraft = -self.account
         return delivered
@@ -129,8 +146,11 @@ class EnergyTank:
         self.valve = min(1.0, max(0.0, share))
         self.level = self.account - self.valve * spring - held
         if self.level > config.capacity:
-            self.account -= self.level - config.capacity
+            surplus = self.level - config.capacity
+            self.account -= surplus
             self.level = config.capacity
+            self.budget += min(surplus, self._granted)  # what does not fit was not drawn
+            self._granted = 0.0
         return self.valve
 
 
