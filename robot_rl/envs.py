@@ -16,7 +16,7 @@ from hardware.sim.inprocess import InProcessWorld
 from hardware.sim.render import SceneRenderer
 from robot_rl.contract import ActionChunk, Ending, Observation
 from robot_rl.rollout import Rollout
-from robot_rl.session import Session, SessionConfig
+from robot_rl.session import Phase, Session, SessionConfig
 from robot_rl.tasks import make_task
 
 IDS = {
@@ -78,6 +78,8 @@ class RobotEnv(gymnasium.Env):
             self._rollout.session.abort("reset by the caller")
         directive = self._rollout.advance()
         while directive.observation is None:
+            if directive.phase is Phase.STOPPED:
+                raise RuntimeError("a person stopped the simulated arm; release it, then call reset() again")
             directive = self._rollout.advance()
         return self._pack(directive.observation), {}
 

@@ -63,7 +63,7 @@ class Rollout:
             arm.mode,
             self._render(arm.state.q, gripper, objects),
             objects,
-            "",
+            arm.fault,
             arm.budget,
             arm.activity,
         )
@@ -77,6 +77,8 @@ class Rollout:
             self._world.recover()
         if directive.start:
             self._world.start()
+        if directive.begin_episode:
+            self._world.begin_episode()
         if directive.place:
             self._world.place(directive.place)
         if directive.observation is None:

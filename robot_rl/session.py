@@ -8,16 +8,19 @@ nothing else: no clock, no thread, no device. Whoever runs it calls, once a cont
 2. `act(chunk)` with the policy's answer (or None when it did not come in time), which returns the `Command` to execute.
 
     reset ──► ready ──► running ──► success | failure | timeout | aborted ──► reset
+
+A person who stops the arm stops the session: it waits in `stopped` until they release it, and begins with a reset.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from controllers.lease import Priority
 from controllers.spatial import Pose
 from controllers.state import Mode, Setpoint
 from hardware.interfaces import TeleopCommand
@@ -27,7 +30,8 @@ from robot_rl.reset import ResetMotion
 from robot_rl.tasks.base import CONTROL_PERIOD, Task
 
 RECOVERY_ATTEMPTS = 3  # in a row, before a person has to look
-REFLEX = "the robot stopped the motion"  # reason of an episode that a reflex or a user stop ended
+REFLEX = "the robot stopped the motion"  # how the reason of an episode begins that a reflex ended …
+STOPPED = "stopped by a person"  # … and of one that a person did
 RECOVERY_PATIENCE = 20  # control periods that one attempt may take
 
 
@@ -41,6 +45,7 @@ class Phase(enum.Enum):
     RESET = "reset"
     READY = "ready"
     RUNNING = "running"
+    STOPPED = "stopped"
 
 
 class EpisodeWriter(Protocol):
@@ -84,10 +89,17 @@ class SessionConfig:
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """What the arm and gripper shall do now: ``target`` TCP pose in the base frame, ``gripper`` opening 0–1 or None."""
+    """What the arm and gripper shall do now.
+
+    Attributes:
+        target: TCP pose in the base frame.
+        gripper: opening 0–1, or None to leave it.
+        priority: on whose behalf; see `controllers.lease`.
+    """
 
     target: Pose
     gripper: float | None = None
+    priority: Priority = Priority.POLICY
 
     def setpoint(self, seq: int) -> Setpoint:
         """The setpoint for the controller: the reference arrives when the next command is due."""
@@ -117,6 +129,7 @@ class Directive:
         command: execute this (during resets).
         place: put these objects in place.
         start, recover: ask the arm to begin torque control, or to clear its fault first.
+        begin_episode: ask the arm to grant a new energy budget: one for each reset, one for each episode.
         ended: the episode that this reading closed.
         step: the step that this reading closed, as recorded.
     """
@@ -127,6 +140,7 @@ class Directive:
     place: dict[str, Pose] | None = None
     start: bool = False
     recover: bool = False
+    begin_episode: bool = False
     ended: EpisodeSummary | None = None
     step: Step | None = None
 
@@ -153,8 +167,13 @@ class _Pending:
     action: np.ndarray
     source: Source
     timing: Timing
-    q: np.ndarray
-    objects: dict[str, Pose] = field(default_factory=dict)
+    reading: Reading
+
+    def cost(self, after: Reading) -> float:
+        """Share of the step, 0–1, that the passivity filter held back; 0 when its counter has begun anew."""
+        held_back = after.activity - self.reading.activity
+        elapsed = after.robot_time - self.reading.robot_time
+        return min(1.0, held_back / elapsed) if held_back > 0.0 and elapsed > 0.0 else 0.0
 
 
 class Session:
@@ -212,7 +231,7 @@ class Session:
         Raises `SessionError` when the arm cannot be recovered or reset.
         """
         ended, step = None, None
-        fault = reading.fault or _mode_fault(reading.mode)
+        fault = _fault(reading)
         if self._phase is Phase.RUNNING:
             if fault:
                 ended = self.abort(fault)
@@ -221,11 +240,13 @@ class Session:
         if fault:
             return self._recover(reading, ended)
         self._patience = 0
+        if self._phase is Phase.STOPPED:
+            self._phase = Phase.RESET
         if self._phase is Phase.RESET:
             return self._advance_reset(reading, ended, step)
         if self._phase is Phase.READY:
             if wait or (self._config.wait_for_person and not (teleop is not None and teleop.engaged)):
-                return Directive(self._phase, command=Command(reading.target), ended=ended)
+                return Directive(self._phase, command=Command(reading.target, None, Priority.RESET), ended=ended)
             self._begin_episode(reading)
         observation = self._observe(reading)
         self._asked = (reading, observation)
@@ -269,10 +290,10 @@ class Session:
             executed,
             decision.source,
             Timing(decision_ms, period, version, late and decision.source is Source.POLICY),
-            reading.q,
-            dict(reading.objects),
+            reading,
         )
-        return Command(target, spec.gripper(decision.action))
+        priority = Priority.PERSON if decision.source is Source.PERSON else Priority.POLICY
+        return Command(target, spec.gripper(decision.action), priority)
 
     def abort(self, reason: str) -> EpisodeSummary | None:
         """End the episode in progress as aborted; the step in flight is dropped. The arm is reset next."""
@@ -285,8 +306,12 @@ class Session:
         return None
 
     def _recover(self, reading: Reading, ended: EpisodeSummary | None) -> Directive:
-        self._phase = Phase.RESET
         self._reset = None
+        if reading.mode is Mode.STOPPED:  # only a person releases it, and a person has looked at the arm then
+            self._phase = Phase.STOPPED
+            self._recoveries = self._patience = 0
+            return Directive(self._phase, ended=ended)
+        self._phase = Phase.RESET
         waits_for_sensor = bool(reading.fault) and reading.mode is Mode.IDLE  # starting the arm would not bring it back
         if waits_for_sensor or reading.mode not in (Mode.FAULT, Mode.IDLE):
             return Directive(self._phase, ended=ended)
@@ -296,13 +321,14 @@ class Session:
         if self._recoveries >= RECOVERY_ATTEMPTS:
             raise SessionError(
                 f"the arm did not come back after {RECOVERY_ATTEMPTS} attempts to recover it "
-                f"({reading.fault or _mode_fault(reading.mode)}); look at the arm, then start the session again"
+                f"({_fault(reading)}); look at the arm, then start the session again"
             )
         self._recoveries += 1
         self._patience = RECOVERY_PATIENCE
         return Directive(self._phase, recover=reading.mode is Mode.FAULT, start=True, ended=ended)
 
     def _advance_reset(self, reading: Reading, ended: EpisodeSummary | None, step: Step | None) -> Directive:
+        begins = self._reset is None
         if self._reset is None:
             rng = np.random.default_rng([self._seed, self._drawn])
             self._drawn += 1
@@ -314,7 +340,12 @@ class Session:
             self._reset = None
             self._phase = Phase.READY
         return Directive(
-            self._phase, command=Command(motion.target, motion.gripper), place=motion.place, ended=ended, step=step
+            self._phase,
+            command=Command(motion.target, motion.gripper, Priority.RESET),
+            place=motion.place,
+            begin_episode=begins or motion.done,
+            ended=ended,
+            step=step,
         )
 
     def _begin_episode(self, reading: Reading) -> None:
@@ -344,8 +375,9 @@ class Session:
             outcome,
             self._observe(reading),
             pending.timing,
-            pending.q,
-            pending.objects,
+            pending.reading.q,
+            dict(pending.reading.objects),
+            pending.cost(reading),
         )
         episode.steps += 1
         episode.reward += outcome.reward
@@ -395,9 +427,10 @@ class Session:
         return self._task.action.from_delta(np.zeros(6), reading.gripper)
 
 
-def _mode_fault(mode: Mode) -> str:
-    return {
-        Mode.IDLE: "the arm is not under control",
-        Mode.DAMP: "setpoints went stale; the controller damped out",
-        Mode.FAULT: REFLEX,
-    }.get(mode, "")
+def _fault(reading: Reading) -> str:
+    """Why no episode can run at this reading, with the robot's own words where it has some; "" when one can."""
+    if reading.mode in (Mode.FAULT, Mode.STOPPED):
+        what = REFLEX if reading.mode is Mode.FAULT else STOPPED
+        return f"{what}: {reading.fault}" if reading.fault else what
+    idle = {Mode.IDLE: "the arm is not under control", Mode.DAMP: "setpoints went stale; the controller damped out"}
+    return reading.fault or idle.get(reading.mode, "")

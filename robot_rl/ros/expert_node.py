@@ -23,7 +23,7 @@ class ExpertNode(Node):
     def __init__(self, task: Task, objects: tuple[str, ...]) -> None:
         super().__init__("expert")
         self._task = task
-        self._phase = Phase.RESET.value
+        self._phase = ""
         self._twist = self.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
         self._joy = self.create_publisher(Joy, arm_topics.JOY, 1)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -34,7 +34,7 @@ class ExpertNode(Node):
         self._phase = message.data
 
     def _on_reading(self, reading: Reading) -> None:
-        if self._phase == Phase.RESET.value:
+        if self._phase not in (Phase.READY.value, Phase.RUNNING.value):
             return
         command = self._task.expert(reading)
         message = TwistStamped()

@@ -22,6 +22,7 @@ LINEAR_SPRING = Field("linear_spring", 3, 100.0)  # per m of reference − measu
 ANGULAR_SPRING = Field("angular_spring", 3, 20.0)  # per rad
 GRIPPER = Field("gripper", 1, 1.0)  # opening 0–1
 TANK = Field("tank", 1, 1.0)  # per J
+BUDGET = Field("budget", 1, 0.003)  # per J left of the episode's budget, which is 300 J unless configured
 
 
 def arm_values(reading: Reading) -> dict[str, np.ndarray | float]:
@@ -36,6 +37,7 @@ def arm_values(reading: Reading) -> dict[str, np.ndarray | float]:
         "angular_spring": spring[3:],
         "gripper": reading.gripper,
         "tank": reading.tank,
+        "budget": reading.budget,
     }
 
 

@@ -53,6 +53,7 @@ class PegInsertion(Task):
         fields.LINEAR_SPRING,
         fields.ANGULAR_SPRING,
         fields.TANK,
+        fields.BUDGET,
     )
     horizon: ClassVar[int] = 80
     workspace: ClassVar[Workspace] = Workspace(

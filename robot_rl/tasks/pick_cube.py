@@ -42,6 +42,7 @@ class PickCube(Task):
         fields.FORCE,
         fields.LINEAR_SPRING,
         fields.TANK,
+        fields.BUDGET,
     )
     horizon: ClassVar[int] = 100
     workspace: ClassVar[Workspace] = Workspace(np.array([0.36, -0.19, 0.014]), np.array([0.64, 0.19, 0.25]))

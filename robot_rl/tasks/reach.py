@@ -32,6 +32,7 @@ class Reach(Task):
         fields.LINEAR_VELOCITY,
         fields.LINEAR_SPRING,
         fields.TANK,
+        fields.BUDGET,
     )
     horizon: ClassVar[int] = 50
     workspace: ClassVar[Workspace] = Workspace(CENTRE - GOAL_HALF - 0.03, CENTRE + GOAL_HALF + 0.03)

@@ -31,6 +31,7 @@ class PerfectArm:
     time: float = 0.0
     mode: Mode = Mode.TRACK
     fault: str = ""
+    activity: float = 0.0  # [s] that the passivity filter held back
 
     def reading(self) -> Reading:
         """The next reading, one control period after the last."""
@@ -48,6 +49,7 @@ class PerfectArm:
             mode=self.mode,
             objects=self.objects,
             fault=self.fault,
+            activity=self.activity,
         )
 
     def obey(self, command: Command) -> None:

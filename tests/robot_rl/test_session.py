@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from controllers.lease import Priority
 from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
@@ -337,6 +338,80 @@ def test_an_arm_that_reflexes_at_every_try_to_reset_is_left_to_a_person() -> Non
             bench.step()
             bench.arm.mode = Mode.HOLD
             bench.step()
+
+
+def test_the_robots_own_words_say_why_an_episode_ended() -> None:
+    bench = Bench()
+    bench.until_running(STILL)
+    bench.arm.mode, bench.arm.fault = Mode.FAULT, "cartesian_reflex at 24 N"
+    assert bench.step(STILL).ended.reason == "the robot stopped the motion: cartesian_reflex at 24 N"
+
+
+def test_a_person_who_stops_the_arm_is_waited_for() -> None:
+    bench = Bench()
+    bench.until_running(STILL)
+    bench.step(STILL)
+    bench.arm.mode, bench.arm.fault = Mode.STOPPED, "emergency stop"
+    directive = bench.step(STILL)
+    assert directive.ended.reason == "stopped by a person: emergency stop"
+    assert (directive.ended.ending, directive.ended.steps) == (Ending.ABORTED, 1)
+    for _ in range(2 * RECOVERY_ATTEMPTS * RECOVERY_PATIENCE):
+        directive = bench.step(STILL)
+        assert directive.phase is bench.session.phase is Phase.STOPPED
+        assert not (directive.start or directive.recover or directive.begin_episode)
+        assert directive.command is None and directive.observation is None
+    bench.arm.mode, bench.arm.fault = Mode.IDLE, ""
+    released = bench.step(STILL)
+    assert released.start and released.phase is Phase.RESET
+    bench.arm.mode = Mode.HOLD
+    assert bench.step(STILL).phase is Phase.RESET
+    assert bench.until_ended(STILL).ended.ending is Ending.TIMEOUT
+
+
+def test_a_stop_gives_recovery_its_attempts_back() -> None:
+    bench = Bench()
+    for _ in range(2 * RECOVERY_ATTEMPTS):
+        bench.arm.mode = Mode.FAULT
+        assert bench.step().recover
+        bench.arm.mode = Mode.STOPPED
+        bench.step()
+
+
+def test_a_budget_is_asked_for_at_each_reset_and_each_episode() -> None:
+    bench = Bench()
+    asked = []
+    while len(bench.sink) < 3:
+        directive = bench.step(STILL)
+        if directive.begin_episode:
+            asked.append(directive.phase)
+        if directive.phase is Phase.RUNNING:
+            asked.append(directive.phase)
+    changes = [phase for i, phase in enumerate(asked) if i == 0 or phase is not asked[i - 1]]
+    assert changes == [Phase.RESET, Phase.READY, Phase.RUNNING] * 3
+    assert [asked.count(phase) for phase in (Phase.RESET, Phase.READY)] == [3, 3]
+
+
+def test_a_step_costs_the_share_of_it_that_was_held_back() -> None:
+    bench = Bench(SessionConfig(horizon=5))
+    bench.until_running(STILL)
+    for held_back in (0.05, 0.0, -7.0, 0.3):  # −7: the counter began anew; 0.3: more than the step is long
+        bench.arm.activity += held_back
+        bench.step(STILL)
+    assert [step.cost for step in bench.sink[0].steps] == pytest.approx([0.5, 0.0, 0.0, 1.0])
+
+
+def test_commands_say_on_whose_behalf_they_are() -> None:
+    bench = Bench()
+    bench.until_running(STILL)
+    assert {command.priority for command in bench.commands[:-1]} == {Priority.RESET}
+    bench.step(STILL)
+    assert bench.commands[-1].priority is Priority.POLICY
+    bench.step(STILL, lambda reading: TeleopCommand(UP))
+    assert bench.commands[-1].priority is Priority.PERSON
+    waiting = Bench(SessionConfig(ask_policy=False, wait_for_person=True))
+    waiting.until(lambda directive: directive.phase is Phase.READY)
+    waiting.step()
+    assert waiting.commands[-1].priority is Priority.RESET
 
 
 def test_when_the_person_ends_episodes_nothing_else_does() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,18 @@ def test_states_have_the_layout_they_say(task: Task) -> None:
     assert state.shape == (task.state_size,)
     assert np.abs(state).max() < 3.0
     assert len({field.name for field in task.fields}) == len(task.fields)
+
+
+def test_the_energy_budget_shows_next_to_the_tank(task: Task) -> None:
+    names = [field.name for field in task.fields for _ in range(field.size)]
+    start = task.sample_start(np.random.default_rng(0))
+    full, spent = (
+        task.state(replace(reading(start.pose, start.objects, start.gripper), budget=budget))
+        for budget in (ControllerConfig().tank.episode_budget, 0.0)
+    )
+    assert np.flatnonzero(full != spent).tolist() == [names.index("budget")] == [names.index("tank") + 1]
+    assert spent[names.index("budget")] == 0.0
+    assert 0.5 < full[names.index("budget")] < 2.0, "of order 1, like everything in the state"
 
 
 def test_an_episode_does_not_begin_with_success(task: Task) -> None:
