@@ -85,6 +85,9 @@ class Arm(Protocol):
     def stop(self) -> None:
         """End the motion with damping; returns when the arm is idle."""
 
+    def request_stop(self) -> None:
+        """Begin what `stop` does. Never blocks; the mode says when the arm is idle."""
+
     def recover(self) -> None:
         """Clear a reflex. Raises `ArmFault` when the arm refuses."""
 

@@ -111,6 +111,10 @@ class FrankaArm(Device):
         """End the motion with damping; returns when the arm is idle. Raises `ArmFault` when it does not."""
         self._ask(Request.STOP)
 
+    def request_stop(self) -> None:
+        """Begin what `stop` does. Never blocks. Raises `ArmFault` when not connected."""
+        self._running()[0].request(Request.STOP)
+
     def recover(self) -> None:
         """Clear a reflex, and reconnect when the connection was lost. Raises `ArmFault` when the arm refuses."""
         self._ask(Request.RECOVER)

@@ -100,6 +100,12 @@ class InProcessWorld:
                 return
         self._hold()
 
+    def request_stop(self) -> None:
+        """Begin what `stop` does; it goes on as time passes."""
+        self._require_connection()
+        if self._running:
+            self._controller.stop()
+
     def recover(self) -> None:
         """Nothing to clear: this arm has no reflexes."""
         self._require_connection()
