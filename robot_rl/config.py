@@ -18,10 +18,11 @@ from typing import Any
 import yaml
 
 from controllers.core import ControllerConfig
+from hardware.crisp import CrispConfig
 from robot_rl.session import SessionConfig
 
-ARMS = ("sim", "fr3")
-AGENTS = ("rlpd",)
+ARMS = ("sim", "fr3", "crisp")
+AGENTS = ("rlpd", "rlpd_lagrangian")
 
 
 class ConfigError(ValueError):
@@ -34,6 +35,7 @@ class LearnerConfig:
 
     Attributes:
         agent: algorithm; see `robot_rl.learner`.
+        cost_limit: mean share of a step, 0–1, that the passivity filter may hold back; for rlpd_lagrangian.
         utd: critic updates for each online step.
         start_after: online steps before learning starts.
         max_debt: critic updates that may be due when an episode begins; above it, the next one waits for the learner.
@@ -44,6 +46,7 @@ class LearnerConfig:
     """
 
     agent: str = "rlpd"
+    cost_limit: float = 0.02
     utd: int = 4
     start_after: int = 100
     max_debt: int = 200
@@ -59,8 +62,10 @@ class RunConfig:
 
     Attributes:
         task: see `robot_rl.tasks`.
-        arm: ``sim`` (the simulated arm over its own protocol) or ``fr3`` (a robot).
+        arm: ``sim`` (the simulated arm over its own protocol), ``fr3`` (a robot) or ``crisp`` (any arm under CRISP's
+            controllers, by their topics; see ``crisp``).
         robot_ip: address of the arm; the simulator binds to it when ``arm`` is ``sim``.
+        namespace: of this graph's topics, e.g. ``left``; each arm of several has its own.
         scene_port: TCP port of the simulator's scene channel.
         seed: of starts, exploration and learning.
         source: who drives when recording: ``expert`` (scripted), ``keyboard``, ``spacemouse``, ``gamepad``, or
@@ -79,6 +84,7 @@ class RunConfig:
     task: str = "peg_insertion"
     arm: str = "sim"
     robot_ip: str = "127.0.0.1"
+    namespace: str = ""
     scene_port: int = 1339
     seed: int = 0
     source: str = "expert"
@@ -93,6 +99,7 @@ class RunConfig:
     resume: bool = False
     session: SessionConfig = field(default_factory=SessionConfig)
     controller: ControllerConfig = field(default_factory=ControllerConfig)
+    crisp: CrispConfig = field(default_factory=CrispConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
 
 
@@ -124,6 +131,11 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
         config = _merge(config, nested, "")
     if config.arm not in ARMS:
         raise ConfigError(f"arm={config.arm!r} is unknown; choose from {', '.join(ARMS)}")
+    if config.arm == "crisp" and config.namespace.strip("/") == config.crisp.namespace.strip("/"):
+        raise ConfigError(
+            f"arm=crisp with namespace={config.namespace!r}, which is CRISP's too: its controllers would follow the "
+            "session's target_pose past every check; give this graph another one, e.g. namespace=rl"
+        )
     if config.learner.agent not in AGENTS:
         near = difflib.get_close_matches(config.learner.agent, AGENTS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

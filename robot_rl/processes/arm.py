@@ -1,4 +1,4 @@
-"""The arm node around the FR3 driver."""
+"""The arm node around the driver of the arm: that of the FR3, simulated or not, or of any arm under CRISP."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import dataclasses
 
 from controllers.core import ControllerConfig
 from controllers.ros.runtime import ros, spin
+from hardware.crisp import CrispArm, CrispGripper
 from hardware.franka.arm import FrankaArm
 from hardware.franka.gripper import FrankaGripper
+from hardware.interfaces import Arm, Gripper
 from hardware.ros.arm_node import ArmNode
+from hardware.ros.crisp_topics import RosCrispTopics
 from hardware.sim.client import SceneClient
 from robot_rl.config import RunConfig
 from robot_rl.processes import await_simulator
@@ -23,13 +26,13 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     controller: ControllerConfig = dataclasses.replace(config.controller, workspace=task.workspace)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(ros())
-        arm = FrankaArm(config.robot_ip, controller, dump_directory=run.logs)
+        arm, gripper = make_drivers(run, config, controller)
         await_simulator(run, config, stop)
         arm.connect()
         stack.callback(arm.disconnect)
-        gripper = FrankaGripper(config.robot_ip)
-        gripper.connect()
-        stack.callback(gripper.disconnect)
+        if gripper is not None:
+            gripper.connect()
+            stack.callback(gripper.disconnect)
         objects = scene.objects if config.arm == "sim" else ()
         client = None
         if objects:
@@ -38,3 +41,12 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             stack.callback(client.disconnect)
         spin(ArmNode(arm, gripper, client, objects), stop)
     return 0
+
+
+def make_drivers(run: Run, config: RunConfig, controller: ControllerConfig) -> tuple[Arm, Gripper | None]:
+    """The drivers of arm and gripper that ``config.arm`` names, not connected; None where there is no gripper."""
+    if config.arm == "crisp":
+        topics = RosCrispTopics(config.crisp)
+        gripper = CrispGripper(topics, config.crisp) if config.crisp.gripper_command else None
+        return CrispArm(topics, config.crisp, controller), gripper
+    return FrankaArm(config.robot_ip, controller, dump_directory=run.logs), FrankaGripper(config.robot_ip)
