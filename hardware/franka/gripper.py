@@ -1,23 +1,40 @@
-"""The driver of the Franka Hand: a child process that talks to it, because every one of its commands blocks."""
+"""The driver of the Franka Hand: a child process that talks to it, because every one of its commands blocks.
+
+While a command blocks, only its own answer is awaited; the hand's states arrive all the same, on a socket of their own.
+So the child forks after connecting: the *reader* takes states and nothing else, the *mover* carries out commands and
+nothing else, on one connection. What the reader has seen is in shared memory.
+"""
 
 from __future__ import annotations
 
+import mmap
+import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
+
 from hardware.device import Device
 from hardware.franka.process import FAILED, READY, ChildProcess, child_pipe, import_pylibfranka, probe
+from hardware.franka.shared_memory import SequencedRecord
 from hardware.interfaces import ArmConnectionError, GripperReading, HardwareError
 
 GRIPPER_PORT = 1338
 STROKE = 0.08  # [m] between the fingers when open
 CONNECT_TIMEOUT = 10.0  # [s]
-IDLE_PERIOD = 0.02  # [s] between two readings at rest
+SILENCE = 1.0  # [s] without a state after which the hand counts as lost
+READ_PERIOD = 0.01  # [s] between two readings
+POLL_PERIOD = 0.1  # [s] between two looks at whether the driver is still there
 ARRIVED = 0.0005  # [m] a command this close to the present width needs no motion
 HELD = 0.002  # [m] fingers this much wider than their target hold something
+
+HAND = np.dtype([("stamp", "f8"), ("width", "f8"), ("is_grasped", "u1")])  # time.monotonic() [s], [m]
+MOTION = np.dtype([("since", "f8"), ("target", "f8"), ("grasped", "u1")])  # 0 at rest [s], [m], at the last rest
+MEMORY = mmap.PAGESIZE
 
 
 @dataclass(frozen=True)
@@ -39,25 +56,45 @@ class FrankaGripper(Device):
     """`hardware.interfaces.Gripper` of the Franka Hand at ``address``.
 
     Closing grasps with ``force`` [N]: the fingers stop at whatever they meet and hold it. A command that comes while
-    the fingers move is carried out afterwards; of several, the latest. While they move, `read` gives the width at
-    which they started.
+    the fingers move is carried out afterwards; of several, the latest. The width that `read` gives is at most a few
+    hundredths of a second old, also while they move; whether they hold something is known once they rest.
+
+    Args:
+        address: of the robot.
+        speed: of the fingers [m/s].
+        force: to grasp with [N].
+        patience: how much longer a motion may take than its stroke at that speed [s]; then it counts as stuck.
     """
 
-    def __init__(self, address: str, *, speed: float = 0.1, force: float = 40.0) -> None:
+    def __init__(self, address: str, *, speed: float = 0.1, force: float = 40.0, patience: float = 5.0) -> None:
         if not (0.0 < speed <= 0.2 and 0.0 < force <= 70.0):
             raise ValueError(f"gripper speed {speed} m/s and force {force} N; the hand takes up to 0.2 m/s and 70 N")
+        if not patience > 0.0:
+            raise ValueError(f"a gripper needs patience of more than 0 s, not {patience}")
         self._settings = GripperSettings(address, speed, force)
+        self._timeout = STROKE / speed + patience
         self._child: ChildProcess | None = None
-        self._reading: GripperReading | None = None
+        self._memory: _HandMemory | None = None
+
+    @property
+    def process_id(self) -> int:
+        """Process id of the child. Raises `HardwareError` when not connected."""
+        return self._running()[0].pid
 
     def connect(self) -> None:
         """Raises `ArmConnectionError`: nothing at the address, or no hand mounted."""
         self.disconnect()
         address = self._settings.address
         probe(address, GRIPPER_PORT, "Franka Hand")
-        self._child = ChildProcess("hardware.franka.gripper", self._settings)
+        descriptor = os.memfd_create("robot_rl.gripper", os.MFD_CLOEXEC)
         try:
-            self._reading = self._child.wait_ready(CONNECT_TIMEOUT, f"the gripper at {address}")
+            os.ftruncate(descriptor, MEMORY)
+            self._memory = _HandMemory(descriptor)
+            self._child = ChildProcess("hardware.franka.gripper", self._settings, (descriptor,))
+        finally:
+            os.close(descriptor)
+        try:
+            self._child.wait_ready(CONNECT_TIMEOUT, f"the gripper at {address}")
         except ArmConnectionError:
             self._child.end(patience=0.5)
             self._child = None
@@ -75,96 +112,174 @@ class FrankaGripper(Device):
             child.end(patience)
 
     def command(self, width: float) -> None:
-        """Go to ``width``, 0 closed – 1 open. Raises `HardwareError` when outside, or when the process has died."""
+        """Go to ``width``, 0 closed – 1 open; never blocks.
+
+        Raises:
+            HardwareError: ``width`` is outside, the process has died, or the motion before is stuck.
+        """
         if not 0.0 <= width <= 1.0:
             raise HardwareError(f"gripper width {width} is outside 0 (closed) – 1 (open)")
-        child = self._running()
+        child, memory = self._running()
+        self._check(child, memory)
         try:
             child.pipe.send(float(width))
         except OSError as error:
-            raise self._died(child) from error
+            raise self._failed(child) from error
 
     def read(self) -> GripperReading:
-        """The latest reading. Raises `HardwareError` when the gripper's process has died or lost the hand."""
-        child = self._running()
-        try:
-            while child.pipe.poll():
-                verdict, report = child.pipe.recv()
-                if verdict == FAILED:
-                    raise HardwareError(report)
-                self._reading = report
-        except (EOFError, OSError) as error:
-            raise self._died(child) from error
-        if self._reading is None:
+        """The latest reading; never blocks.
+
+        Raises:
+            HardwareError: the process has died, the hand fell silent, or a motion does not come to its end.
+        """
+        child, memory = self._running()
+        self._check(child, memory)
+        hand, motion = memory.hand.read(), memory.motion.read()
+        grasped = bool(motion["grasped"])
+        if motion["since"] == 0.0:
+            grasped = bool(hand["is_grasped"]) and hand["width"] > motion["target"] + HELD
+        return GripperReading(min(max(float(hand["width"]) / STROKE, 0.0), 1.0), grasped)
+
+    def _check(self, child: ChildProcess, memory: _HandMemory) -> None:
+        """Raise what is wrong with the hand, if anything."""
+        address = self._settings.address
+        if child.exit_code is not None or child.pipe.poll():
+            raise self._failed(child)
+        now = time.monotonic()
+        silent = now - float(memory.hand.read()["stamp"])
+        if silent > SILENCE:
             raise HardwareError(
-                f"the gripper at {self._settings.address} has reported nothing yet; call connect() first"
+                f"the gripper at {address} has not reported for {silent:.1f} s: see that the hand is plugged in and "
+                f"the robot on, then connect again"
             )
-        return self._reading
+        motion = memory.motion.read()
+        if 0.0 < float(motion["since"]) < now - self._timeout:
+            raise HardwareError(
+                f"the gripper at {address} has not reached {float(motion['target']) / STROKE:.0%} within "
+                f"{self._timeout:.1f} s: see whether it is stuck, home it in Desk, and connect again"
+            )
 
-    def _running(self) -> ChildProcess:
-        if self._child is None:
+    def _running(self) -> tuple[ChildProcess, _HandMemory]:
+        if self._child is None or self._memory is None:
             raise HardwareError(f"the gripper at {self._settings.address} is not connected; call connect() first")
-        return self._child
+        return self._child, self._memory
 
-    def _died(self, child: ChildProcess) -> HardwareError:
+    def _failed(self, child: ChildProcess) -> HardwareError:
+        """What the process said before it ended, or how it ended."""
+        try:
+            if child.pipe.poll():
+                return HardwareError(child.pipe.recv()[1])
+        except (EOFError, OSError):
+            pass
         return HardwareError(
             f"the process of the gripper at {self._settings.address} {child.describe_exit()}; connect again"
         )
 
 
+class _HandMemory:
+    """What the child writes and the driver reads: the hand's latest state, and the motion that is under way."""
+
+    def __init__(self, descriptor: int) -> None:
+        buffer = mmap.mmap(descriptor, MEMORY)
+        self.hand = SequencedRecord(buffer, 0, HAND)
+        self.motion = SequencedRecord(buffer, MEMORY // 2, MOTION)
+
+
 # The child process.
 
 
-def serve(pipe: Connection, hand: Any, settings: GripperSettings) -> None:
-    """Carry out the newest command and report readings until the pipe says ``None`` or closes."""
-    holding_from = 0.0  # [m] the last target: fingers that stopped wider than that hold something
-    while True:
-        target: float | None = None
-        if pipe.poll(IDLE_PERIOD):
-            # Commands that piled up during a motion: only the newest counts.
-            while pipe.poll():
-                message = pipe.recv()
-                if message is None:
-                    return
-                target = message * STROKE
-        if target is not None:
-            move(hand, target, settings)
-            holding_from = target
-        pipe.send((READY, reading(hand, holding_from)))
+def report(memory: _HandMemory, state: Any) -> None:
+    """Publish what the hand said, now."""
+    hand = memory.hand
+    hand.begin()
+    hand.view("stamp")[0] = time.monotonic()
+    hand.view("width")[0] = state.width
+    hand.view("is_grasped")[0] = state.is_grasped
+    hand.end()
 
 
-def move(hand: Any, target: float, settings: GripperSettings) -> None:
+def read_forever(hand: Any, memory: _HandMemory, mover: int) -> None:
+    """The reader: publish states until the hand falls silent or process ``mover`` has ended."""
+    while os.getppid() == mover:
+        report(memory, hand.read_once())
+        time.sleep(READ_PERIOD)
+
+
+def fork_reader(pipe: Connection, hand: Any, memory: _HandMemory) -> int:
+    """Start the reader; its process id."""
+    mover = os.getpid()
+    reader = os.fork()
+    if reader == 0:
+        pipe.close()  # or the driver would not see that the mover has ended
+        try:
+            read_forever(hand, memory, mover)
+        finally:
+            os._exit(0)  # without closing the connection, which is the mover's
+    return reader
+
+
+def serve(pipe: Connection, hand: Any, memory: _HandMemory, settings: GripperSettings) -> None:
+    """The mover: carry out the newest command until the pipe says ``None`` or closes."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        if not pipe.poll(POLL_PERIOD):
+            continue
+        target = 0.0
+        # Commands that piled up during a motion: only the newest counts.
+        while pipe.poll():
+            message = pipe.recv()
+            if message is None:
+                return
+            target = message * STROKE
+        move(hand, memory, target, settings)
+
+
+def move(hand: Any, memory: _HandMemory, target: float, settings: GripperSettings) -> None:
     """Bring the fingers to ``target`` [m]; blocks until they rest. A grasp that meets nothing is no error."""
-    width = hand.read_once().width
+    latest = memory.hand.read()
+    width, held = float(latest["width"]), bool(latest["is_grasped"])
+    again = held and abs(target - float(memory.motion.read()["target"])) < ARRIVED  # it holds on by itself
+    note = memory.motion
+    note.begin()
+    note.view("grasped")[0] = held and width > float(note.view("target")[0]) + HELD
+    note.view("target")[0] = target
+    note.view("since")[0] = 0.0 if again else time.monotonic()
+    note.end()
+    if again:
+        return
     if target > width + ARRIVED:
         hand.move(target, settings.speed)
     elif target < width - ARRIVED:
         hand.grasp(target, settings.speed, settings.force, epsilon_inner=STROKE, epsilon_outer=STROKE)
-
-
-def reading(hand: Any, target: float = 0.0) -> GripperReading:
-    """What the hand reports; its grasp tolerance is the whole stroke, so that the width decides whether it holds."""
-    state = hand.read_once()
-    holds = bool(state.is_grasped) and state.width > target + HELD
-    return GripperReading(min(max(state.width / STROKE, 0.0), 1.0), holds)
+    note.begin()
+    note.view("since")[0] = 0.0
+    note.end()
 
 
 def main() -> None:
-    pipe, _ = child_pipe()
+    pipe, (descriptor,) = child_pipe()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings: GripperSettings = pipe.recv()
+    reader = 0
     try:
+        memory = _HandMemory(descriptor)
         hand = import_pylibfranka().Gripper(settings.address)
-        pipe.send((READY, reading(hand)))
-        serve(pipe, hand, settings)
+        report(memory, hand.read_once())
+        reader = fork_reader(pipe, hand, memory)
+        pipe.send((READY, None))
+        serve(pipe, hand, memory, settings)
     except (EOFError, OSError):
-        return  # the driver is gone
+        pass  # the driver is gone
     except HardwareError as error:
         pipe.send((FAILED, str(error)))
         sys.exit(1)
     except Exception as error:  # pylibfranka's exceptions share no base class
         pipe.send((FAILED, f"the gripper at {settings.address} failed: {error}; is the hand mounted and homed?"))
         sys.exit(1)
+    finally:
+        if reader:
+            os.kill(reader, signal.SIGKILL)
+            os.waitpid(reader, 0)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pickle
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from controllers.impedance import ImpedanceGains
 from controllers.spatial import Pose, SpatialError
@@ -189,7 +190,7 @@ class Mailbox:
         self._write("requests", counts=counts)
         return int(counts[request])
 
-    def _write(self, slot: str, **fields: object) -> None:
+    def _write(self, slot: str, **fields: npt.ArrayLike) -> None:
         record = self._records[slot]
         views = {name: record.view(name) for name in fields}
         for name, value in fields.items():  # before it begins: a record must never stay half-written

@@ -67,7 +67,9 @@ class SequencedRecord:
             record = self.try_read()
             if record is not None:
                 return record
-        raise MailboxError("the real-time process stopped in the middle of a write; disconnect and connect again")
+        raise MailboxError(
+            "the process that writes a record stopped in the middle of a write; disconnect, connect again"
+        )
 
 
 class Ring:

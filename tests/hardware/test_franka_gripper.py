@@ -1,17 +1,27 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from hardware.interfaces import ArmConnectionError, Gripper, HardwareError
-from tests.hardware.simulated import SimulatedServer, unused_address
+from tests.hardware.simulated import SERVER, SimulatedServer, environment, unused_address
 
 pytest.importorskip("franky_sim")
 pytest.importorskip("pylibfranka")
 
 from hardware.franka.gripper import FrankaGripper
+
+STUCK_SERVER = (
+    "from franky_sim.franka_gripper_server import FrankaGripperServer\n"
+    "FrankaGripperServer._check_motion_state = lambda self: None  # moves, and never says that it has arrived\n"
+) + SERVER
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -35,6 +45,91 @@ def test_fingers_go_where_they_are_told_and_the_newest_command_wins(robot: Simul
     gripper.disconnect()
     with pytest.raises(HardwareError, match="not connected"):
         gripper.read()
+
+
+def test_width_is_live_while_the_fingers_move(robot: SimulatedServer) -> None:
+    with FrankaGripper(robot.address) as gripper:
+        gripper.command(0.9)
+        wait_until(lambda: gripper.read().width == pytest.approx(0.9, abs=0.02))
+        gripper.command(0.1)
+        seen = set()
+
+        def arrived() -> bool:
+            seen.add(gripper.read().width)
+            return gripper.read().width == pytest.approx(0.1, abs=0.02)
+
+        wait_until(arrived)
+    assert [width for width in seen if 0.2 < width < 0.8]
+
+
+@contextmanager
+def stuck_robot() -> Iterator[SimulatedServer]:
+    address = unused_address()
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK_SERVER, address], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield SimulatedServer(address, process)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def error_of(action: Callable[[], object]) -> str:
+    """What the first `HardwareError` that ``action`` ends with says."""
+    message = ""
+
+    def failed() -> bool:
+        nonlocal message
+        try:
+            action()
+        except HardwareError as error:
+            message = str(error)
+        return bool(message)
+
+    wait_until(failed)
+    return message
+
+
+def test_motion_without_an_end_is_an_error_and_a_silent_hand_another() -> None:
+    with stuck_robot() as server:
+        with FrankaGripper(server.address, patience=0.2) as gripper:
+            gripper.command(0.25)
+            message = error_of(gripper.read)
+            assert server.address in message and "not reached 25% within 1.0 s" in message
+            with pytest.raises(HardwareError, match="not reached"):
+                gripper.command(0.5)
+        with FrankaGripper(server.address) as gripper:
+            gripper.read()
+            server.process.send_signal(signal.SIGSTOP)
+            assert f"the gripper at {server.address} has not reported" in error_of(gripper.read)
+            server.process.send_signal(signal.SIGCONT)
+
+
+def test_death_of_the_process_is_an_error_and_leaves_no_reader_behind(robot: SimulatedServer) -> None:
+    with FrankaGripper(robot.address) as gripper:
+        child = gripper.process_id
+        (reader,) = children(child)
+        os.kill(child, signal.SIGKILL)
+        assert "was ended by SIGKILL; connect again" in error_of(gripper.read)
+        wait_until(lambda: not os.path.exists(f"/proc/{reader}") or is_zombie(reader))
+        with pytest.raises(HardwareError, match="SIGKILL"):
+            gripper.command(0.5)
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def is_zombie(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 @pytest.mark.parametrize("width", [-0.1, 1.1, float("nan")])
