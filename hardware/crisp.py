@@ -206,7 +206,7 @@ class CrispArm(Device):
         raise ArmFault(f"the arm under CRISP did not come to rest within {STOP_TIMEOUT:.0f} s; look what moves it")
 
     def request_stop(self) -> None:
-        """Freeze the target where the arm is. Never blocks."""
+        """Freeze the target where the arm is; the mode says when it is at rest."""
         self._require_connection()
         state = self._topics.state()
         with self._lock:
