@@ -316,10 +316,11 @@ def test_a_measurement_that_is_not_finite_ends_the_motion_with_no_torque(loop: L
 
 
 def test_saturation_is_reported_once(make_plant: Callable[..., Any]) -> None:
-    stiff = ImpedanceGains(translational_stiffness=2e5, translational_damping=0.0)
+    # 100 N along x, 0.2 m below the axis of the sixth joint, is more than its 12 N·m.
+    stiff = ImpedanceGains(translational_stiffness=1e4, translational_damping=0.0)
     loop = Loop(make_plant(), ControllerConfig(gains=stiff, max_jump=5.0))
     state = loop.plant.state()
-    loop.command(loop.home.moved(np.array([0.0, 0.0, 0.02, 0.0, 0.0, 0.0])), duration=0.0)
+    loop.command(loop.home.moved(np.array([0.02, 0.0, 0.0, 0.0, 0.0, 0.0])), duration=0.0)
     events: list[Event] = []
     for tick in range(150):
         result = loop.controller.tick(state._replace(time=tick * 1e-3, tau_J_d=loop.plant.torque))
