@@ -19,7 +19,8 @@ class Batch(NamedTuple):
     """Transitions for training; leading axes ``(updates, batch)`` unless said otherwise.
 
     ``state``, ``next_state (…, d)``; ``action (…, a)``; ``reward (…)``; ``mask (…)``: 0 where the task ended there
-    (nothing to bootstrap from), 1 otherwise, time limits and aborts included.
+    (nothing to bootstrap from), 1 otherwise, time limits and aborts included; ``cost (…)``: share of the step, 0–1,
+    during which the passivity filter held back.
     """
 
     state: Any
@@ -27,6 +28,7 @@ class Batch(NamedTuple):
     reward: Any
     mask: Any
     next_state: Any
+    cost: Any
 
 
 class ReplayBuffer:
@@ -53,9 +55,10 @@ class ReplayBuffer:
         self.action = np.zeros((capacity, action_size), np.float32)
         self.reward = np.zeros(capacity, np.float32)
         self.mask = np.zeros(capacity, np.float32)
+        self.cost = np.zeros(capacity, np.float32)
         self.starts = np.zeros(capacity, bool)  # rows that a transition starts from
         self.added = 0  # transitions ever added
-        self.digests = [0, 0, 0, 0]  # running CRC-32 of states, actions, rewards, masks: equal digests, equal buffers
+        self.digests = [0] * 5  # running CRC-32 of states, actions, rewards, masks, costs: equal digests, equal buffers
         self._next = 0  # the row to write
         self._rows = 0  # rows in use
         self._size = 0
@@ -82,9 +85,11 @@ class ReplayBuffer:
             self.action[before] = transitions.action[part]
             self.reward[before] = transitions.reward[part]
             self.mask[before] = 1.0 - transitions.terminated[part]
+            self.cost[before] = transitions.cost[part]
             self.starts[before] = True
             self._size += len(before)
-        columns = (transitions.state[int(continued) :], transitions.action, transitions.reward, transitions.terminated)
+        state = transitions.state[int(continued) :]
+        columns = (state, transitions.action, transitions.reward, transitions.terminated, transitions.cost)
         self.digests = [zlib.crc32(c.tobytes(), d) for c, d in zip(columns, self.digests, strict=True)]
         self._tail = (transitions.store, transitions.episode, transitions.start + count)
 
@@ -104,7 +109,14 @@ class ReplayBuffer:
         rows = self.sample_rows(rng, count)
         after = rows + 1
         after[after == self.capacity] = 0
-        return Batch(self.state[rows], self.action[rows], self.reward[rows], self.mask[rows], self.state[after])
+        return Batch(
+            state=self.state[rows],
+            action=self.action[rows],
+            reward=self.reward[rows],
+            mask=self.mask[rows],
+            next_state=self.state[after],
+            cost=self.cost[rows],
+        )
 
     def _take_rows(self, count: int) -> np.ndarray:
         rows = (self._next + np.arange(count)) % self.capacity

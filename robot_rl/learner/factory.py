@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from robot_rl.config import AGENTS, ConfigError, RunConfig
 from robot_rl.data.store import StoreReader
-from robot_rl.learner import rlpd
+from robot_rl.learner import lagrangian, rlpd
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 from robot_rl.progress import schema_of
@@ -15,10 +13,18 @@ from robot_rl.tasks import make_task
 
 
 def make_agent(config: RunConfig) -> Agent:
-    """The algorithm named by ``learner.agent``. Raises `ConfigError` on any other name."""
-    match config.learner.agent:
+    """The algorithm named by ``learner.agent``.
+
+    Raises `ConfigError` on any other name, `ValueError` on settings it cannot work with.
+    """
+    settings = config.learner
+    match settings.agent:
         case "rlpd":
-            return rlpd.make_agent(dataclasses.replace(rlpd.RlpdConfig(), critic_steps=config.learner.utd))
+            return rlpd.make_agent(rlpd.RlpdConfig(critic_steps=settings.utd))
+        case "rlpd_lagrangian":
+            return lagrangian.make_agent(
+                lagrangian.LagrangianConfig(critic_steps=settings.utd, cost_limit=settings.cost_limit)
+            )
     raise ConfigError(f"unknown agent learner.agent={config.learner.agent!r}; choose from {', '.join(AGENTS)}")
 
 

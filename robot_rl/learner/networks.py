@@ -30,6 +30,11 @@ def actor_apply(params: Params, state: jax.Array) -> tuple[jax.Array, jax.Array]
     return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
 
 
+def action_size_of(params: Params) -> int:
+    """a, from an actor's parameters."""
+    return params[f"b{len(params) // 2 - 1}"].shape[-1] // 2
+
+
 def tanh_gaussian(key: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Action ``a = tanh(u) (…, a)``, ``u ~ N(mean, std)``, and ``log π(a) (…)``.
 

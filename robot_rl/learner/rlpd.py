@@ -13,6 +13,7 @@ ended and 1 otherwise, so time limits are bootstrapped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import (
     Params,
+    action_size_of,
     actor_apply,
     actor_create,
     critics_apply,
@@ -130,52 +132,61 @@ def alpha_loss(log_alpha: jax.Array, entropy: jax.Array, target_entropy: float) 
     return log_alpha * jax.lax.stop_gradient(entropy - target_entropy)
 
 
+def critic_step(
+    state: RlpdState, key: jax.Array, batch: Batch, config: RlpdConfig
+) -> tuple[RlpdState, dict[str, jax.Array]]:
+    """One step of the critics on one minibatch; the targets follow."""
+    target = critic_target(key, state, batch, config)
+    (loss, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critics, target, batch)
+    change, optimiser = optax.adam(config.learning_rate).update(gradient, state.critic_optimiser)
+    critics = optax.apply_updates(state.critics, change)
+    state = state._replace(
+        critics=critics,
+        target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
+        critic_optimiser=optimiser,
+        step=state.step + 1,
+    )
+    return state, {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/target_mean": target.mean()}
+
+
+def policy_step(state: RlpdState, gradient: Params, entropy: jax.Array, config: RlpdConfig) -> RlpdState:
+    """One step of the actor along ``gradient``, and one of the temperature towards the entropy aimed at."""
+    adam = optax.adam(config.learning_rate)
+    change, actor_optimiser = adam.update(gradient, state.actor_optimiser)
+    actor = optax.apply_updates(state.actor, change)
+
+    goal = -1.0 * action_size_of(actor) if config.target_entropy is None else config.target_entropy
+    slope = jax.grad(alpha_loss)(state.log_alpha, entropy, goal)
+    change, alpha_optimiser = adam.update(slope, state.alpha_optimiser)
+    log_alpha = optax.apply_updates(state.log_alpha, change)
+    return state._replace(
+        actor=actor, log_alpha=log_alpha, actor_optimiser=actor_optimiser, alpha_optimiser=alpha_optimiser
+    )
+
+
 @partial(jax.jit, static_argnames="config")
 def update(state: RlpdState, batch: Batch, config: RlpdConfig) -> tuple[RlpdState, dict[str, jax.Array]]:
     """G critic steps and one actor and temperature step; ``batch`` has leading axes ``(G, n)``."""
-    adam = optax.adam(config.learning_rate)
     keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
-
-    def critic_step(state: RlpdState, inputs: tuple[jax.Array, Batch]) -> tuple[RlpdState, dict[str, jax.Array]]:
-        key, minibatch = inputs
-        target = critic_target(key, state, minibatch, config)
-        (loss, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critics, target, minibatch)
-        change, optimiser = adam.update(gradient, state.critic_optimiser)
-        critics = optax.apply_updates(state.critics, change)
-        state = state._replace(
-            critics=critics,
-            target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
-            critic_optimiser=optimiser,
-            step=state.step + 1,
-        )
-        return state, {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/target_mean": target.mean()}
-
-    state, critic_info = jax.lax.scan(critic_step, state, (keys[2:], batch))
+    state, critic_info = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
 
     last = jax.tree.map(lambda column: column[-1], batch)
     (loss, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
         state.actor, keys[1], state.critics, state.log_alpha, last
     )
-    change, actor_optimiser = adam.update(gradient, state.actor_optimiser)
-    actor = optax.apply_updates(state.actor, change)
+    state = policy_step(state, gradient, entropy, config)._replace(key=keys[0])
+    return state, summary(state, critic_info, loss, entropy)
 
-    goal = -1.0 * batch.action.shape[-1] if config.target_entropy is None else config.target_entropy
-    gradient = jax.grad(alpha_loss)(state.log_alpha, entropy, goal)
-    change, alpha_optimiser = adam.update(gradient, state.alpha_optimiser)
-    log_alpha = optax.apply_updates(state.log_alpha, change)
 
-    state = state._replace(
-        actor=actor,
-        log_alpha=log_alpha,
-        actor_optimiser=actor_optimiser,
-        alpha_optimiser=alpha_optimiser,
-        key=keys[0],
-    )
+def summary(
+    state: RlpdState, critic_info: Mapping[str, jax.Array], loss: jax.Array, entropy: jax.Array
+) -> dict[str, jax.Array]:
+    """What an update came to; ``critic_info`` has a row for each critic step."""
     info = {name: values.mean() for name, values in critic_info.items()}
-    info |= {"actor/loss": loss, "actor/entropy": entropy, "temperature/alpha": jnp.exp(log_alpha)}
+    info |= {"actor/loss": loss, "actor/entropy": entropy, "temperature/alpha": jnp.exp(state.log_alpha)}
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
-    info |= {"critic/norm": optax.tree.norm(state.critics), "actor/norm": optax.tree.norm(actor)}
-    return state, info
+    info |= {"critic/norm": optax.tree.norm(state.critics), "actor/norm": optax.tree.norm(state.actor)}
+    return info
 
 
 @partial(jax.jit, static_argnames="deterministic")

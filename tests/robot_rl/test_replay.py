@@ -16,14 +16,15 @@ def rows(buffer: ReplayBuffer) -> set[tuple]:
     starts = np.flatnonzero(buffer.starts)
     after = (starts + 1) % buffer.capacity
     return {
-        (*buffer.state[i], *buffer.action[i], buffer.reward[i], buffer.mask[i], *buffer.state[j])
+        (*buffer.state[i], *buffer.action[i], buffer.reward[i], buffer.mask[i], *buffer.state[j], buffer.cost[i])
         for i, j in zip(starts, after, strict=True)
     }
 
 
 def expected(part) -> list[tuple]:
+    mask = np.float32(1) - part.terminated
     return [
-        (*part.state[i], *part.action[i], part.reward[i], np.float32(1 - part.terminated[i]), *part.state[i + 1])
+        (*part.state[i], *part.action[i], part.reward[i], mask[i], *part.state[i + 1], part.cost[i])
         for i in range(len(part))
     ]
 
@@ -43,7 +44,7 @@ def test_the_ring_holds_the_newest_transitions_whole(capacity: int, episodes) ->
     assert held == set(added[len(added) - len(held) :])
     assert buffer.added == len(added)
     batch = buffer.sample(np.random.default_rng(0), 50)
-    assert {(*s, *a, r, m, *n) for s, a, r, m, n in zip(*batch, strict=True)} <= held
+    assert {(*s, *a, r, m, *n, c) for s, a, r, m, n, c in zip(*batch, strict=True)} <= held
 
 
 def test_only_termination_masks() -> None:
@@ -63,7 +64,7 @@ def test_digest_does_not_depend_on_how_steps_arrive_but_on_their_order() -> None
     swapped.add(second)
     swapped.add(first)
     assert whole.digests == pieces.digests != swapped.digests
-    for name in ("state", "action", "reward", "mask", "starts"):
+    for name in ("state", "action", "reward", "mask", "cost", "starts"):
         assert np.array_equal(getattr(whole, name), getattr(pieces, name))
 
 
@@ -88,7 +89,7 @@ def test_every_update_is_half_demonstrations() -> None:
     assert sampler.sample(rng, 3, 8).state.shape == (3, 8, 5)
     online.add(transitions(10, 1))
     batch = sampler.sample(rng, 3, 8)
-    assert [column.shape for column in batch] == [(3, 8, 5), (3, 8, 2), (3, 8), (3, 8), (3, 8, 5)]
+    assert [column.shape for column in batch] == [(3, 8, 5), (3, 8, 2), (3, 8), (3, 8), (3, 8, 5), (3, 8)]
     from_demo = (batch.state[:, :, None] == demo.state[:10]).all(-1).any(-1)
     assert from_demo.sum(axis=1).tolist() == [4, 4, 4]
     only_online = SymmetricSampler(ReplayBuffer(5, 5, 2), online).sample(rng, 2, 7)

@@ -1,0 +1,165 @@
+"""RLPD under a constraint on how much the passivity filter holds back (cf. Zhang et al., arXiv 2503.00287).
+
+The cost c of a step is the share of it, 0–1, during which the filter held back. Beside the reward critics of `rlpd`
+learns a second ensemble C, the discounted mean of the cost, and a multiplier λ ≥ 0 weighs the two against each other.
+One call of `update` is that of `rlpd`, with
+
+    y_C  = clip((1 − γ_c) c + γ_c m max_i C̄_i(s', a'), 0, 1),   a' ~ π(s')
+    L_C  = mean over members and batch of (C_i(s, a) − y_C)²
+    L_π  = mean of α log π(ã|s) − (mean_i Q_i(s, ã) − λ mean_i C_i(s, ã)) / (1 + λ),   ã ~ π(s)
+    λ   ← clip(λ + η (Ĉ − d), 0, λ_max),   Ĉ = mean_i C_i(s, ã) over the batch
+
+- *Units.* The factor 1 − γ_c makes C a mean and not a sum: an arm that is held back during a share d of all time to
+  come has C = d, and λ is the reward that being held back all the time is worth. After the end of the task nothing is
+  held back: m cuts the cost off as it cuts the reward off, and a time limit cuts neither. Episodes that end within
+  1/(1 − γ_c) steps may therefore be held back during a share of theirs above d.
+- *Pessimism.* The target takes the maximum of the members where the reward's takes a minimum: what is not known counts
+  as costly. c ≤ 1 bounds C, and the clip keeps the maximum's upward bias from feeding on itself.
+- *Multiplier.* Projected ascent, not a log or softplus parameter: λ can be 0, where this is `rlpd` step for step, it
+  rises at once when the limit is passed after a long time below it, and η has a meaning: [reward] a call for each unit
+  of the excess. The actor's loss is divided by 1 + λ, so that its slope does not grow with λ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from robot_rl.data.replay import Batch
+from robot_rl.learner import rlpd
+from robot_rl.learner.agent import Agent
+from robot_rl.learner.networks import Params, actor_apply, critics_apply, critics_create, tanh_gaussian
+from robot_rl.learner.rlpd import RlpdConfig, RlpdState
+
+
+@dataclass(frozen=True)
+class LagrangianConfig(RlpdConfig):
+    """`RlpdConfig` and what the constraint adds."""
+
+    cost_limit: float = 0.02  # d: mean share of a step that may be held back
+    cost_critics: int = 2  # members of the ensemble C
+    cost_discount: float = 0.9  # γ_c: looks 10 steps (1 s) ahead, in which the budget refills a tank
+    initial_multiplier: float = 0.0  # λ at the start: none until the critics have seen a cost
+    multiplier_rate: float = 0.01  # η: an excess of 0.1 raises λ by 1 in 1000 calls
+    max_multiplier: float = 20.0  # λ_max: a limit that cannot be met must not wind λ up for ever
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 <= self.cost_limit <= 1.0:
+            raise ValueError(f"cost_limit {self.cost_limit} is a share of a step: it must be in [0, 1]")
+        if not 0.0 <= self.cost_discount < 1.0:
+            raise ValueError(f"cost_discount {self.cost_discount} must be in [0, 1)")
+        if self.cost_critics < 1 or self.multiplier_rate < 0.0:
+            raise ValueError(
+                f"cost_critics {self.cost_critics} must be ≥ 1, multiplier_rate {self.multiplier_rate} ≥ 0"
+            )
+        if not 0.0 <= self.initial_multiplier <= self.max_multiplier:
+            raise ValueError(f"initial_multiplier {self.initial_multiplier} must be in [0, {self.max_multiplier}]")
+
+
+class LagrangianState(NamedTuple):
+    """Everything that learns: what RLPD has, and the constraint's side."""
+
+    rlpd: RlpdState
+    cost_critics: Params
+    target_cost_critics: Params
+    cost_optimiser: Any
+    multiplier: jax.Array
+
+
+def create(key: jax.Array, state_size: int, action_size: int, config: LagrangianConfig) -> LagrangianState:
+    """A fresh agent; its RLPD part is the one that `rlpd.create` makes of the same key."""
+    cost_critics = critics_create(
+        jax.random.fold_in(key, 1), state_size, action_size, config.hidden, config.cost_critics, config.layer_norm
+    )
+    return LagrangianState(
+        rlpd=rlpd.create(key, state_size, action_size, config),
+        cost_critics=cost_critics,
+        target_cost_critics=jax.tree.map(jnp.copy, cost_critics),
+        cost_optimiser=optax.adam(config.learning_rate).init(cost_critics),
+        multiplier=jnp.float32(config.initial_multiplier),
+    )
+
+
+def cost_target(key: jax.Array, state: LagrangianState, batch: Batch, config: LagrangianConfig) -> jax.Array:
+    """y_C ``(n,)``."""
+    next_action, _ = tanh_gaussian(key, *actor_apply(state.rlpd.actor, batch.next_state))
+    cost = critics_apply(state.target_cost_critics, batch.next_state, next_action).max(axis=0)
+    gamma = config.cost_discount
+    return jnp.clip((1.0 - gamma) * batch.cost + gamma * batch.mask * cost, 0.0, 1.0)
+
+
+def actor_loss(
+    actor: Params, key: jax.Array, state: LagrangianState, batch: Batch
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """L_π, and the estimates of the policy's entropy H_π and cost Ĉ."""
+    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state))
+    q = critics_apply(state.rlpd.critics, batch.state, action).mean(axis=0)
+    cost = critics_apply(state.cost_critics, batch.state, action).mean(axis=0)
+    value = (q - state.multiplier * cost) / (1.0 + state.multiplier)
+    loss = jnp.exp(state.rlpd.log_alpha) * log_prob - value
+    return loss.mean(), (-log_prob.mean(), cost.mean())
+
+
+def multiplier_step(multiplier: jax.Array, cost: jax.Array, config: LagrangianConfig) -> jax.Array:
+    """λ after one step of projected ascent."""
+    return jnp.clip(multiplier + config.multiplier_rate * (cost - config.cost_limit), 0.0, config.max_multiplier)
+
+
+def critic_step(
+    state: LagrangianState, key: jax.Array, batch: Batch, config: LagrangianConfig
+) -> tuple[LagrangianState, dict[str, jax.Array]]:
+    """One step of both ensembles on one minibatch; the targets follow."""
+    inner, info = rlpd.critic_step(state.rlpd, key, batch, config)
+    target = cost_target(jax.random.fold_in(key, 1), state, batch, config)
+    (loss, cost), gradient = jax.value_and_grad(rlpd.critic_loss, has_aux=True)(state.cost_critics, target, batch)
+    change, optimiser = optax.adam(config.learning_rate).update(gradient, state.cost_optimiser)
+    critics = optax.apply_updates(state.cost_critics, change)
+    state = LagrangianState(
+        rlpd=inner,
+        cost_critics=critics,
+        target_cost_critics=optax.incremental_update(critics, state.target_cost_critics, config.target_rate),
+        cost_optimiser=optimiser,
+        multiplier=state.multiplier,
+    )
+    return state, info | {"cost/loss": loss, "cost/c_mean": cost.mean(), "cost/batch_mean": batch.cost.mean()}
+
+
+@partial(jax.jit, static_argnames="config")
+def update(
+    state: LagrangianState, batch: Batch, config: LagrangianConfig
+) -> tuple[LagrangianState, dict[str, jax.Array]]:
+    """G critic steps, one actor and temperature step, one of λ; ``batch`` has leading axes ``(G, n)``."""
+    keys = jax.random.split(state.rlpd.key, batch.reward.shape[0] + 2)
+    state, critic_info = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
+
+    last = jax.tree.map(lambda column: column[-1], batch)
+    (loss, (entropy, cost)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
+        state.rlpd.actor, keys[1], state, last
+    )
+    inner = rlpd.policy_step(state.rlpd, gradient, entropy, config)._replace(key=keys[0])
+    state = state._replace(rlpd=inner, multiplier=multiplier_step(state.multiplier, cost, config))
+    info = rlpd.summary(inner, critic_info, loss, entropy)
+    return state, info | {
+        "cost/estimate": cost,
+        "cost/multiplier": state.multiplier,
+        "cost/norm": optax.tree.norm(state.cost_critics),
+    }
+
+
+def make_agent(config: LagrangianConfig | None = None) -> Agent:
+    """Lagrangian RLPD by the contract that all agents share."""
+    config = config or LagrangianConfig()
+    return Agent(
+        name="rlpd_lagrangian",
+        config=config,
+        updates_per_call=config.critic_steps,
+        create=partial(create, config=config),
+        update=partial(update, config=config),
+        actor=lambda state: state.rlpd.actor,
+    )
