@@ -2,14 +2,16 @@
 
     tau_i = c_i tanh(dq_i / v_i) + b_i dq_i,        |tau_i| ≤ cap_i
 
-is what Coulomb friction (c, smoothed below the speed v) and viscous friction (b) take. This torque points along the
-motion: it is negative damping, safe only because friction takes away at least as much. Where the true friction of a
-joint at every speed is ≥ tau_i (c and b estimated too *low*), the compensated joint still loses energy and the work of
-the compensation never exceeds the work lost in friction. Where they are estimated too high, the joint is driven, and the
-energy comes from the controller: choose about 70 % of what was identified, in the direction and temperature with the
-least friction. Two caveats remain. Velocities are a sample old, so that right at a reversal the torque briefly pushes the
-new way against the old; v must be well above the noise of the velocities. And the friction's heat was booked as
-delivered energy before, so an energy tank books this torque like any other: it is no exception to the bound.
+is what Coulomb friction (c, smoothed below the speed v) and viscous friction (b) take. The torque points along the
+motion: it is negative damping, safe only because friction takes away at least as much. As long as c and b are estimated
+too *low*, so that the true friction of each joint is ≥ |tau_i| at every speed, its power tau·dq never exceeds what
+friction turns into heat, and the compensated joint still loses energy. Estimated too high, it drives the joint, and that
+energy comes from the controller: set about 70 % of what was identified, and identify it where it is least (a warm arm,
+unloaded, in the easier direction).
+
+Two caveats. The velocity is a sample old: right at a reversal the torque still pushes the old way, against the motion,
+which costs speed but adds no energy; noise in the velocity must stay well below v, or the torque follows the noise. And
+an energy tank books this torque like any other, although friction swallows it: its budget has to pay for it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import numpy as np
 
 from controllers.state import JOINTS
 
-# The most that may be compensated [N·m]: published identifications of Panda and FR3 joints find 0.2–1.2 N·m.
+# The most that may be compensated [N·m]; the joints of the simulated FR3 have 1.1 N·m of friction.
 MAX_CAP = 2.0
 
 

@@ -70,8 +70,8 @@ def limited_duration(
 def limited_joint_duration(q0: np.ndarray, q1: np.ndarray, duration: float, max_speed: np.ndarray) -> float:
     """``duration`` [s], or as much longer as a `JointSegment` needs to keep each joint to its speed.
 
-    From ``q0 (7,)`` to ``q1 (7,)`` [rad], at most ``max_speed (7,)`` [rad/s], positive: a share of the arm's own limits,
-    `ArmModel.velocity`, that leaves room for following errors.
+    From ``q0 (7,)`` to ``q1 (7,)`` [rad], at most ``max_speed (7,)`` [rad/s], positive: a share of the arm's own
+    limits, `ArmModel.velocity`, that leaves room for following errors.
     """
     return max(duration, float(np.max(np.abs(q1 - q0) / max_speed)))
 

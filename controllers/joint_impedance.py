@@ -52,8 +52,8 @@ class JointGains:
         for joint, (bound, most) in enumerate(zip(self.torque_bound, MAX_TORQUE, strict=True), 1):
             if bound > most:
                 raise GainError(
-                    f"stiffness times clip lets the spring of joint {joint} push with {bound:.4g} N·m; the most allowed "
-                    f"is {most} N·m: lower one of them"
+                    f"stiffness times clip lets the spring of joint {joint} push with {bound:.4g} N·m; the most "
+                    f"allowed is {most} N·m: lower one of them"
                 )
 
     @property
@@ -95,5 +95,5 @@ class JointImpedance:
         return torque, float(torque.dot(e) - 0.5 * torque.dot(clipped))
 
     def damping(self, dq: np.ndarray) -> np.ndarray:
-        """Damping torque ``−D dq (7,)`` [N·m], overwritten by the next call, at ``dq (7,)`` [rad/s]: never adds energy."""
+        """Damping torque ``−D dq (7,)`` [N·m], overwritten by the next call, at joint velocities ``dq (7,)`` [rad/s]."""
         return np.negative(np.multiply(self._D, dq, out=self._damping), out=self._damping)

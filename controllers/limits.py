@@ -57,7 +57,8 @@ class JointRepulsion:
     """Pushes joints away from their limits: a one-sided spring that starts ``margin`` before the limit.
 
     With the depth ``p_i = max(0, margin − distance to the nearest limit)``, capped at the margin, the torque is
-    ``peak · p_i / margin`` away from the limit and its potential ``½ peak/margin p_i²`` (linear beyond the limit).
+    ``peak · p_i / margin`` away from the limit and its potential ``½ peak/margin p_i²`` (linear beyond the limit). Each
+    joint is on its own: none is ever pushed with more than the peak, however many are near their limits.
 
     Args:
         lower, upper: joint limits ``(7,)`` [rad].
