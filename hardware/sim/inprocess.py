@@ -67,7 +67,7 @@ class InProcessWorld:
         self._controller = Controller(self._model, self.config)
         self._ticks = 0
         self._torque = np.zeros(JOINTS)
-        self._tank = 0.0
+        self._tank = self._budget = self._activity = 0.0
         self._events: list[Event] = []
         self._running = False
         self._hold_q = self._q.copy()
@@ -113,10 +113,12 @@ class InProcessWorld:
     def begin_episode(self) -> None:
         """Grant the energy budget of a new episode."""
         self._require_connection()
+        self._events.extend(self._controller.begin_episode())
 
     def change_gains(self, gains: ImpedanceGains) -> None:
         """Go over to other gains."""
         self._require_connection()
+        self._events.extend(self._controller.change_gains(gains, self.time))
 
     def command(self, setpoint: Setpoint) -> None:
         """Hand over a setpoint."""
@@ -147,6 +149,8 @@ class InProcessWorld:
             tank=self._tank,
             success_rate=1.0,
             received=time.monotonic(),
+            budget=self._budget,
+            activity=self._activity,
         )
 
     def events(self) -> tuple[Event, ...]:
@@ -166,6 +170,12 @@ class InProcessWorld:
         self._require_connection()
         return object_poses(self._mj_model, self._mj_data, self.scene.objects)
 
+    @property
+    def physics(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """The simulation itself: to measure what no robot could, not to be changed."""
+        self._require_connection()
+        return self._mj_model, self._mj_data
+
     # Time -----------------------------------------------------------------------------------------------------------
 
     @property
@@ -184,7 +194,7 @@ class InProcessWorld:
         if self._running:
             tick = self._controller.tick(self._state())
             self._torque = tick.torque.copy()
-            self._tank = tick.tank
+            self._tank, self._budget, self._activity = tick.tank, tick.budget, tick.activity
             if tick.events:
                 self._events.extend(tick.events)
             applied = self._torque + self._model.gravity
