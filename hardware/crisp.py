@@ -153,18 +153,19 @@ class CrispArm(Device):
         self._lock = threading.Lock()
         self._events: list[Event] = []
         self._fault = ""
-        self._now = 0.0
+        self._now = -np.inf  # of the last call of `_each` [s]
         self._origin: float | None = None  # stamp at which robot time is 0 [s]; None: not connected
-        self._wrench, self._wrench_seq, self._wrench_at = np.zeros(6), -1, -np.inf
+        self._wrench, self._wrench_seq, self._wrench_at = np.zeros(6), -1, 0.0
         self._pushing = False
 
     def connect(self) -> None:
         """Listen for the arm. Raises `ArmConnectionError` when it is not heard; the message names the topics."""
         self.disconnect()
+        self._now = -np.inf
         self._topics.open(self._each)
         for _ in range(round(CONNECT_TIMEOUT / PERIOD)):
             state = self._topics.state()
-            if state is not None:
+            if state is not None and self._now > -np.inf:
                 with self._lock:
                     self._origin, self._fault, self._reference.mode = state.stamp, "", Mode.IDLE
                 return
@@ -290,11 +291,9 @@ class CrispArm(Device):
     def _each(self, now: float) -> None:
         """Every `PERIOD`: watch, move the reference on, send it."""
         state = self._topics.state()
-        if state is None:
-            return
         with self._lock:
             self._now = now
-            if self._reference.mode in (Mode.IDLE, Mode.FAULT):
+            if state is None or self._reference.mode in (Mode.IDLE, Mode.FAULT):
                 return
             if trouble := self._trouble(now):
                 self._fault, self._reference.mode = trouble, Mode.FAULT

@@ -14,6 +14,7 @@ from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
@@ -139,8 +140,7 @@ class RosCrispTopics:
         for topic in (topics.TARGET_POSE, TARGET_WRENCH):
             full = self._node.resolve_topic_name(topic)
             if self._node.count_publishers(full) > 1:
-                infos = self._node.get_publishers_info_by_topic(full)
-                names += [f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in infos if i.node_name != NAME]
+                names += [_name(i) for i in self._node.get_publishers_info_by_topic(full) if i.node_name != NAME]
         return tuple(dict.fromkeys(names))
 
     def send_pose(self, pose: Pose) -> None:
@@ -214,6 +214,13 @@ class RosCrispTopics:
             raise ArmFault("the topics of CRISP are closed")
         message.header.stamp = self._node.get_clock().now().to_msg()
         message.header.frame_id = self._heard[topics.CURRENT_POSE][0].header.frame_id
+
+
+def _name(publisher: TopicEndpointInfo) -> str:
+    """Full name of its node, which is heard a moment later than its publisher."""
+    if publisher.node_name == "_NODE_NAME_UNKNOWN_":
+        return "a node that has just appeared"
+    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
 
 
 def _is_pose(message: PoseStamped) -> bool:

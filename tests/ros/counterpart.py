@@ -1,0 +1,53 @@
+"""Something that speaks CRISP's topics: our own arm node around a simulated world, spun by a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+
+from controllers.core import ControllerConfig
+from hardware.ros.arm_node import ArmNode
+from hardware.sim.inprocess import InProcessWorld
+from hardware.sim.scene import SceneSpec
+
+STEP = 0.01  # [s] of robot time in each callback of the timer, which is as often
+PATIENT = replace(ControllerConfig(), hold_after=20.0, damp_after=30.0)  # a busy machine is no stale setpoint
+
+
+class Counterpart:
+    """A world that advances in real time, and its arm node, until the `with` block ends."""
+
+    def __init__(self, world: InProcessWorld) -> None:
+        self.world = world
+        self.stands_still = threading.Event()
+
+    def _advance(self) -> None:
+        if not self.stands_still.is_set():
+            self.world.advance(STEP)
+
+
+@contextmanager
+def counterpart(namespace: str) -> Iterator[Counterpart]:
+    """Serve an arm in ``namespace``, under torque control, on the default context."""
+    rclpy.init(args=["--ros-args", "-r", f"__ns:=/{namespace}"])
+    with InProcessWorld(SceneSpec(), PATIENT) as world:
+        served = Counterpart(world)
+        world.start()
+        node = ArmNode(world, world.gripper)
+        node.create_timer(STEP, served._advance)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        thread = threading.Thread(target=executor.spin, daemon=True)
+        thread.start()
+        try:
+            yield served
+        finally:
+            executor.shutdown()
+            thread.join(10.0)
+            node.destroy_node()
+            rclpy.try_shutdown()
