@@ -7,52 +7,32 @@ robot's own, decisions come back as events. In here `ndarray.dot` stands for ``@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from controllers.impedance import CartesianImpedance, ImpedanceGains
-from controllers.interpolation import Interpolator, PoseSegment
-from controllers.limits import MAX_TORQUE_STEP, JointRepulsion, TorqueLimiter
+from controllers.config import ControlError, ControllerConfig
+from controllers.friction import FrictionCompensation
+from controllers.gains import ImpedanceGains, interpolate
+from controllers.gate import Gate, Refused, check_gains
+from controllers.limits import JointRepulsion, TorqueLimiter
 from controllers.model import ArmModel
-from controllers.passivity import EnergyTank, TankConfig, affordable_fraction
-from controllers.state import JOINTS, AnySetpoint, ArmState, Event, EventKind, Mode, Setpoint, Tick
-from controllers.workspace import Workspace
+from controllers.passivity import EnergyTank, affordable_fraction
+from controllers.retreat import Retreat
+from controllers.state import (
+    JOINTS,
+    AnySetpoint,
+    ArmState,
+    Event,
+    EventKind,
+    JointSetpoint,
+    Mode,
+    Setpoint,
+    Tick,
+    WrenchSetpoint,
+)
+from controllers.tracking import JointTracking, PoseTracking, Tracking
 
-
-class ControlError(ValueError):
-    """A configuration of the controller that makes no sense."""
-
-
-@dataclass(frozen=True)
-class ControllerConfig:
-    """What a controller is made of. Values only, so that it can be sent to another process.
-
-    Raises:
-        ControlError: at construction, naming the field.
-    """
-
-    gains: ImpedanceGains = field(default_factory=ImpedanceGains)
-    tank: TankConfig = field(default_factory=TankConfig)
-    workspace: Workspace | None = None  # where targets are clipped to; None leaves them alone
-    max_jump: float = 0.5  # a target further than this from the measured TCP is rejected [m]
-    hold_after: float = 0.25  # without a fresh setpoint: hold the measured pose [s of robot time]
-    damp_after: float = 1.0  # still none: damp out and finish [s]
-    ramp_up: float = 0.1  # stiffness from 0 to full after the start [s]
-    ramp_down: float = 0.5  # stiffness from full to 0 when damping out [s]
-    rest_speed: float = 0.02  # damping out ends when no joint is faster [rad/s] …
-    rest_timeout: float = 0.5  # … or this long after the stiffness is gone [s]
-    max_torque_step: float = MAX_TORQUE_STEP  # per tick, against the torque the robot accepted last [N·m]
-    repulsion_margin: float = 0.2  # distance to a joint limit where the push away from it begins [rad]
-    repulsion_peak: float = 5.0  # torque at the limit [N·m]
-
-    def __post_init__(self) -> None:
-        for name in ("max_jump", "hold_after", "damp_after", "ramp_up", "ramp_down", "rest_speed", "rest_timeout"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ControlError(f"{name} must be finite and positive, not {value}")
-        if self.damp_after <= self.hold_after:
-            raise ControlError(f"damp_after ({self.damp_after} s) must be later than hold_after ({self.hold_after} s)")
+__all__ = ["ControlError", "Controller", "ControllerConfig"]
 
 
 class Controller:
@@ -65,7 +45,6 @@ class Controller:
     Attributes:
         model: the arm, as of the last tick.
         mode: see `Mode`.
-        target_translation, target_rotation: the reference the spring pulls to, ``(3,)`` [m] and ``(3, 3)``, base frame.
         tank: the energy tank.
         activity: see `Tick`.
     """
@@ -75,19 +54,35 @@ class Controller:
         self.config = config
         self.mode = Mode.IDLE
         self.tank = EnergyTank(config.tank)
-        self._law = CartesianImpedance(config.gains)
+        self.activity = 0.0
+        self._gate = Gate(model, config)
         self._limiter = TorqueLimiter(model.effort, config.max_torque_step)
         self._repulsion = JointRepulsion(model.lower, model.upper, config.repulsion_margin, config.repulsion_peak)
-        self._path = Interpolator()
-        self.target_translation = model.translation
-        self.target_rotation = model.rotation
-        self._posture = model.q.copy()
+        self._retreat = Retreat(config.force_limit, config.moment_limit)
+        self._poses = PoseTracking(model, config.gains, config.max_speed, config.max_turn_speed)
+        self._joints = JointTracking(model, config.joint_gains)
+        self._tracking: Tracking = self._poses
+        self._friction = FrictionCompensation(config.friction) if config.friction.active else None
         self._time = 0.0
-        self._share = 1.0
-        self.activity = 0.0
+
+    @property
+    def target_translation(self) -> np.ndarray:
+        """Where the spring pulls the TCP, ``(3,)`` [m], base frame."""
+        return self._tracking.target[0]
+
+    @property
+    def target_rotation(self) -> np.ndarray:
+        """How the spring turns the TCP, ``(3, 3)``, base frame."""
+        return self._tracking.target[1]
+
+    @property
+    def gains(self) -> ImpedanceGains:
+        """The gains in use, on their way while they are being changed."""
+        return self._poses.gains
 
     def start(self, state: ArmState) -> tuple[Event, ...]:
-        """Begin a motion without a bump: target and posture are what is measured, the tank is full.
+        """Begin a motion without a bump: the target is what is measured, the gains are the configured ones, the tank is
+        full and an episode begins.
 
         Setpoint numbers start afresh: do not hand over one that was made before.
 
@@ -97,15 +92,23 @@ class Controller:
         if not _finite(state):
             raise ControlError(f"cannot start from a state that is not finite: q {state.q}, dq {state.dq}")
         self.model.update(state.q, state.dq)
-        self._posture = state.q.copy()
         self.tank.reset(state.q)
+        self._poses.set_gains(self.config.gains)
+        self._gains_from = self._gains_to = self.config.gains
+        self._gains_share = 1.0
+        self._poses.hold_posture()
+        self._tracking = self._poses
         self._freeze()
+        self._wrench = np.zeros(6)
+        self._wrench_seq = -1
+        self._wrench_fresh = -math.inf
+        self._retreat.reset()
         self._time = self._fresh = state.time
         self._seq = -1
         self._stiffness = 0.0
         self._gone = 0.0
         self.activity = 0.0
-        self._stop = self._clipped = self._saturated = self._empty = self._curbed = False
+        self._stop = self._clipped = self._slowed = self._saturated = self._empty = self._curbed = False
         self.mode = Mode.HOLD
         return (Event(state.time, EventKind.STARTED, "holding the measured pose"),)
 
@@ -115,50 +118,88 @@ class Controller:
 
     def begin_episode(self) -> tuple[Event, ...]:
         """Grant the energy budget of a new episode; the tank itself is not filled."""
-        self.tank.begin_episode()
-        detail = f"{self.tank.budget:.0f} J for this episode, the tank holds {self.tank.level:.2f} J"
+        tank = self.tank
+        tank.begin_episode()
+        detail = f"{tank.budget:.0f} J for this episode; the tank holds {tank.level:.2f} J"
         return (Event(self._time, EventKind.BUDGET_GRANTED, detail),)
 
     def change_gains(self, gains: ImpedanceGains, time: float) -> tuple[Event, ...]:
-        """Go over to ``gains``, asked for at robot time ``time`` [s]."""
-        return (Event(time, EventKind.SETPOINT_REJECTED, "gains: not taken yet"),)
+        """Go over to ``gains``, asked for at robot time ``time`` [s], or say why not.
+
+        They are ramped; what a stiffer spring holds at the present target is taken from the tank before it acts, and
+        the ramp waits where the tank cannot pay.
+        """
+        try:
+            self._require_motion()
+            check_gains(gains)
+        except Refused as refused:
+            return (Event(time, EventKind.SETPOINT_REJECTED, f"gains: {refused}"),)
+        self._gains_from, self._gains_to, self._gains_share = self.gains, gains, 0.0
+        return (Event(time, EventKind.GAINS_CHANGED, f"within {self.config.gain_ramp:g} s to {gains}"),)
 
     def command(self, setpoint: AnySetpoint, time: float) -> tuple[Event, ...]:
         """The gate. Take ``setpoint``, received at robot time ``time`` [s], or say why not."""
-        if not isinstance(setpoint, Setpoint):
-            return (self._rejected(setpoint, time, "this kind is not taken yet"),)
-        if self.mode not in (Mode.TRACK, Mode.HOLD) or self._stop:
-            return (self._rejected(setpoint, time, f"not taking setpoints in mode {self.mode.name}"),)
-        if setpoint.seq <= self._seq:
-            return (self._rejected(setpoint, time, f"stale: number {self._seq} was taken before"),)
-        if not (math.isfinite(setpoint.duration) and setpoint.duration >= 0.0):
-            return (self._rejected(setpoint, time, f"duration {setpoint.duration} s is not a time to move in"),)
-        jump = float(np.linalg.norm(setpoint.pose.translation - self.model.translation))
-        if jump > self.config.max_jump:
-            reason = f"target is {jump:.3f} m away, more than {self.config.max_jump} m"
-            return (self._rejected(setpoint, time, reason),)
-
-        pose = setpoint.pose if self.config.workspace is None else self.config.workspace.clip(setpoint.pose)
-        newly_clipped = pose is not setpoint.pose and not self._clipped
-        self._clipped = pose is not setpoint.pose
-        self._path.move(
-            self.target_translation, self.target_rotation, pose.translation, pose.rotation, time, setpoint.duration
-        )
+        try:
+            self._require_motion()
+            if isinstance(setpoint, WrenchSetpoint):
+                _require_newer(setpoint.seq, self._wrench_seq)
+                self._wrench = self._gate.wrench(setpoint)
+                self._wrench_seq, self._wrench_fresh = setpoint.seq, time
+                return ()
+            _require_newer(setpoint.seq, self._seq)
+            note, slow = (
+                self._follow_joints(setpoint, time)
+                if isinstance(setpoint, JointSetpoint)
+                else self._follow_pose(setpoint, time)
+            )
+        except Refused as refused:
+            return (Event(time, EventKind.SETPOINT_REJECTED, f"setpoint {setpoint.seq}: {refused}"),)
         self._seq, self._fresh = setpoint.seq, time
         self.mode = Mode.TRACK
-        if not newly_clipped:
-            return ()
-        detail = f"target {setpoint.pose.translation} m is outside the workspace; going to {pose.translation} m"
-        return (Event(time, EventKind.SETPOINT_CLIPPED, detail),)
+        return self._adjusted(note, slow, time)
+
+    def _follow_pose(self, setpoint: Setpoint, time: float) -> tuple[str, str]:
+        """Make a pose the goal; in what it was adjusted, and in what slowed down."""
+        goal = self._gate.pose(setpoint)
+        if self._tracking is not self._poses:
+            self._poses.hold_posture()
+            self._switch(self._poses)
+        duration = self._poses.move(goal.pose.translation, goal.pose.rotation, time, setpoint.duration)
+        return goal.note, _slower(duration, setpoint.duration)
+
+    def _follow_joints(self, setpoint: JointSetpoint, time: float) -> tuple[str, str]:
+        """Make joint positions the goal; in what they were adjusted, and in what slowed down."""
+        start = self._joints.q if self._tracking is self._joints else self.model.q
+        goal = self._gate.joints(setpoint, start)
+        if self._tracking is not self._joints:
+            self._switch(self._joints)
+        self._joints.move(goal.q, time, goal.duration)
+        return goal.note, _slower(goal.duration, setpoint.duration)
+
+    def _switch(self, tracking: Tracking) -> None:
+        """Let another law follow, from what is measured: no bump, and its spring holds nothing yet."""
+        tracking.hold()
+        self._tracking = tracking
+
+    def _adjusted(self, note: str, slow: str, time: float) -> tuple[Event, ...]:
+        """Events of setpoints that had to be clipped or slowed down, once when either begins."""
+        new = [text for text, known in ((note, self._clipped), (slow, self._slowed)) if text and not known]
+        self._clipped, self._slowed = bool(note), bool(slow)
+        return tuple(Event(time, EventKind.SETPOINT_CLIPPED, text) for text in new)
+
+    def _require_motion(self) -> None:
+        if self.mode not in (Mode.TRACK, Mode.HOLD) or self._stop:
+            raise Refused(f"not taking setpoints in mode {self.mode.name}")
 
     def tick(self, state: ArmState) -> Tick:
         """The torque for one measurement."""
+        tank = self.tank
         if self.mode in (Mode.IDLE, Mode.FAULT):
-            return Tick(np.zeros(JOINTS), self.mode, self.tank.level, self.tank.budget, self.activity, (), True)
+            return Tick(np.zeros(JOINTS), self.mode, tank.level, tank.budget, self.activity, (), True)
         if not _finite(state):
             self.mode = Mode.FAULT
             event = Event(self._time, EventKind.FINISHED, f"measured state is not finite: q {state.q}, dq {state.dq}")
-            return Tick(np.zeros(JOINTS), self.mode, self.tank.level, self.tank.budget, self.activity, (event,), True)
+            return Tick(np.zeros(JOINTS), self.mode, tank.level, tank.budget, self.activity, (event,), True)
         events: list[Event] = []
         dt = max(0.0, state.time - self._time)
         self._time = state.time
@@ -166,49 +207,73 @@ class Controller:
 
         self._watch(state.time, events)
         self._ramp(dt)
+        self._give_way(state.wrench, dt, events)
 
         # What the robot did since the last tick is paid for before anything new is asked of it.
-        self.tank.book(state.q, state.tau_J_d, dt)
+        tank.book(state.q, state.tau_J_d, dt)
         repulsion, held = self._repulsion.evaluate(state.q)
-        spring, potential = self._follow(*self._path.at(state.time), self.tank.allowance(held))
-        valve = self.tank.settle(self._stiffness * potential, held)
-        held_back = 1.0 - valve * self._share
-        if not self.tank.config.filter:
-            valve = 1.0
+        potential = self._follow(dt, held)
+        valve = tank.settle(self._stiffness * potential, held)
+        self.activity += (1.0 - tank.valve * self._share) * dt
 
-        scale = valve * self._stiffness
-        wrench = self._law.damping(self.model)
-        wrench += scale * spring
-        torque = self.model.jacobian.T.dot(wrench)
-        torque += self._law.nullspace(self.model, state.q, state.dq, self._posture, scale)
+        torque = self._tracking.torque(state, valve * self._stiffness, self._feed_forward(valve))
         torque += valve * self.model.coriolis
+        if self._friction is not None:
+            torque += valve * self._friction.torque(state.dq)
         torque += repulsion
 
         limited, saturated = self._limiter.limit(torque, state.tau_J_d)
         self._report(torque, saturated, events)
         finished = self._finish(state, dt, events)
-        self.activity += held_back * dt
-        tank = self.tank
         return Tick(limited, self.mode, tank.level, tank.budget, self.activity, tuple(events), finished)
 
-    def _follow(self, translation: np.ndarray, rotation: np.ndarray, allowance: float) -> tuple[np.ndarray, float]:
-        """Move the target to the reference, or as far as the tank can pay; the spring's wrench and potential.
+    def _follow(self, dt: float, held: float) -> float:
+        """Move gains and target to where they shall be, or as far as the tank can pay; the spring's potential [J].
 
-        Both are at full stiffness, so that a spring still being ramped up does not start beyond what it can hold.
+        The potential is the one at full stiffness, so that a spring still being ramped up does not start beyond what it
+        can hold.
         """
-        spring, potential = self._law.spring(self.model, translation, rotation)
-        self._curbed = potential > allowance
-        self._share = 1.0
-        if self._curbed:
-            move = PoseSegment(self.target_translation, self.target_rotation, translation, rotation)
-            share = affordable_fraction(lambda s: self._law.spring(self.model, *move.at(s))[1], allowance)
-            self._curbed, self._share = share < 1.0, share
-            if not self.tank.config.filter:
-                share = 1.0
-            translation, rotation = move.at(share)
-            spring, potential = self._law.spring(self.model, translation, rotation)
-        self.target_translation, self.target_rotation = translation, rotation
-        return spring, potential
+        tank, tracking = self.tank, self._tracking
+        affordable = tank.allowance(held)
+        allowance = min(affordable, tracking.potential + tank.config.outflow * dt)
+        share = 1.0
+        if self._gains_share < 1.0:
+            share = self._ramp_gains(dt, allowance)
+        potential = tracking.follow(self._time, allowance, tank.config.filter)
+        self._share = min(share, tracking.share)
+        self._curbed = self._share < 1.0 and allowance == affordable
+        return potential
+
+    def _ramp_gains(self, dt: float, allowance: float) -> float:
+        """One step from the old gains to the new ones, and the share of it that the tank can pay."""
+        begin = self._gains_share
+        step = min(1.0 - begin, dt / self.config.gain_ramp)
+
+        def energy(share: float) -> float:
+            return self._poses.energy(interpolate(self._gains_from, self._gains_to, begin + share * step))
+
+        share = affordable_fraction(energy, allowance, iterations=2)
+        self._gains_share = begin + (share if self.tank.config.filter else 1.0) * step
+        self._poses.set_gains(interpolate(self._gains_from, self._gains_to, self._gains_share))
+        return share
+
+    def _feed_forward(self, valve: float) -> np.ndarray | None:
+        """The commanded wrench ``(6,)`` [N, N·m], faded out once it is stale; None when there is none."""
+        age = self._time - self._wrench_fresh - self.config.hold_after
+        share = valve * self._stiffness * min(1.0, 1.0 - age / self.config.wrench_ramp)
+        return share * self._wrench if share > 0.0 else None
+
+    def _give_way(self, wrench: np.ndarray, dt: float, events: list[Event]) -> None:
+        """Retreat from a push above the limits."""
+        before = self._retreat.active
+        twist = self._retreat.evaluate(wrench)
+        if twist is None or self.mode is Mode.DAMP:
+            return
+        self._tracking.give_way(twist, self._time, dt)
+        if not before:
+            force, moment = np.linalg.norm(wrench[:3]), np.linalg.norm(wrench[3:])
+            detail = f"{force:.1f} N and {moment:.1f} N·m on the TCP; giving way"
+            events.append(Event(self._time, EventKind.FORCE_LIMIT, detail))
 
     def _watch(self, time: float, events: list[Event]) -> None:
         """The watchdog on setpoints: TRACK → HOLD → DAMP."""
@@ -226,9 +291,8 @@ class Controller:
             events.append(Event(time, EventKind.SETPOINT_STALE, f"no setpoint for {age:.3f} s; holding"))
 
     def _freeze(self) -> None:
-        """Make the measured pose the target."""
-        self.target_translation, self.target_rotation = self.model.translation, self.model.rotation
-        self._path.hold(self.target_translation, self.target_rotation)
+        """Make what is measured the target."""
+        self._tracking.hold()
 
     def _ramp(self, dt: float) -> None:
         if self.mode is Mode.DAMP:
@@ -243,7 +307,8 @@ class Controller:
         self._saturated = saturated
         tank = self.tank
         if not self._empty and (self._curbed or tank.valve < 1.0):
-            detail = f"{tank.level:.3f} J left: the target waits, the spring is at {tank.valve:.0%}"
+            consequence = "the target waits" if tank.config.filter else "the filter, switched off, would close"
+            detail = f"{tank.level:.3f} J left, {tank.budget:.1f} J of budget: {consequence}, valve at {tank.valve:.0%}"
             events.append(Event(self._time, EventKind.TANK_EMPTY, detail))
             self._empty = True
         elif self._empty and tank.recovered:
@@ -260,8 +325,17 @@ class Controller:
         events.append(Event(state.time, EventKind.FINISHED, "motion damped out"))
         return True
 
-    def _rejected(self, setpoint: AnySetpoint, time: float, reason: str) -> Event:
-        return Event(time, EventKind.SETPOINT_REJECTED, f"setpoint {setpoint.seq}: {reason}")
+
+def _require_newer(seq: int, last: int) -> None:
+    if seq <= last:
+        raise Refused(f"stale: number {last} was taken before")
+
+
+def _slower(duration: float, asked: float) -> str:
+    """In words that a setpoint takes longer than ``asked``, by more than rounding; empty if it does not."""
+    if duration <= asked + 1e-6:
+        return ""
+    return f"faster than the speed limit; taking {duration:.3f} s instead of {asked:.3f} s"
 
 
 def _finite(state: ArmState) -> bool:

@@ -140,18 +140,19 @@ class EnergyTank:
         return self.account - held - self.config.reserve - self.config.valve_width
 
     def settle(self, spring: float, held: float) -> float:
-        """Split the account with the potentials U = ``spring`` and V = ``held`` [J]; returns the valve γ."""
+        """Split the account with the potentials U = ``spring`` and V = ``held`` [J]; returns the valve to act with."""
         config = self.config
         share = (self.account - held - config.reserve) / (config.valve_width + spring)
         self.valve = min(1.0, max(0.0, share))
-        self.level = self.account - self.valve * spring - held
+        acting = self.valve if config.filter else 1.0
+        self.level = self.account - acting * spring - held
         if self.level > config.capacity:
             surplus = self.level - config.capacity
             self.account -= surplus
             self.level = config.capacity
             self.budget += min(surplus, self._granted)  # what does not fit was not drawn
             self._granted = 0.0
-        return self.valve
+        return acting
 
 
 def affordable_fraction(potential: Callable[[float], float], allowance: float, iterations: int = 6) -> float:

@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 
 from controllers.core import ControlError, Controller, ControllerConfig
 from controllers.impedance import ImpedanceGains
+from controllers.passivity import TankConfig
 from controllers.spatial import Pose
 from controllers.state import Event, EventKind, Mode, Setpoint, Tick
 from controllers.workspace import Workspace
 
 MILLISECONDS = 1000
+# The reference may jump: no speed limit, no outflow cap.
+JUMPS: dict[str, Any] = {
+    "max_speed": np.inf,
+    "max_turn_speed": np.inf,
+    "tank": TankConfig(outflow=np.inf),
+}
 BOX = Workspace(np.array([0.2, -0.3, 0.1]), np.array([0.36, 0.3, 0.7]))
 
 
@@ -147,7 +154,8 @@ def test_normal_motion_does_not_feel_the_tank(loop: Loop) -> None:
     assert loop.kinds() == [EventKind.STARTED]
 
 
-def test_a_target_the_tank_cannot_pay_for_is_approached_as_far_as_it_can(loop: Loop) -> None:
+def test_a_target_the_tank_cannot_pay_for_is_approached_as_far_as_it_can(make_plant: Callable[..., Any]) -> None:
+    loop = Loop(make_plant(), ControllerConfig(**JUMPS))
     loop.run(0.15)
     loop.command(along_x(loop.home, 0.3), duration=0.0)
     loop.tick()
@@ -190,7 +198,9 @@ def test_torque_never_steps_by_more_than_one_newton_metre(make_plant: Callable[.
 
 
 @pytest.mark.parametrize("seq", [4, 5])
-def test_a_repeated_or_older_setpoint_is_rejected(loop: Loop, seq: int) -> None:
+def test_a_repeated_or_older_setpoint_is_rejected(make_plant: Callable[..., Any], seq: int) -> None:
+    loop = Loop(make_plant(), ControllerConfig(**JUMPS))
+    loop.tick()
     assert loop.command(along_x(loop.home, 0.01), duration=0.0, seq=5) == ()
     (event,) = loop.command(along_x(loop.home, -0.2), duration=0.0, seq=seq)
     assert event.kind is EventKind.SETPOINT_REJECTED
@@ -223,7 +233,7 @@ def test_a_target_absurdly_far_away_is_rejected(loop: Loop) -> None:
 def test_targets_outside_the_workspace_are_clipped_and_said_so_once_per_excursion(
     make_plant: Callable[..., Any],
 ) -> None:
-    loop = Loop(make_plant(), ControllerConfig(workspace=BOX))
+    loop = Loop(make_plant(), ControllerConfig(workspace=BOX, **JUMPS))
     for distance in (0.03, 0.08, 0.085, 0.03, 0.08):
         loop.command(along_x(loop.home, distance), duration=0.0)
         loop.tick()
@@ -317,7 +327,7 @@ def test_a_measurement_that_is_not_finite_ends_the_motion_with_no_torque(loop: L
 
 def test_saturation_is_reported_once(make_plant: Callable[..., Any]) -> None:
     # 100 N along x, 0.2 m below the axis of the sixth joint, is more than its 12 N·m.
-    stiff = ImpedanceGains(translational_stiffness=1e4, translational_damping=0.0)
+    stiff = ImpedanceGains(translational_stiffness=1e4, translational_damping=20.0)
     loop = Loop(make_plant(), ControllerConfig(gains=stiff, max_jump=5.0))
     state = loop.plant.state()
     loop.command(loop.home.moved(np.array([0.02, 0.0, 0.0, 0.0, 0.0, 0.0])), duration=0.0)

@@ -127,8 +127,9 @@ def test_energy_delivered_never_exceeds_tank_and_budget(
     """
     rng = np.random.default_rng(seed)
     plant = make_plant(dq=rng.uniform(-0.3, 0.3, 7))
-    tank = TankConfig(capacity=capacity, budget=budget)
-    controller = Controller(plant.model, ControllerConfig(tank=tank, max_jump=5.0))
+    tank = TankConfig(capacity=capacity, budget=budget, outflow=np.inf)
+    config = ControllerConfig(tank=tank, max_jump=5.0, max_speed=np.inf, max_turn_speed=np.inf)
+    controller = Controller(plant.model, config)
     start = plant.state()
     controller.start(start)
     home = plant.model.pose
@@ -152,7 +153,7 @@ def test_energy_delivered_never_exceeds_tank_and_budget(
 def test_an_empty_tank_is_reported_once_and_limits_the_spring(make_plant: Callable[..., Any]) -> None:
     """Without a budget, friction outside the controller uses the tank up, and the arm stops following."""
     plant = make_plant()
-    config = ControllerConfig(tank=TankConfig(capacity=0.3, budget=0.0), max_jump=5.0)
+    config = ControllerConfig(tank=TankConfig(capacity=0.3, budget=0.0), max_jump=5.0, max_speed=np.inf)
     controller = Controller(plant.model, config)
     controller.start(plant.state())
     home, events = plant.model.pose, []

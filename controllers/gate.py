@@ -1,0 +1,131 @@
+"""The gate: what a setpoint must satisfy before the arm follows it, whoever sends it.
+
+Refused is what cannot be meant (not finite, absurdly far, out of reach of the limits); adjusted, and said so, is what
+can be done in part (a target outside the workspace, joints too near a limit). A pose is finite by construction.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from controllers.config import ControllerConfig
+from controllers.gains import GainError, ImpedanceGains
+from controllers.model import ArmModel
+from controllers.spatial import Pose
+from controllers.state import JOINTS, JointSetpoint, Setpoint, WrenchSetpoint
+
+PATH_SAMPLES = 9  # where along a joint path the TCP is looked at
+
+
+class Refused(Exception):
+    """A setpoint that does not pass; the message says why, for the operator."""
+
+
+class PoseGoal(NamedTuple):
+    """A pose to go to; ``note`` says in what it differs from what was asked for, empty if in nothing."""
+
+    pose: Pose
+    note: str
+
+
+class JointGoal(NamedTuple):
+    """Joint positions ``q (7,)`` [rad] to go to within at least ``duration`` [s]; ``note`` as in `PoseGoal`."""
+
+    q: np.ndarray
+    duration: float
+    note: str
+
+
+class Gate:
+    """The checks, for one arm.
+
+    Every check raises `Refused`.
+    """
+
+    def __init__(self, model: ArmModel, config: ControllerConfig) -> None:
+        self._model = model
+        self._config = config
+        self._lower = model.lower + config.repulsion_margin
+        self._upper = model.upper - config.repulsion_margin
+        self._joint_speed = np.minimum(model.velocity, config.max_turn_speed)
+
+    def pose(self, setpoint: Setpoint) -> PoseGoal:
+        """Near enough to be meant; clipped to the workspace."""
+        _check_duration(setpoint.duration)
+        config, pose = self._config, setpoint.pose
+        away = pose.translation - self._model.translation
+        jump = float(away.dot(away)) ** 0.5
+        if jump > config.max_jump:
+            raise Refused(f"target is {jump:.3f} m away, more than {config.max_jump} m")
+        clipped = pose if config.workspace is None else config.workspace.clip(pose)
+        if clipped is pose:
+            return PoseGoal(pose, "")
+        note = f"target {_words(pose)} is outside the workspace; going to {_words(clipped)}"
+        return PoseGoal(clipped, note)
+
+    def joints(self, setpoint: JointSetpoint, start: np.ndarray) -> JointGoal:
+        """Clipped to the joint limits, the TCP inside the workspace, and no faster than allowed from ``start (7,)``.
+
+        The speed of the TCP is that of the fastest of a few chords of its path.
+        """
+        _check_duration(setpoint.duration)
+        config, model = self._config, self._model
+        asked = _finite("joint positions", "rad", setpoint.q, JOINTS)
+        q = np.clip(asked, self._lower, self._upper)
+        note = ""
+        if (q != asked).any():
+            joint = int(np.argmax(np.abs(q - asked)))
+            note = f"joint {joint + 1} at {asked[joint]:.3f} rad is too near its limit; going to {q[joint]:.3f} rad"
+        path = [model.forward_kinematics(start + s * (q - start)) for s in np.linspace(0.0, 1.0, PATH_SAMPLES)]
+        if config.workspace is not None and not config.workspace.contains(path[-1]):
+            raise Refused(f"these joint positions put the TCP at {_words(path[-1])}, outside the workspace")
+        chords = np.diff([pose.translation for pose in path], axis=0)
+        longest = float(np.sqrt((chords**2).sum(axis=1).max()))
+        duration = max(
+            setpoint.duration,
+            float((np.abs(q - start) / self._joint_speed).max()),
+            longest * (PATH_SAMPLES - 1) / config.max_speed,
+        )
+        return JointGoal(q, duration, note)
+
+    def wrench(self, setpoint: WrenchSetpoint) -> np.ndarray:
+        """The wrench ``(6,)`` [N, N·m], within the bounds on its magnitude."""
+        wrench = _finite("wrench", "N, N·m", setpoint.wrench, 6)
+        force, moment = float(np.linalg.norm(wrench[:3])), float(np.linalg.norm(wrench[3:]))
+        config = self._config
+        if force > config.max_force or moment > config.max_moment:
+            raise Refused(
+                f"a wrench of {force:.1f} N, {moment:.1f} N·m is more than "
+                f"max_force {config.max_force:g} N, max_moment {config.max_moment:g} N·m"
+            )
+        return wrench
+
+
+def check_gains(gains: ImpedanceGains) -> None:
+    """Gains that stay stable when sampled; signs and force bounds are checked at their construction."""
+    try:
+        gains.check_sampling()
+    except GainError as error:
+        raise Refused(str(error)) from error
+
+
+def _check_duration(duration: float) -> None:
+    if not (math.isfinite(duration) and duration >= 0.0):
+        raise Refused(f"duration {duration} s is not a time to move in")
+
+
+def _finite(what: str, unit: str, values: np.ndarray, size: int) -> np.ndarray:
+    array = np.array(values, dtype=np.float64)
+    if array.shape != (size,):
+        raise Refused(f"{what} must be {size} numbers [{unit}], not of shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise Refused(f"{what} {array} [{unit}] are not finite")
+    return array
+
+
+def _words(pose: Pose) -> str:
+    x, y, z = pose.translation
+    return f"({x:.4f}, {y:.4f}, {z:.4f}) m, rotation vector {np.round(pose.rotvec, 3)} rad"
