@@ -5,8 +5,8 @@
 is what Coulomb friction (c, smoothed below the speed v) and viscous friction (b) take. The torque points along the
 motion: it is negative damping, safe only because friction takes away at least as much. As long as c and b are estimated
 too *low*, so that the true friction of each joint is ≥ |tau_i| at every speed, its power tau·dq never exceeds what
-friction turns into heat, and the compensated joint still loses energy. Estimated too high, it drives the joint, and that
-energy comes from the controller: set about 70 % of what was identified, and identify it where it is least (a warm arm,
+friction turns into heat, and the compensated joint still loses energy. Estimated too high, it drives the joint, with
+energy from the controller: set about 70 % of what was identified, and identify it where it is least (a warm arm,
 unloaded, in the easier direction).
 
 Two caveats. The velocity is a sample old: right at a reversal the torque still pushes the old way, against the motion,

@@ -60,24 +60,26 @@ class ImpedanceGains:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name.startswith("translational") and not isinstance(value, float):
-                value = _axes(name, value)
+            if not isinstance(value, float):
+                value = _numbers(name, value)
                 object.__setattr__(self, name, value)
-            for number in value if isinstance(value, tuple) else (value,):
-                if not (math.isfinite(number) and number >= 0.0):
-                    raise GainError(f"{name} must be finite and not negative, not {value}")
+            if not (0.0 <= value < math.inf if isinstance(value, float) else all(0.0 <= v < math.inf for v in value)):
+                raise GainError(f"{name} must be finite and not negative, not {value}")
         if 0.0 in (self.rotational_clip, *_three(self.translational_clip)):
             raise GainError("a clip of 0 leaves no spring; to switch the spring off set its stiffness to 0")
-        for kind, bound, most, unit in (
-            ("translational", max(_three(self.force_bound)), MAX_FORCE, "N"),
-            ("rotational", self.moment_bound, MAX_MOMENT, "N·m"),
-        ):
-            K, clip = getattr(self, f"{kind}_stiffness"), getattr(self, f"{kind}_clip")
-            if bound > most * (1.0 + ROUNDING):
-                raise GainError(
-                    f"{kind}_stiffness {K} times {kind}_clip {clip} lets the spring push with {bound:.4g} {unit}; the "
-                    f"most allowed is {most:.4g} {unit}: lower one of them"
-                )
+        bound = self.force_bound
+        if (bound if isinstance(bound, float) else max(bound)) > MAX_FORCE * (1.0 + ROUNDING):
+            raise GainError(
+                f"translational_stiffness {self.translational_stiffness} N/m times translational_clip "
+                f"{self.translational_clip} m lets the spring push with {bound} N; the most allowed along an axis is "
+                f"{MAX_FORCE} N: lower one of them"
+            )
+        if self.moment_bound > MAX_MOMENT * (1.0 + ROUNDING):
+            raise GainError(
+                f"rotational_stiffness {self.rotational_stiffness} N·m/rad times rotational_clip "
+                f"{self.rotational_clip} rad lets the spring turn with {self.moment_bound} N·m; the most allowed is "
+                f"{MAX_MOMENT} N·m: lower one of them"
+            )
 
     @property
     def force_bound(self) -> PerAxis:
@@ -140,37 +142,56 @@ def interpolate(a: ImpedanceGains, b: ImpedanceGains, s: float) -> ImpedanceGain
         return a
     if s >= 1.0:
         return b
-    x, y = _array(a), _array(b)
-    mean = x + s * (y - x)
-    K, clip = mean[_K], mean[_CLIP]
-    bound = (1.0 - s) * x[_K] * x[_CLIP] + s * y[_K] * y[_CLIP]
-    np.divide(bound, K, out=clip, where=K > 0.0)
-    kx, ky, kz, k, dx, dy, dz, d, cx, cy, cz, c, *others = mean.tolist()
-    return ImpedanceGains((kx, ky, kz), k, (dx, dy, dz), d, (cx, cy, cz), c, *others)
+    return ImpedanceGains(
+        _mix(a.translational_stiffness, b.translational_stiffness, s),
+        _mix_number(a.rotational_stiffness, b.rotational_stiffness, s),
+        _mix(a.translational_damping, b.translational_damping, s),
+        _mix_number(a.rotational_damping, b.rotational_damping, s),
+        _mix_clips(a, b, s),
+        _mix_clip(a.rotational_stiffness, a.rotational_clip, b.rotational_stiffness, b.rotational_clip, s),
+        _mix_number(a.nullspace_stiffness, b.nullspace_stiffness, s),
+        _mix_number(a.nullspace_damping, b.nullspace_damping, s),
+        _mix_number(a.nullspace_cap, b.nullspace_cap, s),
+        _mix_number(a.inertial_damping, b.inertial_damping, s),
+    )
 
 
-_K, _CLIP = slice(0, 4), slice(8, 12)
+def _mix_number(x: float, y: float, s: float) -> float:
+    return x + s * (y - x)
 
 
-def _array(gains: ImpedanceGains) -> np.ndarray:
-    """The gains in the order of their fields, translational ones as three: stiffness in `_K`, clips in `_CLIP`."""
-    values: list[float] = []
-    for name, value in vars(gains).items():
-        values.extend(_three(value) if name.startswith("translational") else (value,))
-    return np.array(values)
+def _mix(x: PerAxis, y: PerAxis, s: float) -> PerAxis:
+    if isinstance(x, float) and isinstance(y, float):
+        return x + s * (y - x)
+    (ax, ay, az), (bx, by, bz) = _three(x), _three(y)
+    return (ax + s * (bx - ax), ay + s * (by - ay), az + s * (bz - az))
+
+
+def _mix_clip(K0: float, c0: float, K1: float, c1: float, s: float) -> float:
+    """The clip between ``c0`` and ``c1`` with which the bound K c goes linearly."""
+    K = K0 + s * (K1 - K0)
+    return ((1.0 - s) * K0 * c0 + s * K1 * c1) / K if K > 0.0 else c0 + s * (c1 - c0)
+
+
+def _mix_clips(a: ImpedanceGains, b: ImpedanceGains, s: float) -> PerAxis:
+    K0, c0, K1, c1 = a.translational_stiffness, a.translational_clip, b.translational_stiffness, b.translational_clip
+    if isinstance(K0, float) and isinstance(c0, float) and isinstance(K1, float) and isinstance(c1, float):
+        return _mix_clip(K0, c0, K1, c1, s)
+    x, y, z = (_mix_clip(*axis, s) for axis in zip(_three(K0), _three(c0), _three(K1), _three(c1), strict=True))
+    return (x, y, z)
 
 
 def _three(value: PerAxis) -> tuple[float, float, float]:
     return value if isinstance(value, tuple) else (value, value, value)
 
 
-def _axes(name: str, value: object) -> PerAxis:
-    """``value`` as one float if it is the same on all axes, else as three."""
+def _numbers(name: str, value: object) -> PerAxis:
+    """``value`` as one float, also if it is the same on all axes, else as three."""
     numbers = np.asarray(value, dtype=np.float64).tolist()
     if isinstance(numbers, float):
         return numbers
-    if len(numbers) != 3:
-        raise GainError(f"{name} must be one number, or three for the base axes x, y and z, not {value}")
+    if len(numbers) != 3 or not name.startswith("translational"):
+        raise GainError(f"{name} must be one number (translational ones may be three: x, y, z), not {value}")
     x, y, z = numbers
     return x if x == y == z else (x, y, z)
 

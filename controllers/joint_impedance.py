@@ -95,5 +95,5 @@ class JointImpedance:
         return torque, float(torque.dot(e) - 0.5 * torque.dot(clipped))
 
     def damping(self, dq: np.ndarray) -> np.ndarray:
-        """Damping torque ``−D dq (7,)`` [N·m], overwritten by the next call, at joint velocities ``dq (7,)`` [rad/s]."""
+        """Damping torque ``−D dq (7,)`` [N·m], overwritten by the next call, at velocities ``dq (7,)`` [rad/s]."""
         return np.negative(np.multiply(self._D, dq, out=self._damping), out=self._damping)

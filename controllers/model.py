@@ -11,6 +11,7 @@ from controllers.spatial import Pose, log3
 from controllers.state import JOINTS
 
 WORLD_ALIGNED = pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
+_LOWER = np.tril_indices(JOINTS, -1)
 
 
 class ModelError(ValueError):
@@ -130,8 +131,9 @@ class ArmModel:
     @property
     def mass(self) -> np.ndarray:
         """Joint-space inertia ``(7, 7)`` [kg·m²], symmetric, computed when asked for."""
-        upper = np.triu(pin.crba(self.pinocchio, self._side_data, self.q))
-        return upper + np.triu(upper, 1).T
+        mass = pin.crba(self.pinocchio, self._side_data, self.q).copy()  # the upper triangle is what counts
+        mass[_LOWER] = mass.T[_LOWER]
+        return mass
 
     def forward_kinematics(self, q: np.ndarray) -> Pose:
         """The TCP in the base frame at ``q (7,)`` [rad]; leaves the current instant alone."""
