@@ -26,12 +26,14 @@ class Client:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """``action`` asked for by ``client``; ``objects`` maps names to ``(7,)`` poses [m, quaternion xyzw]."""
+    """``action`` asked for by ``client``; ``objects`` maps names to ``(7,)`` poses [m, quaternion xyzw]; ``options``
+    are the action's own."""
 
     client: Client
     number: int
     action: str
     objects: dict[str, list[float]]
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 class SceneChannel:
@@ -92,9 +94,9 @@ class SceneChannel:
         for line in lines:
             try:
                 content = json.loads(line)
-                requests.append(
-                    Request(client, int(content["id"]), str(content["do"]), dict(content.get("objects") or {}))
-                )
+                number, action = int(content["id"]), str(content["do"])
+                objects, options = dict(content.get("objects") or {}), dict(content.get("options") or {})
+                requests.append(Request(client, number, action, objects, options))
             except (ValueError, KeyError, TypeError):
                 self._drop(client)  # not our protocol
                 return []

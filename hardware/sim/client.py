@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from controllers.spatial import Pose
 from hardware.interfaces import HardwareError
+from hardware.sim.faults import Faults
 
 CONNECT_TIMEOUT = 2.0  # [s]
 REPLY_TIMEOUT = 5.0  # [s]
@@ -91,11 +92,21 @@ class SceneClient:
         reply = self._ask("statistics")
         return {name: reply[name] for name in ("steps", "lost", "missed")}
 
-    def _ask(self, action: str, objects: dict[str, list[float]] | None = None) -> dict[str, Any]:
+    def set_faults(self, faults: Faults) -> None:
+        """Make the network between the simulated arm and its driver as bad as this. Raises `HardwareError`."""
+        self._ask("faults", options=asdict(faults))
+
+    def user_stop(self, pressed: bool) -> None:
+        """Press or release the simulated arm's user stop. Raises `HardwareError`."""
+        self._ask("user_stop", options={"pressed": pressed})
+
+    def _ask(
+        self, action: str, objects: dict[str, list[float]] | None = None, options: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         if self._socket is None:
             raise HardwareError(f"the scene at {self._address}:{self._port} is not connected; call connect() first")
         self._requests += 1
-        request = {"id": self._requests, "do": action, "objects": objects}
+        request = {"id": self._requests, "do": action, "objects": objects, "options": options}
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\n")
             line = self._lines.readline()

@@ -1,7 +1,11 @@
-"""The simulated robot: franky-sim's FCI server with a task scene, contact forces and a side channel for the scene.
+"""The simulated robot: the FCI server of `hardware.sim.fci` with a task scene and a side channel for the scene.
 
 One thread does it all, so that nothing competes with the 1 kHz step for the interpreter: in every tick it takes the
 driver's commands and the side channel's requests, steps, and sends the state.
+
+A robot's clock does not wait, and 20 ms without a command stop it. Only where the system does not grant real-time
+scheduling, the simulated one waits for a late command: up to `PATIENCE` once, until commands come again. And however
+late the simulation is itself, every state leaves the driver `ANSWER_TIME` to answer before that counts as missed.
 """
 
 from __future__ import annotations
@@ -15,90 +19,43 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-import mujoco
 import numpy as np
-from franky_sim import FrankaRobotServer
-from franky_sim.franka_robot_state import FrankaRobotState
 
 from controllers.spatial import Pose
 from hardware.interfaces import HardwareError
 from hardware.sim.channel import Request, SceneChannel
-from hardware.sim.scene import (
-    HAND_BODY,
-    ROBOT,
-    TCP_IN_HAND,
-    SceneError,
-    SceneSpec,
-    object_poses,
-    place_objects,
-    start_simulator,
-)
-from hardware.sim.wrench import ContactWrench
+from hardware.sim.faults import Faults
+from hardware.sim.fci import STEP, SceneRobotServer
+from hardware.sim.scene import SceneError, SceneSpec, object_poses, place_objects, start_simulator
 
 ROBOT_PORT = 1337
 GRIPPER_PORT = 1338
 SCENE_PORT = 1339  # default of the side channel
 
-STEP = 0.001  # [s]
-SHORTEST_TICK = 0.0006  # while catching up, so that the driver still has time to answer [s]
+ANSWER_TIME = 0.0004  # that a driver has at least for its answer, also while the simulation catches up [s]
+PATIENCE = 0.05  # that the clock waits for a late command, where it may [s]
+ACTIONS = ("place", "objects", "state", "statistics", "faults", "user_stop")
 PRIORITY = 60  # SCHED_FIFO priority asked for, below that of the driver's real-time process
 GREATEST_LAG = 0.05  # beyond this the simulated time stays behind instead of catching up [s]
-
-
-class SceneRobotServer(FrankaRobotServer):
-    """franky-sim's robot server, which also reports the contacts of the scene and counts missing commands.
-
-    Attributes:
-        robot_time: what the connected driver sees as robot time [s]; it starts at 0 with each connection.
-        missed: ticks of an active torque motion that brought no command.
-    """
-
-    def __init__(self, robot: object, address: str, wrench: ContactWrench, jacobian: Callable[[], np.ndarray]) -> None:
-        super().__init__(robot, [address])
-        self._wrench = wrench
-        self._jacobian = jacobian
-        self._external = np.zeros(6)
-        self._commands = 0
-        self.robot_time = 0.0
-        self.missed = 0
-
-    def tick(self, step: Callable[[], None]) -> None:
-        """One millisecond: commands in, ``step``, state out."""
-        self._commands = 0
-        self.process_commands()
-        if self.current_motion_id and not self._commands:
-            self.missed += 1
-        step()
-        self._external = self._wrench.update()
-        self.send_state()
-
-    @property
-    def robot_state(self) -> FrankaRobotState:
-        external = tuple(self._external.tolist())
-        return super().robot_state.replace(
-            O_F_ext_hat_K=external, tau_ext_hat_filtered=tuple((self._jacobian().T @ self._external).tolist())
-        )
-
-    def _setup_udp_connection(self, network_udp_port: int) -> None:
-        super()._setup_udp_connection(network_udp_port)
-        self.robot_time = 0.0
-
-    def _handle_udp_command(self, command_data: bytes) -> None:
-        self._commands += 1
-        super()._handle_udp_command(command_data)
-
-    def _get_state_bytes(self) -> bytes:
-        self.robot_time += STEP  # called once for each state that is sent
-        return super()._get_state_bytes()
 
 
 class SimulatedRobot:
     """The scene, its FCI server and its side channel, ticked by `run`."""
 
-    def __init__(self, scene: SceneSpec, address: str = "127.0.0.1", scene_port: int = SCENE_PORT) -> None:
+    def __init__(
+        self,
+        scene: SceneSpec,
+        address: str = "127.0.0.1",
+        scene_port: int = SCENE_PORT,
+        faults: Faults | None = None,
+        patience: float = 0.0,
+    ) -> None:
         self._scene = scene
         self._address = _loopback(address)
         self._scene_port = scene_port
+        self._faults = faults if faults is not None else Faults()
+        self._patience = patience
+        self._in_vain = False  # waited for a command since the last one, and none came
         self.steps = 0
         self.lost = 0.0  # simulated time given up because the machine was too slow [s]
 
@@ -109,8 +66,8 @@ class SimulatedRobot:
         simulator = start_simulator(self._scene)
         self._model, self._data = simulator.model, simulator.data
         self._robot = simulator.robots[0]
-        wrench = ContactWrench(self._model, self._data, STEP)
-        self._server = SceneRobotServer(self._robot, self._address, wrench, _TcpJacobian(self._model, self._data))
+        self._server = SceneRobotServer(self._robot, self._address, self._model, self._data)
+        self._server.set_faults(self._faults)
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(simulator.cleanup)
             cleanup.callback(self._server.cleanup)
@@ -129,7 +86,6 @@ class SimulatedRobot:
     def _loop(self, step: Callable[[], None], channel: SceneChannel, stopped: Callable[[], bool]) -> None:
         due = time.perf_counter()
         while not stopped():
-            start = time.perf_counter()
             requests = channel.poll()
             replies = [(request, self._serve(request)) for request in requests if request.action == "place"]
             self._server.tick(step)
@@ -137,17 +93,25 @@ class SimulatedRobot:
             replies += [(request, self._serve(request)) for request in requests if request.action != "place"]
             for request, reply in replies:
                 channel.reply(request, reply)
-            due = self._wait(due + STEP, start)
+            due = self._wait(due + STEP)
 
-    def _wait(self, due: float, start: float) -> float:
-        """Sleep until the next tick is due; returns the schedule, moved when it can no longer be kept."""
+    def _wait(self, due: float) -> float:
+        """Sleep until the next tick is due; returns the schedule, moved when it cannot be kept."""
         now = time.perf_counter()
         if now - due > GREATEST_LAG:
             self.lost += now - due
             due = now
-        delay = max(due, start + SHORTEST_TICK) - now
-        if delay > 0.0:
-            time.sleep(delay)
+        time.sleep(max(due - now, ANSWER_TIME))
+        if self._patience == 0.0:
+            return due
+        if not self._server.answer_due():
+            self._in_vain = False
+        elif not self._in_vain:
+            start = time.perf_counter()
+            self._in_vain = not self._server.wait_for_answer(self._patience)
+            waited = time.perf_counter() - start
+            self.lost += waited
+            due += waited
         return due
 
     def _serve(self, request: Request) -> dict:
@@ -167,10 +131,16 @@ class SimulatedRobot:
                     "objects": self._object_poses(),
                 }
             if request.action == "statistics":
-                return {"steps": self.steps, "lost": self.lost, "missed": self._server.missed}
-        except (SceneError, ValueError, TypeError) as error:
+                return {"steps": self.steps, "lost": self.lost, "missed": self._server.conformance.missed}
+            if request.action == "faults":
+                self._server.set_faults(Faults(**request.options))
+                return {}
+            if request.action == "user_stop":
+                self._server.user_stop(bool(request.options["pressed"]))
+                return {}
+        except (SceneError, ValueError, TypeError, KeyError) as error:
             return {"error": str(error)}
-        return {"error": f"unknown request {request.action!r}; choose place, objects, state or statistics"}
+        return {"error": f"unknown request {request.action!r}; choose {', '.join(ACTIONS)}"}
 
     def _object_poses(self) -> dict[str, list[float]]:
         poses = object_poses(self._model, self._data, self._scene.objects)
@@ -182,6 +152,8 @@ def serve(
     address: str = "127.0.0.1",
     scene_port: int = SCENE_PORT,
     ready: Callable[[], None] | None = None,
+    faults: Faults | None = None,
+    patience: float | None = None,
 ) -> None:
     """Serve a simulated FR3 at ``address`` until SIGTERM or SIGINT.
 
@@ -190,34 +162,23 @@ def serve(
         address: a loopback address, 127.x.y.z; several robots take several addresses.
         scene_port: TCP port of the scene's side channel (`hardware.sim.client.SceneClient`).
         ready: called once, when drivers can connect.
+        faults: how bad the network to the driver is; perfect when left out.
+        patience: how long the robot's clock waits for a late command [s]; left out: not at all with real-time
+            scheduling, `PATIENCE` without.
 
     Raises:
         HardwareError: no loopback address, or a port is taken.
         SceneError: the scene cannot be built.
     """
-    robot = SimulatedRobot(scene, address, scene_port)
     # A robot does not slow down when the workstation is busy. Where this is not permitted, the simulated one does.
-    with contextlib.suppress(PermissionError):
+    try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+        wait = 0.0
+    except PermissionError:
+        wait = PATIENCE
+    robot = SimulatedRobot(scene, address, scene_port, faults, wait if patience is None else patience)
     with _stop_signals() as stop:
         robot.run(ready, stop.is_set)
-
-
-class _TcpJacobian:
-    """Jacobian ``(6, 7)`` of the TCP, base axes, at the simulator's current joint positions."""
-
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
-        self._model, self._data = model, data
-        self._hand = model.body(HAND_BODY).id
-        self._tcp = np.array(TCP_IN_HAND)
-        self._dofs = [int(model.joint(f"{ROBOT}fr3_joint{i}").dofadr[0]) for i in range(1, 8)]
-        self._full = np.zeros((6, model.nv))
-
-    def __call__(self) -> np.ndarray:
-        data = self._data
-        tcp = data.xpos[self._hand] + data.xmat[self._hand].reshape(3, 3) @ self._tcp
-        mujoco.mj_jac(self._model, data, self._full[:3], self._full[3:], tcp, self._hand)
-        return self._full[:, self._dofs]
 
 
 def _loopback(address: str) -> str:

@@ -1,4 +1,4 @@
-"""The external wrench of a simulated arm: what a real one estimates from its joint torques, taken from the contacts."""
+"""External loads of a simulated arm: what a real one estimates from its joint torques, taken from the contacts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 import mujoco
 import numpy as np
 
-from hardware.sim.scene import HAND_BODY, TCP_IN_HAND
+from hardware.sim.scene import HAND_BODY, ROBOT, TCP_IN_HAND
 
-TIME_CONSTANT = 0.02  # [s] of the low-pass filter; the arm's own estimate is about that slow
+TIME_CONSTANT = 0.02  # [s] of the low-pass filters; the arm's own estimates are about that slow
 
 
 class ContactWrench:
@@ -19,20 +19,20 @@ class ContactWrench:
     ``w ← w + a (w_contact − w)`` with ``a = 1 − exp(−dt / TIME_CONSTANT)``.
     """
 
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, dt: float) -> None:
-        """``dt``: time [s] between calls of `update`. The hand is that of franky-sim's first robot."""
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, dt: float, hand: str = HAND_BODY) -> None:
+        """``dt``: time [s] between calls of `update`; ``hand``: name of the arm's hand body."""
         self._model = model
         self._data = data
         self._gain = 1.0 - math.exp(-dt / TIME_CONSTANT)
-        hand = model.body(HAND_BODY).id
+        body = model.body(hand).id
         # What hangs below the hand: fingers and whatever is held rigidly. MuJoCo numbers bodies depth first.
-        end = hand + 1
-        while end < model.nbody and model.body_parentid[end] >= hand:
+        end = body + 1
+        while end < model.nbody and model.body_parentid[end] >= body:
             end += 1
-        self._spatial = data.cfrc_ext[hand:end]
-        self._centre = data.subtree_com[model.body_rootid[hand]]
-        self._position = data.xpos[hand]
-        self._rotation = data.xmat[hand].reshape(3, 3)
+        self._spatial = data.cfrc_ext[body:end]
+        self._centre = data.subtree_com[model.body_rootid[body]]
+        self._position = data.xpos[body]
+        self._rotation = data.xmat[body].reshape(3, 3)
         self._tcp = np.array(TCP_IN_HAND)
         self._wrench = np.zeros(6)
 
@@ -50,3 +50,34 @@ class ContactWrench:
             contact[3:] = spatial[:3] + (ry * fz - rz * fy, rz * fx - rx * fz, rx * fy - ry * fx)
         self._wrench = self._wrench + self._gain * (contact - self._wrench)
         return self._wrench
+
+
+class ContactTorques:
+    """Torques ``(7,)`` [N·m] that contacts of all links, and the stops of the joints, exert on the joints.
+
+    ``τ = Jᵀ f`` over MuJoCo's constraint forces, those of friction in the joints left out; filtered as `ContactWrench`.
+    """
+
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, dt: float, robot: str = ROBOT) -> None:
+        """``dt``: time [s] between calls of `update`; ``robot``: prefix of the arm's names."""
+        self._model = model
+        self._data = data
+        self._gain = 1.0 - math.exp(-dt / TIME_CONSTANT)
+        first = int(model.joint(f"{robot}fr3_joint1").dofadr[0])
+        self._all = np.zeros(model.nv)
+        self._joints = self._all[first : first + 7]
+        self._torques = np.zeros(7)
+
+    def update(self) -> np.ndarray:
+        """Take in the contacts of the last step; returns the filtered torques (a new array)."""
+        data = self._data
+        inner = data.ne + data.nf  # rows of equalities (the fingers' coupling) and joint friction come first
+        if data.nefc > inner:
+            force = data.efc_force.copy()
+            force[:inner] = 0.0
+            mujoco.mj_mulJacTVec(self._model, data, self._all, force)
+            contact = self._joints
+        else:
+            contact = np.zeros(7)
+        self._torques = self._torques + self._gain * (contact - self._torques)
+        return self._torques

@@ -133,6 +133,12 @@ def test_death_of_the_real_time_process_is_a_fault(robot: SimulatedServer) -> No
             arm.stop()
     with pytest.raises(ArmFault, match="not connected"):
         arm.read()
+    # The robot has lost its client in the middle of a motion, and does not go on as if nothing had happened.
+    with FrankaArm(robot.address) as arm:
+        with pytest.raises(ArmFault, match="communication_constraints_violation"):
+            arm.start()
+        arm.recover()
+        arm.start()
 
 
 def test_real_time_process_ends_by_itself_when_its_parent_is_killed(robot: SimulatedServer) -> None:
