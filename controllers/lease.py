@@ -85,13 +85,15 @@ class Lease:
             return None
         return held
 
-    def claim(self, writer: Writer, priority: Priority, now: float) -> Claim:
-        """Somebody commands at ``now`` [s].
+    def claim(self, writer: Writer, priority: Priority | None, now: float) -> Claim:
+        """Somebody commands at ``now`` [s]; without a ``priority``, at the one they have, or the lowest.
 
         The holder keeps the lease and takes on the priority it commands at, lower ones included; only from a stop there
         is no way back but `release`.
         """
         held = self.holder(now)
+        if priority is None:
+            priority = held.priority if held is not None and held.writer.id == writer.id else Priority.POLICY
         if held is None or priority > held.priority or (writer.id == held.writer.id and _may_lower(held, priority)):
             if held is None or writer.id != held.writer.id:
                 self._told = {pair for pair in self._told if writer.id not in pair}

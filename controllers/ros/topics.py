@@ -4,7 +4,10 @@ Command and state names are those of CRISP's controllers where it has one, so th
 other.
 """
 
+from controllers.lease import Priority
+
 BASE_FRAME = "fr3_link0"
+BASE_FRAMES = (BASE_FRAME, "base")  # the same frame: the robot's description joins them rigidly, crisp_py says "base"
 JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGER_NAMES = ("fr3_finger_joint1", "fr3_finger_joint2")
 FINGER_STROKE = 0.04  # [m] of each finger; 0–1 openings are shares of it
@@ -17,12 +20,24 @@ EXTERNAL_WRENCH = "external_wrench"  # geometry_msgs/WrenchStamped: on the TCP, 
 REFERENCE_POSE = "reference_pose"  # geometry_msgs/PoseStamped: where the controller pulls the TCP
 ARM_STATUS = "arm_status"  # sensor_msgs/JointState as a named vector: STATUS_NAMES in position
 OBJECTS = "objects"  # geometry_msgs/PoseArray: movable objects, in the scene's order (simulator only)
+ARM_FAULT = "arm_fault"  # diagnostic_msgs/DiagnosticArray: one status, why the arm does not move; "" when it does
 ARM_EVENTS = "arm_events"  # diagnostic_msgs/DiagnosticStatus, one for each event
 STATUS_NAMES = ("robot_time", "tank", "mode", "success_rate", "budget", "activity")
 
-# Commands.
-TARGET_POSE = "target_pose"  # geometry_msgs/PoseStamped in the base frame
+# Commands. Whoever commands first has the lease on the arm, until they fall silent; see `controllers.lease`.
+TARGET_POSES = {  # geometry_msgs/PoseStamped in the base frame, on whose behalf
+    Priority.POLICY: "target_pose",
+    Priority.RESET: "reset/target_pose",
+    Priority.PERSON: "person/target_pose",
+}
+TARGET_POSE = TARGET_POSES[Priority.POLICY]
+TARGET_JOINT = "target_joint"  # sensor_msgs/JointState: positions of JOINT_NAMES
+TARGET_WRENCH = "target_wrench"  # geometry_msgs/WrenchStamped: to exert on top, base axes at the TCP
+TARGET_STIFFNESS = "target_stiffness"  # std_msgs/Float64MultiArray: x, y, z [N/m] and roll, pitch, yaw [N·m/rad]
 GRIPPER_COMMAND = "gripper_command"  # std_msgs/Float64MultiArray: one opening, 0–1
+CRISP_GRIPPER_COMMAND = "gripper/gripper_position_controller/commands"  # the same, by the name crisp_py has for it
+CRISP_GRIPPER_STATE = "gripper/joint_states"  # sensor_msgs/JointState: the opening, 0–1
+EMERGENCY_STOP = "emergency_stop"  # std_msgs/Bool: true stops; false says nothing. And a service that stops
 TWIST_COMMAND = "twist_cmd"  # geometry_msgs/TwistStamped: the person's wish, base axes
 JOY = "joy"  # sensor_msgs/Joy: buttons JOY_BUTTONS
 JOY_BUTTONS = ("close", "open", "success", "failure")
@@ -31,3 +46,5 @@ JOY_BUTTONS = ("close", "open", "success", "failure")
 START = "start"
 STOP = "stop"
 ERROR_RECOVERY = "error_recovery"
+RELEASE_STOP = "release_stop"
+BEGIN_EPISODE = "begin_episode"

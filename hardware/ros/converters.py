@@ -1,12 +1,15 @@
-"""Frames, calibrations and teleoperation commands to messages. Duck-typed like `controllers.ros.converters`."""
+"""Frames, calibrations and commands to and from messages. Duck-typed like `controllers.ros.converters`."""
 
 from __future__ import annotations
 
 import array
-from typing import TypeVar
+import dataclasses
+from typing import Any, TypeVar
 
 import numpy as np
 
+from controllers.gains import ImpedanceGains
+from controllers.ros import topics
 from controllers.ros.converters import NS, ns_to_stamp
 from hardware.cameras.intrinsics import Intrinsics
 from hardware.interfaces import Frame, TeleopCommand
@@ -52,3 +55,43 @@ def joy_buttons(command: TeleopCommand) -> list[int]:
     closing = command.gripper is not None and command.gripper < 0.5
     opening = command.gripper is not None and not closing
     return [int(closing), int(opening), int(command.success), int(command.failure)]
+
+
+def joints_from(message: Any) -> np.ndarray:
+    """sensor_msgs/JointState → joint positions ``(7,)`` [rad] in the order of the arm, other joints left out.
+
+    Names may have the prefix of a namespace (``left_fr3_joint1``). Raises ValueError when one is missing, there twice
+    or without a finite position.
+    """
+    q = np.empty(len(topics.JOINT_NAMES))
+    for index, joint in enumerate(topics.JOINT_NAMES):
+        places = [i for i, name in enumerate(message.name) if name == joint or name.endswith(f"_{joint}")]
+        if len(places) != 1 or places[0] >= len(message.position):
+            raise ValueError(f"names {list(message.name)} do not give each of {', '.join(topics.JOINT_NAMES)} once")
+        q[index] = message.position[places[0]]
+    if not np.isfinite(q).all():
+        raise ValueError(f"positions {q.tolist()} are not finite")
+    return q
+
+
+def gains_from(message: Any, gains: ImpedanceGains) -> ImpedanceGains:
+    """std_msgs/Float64MultiArray of the six diagonal stiffnesses → ``gains`` with these.
+
+    The damping rises with the root of the stiffness, so that the ratio stays, and never falls below that of ``gains``.
+    Raises ValueError when there are not six values, the last three differ, or `ImpedanceGains` refuses them.
+    """
+    values = [float(value) for value in message.data]
+    if len(values) != 6 or len(set(values[3:])) != 1:
+        raise ValueError(f"{values}: it takes three stiffnesses in N/m, then three equal ones in N·m/rad")
+    K = np.array(values[:4])
+    before = np.array([*np.broadcast_to(gains.translational_stiffness, 3), gains.rotational_stiffness])
+    D = np.array([*np.broadcast_to(gains.translational_damping, 3), gains.rotational_damping])
+    ratio = np.divide(K, before, out=np.ones(4), where=before > 0.0)
+    D *= np.sqrt(np.maximum(1.0, ratio))
+    return dataclasses.replace(
+        gains,
+        translational_stiffness=(float(K[0]), float(K[1]), float(K[2])),
+        rotational_stiffness=float(K[3]),
+        translational_damping=(float(D[0]), float(D[1]), float(D[2])),
+        rotational_damping=float(D[3]),
+    )

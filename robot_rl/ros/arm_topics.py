@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseStamped, TwistStamped, WrenchStamped
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState, Joy
@@ -29,6 +30,7 @@ TYPES = {
     topics.EXTERNAL_WRENCH: WrenchStamped,
     topics.REFERENCE_POSE: PoseStamped,
     topics.ARM_STATUS: JointState,
+    topics.ARM_FAULT: DiagnosticArray,
     topics.OBJECTS: PoseArray,
 }
 
@@ -81,7 +83,7 @@ class ArmTopics:
         status = dict(zip(group[topics.ARM_STATUS].name, group[topics.ARM_STATUS].position, strict=True))
         twist, wrench = group[topics.CURRENT_TWIST].twist, group[topics.EXTERNAL_WRENCH].wrench
         poses = group[topics.OBJECTS].poses if self._objects else []
-        fault, images = "", {}
+        mode, fault, images = Mode(int(status["mode"])), "", {}
         for camera in self._cameras:
             captured, image = self._images.get(camera, (None, None))
             if captured is None or image is None:
@@ -90,6 +92,8 @@ class ArmTopics:
                 fault = f"camera {camera} lost: its last image is {(stamp - captured) / 1e9:.2f} s old"
             else:
                 images[camera] = image
+        if mode in (Mode.FAULT, Mode.STOPPED):  # the robot's own words
+            fault = group[topics.ARM_FAULT].status[0].message
         return Reading(
             stamp,
             status["robot_time"],
@@ -100,7 +104,7 @@ class ArmTopics:
             pose_from(group[topics.REFERENCE_POSE].pose),
             joints.position[7] / topics.FINGER_STROKE,
             status["tank"],
-            Mode(int(status["mode"])),
+            mode,
             images,
             {name: pose_from(pose) for name, pose in zip(self._objects, poses, strict=True)},
             fault,

@@ -71,7 +71,10 @@ class SessionNode(Node):
         self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
         self._arm = ArmTopics(self, objects, cameras, self._on_reading)
         self._teleop = TeleopTopics(self, config.teleop_timeout)
-        self._target = self.create_publisher(PoseStamped, arm_topics.TARGET_POSE, 1)
+        self._targets = {
+            priority: self.create_publisher(PoseStamped, topic, 1)
+            for priority, topic in arm_topics.TARGET_POSES.items()
+        }
         self._gripper = self.create_publisher(Float64MultiArray, arm_topics.GRIPPER_COMMAND, 1)
         self._observation = self.create_publisher(JointState, topics.OBSERVATION, 1)
         self._images = {name: self.create_publisher(Image, f"{topics.OBSERVATION_IMAGE}/{name}", 1) for name in cameras}
@@ -81,6 +84,7 @@ class SessionNode(Node):
         self.create_subscription(JointTrajectory, topics.ACTION_CHUNK, self._on_chunk, 5)
         self._start = self.create_client(Trigger, arm_topics.START)
         self._recover = self.create_client(Trigger, arm_topics.ERROR_RECOVERY)
+        self._begin_episode = self.create_client(Trigger, arm_topics.BEGIN_EPISODE)
         self.create_timer(0.005, self._check_deadlines)
 
     def timing(self) -> dict[str, float]:
@@ -96,7 +100,9 @@ class SessionNode(Node):
         policy = not self._config.ask_policy or (
             self.count_subscribers(topics.OBSERVATION) > 0 and self.count_publishers(topics.ACTION_CHUNK) > 0
         )
-        return policy and self._start.service_is_ready() and self._target.get_subscription_count() > 0
+        services = (self._start, self._recover, self._begin_episode)
+        targets = all(target.get_subscription_count() > 0 for target in self._targets.values())
+        return policy and targets and all(service.service_is_ready() for service in services)
 
     @property
     def _waiting(self) -> bool:
@@ -129,6 +135,8 @@ class SessionNode(Node):
             self._recover.call_async(Trigger.Request()).add_done_callback(lambda _: self._call_start())
         elif directive.start:
             self._call_start()
+        if directive.begin_episode:
+            self._begin_episode.call_async(Trigger.Request())
         if directive.place:
             self._scene.place(directive.place)
             self._teleop.forget()
@@ -194,6 +202,6 @@ class SessionNode(Node):
         message.header.stamp = self.get_clock().now().to_msg()
         message.header.frame_id = arm_topics.BASE_FRAME
         fill_pose(command.target, message.pose)
-        self._target.publish(message)
+        self._targets[command.priority].publish(message)
         if command.gripper is not None:
             self._gripper.publish(Float64MultiArray(data=[command.gripper]))

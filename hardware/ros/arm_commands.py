@@ -1,0 +1,221 @@
+"""The gate of an arm: every command topic, who may write on it, and what it makes of bad commands.
+
+Policy, reset, person and any client of CRISP's topics come in here, and nothing moves the arm past it. What is wrong is
+counted and said once for each burst; what is right goes to the driver, whose controller limits it further.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, WrenchStamped
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from controllers.gains import ImpedanceGains
+from controllers.lease import TIMEOUT, Lease, Priority, Writer
+from controllers.ros import topics
+from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
+from controllers.state import EventKind, JointSetpoint, Setpoint, WrenchSetpoint
+from hardware.interfaces import Arm, Gripper
+from hardware.ros.converters import gains_from, joints_from
+from hardware.ros.inbox import Identity, Inbox
+
+SETPOINT_AGE = 0.2  # [s] after which a command in the mail is too old to follow
+SETPOINT_DURATION = 0.1  # [s] the reference takes to a new target
+QUIET = 1.0  # [s] without a mistake of one kind after which the next one is said again
+STOP = Writer(Identity(b"", "emergency stop"), "the emergency stop")
+
+Report = Callable[[EventKind, str], None]
+
+
+class Bursts:
+    """Whether to say something of a kind again: only after it has not happened for ``QUIET``."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def begins(self, kind: str, now: float) -> bool:
+        """Something of ``kind`` happens at ``now`` [s]: is it the first of its burst?"""
+        last, self._last[kind] = self._last.get(kind, -math.inf), now
+        return now - last > QUIET
+
+
+class Following:
+    """Which kind of target to follow, of a writer that sends several kinds at once.
+
+    crisp_py keeps sending poses *and* joints, the one that nobody asked for unchanged. So the kind is followed whose
+    target changed last; another takes over when that one falls silent.
+    """
+
+    def __init__(self) -> None:
+        self._writer: object = None
+        self._kind = ""
+        self._at = -math.inf
+        self._targets: dict[str, bytes] = {}
+
+    def follows(self, writer: object, kind: str, target: np.ndarray, now: float) -> bool:
+        """Whether to follow ``target`` of ``kind``, which ``writer`` sent at ``now`` [s]."""
+        if writer != self._writer:
+            self._writer, self._kind, self._targets = writer, "", {}
+        before, value = self._targets.get(kind), target.tobytes()
+        self._targets[kind] = value
+        if self._kind == "" or (before is not None and before != value) or now - self._at > TIMEOUT:
+            self._kind = kind
+        if self._kind != kind:
+            return False
+        self._at = now
+        return True
+
+
+class ArmCommands:
+    """The command topics of one arm and its gripper.
+
+    Args:
+        node: the arm's node; its namespace and clock are used.
+        arm: connected driver.
+        gripper: connected driver, or None.
+        gains: that `TARGET_STIFFNESS` changes.
+        report: called with what an operator has to hear.
+    """
+
+    def __init__(self, node: Node, arm: Arm, gripper: Gripper | None, gains: ImpedanceGains, report: Report) -> None:
+        self._arm, self._gripper, self._gains, self._report = arm, gripper, gains, report
+        self._clock = node.get_clock()
+        self._lease, self._gripper_lease = Lease(), Lease()
+        self._following, self._bursts = Following(), Bursts()
+        self._now = -math.inf
+        self._seq = self._wrench_seq = 0
+        self.counts = {"setpoints": 0, "stale": 0, "refused": 0, "rejected": 0, "not the holder": 0}
+        self.refused_at = -math.inf  # steady time [s] of the last command of somebody without the lease
+        self._inbox = Inbox(node)
+        for priority, topic in topics.TARGET_POSES.items():
+            self._inbox.subscribe(PoseStamped, topic, partial(self._on_pose, topic, priority))
+        self._inbox.subscribe(JointState, topics.TARGET_JOINT, self._on_joints)
+        self._inbox.subscribe(WrenchStamped, topics.TARGET_WRENCH, self._on_wrench)
+        self._inbox.subscribe(Float64MultiArray, topics.TARGET_STIFFNESS, self._on_stiffness)
+        for topic in (topics.GRIPPER_COMMAND, topics.CRISP_GRIPPER_COMMAND) if gripper is not None else ():
+            self._inbox.subscribe(Float64MultiArray, topic, partial(self._on_gripper, topic))
+
+    def poll(self) -> None:
+        """Pass on the commands that have come."""
+        self._now = time.monotonic()
+        self._inbox.poll(self._now)
+
+    def close(self) -> None:
+        self._inbox.close()
+
+    def stop(self) -> None:
+        """Take no command from now on, until `release`."""
+        self._lease.claim(STOP, Priority.STOP, time.monotonic())
+
+    def release(self) -> None:
+        self._lease.release(STOP)
+
+    def holder(self) -> str:
+        """Who commands the arm now, for people."""
+        held = self._lease.holder(time.monotonic())
+        return "nobody" if held is None else f"{held.writer.name} ({held.priority.name.lower()})"
+
+    # Each handler checks the message, asks for the lease and commands; what is not fit to follow claims nothing.
+
+    def _on_pose(self, topic: str, priority: Priority, message: PoseStamped, writer: Writer) -> None:
+        if not self._fits(topic, message.header, writer):
+            return
+        try:
+            pose = pose_from(message.pose)
+        except ValueError as error:
+            self._refuse("value", topic, writer, str(error))
+            return
+        target = np.concatenate((pose.translation, pose.quat_xyzw))
+        if self._admits(writer, priority) and self._following.follows(writer.id, "pose", target, self._now):
+            self._arm.command(Setpoint(pose, self._next(), SETPOINT_DURATION))
+
+    def _on_joints(self, message: JointState, writer: Writer) -> None:
+        if self._is_stale(topics.TARGET_JOINT, message.header, writer):
+            return
+        try:
+            q = joints_from(message)
+        except ValueError as error:
+            self._refuse("value", topics.TARGET_JOINT, writer, str(error))
+            return
+        if self._admits(writer) and self._following.follows(writer.id, "joints", q, self._now):
+            self._arm.command(JointSetpoint(q, self._next(), SETPOINT_DURATION))
+
+    def _on_wrench(self, message: WrenchStamped, writer: Writer) -> None:
+        if not self._fits(topics.TARGET_WRENCH, message.header, writer):
+            return
+        wrench = vectors_from(message.wrench.force, message.wrench.torque)
+        if not np.isfinite(wrench).all():
+            self._refuse("value", topics.TARGET_WRENCH, writer, f"{wrench} is not finite")
+        elif self._admits(writer):
+            self._wrench_seq += 1
+            self._arm.command(WrenchSetpoint(wrench, self._wrench_seq))
+
+    def _on_stiffness(self, message: Float64MultiArray, writer: Writer) -> None:
+        try:
+            gains = gains_from(message, self._gains)
+        except ValueError as error:
+            self._refuse("value", topics.TARGET_STIFFNESS, writer, str(error))
+            return
+        if self._admits(writer):
+            self._arm.change_gains(gains)
+
+    def _on_gripper(self, topic: str, message: Float64MultiArray, writer: Writer) -> None:
+        if len(message.data) != 1 or not 0.0 <= message.data[0] <= 1.0:
+            self._refuse("value", topic, writer, f"{list(message.data)}; it takes one opening between 0 and 1")
+        elif self._gripper is not None and self._admits_to_gripper(writer):
+            self._gripper.command(message.data[0])
+
+    def _admits(self, writer: Writer, priority: Priority | None = None) -> bool:
+        return self._granted(self._lease, writer, priority)
+
+    def _admits_to_gripper(self, writer: Writer) -> bool:
+        """The gripper goes with the arm: to whom holds it, or to another node of that process, as crisp_py has one."""
+        held = self._lease.holder(self._now)
+        same = held is None or held.writer.id[:1] == writer.id[:1]  # type: ignore[index]
+        return self._granted(self._gripper_lease if same else self._lease, writer, None)
+
+    def _granted(self, lease: Lease, writer: Writer, priority: Priority | None) -> bool:
+        claim = lease.claim(writer, priority, self._now)
+        if not claim.granted:
+            self.counts["not the holder"] += 1
+            self.refused_at = self._now
+            if claim.news:
+                self._report(EventKind.WRITER_REFUSED, claim.refusal)
+        return claim.granted
+
+    def _fits(self, topic: str, header: Any, writer: Writer) -> bool:
+        if header.frame_id not in topics.BASE_FRAMES:
+            known = " and ".join(repr(frame) for frame in topics.BASE_FRAMES)
+            self._refuse("frame", topic, writer, f"in frame {header.frame_id!r}; only {known} are known")
+            return False
+        return not self._is_stale(topic, header, writer)
+
+    def _is_stale(self, topic: str, header: Any, writer: Writer) -> bool:
+        age = (self._clock.now().nanoseconds - stamp_to_ns(header.stamp)) / 1e9
+        if age <= SETPOINT_AGE:
+            return False
+        self.counts["stale"] += 1
+        why = f"{age:.2f} s old on arrival, more than {SETPOINT_AGE} s; is the sender's clock synchronised?"
+        self._say("stale", topic, writer, why)
+        return True
+
+    def _refuse(self, kind: str, topic: str, writer: Writer, why: str) -> None:
+        self.counts["refused"] += 1
+        self._say(kind, topic, writer, why)
+
+    def _say(self, kind: str, topic: str, writer: Writer, why: str) -> None:
+        if self._bursts.begins(f"{kind} {topic} {writer.id}", self._now):
+            self._report(EventKind.SETPOINT_REJECTED, f"{topic} of {writer.name}: {why}")
+
+    def _next(self) -> int:
+        self._seq += 1
+        self.counts["setpoints"] += 1
+        return self._seq
