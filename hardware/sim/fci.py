@@ -80,6 +80,7 @@ class SceneRobotServer(FrankaRobotServer):
         self._wire: FaultySocket | None = None
         self._field = FIELDS[MotionGenerator.kNone]
         self._received: list[bytes] = []
+        self._replies: list[Callable[[], None]] = []
         self._answered = 0  # the state that the last command answered; what answers an older one is out of date
         self._commanded = False  # in this motion
         self._torques = ContactTorques(model, data, STEP)
@@ -112,6 +113,13 @@ class SceneRobotServer(FrankaRobotServer):
         joints = self.robot.inner_state
         self._stop_on(self.conformance.check(joints.q, joints.dq, torque.tolist(), wrench.tolist()))
         self.send_state()
+        for reply in self._replies:
+            reply()
+        self._replies.clear()
+
+    def reply_after_state(self, reply: Callable[[], None]) -> None:
+        """Send ``reply`` once the driver has been sent a state that shows what has been done."""
+        self._replies.append(reply)
 
     def set_faults(self, faults: Faults) -> None:
         """Make the network to the driver as bad as this from now on."""
@@ -239,6 +247,7 @@ class SceneRobotServer(FrankaRobotServer):
         self.conformance.lose_connection()
         self._wire = None
         self._received.clear()
+        self._replies.clear()
         super()._reset_state()
 
     def _get_state_bytes(self) -> bytes:
@@ -309,7 +318,8 @@ class _AutomaticErrorRecovery(AutomaticErrorRecoveryCommand):
 
     def handle(self, server: SceneRobotServer) -> None:
         statuses = AutomaticErrorRecoveryStatus
-        self.reply(statuses.kSuccess if server.conformance.recover() else statuses.kCommandNotPossibleRejected)
+        status = statuses.kSuccess if server.conformance.recover() else statuses.kCommandNotPossibleRejected
+        server.reply_after_state(lambda: self.reply(status))
 
 
 def _number(command: bytes) -> int:
