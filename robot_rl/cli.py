@@ -33,6 +33,19 @@ def build_parser() -> argparse.ArgumentParser:
     _common(sim)
     config = commands.add_parser("config", help="print all settings with their values")
     _common(config)
+    check = commands.add_parser(
+        "rt-check",
+        help="is this computer fit to control the arm at 1 kHz?",
+        description="Looks at the computer, listens to the arm at robot_ip and measures a loop. Exit status: 0 when "
+        "ready or working with a caveat, 1 when not ready, 2 when the check cannot be made.",
+    )
+    _common(check).add_argument(
+        "--move", action="store_true", help="hold the arm by torque control while measuring: its brakes open"
+    )
+    check.add_argument("--seconds", type=float, default=10.0, help="length of the measured loop (default 10)")
+    plot = commands.add_parser("rt-plot", help="draw the telemetry of a fault or a run (logs/*.npz)")
+    plot.add_argument("file", type=Path, metavar="FILE")
+    plot.add_argument("--out", type=Path, metavar="PNG", help="the picture; default: beside FILE")
     node = commands.add_parser("node", help="run one process of a job (bringup does this)")
     node.add_argument("name")
     node.add_argument("--run", type=Path, required=True)
@@ -73,6 +86,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
         return run_process(arguments.name, arguments.run, arguments.job)
     from robot_rl import jobs
+
+    if arguments.command == "rt-plot":
+        return jobs.plot_realtime(arguments.file, arguments.out)
     from robot_rl.config import load_config
     from robot_rl.run import settings_file
 
@@ -85,6 +101,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             return 0
         case "sim":
             return jobs.simulate(config)
+        case "rt-check":
+            return jobs.check_realtime(config, arguments.move, arguments.seconds)
         case "demo":
             return jobs.run_demo(config, arguments.run, fast=arguments.fast)
     jobs.run_job(arguments.command, config, arguments.run, fast=arguments.fast)

@@ -36,6 +36,37 @@ def simulate(config: RunConfig) -> int:
     return 0
 
 
+def check_realtime(config: RunConfig, move: bool, seconds: float) -> int:
+    """Print whether this computer is fit to control the arm; returns the exit status."""
+    from hardware.rt_check import CheckSettings, Level, check, histogram
+
+    settings = CheckSettings(config.robot_ip, config.controller, move, seconds)
+    report = check(settings, tell)
+    marks = {Level.GOOD: "ok", Level.CAVEAT: "caveat", Level.BAD: "BAD"}
+    for finding in report.findings:
+        tell(f"{marks[finding.level]:>6}  {finding.name}: {finding.found}")
+        if finding.advice:
+            tell(f"{'':>6}  {'':>{len(finding.name)}}  → {finding.advice}")
+    for name in ("period", "compute"):
+        tell(f"{name} of {len(report.ticks)} ticks:")
+        tell("\n".join(histogram(report.ticks[name])))
+    tell(f"verdict: {report.verdict}")
+    return 1 if report.level is Level.BAD else 0
+
+
+def plot_realtime(file: Path, picture: Path | None) -> int:
+    """Draw a file of telemetry and print what it says in one line; returns the exit status."""
+    from hardware.telemetry import load_telemetry
+    from hardware.telemetry_plot import plot_telemetry, summary
+
+    telemetry = load_telemetry(file)
+    picture = picture or file.with_suffix(".png")
+    plot_telemetry(telemetry, picture, file.name)
+    tell(summary(telemetry))
+    tell(str(picture))
+    return 0
+
+
 def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
     """Do one job from start to end; returns its run. Raises the errors of `robot_rl.errors`."""
     began = time.monotonic()
