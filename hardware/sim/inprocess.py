@@ -1,7 +1,8 @@
 """The simulated arm without its network protocol: MuJoCo and `controllers.core` stepped in this process.
 
 Many times faster than real time and bit-for-bit repeatable. The physics is that of `hardware.sim.server`, the control
-law that of the real-time process; only the protocol between them is missing.
+law that of the real-time process, and the limits those of `hardware.sim.conformance`; only the protocol between them is
+missing.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import numpy as np
 from controllers.core import Controller, ControllerConfig
 from controllers.impedance import ImpedanceGains
 from controllers.spatial import Pose
-from controllers.state import JOINTS, ArmState, Event, Mode, Setpoint
+from controllers.state import JOINTS, AnySetpoint, ArmState, Event, EventKind, Mode
+from hardware.franka.collision import CollisionThresholds
 from hardware.franka.model import fr3_model
 from hardware.interfaces import ArmFault, ArmReading, GripperReading, HardwareError
+from hardware.sim.conformance import CollisionLevels, Conformance, RobotMode
 from hardware.sim.scene import MAX_WIDTH, SceneSpec, object_poses, place_objects, start_simulator
-from hardware.sim.wrench import ContactWrench
+from hardware.sim.wrench import ContactTorques, ContactWrench
 
 TICK = 0.001  # [s]
 WRENCH_TICKS = 5  # the contact wrench is slow and filtered: every 5 ms is enough
@@ -33,9 +36,14 @@ class InProcessWorld:
     starts at 0 and moves by 1 ms a tick. The same commands between the same `advance` calls give the same bits.
     """
 
-    def __init__(self, scene: SceneSpec, controller: ControllerConfig) -> None:
+    def __init__(
+        self, scene: SceneSpec, controller: ControllerConfig, collision: CollisionThresholds | None = None
+    ) -> None:
+        """``collision``: where the arm's own reflex stops the motion."""
         self.scene = scene
         self.config = controller
+        thresholds = collision if collision is not None else CollisionThresholds()
+        self._levels = CollisionLevels(thresholds.torque, thresholds.torque, thresholds.force, thresholds.force)
         self.gripper = InProcessGripper()
         self._connected = False
 
@@ -62,7 +70,9 @@ class InProcessWorld:
         self._idle_kp, self._idle_kv = robot.kp, robot.kv
         self.gripper._attach(self._mj_data, robot._finger_qpos_addrs, robot._finger_dof_addrs, self.scene.start_width)
         self._contact = ContactWrench(self._mj_model, self._mj_data, WRENCH_TICKS * TICK)
+        self._loads = ContactTorques(self._mj_model, self._mj_data, WRENCH_TICKS * TICK)
         self._wrench = np.zeros(6)
+        self._conformance = Conformance(self._levels)
         self._model = fr3_model()
         self._controller = Controller(self._model, self.config)
         self._ticks = 0
@@ -83,8 +93,17 @@ class InProcessWorld:
     # Arm ------------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin torque control, holding the measured pose."""
+        """Begin torque control, holding the measured pose; nothing new for an arm that is under control.
+
+        Raises:
+            ArmFault: the arm has stopped by itself and needs `recover`, or its user stop is pressed.
+        """
         self._require_connection()
+        if self._running:
+            return
+        if not self._conformance.start_motion(self._q.tolist()):
+            raise ArmFault(f"the in-process arm cannot start: {self._conformance.reason}; {self._remedy()}")
+        self._torque = np.zeros(JOINTS)
         self._events.extend(self._controller.start(self._state()))
         self._running = True
 
@@ -107,8 +126,26 @@ class InProcessWorld:
             self._controller.stop()
 
     def recover(self) -> None:
-        """Nothing to clear: this arm has no reflexes."""
+        """Clear a reflex. Raises `ArmFault` while the user stop is pressed."""
         self._require_connection()
+        if self._running:
+            return
+        reflex = self._conformance.mode is RobotMode.REFLEX
+        if not self._conformance.recover():
+            raise ArmFault(f"the in-process arm cannot recover: {self._conformance.reason}; {self._remedy()}")
+        if reflex:
+            self._events.append(Event(self.time, EventKind.RECOVERED, "the fault was cleared"))
+
+    def user_stop(self, pressed: bool) -> None:
+        """Press or release the button that stops the arm, and that only a person releases."""
+        self._require_connection()
+        before = self._conformance.mode is RobotMode.USER_STOPPED
+        self._conformance.user_stop(pressed)
+        if pressed and not before:
+            self._hold()
+            self._events.append(Event(self.time, EventKind.STOPPED, self._conformance.reason))
+        elif before and not pressed:
+            self._events.append(Event(self.time, EventKind.RECOVERED, "the user stop was released"))
 
     def begin_episode(self) -> None:
         """Grant the energy budget of a new episode."""
@@ -120,7 +157,7 @@ class InProcessWorld:
         self._require_connection()
         self._events.extend(self._controller.change_gains(gains, self.time))
 
-    def command(self, setpoint: Setpoint) -> None:
+    def command(self, setpoint: AnySetpoint) -> None:
         """Hand over a setpoint."""
         self._require_connection()
         self._events.extend(self._controller.command(setpoint, self.time))
@@ -145,12 +182,13 @@ class InProcessWorld:
             pose=pose,
             twist=self._model.twist.copy(),
             target=target,
-            mode=self._controller.mode if self._running else Mode.IDLE,
+            mode=self._mode(),
             tank=self._tank,
-            success_rate=1.0,
+            success_rate=self._conformance.success_rate,
             received=time.monotonic(),
             budget=self._budget,
             activity=self._activity,
+            fault=self._conformance.reason,
         )
 
     def events(self) -> tuple[Event, ...]:
@@ -190,27 +228,50 @@ class InProcessWorld:
             self._tick()
 
     def _tick(self) -> None:
-        """One millisecond: control, gripper, physics."""
-        if self._running:
-            tick = self._controller.tick(self._state())
-            self._torque = tick.torque.copy()
-            self._tank, self._budget, self._activity = tick.tank, tick.budget, tick.activity
-            if tick.events:
-                self._events.extend(tick.events)
-            applied = self._torque + self._model.gravity
-            if tick.finished:
-                self._hold()
-        else:
+        """One millisecond: control, gripper, physics, and what the robot itself watches."""
+        if not (self._running and self._control()):
             self._model.update(self._q, self._dq)
             pull = self._idle_kp * (self._hold_q - self._q) - self._idle_kv * self._dq
             self._torque = pull + self._model.coriolis
-            applied = self._torque + self._model.gravity
-        np.clip(applied, self._torque_low, self._torque_high, out=self._force)
+        np.clip(self._torque + self._model.gravity, self._torque_low, self._torque_high, out=self._force)
         self.gripper._push()
         mujoco.mj_step(self._mj_model, self._mj_data)
         self._ticks += 1
+        loads: tuple[list[float], list[float]] | tuple[()] = ()
         if self._ticks % WRENCH_TICKS == 0:
             self._wrench = self._contact.update()
+            loads = (self._loads.update().tolist(), self._wrench.tolist())
+        if self._conformance.check(self._q.tolist(), self._dq.tolist(), *loads):
+            self._reflex()
+
+    def _control(self) -> bool:
+        """One tick of the controller; False when the robot does not accept its torque."""
+        tick = self._controller.tick(self._state())
+        self._tank, self._budget, self._activity = tick.tank, tick.budget, tick.activity
+        if tick.events:
+            self._events.extend(tick.events)
+        if self._conformance.command(tick.torque.tolist()):
+            self._reflex()
+            return False
+        self._torque = tick.torque.copy()
+        if tick.finished:
+            self._hold()
+        return True
+
+    def _reflex(self) -> None:
+        """The robot has stopped the motion."""
+        self._hold()
+        self._events.append(Event(self.time, EventKind.REFLEX, self._conformance.reason))
+
+    def _mode(self) -> Mode:
+        if self._running:
+            return self._controller.mode
+        stopped = {RobotMode.REFLEX: Mode.FAULT, RobotMode.USER_STOPPED: Mode.STOPPED}
+        return stopped.get(self._conformance.mode, Mode.IDLE)
+
+    def _remedy(self) -> str:
+        stopped = self._conformance.mode is RobotMode.USER_STOPPED
+        return "release it first" if stopped else "call recover() first"
 
     def _state(self) -> ArmState:
         return ArmState(
@@ -218,7 +279,8 @@ class InProcessWorld:
         )
 
     def _hold(self) -> None:
-        """Torque control is over: the arm holds its joints by itself, as a real one does when idle."""
+        """Torque control is over: the arm brakes and holds its joints by itself, as a real one does when idle."""
+        self._conformance.end_motion()
         self._running = False
         self._hold_q = self._q.copy()
 
