@@ -22,7 +22,7 @@ import numpy as np
 
 from controllers.state import JOINTS
 
-# The most that may be compensated [N·m]; the joints of the simulated FR3 have 1.1 N·m of friction.
+# The most that may be compensated [N·m]; the joints of the simulated FR3 have up to 1.14 N·m of friction.
 MAX_CAP = 2.0
 
 

@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controllers.interpolation import Interpolator, PoseSegment
+from controllers.interpolation import (
+    Interpolator,
+    JointSegment,
+    PoseSegment,
+    limited_duration,
+    limited_joint_duration,
+)
 from controllers.spatial import Pose, exp3, log3
 
 X0, X1 = np.array([0.4, 0.0, 0.3]), np.array([0.45, -0.1, 0.2])
@@ -60,3 +66,43 @@ def test_reference_holds() -> None:
     path.hold(X1, R1)
     np.testing.assert_array_equal(path.at(0.0)[0], X1)
     np.testing.assert_array_equal(path.at(1e6)[1], R1)
+
+
+Q0, Q1 = np.zeros(7), np.array([0.5, -1.0, 0.0, 0.2, 0.1, 0.0, -0.3])
+
+
+def test_joint_segment_moves_evenly_and_is_held_at_its_ends() -> None:
+    segment = JointSegment(Q0, Q1)
+    np.testing.assert_allclose(segment.at(0.25), 0.25 * Q1)
+    np.testing.assert_array_equal(segment.at(-1.0), Q0)
+    np.testing.assert_array_equal(segment.at(2.0), Q1)
+
+
+def speeds(duration: float) -> tuple[float, float]:
+    """Of the reference on its way, by differences [m/s, rad/s]."""
+    path, dt = PoseSegment(X0, R0, X1, R1), 1e-4
+    (x, R), (y, S) = path.at(0.5), path.at(0.5 + dt / duration)
+    return float(np.linalg.norm(y - x)) / dt, float(np.linalg.norm(log3(S @ R.T))) / dt
+
+
+@pytest.mark.parametrize(("speed", "turn_speed"), [(0.2, 100.0), (100.0, 0.3), (0.2, 0.3)])
+def test_reference_that_would_be_too_fast_takes_just_as_long_as_the_speeds_ask_for(
+    speed: float, turn_speed: float
+) -> None:
+    duration = limited_duration(X0, R0, X1, R1, 0.1, speed, turn_speed)
+    assert duration > 0.1
+    shares = np.array(speeds(duration)) / (speed, turn_speed)
+    assert shares.max() == pytest.approx(1.0, rel=1e-6)
+
+
+def test_reference_that_is_slow_enough_is_left_alone() -> None:
+    assert limited_duration(X0, R0, X1, R1, 5.0, 0.2, 0.3) == 5.0
+    assert limited_duration(X0, np.eye(3), X0, np.eye(3), 0.0, 0.2, 0.3) == 0.0
+    assert limited_joint_duration(Q0, Q1, 5.0, np.ones(7)) == 5.0
+
+
+def test_slowest_joint_sets_the_duration() -> None:
+    limits = np.array([2.0, 2.0, 2.0, 2.0, 0.1, 2.0, 2.0])
+    duration = limited_joint_duration(Q0, Q1, 0.1, limits)
+    assert duration == pytest.approx(1.0)  # joint 5: 0.1 rad at 0.1 rad/s
+    assert (np.abs(Q1 - Q0) / duration <= limits * (1 + 1e-12)).all()
