@@ -54,17 +54,7 @@ class Gate:
 
     def pose(self, setpoint: Setpoint) -> PoseGoal:
         """Near enough to be meant; clipped to the workspace."""
-        _check_duration(setpoint.duration)
-        config, pose = self._config, setpoint.pose
-        away = pose.translation - self._model.translation
-        jump = float(away.dot(away)) ** 0.5
-        if jump > config.max_jump:
-            raise Refused(f"target is {jump:.3f} m away, more than {config.max_jump} m")
-        clipped = pose if config.workspace is None else config.workspace.clip(pose)
-        if clipped is pose:
-            return PoseGoal(pose, "")
-        note = f"target {_words(pose)} is outside the workspace; going to {_words(clipped)}"
-        return PoseGoal(clipped, note)
+        return check_pose(setpoint, self._model.translation, self._config)
 
     def joints(self, setpoint: JointSetpoint, start: np.ndarray) -> JointGoal:
         """Clipped to the joint limits, the TCP inside the workspace, and no faster than allowed from ``start (7,)``.
@@ -93,15 +83,33 @@ class Gate:
 
     def wrench(self, setpoint: WrenchSetpoint) -> np.ndarray:
         """The wrench ``(6,)`` [N, N·m], within the bounds on its magnitude."""
-        wrench = _finite("wrench", "N, N·m", setpoint.wrench, 6)
-        force, moment = float(np.linalg.norm(wrench[:3])), float(np.linalg.norm(wrench[3:]))
-        config = self._config
-        if force > config.max_force or moment > config.max_moment:
-            raise Refused(
-                f"a wrench of {force:.1f} N, {moment:.1f} N·m is more than "
-                f"max_force {config.max_force:g} N, max_moment {config.max_moment:g} N·m"
-            )
-        return wrench
+        return check_wrench(setpoint, self._config)
+
+
+def check_pose(setpoint: Setpoint, measured: np.ndarray, config: ControllerConfig) -> PoseGoal:
+    """`Gate.pose` without a model: the TCP is at ``measured (3,)`` [m], base frame. Raises `Refused`."""
+    _check_duration(setpoint.duration)
+    pose = setpoint.pose
+    away = pose.translation - measured
+    jump = float(away.dot(away)) ** 0.5
+    if jump > config.max_jump:
+        raise Refused(f"target is {jump:.3f} m away, more than {config.max_jump} m")
+    clipped = pose if config.workspace is None else config.workspace.clip(pose)
+    if clipped is pose:
+        return PoseGoal(pose, "")
+    return PoseGoal(clipped, f"target {_words(pose)} is outside the workspace; going to {_words(clipped)}")
+
+
+def check_wrench(setpoint: WrenchSetpoint, config: ControllerConfig) -> np.ndarray:
+    """`Gate.wrench` without a model. Raises `Refused`."""
+    wrench = _finite("wrench", "N, N·m", setpoint.wrench, 6)
+    force, moment = float(np.linalg.norm(wrench[:3])), float(np.linalg.norm(wrench[3:]))
+    if force > config.max_force or moment > config.max_moment:
+        raise Refused(
+            f"a wrench of {force:.1f} N, {moment:.1f} N·m is more than "
+            f"max_force {config.max_force:g} N, max_moment {config.max_moment:g} N·m"
+        )
+    return wrench
 
 
 def check_gains(gains: ImpedanceGains) -> None:

@@ -20,8 +20,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from controllers.core import ControllerConfig
-from controllers.impedance import ImpedanceGains
+from controllers.config import ControllerConfig
+from controllers.gains import ImpedanceGains
 from controllers.spatial import Pose
 from controllers.state import (
     JOINTS,
@@ -40,7 +40,6 @@ PERIOD = 0.01  # [s] between targets sent to CRISP
 CONNECT_TIMEOUT = 10.0  # [s] for the first messages
 STATE_TIMEOUT = 0.5  # [s] without a state before the arm counts as lost
 STOP_TIMEOUT = 3.0  # [s] for the arm to come to rest
-FADE = 0.25  # [s] in which a wrench goes to zero when no fresh one comes
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,6 @@ class CrispArm(Device):
         self._fault = ""
         self._now = -np.inf  # of the last call of `_each` [s]
         self._origin: float | None = None  # stamp at which robot time is 0 [s]; None: not connected
-        self._wrench, self._wrench_seq, self._wrench_at = np.zeros(6), -1, 0.0
         self._pushing = False
 
     def connect(self) -> None:
@@ -195,7 +193,6 @@ class CrispArm(Device):
             if self._fault:
                 raise ArmFault(f"{self._fault}; recover first")
             self._events.extend(self._reference.start(state.pose, self._now))
-            self._wrench, self._wrench_seq = np.zeros(6), -1
 
     def stop(self) -> None:
         """Freeze the target where the arm is; returns when the arm is at rest. Raises `ArmFault` when it is not."""
@@ -239,7 +236,7 @@ class CrispArm(Device):
             return
         with self._lock:
             if isinstance(setpoint, WrenchSetpoint):
-                self._events.extend(self._push(setpoint))
+                self._events.extend(self._reference.push(setpoint, self._now))
             else:
                 self._events.extend(self._reference.command(setpoint, state.pose, self._now))
 
@@ -311,31 +308,15 @@ class CrispArm(Device):
         rivals = self._topics.rivals()
         return _of_rivals(rivals) if rivals else ""
 
-    def _push(self, setpoint: WrenchSetpoint) -> tuple[Event, ...]:
-        refusal = ""
-        if self._reference.mode not in (Mode.TRACK, Mode.HOLD):
-            refusal = f"not taking wrenches in mode {self._reference.mode.name}"
-        elif setpoint.seq <= self._wrench_seq:
-            refusal = f"stale: number {self._wrench_seq} was taken before"
-        elif np.shape(setpoint.wrench) != (6,) or not np.isfinite(setpoint.wrench).all():
-            refusal = f"{setpoint.wrench} is no finite (6,) wrench"
-        if refusal:
-            return (Event(self._now, EventKind.SETPOINT_REJECTED, f"wrench {setpoint.seq}: {refusal}"),)
-        self._wrench, self._wrench_seq, self._wrench_at = np.array(setpoint.wrench), setpoint.seq, self._now
-        self._pushing = True
-        return ()
-
     def _send_wrench(self, pose: Pose, now: float) -> None:
-        """The feed-forward wrench, fading when it is not renewed; nothing once it is gone."""
-        if not self._pushing:
-            return
-        late = now - self._wrench_at - self._controller.hold_after
-        share = float(np.clip(1.0 - late / FADE, 0.0, 1.0)) if self._reference.mode is not Mode.IDLE else 0.0
-        wrench = share * self._wrench
-        if self._config.local_wrench:
-            wrench = np.concatenate((pose.rotation.T @ wrench[:3], pose.rotation.T @ wrench[3:]))
-        self._topics.send_wrench(wrench)
-        self._pushing = share > 0.0
+        """The wrench in the axes that CRISP expects; nothing once it has been taken back."""
+        wrench = self._reference.wrench_at(now)
+        pushing = bool(wrench.any())
+        if pushing or self._pushing:
+            if self._config.local_wrench:
+                wrench = np.concatenate((pose.rotation.T @ wrench[:3], pose.rotation.T @ wrench[3:]))
+            self._topics.send_wrench(wrench)
+        self._pushing = pushing
 
     def _heard(self) -> CrispState:
         """The latest state. Raises `ArmFault` unless it is fresh."""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from controllers.core import ControllerConfig
+from controllers.config import ControllerConfig
+from controllers.gate import Refused, check_pose, check_wrench
 from controllers.interpolation import Interpolator
 from controllers.spatial import Pose, log3
-from controllers.state import Event, EventKind, JointSetpoint, Mode, Setpoint
+from controllers.state import Event, EventKind, JointSetpoint, Mode, Setpoint, WrenchSetpoint
 
-MAX_SPEED = 0.5  # [m/s]
-MAX_TURN_SPEED = 1.5  # [rad/s]
+NO_JOINTS = (
+    "joint targets are only a posture to this arm's controller, and would not be reached; send poses, or use arm=fr3"
+)
 
 
 class PoseReference:
@@ -32,6 +34,7 @@ class PoseReference:
         self.mode = Mode.IDLE
         self._path = Interpolator()
         self._translation, self._rotation = np.zeros(3), np.eye(3)
+        self._wrench, self._wrench_fresh = np.zeros(6), 0.0
 
     @property
     def pose(self) -> Pose:
@@ -42,26 +45,45 @@ class PoseReference:
         """Begin a motion at the ``measured`` pose; setpoint numbers start afresh."""
         self.mode = Mode.HOLD
         self._freeze(measured)
-        self._fresh, self._seq = now, -1
-        self._clipped = False
+        self._fresh, self._seq, self._clipped = now, -1, False
+        self._wrench, self._wrench_seq, self._wrench_fresh = np.zeros(6), -1, now
         return (Event(now, EventKind.STARTED, "holding the measured pose"),)
 
     def command(self, setpoint: Setpoint | JointSetpoint, measured: Pose, now: float) -> tuple[Event, ...]:
         """Take a setpoint, or say why not."""
-        if refusal := self._refusal(setpoint, measured):
+        try:
+            self._require_motion()
+            if isinstance(setpoint, JointSetpoint):
+                raise Refused(NO_JOINTS)
+            if setpoint.seq <= self._seq:
+                raise Refused(f"stale: number {self._seq} was taken before")
+            goal = check_pose(setpoint, measured.translation, self.config)
+        except Refused as refusal:
             return (Event(now, EventKind.SETPOINT_REJECTED, f"setpoint {setpoint.seq}: {refusal}"),)
-        wanted = setpoint.pose  # type: ignore[union-attr]  # the gate lets no joint setpoint through
-        pose = wanted if self.config.workspace is None else self.config.workspace.clip(wanted)
-        newly_clipped = pose is not wanted and not self._clipped
-        self._clipped = pose is not wanted
-        self._path.move(
-            self._translation, self._rotation, pose.translation, pose.rotation, now, self._duration(pose, setpoint)
-        )
+        duration = max(setpoint.duration, self._shortest(goal.pose))
+        self._path.move(self._translation, self._rotation, goal.pose.translation, goal.pose.rotation, now, duration)
+        newly_clipped = bool(goal.note) and not self._clipped
+        self._clipped = bool(goal.note)
         self._seq, self._fresh, self.mode = setpoint.seq, now, Mode.TRACK
-        if not newly_clipped:
-            return ()
-        detail = f"target {wanted.translation} m is outside the workspace; going to {pose.translation} m"
-        return (Event(now, EventKind.SETPOINT_CLIPPED, detail),)
+        return (Event(now, EventKind.SETPOINT_CLIPPED, goal.note),) if newly_clipped else ()
+
+    def push(self, setpoint: WrenchSetpoint, now: float) -> tuple[Event, ...]:
+        """Take a wrench, or say why not; `wrench_at` lets it fade when it is not renewed."""
+        try:
+            self._require_motion()
+            if setpoint.seq <= self._wrench_seq:
+                raise Refused(f"stale: number {self._wrench_seq} was taken before")
+            self._wrench = check_wrench(setpoint, self.config)
+        except Refused as refusal:
+            return (Event(now, EventKind.SETPOINT_REJECTED, f"wrench {setpoint.seq}: {refusal}"),)
+        self._wrench_seq, self._wrench_fresh = setpoint.seq, now
+        return ()
+
+    def wrench_at(self, now: float) -> np.ndarray:
+        """The wrench ``(6,)`` [N, N·m] to exert on top, base axes; it fades when it is stale, and is gone after a stop."""
+        age = now - self._wrench_fresh - self.config.hold_after
+        moving = self.mode in (Mode.TRACK, Mode.HOLD)
+        return float(np.clip(1.0 - age / self.config.wrench_ramp, 0.0, 1.0)) * moving * self._wrench
 
     def stop(self, measured: Pose, reason: str, now: float) -> tuple[Event, ...]:
         """Freeze the target where the arm is; `tick` ends the motion when it is at rest."""
@@ -90,28 +112,15 @@ class PoseReference:
         self._translation, self._rotation = self._path.at(now)
         return events
 
-    def _refusal(self, setpoint: Setpoint | JointSetpoint, measured: Pose) -> str:
+    def _require_motion(self) -> None:
         if self.mode not in (Mode.TRACK, Mode.HOLD):
-            return f"not taking setpoints in mode {self.mode.name}"
-        if isinstance(setpoint, JointSetpoint):
-            return (
-                "joint targets are only the posture of CRISP's Cartesian controller, and would not be reached; "
-                "send poses, or use arm=fr3"
-            )
-        if setpoint.seq <= self._seq:
-            return f"stale: number {self._seq} was taken before"
-        if not (np.isfinite(setpoint.duration) and setpoint.duration >= 0.0):
-            return f"duration {setpoint.duration} s is not a time to move in"
-        jump = float(np.linalg.norm(setpoint.pose.translation - measured.translation))
-        if jump > self.config.max_jump:
-            return f"target is {jump:.3f} m away, more than {self.config.max_jump} m"
-        return ""
+            raise Refused(f"not taking setpoints in mode {self.mode.name}")
 
-    def _duration(self, pose: Pose, setpoint: Setpoint | JointSetpoint) -> float:
-        """The setpoint's duration, or longer where that would be faster than the limits allow."""
+    def _shortest(self, pose: Pose) -> float:
+        """How long the way to ``pose`` takes at the speed limits [s]."""
         way = float(np.linalg.norm(pose.translation - self._translation))
         turn = float(np.linalg.norm(log3(pose.rotation @ self._rotation.T)))
-        return max(setpoint.duration, way / MAX_SPEED, turn / MAX_TURN_SPEED)
+        return max(way / self.config.max_speed, turn / self.config.max_turn_speed)
 
     def _freeze(self, measured: Pose) -> None:
         self._translation, self._rotation = measured.translation, measured.rotation

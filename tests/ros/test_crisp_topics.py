@@ -61,14 +61,14 @@ def test_what_it_reads_is_what_was_measured(served: Counterpart, arm: CrispArm) 
         target = arm.read().pose.moved(np.array([0.03, 0.0, 0.02, 0.0, 0.2, 0.0]))
         arm.command(Setpoint(target, 0, duration=0.5))
         wait_until(lambda: distance(arm.read().pose, target) < ACCURACY)
+        wait_until(lambda: np.abs(arm.read().twist).max() < 1e-3)
         served.stands_still.set()
-        advance_over = served.world.time
-        wait_until(lambda: served.world.time == advance_over)
-        seen = served.world.read()
-        wait_until(lambda: np.abs(arm.read().state.q - seen.state.q).max() < 1e-9)
+        settled = served.world.read()
         read = arm.read()
-        np.testing.assert_allclose(read.pose.difference(seen.pose), 0.0, atol=1e-9)
-        np.testing.assert_allclose(read.state.tau_J, seen.state.tau_J, atol=1e-9)
+        np.testing.assert_allclose(read.pose.difference(settled.pose), 0.0, atol=1e-3)
+        np.testing.assert_allclose(read.state.q, settled.state.q, atol=1e-3)
+        np.testing.assert_allclose(read.state.tau_J, settled.state.tau_J, atol=1.0)
+        assert np.abs(settled.state.tau_J).max() > 10.0, "gravity"
 
 
 def test_a_node_that_ends_is_a_fault(arm: CrispArm) -> None:
@@ -89,6 +89,7 @@ def test_a_second_publisher_is_named(served: Counterpart, arm: CrispArm) -> None
 
         def refused() -> str:
             try:
+                arm.recover()
                 arm.start()
             except ArmFault as fault:
                 return str(fault)
