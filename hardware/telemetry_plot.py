@@ -74,104 +74,114 @@ def plot_telemetry(telemetry: Telemetry, picture: Path, title: str) -> None:
     def line(values: np.ndarray) -> np.ndarray:
         return np.insert(np.asarray(values, dtype=float), breaks, np.nan, axis=0)
 
-    figure = plt.figure(figsize=(14, 10.5), layout="constrained")
-    grid = figure.add_gridspec(6, 2, width_ratios=(3.2, 1), height_ratios=(3, 2, 2, 2, 2, 1.3))
-    axes = [figure.add_subplot(grid[0, 0])]
-    axes += [figure.add_subplot(grid[row, 0], sharex=axes[0]) for row in range(1, 6)]
-    torque, energy, motion, force, timing, mode = axes
+    figure = plt.figure(figsize=(15, 10.5), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(3.2, 1), squeeze=False)[0]
+    torque, energy, motion, force, timing, mode = axes = left.subplots(
+        6, 1, sharex=True, height_ratios=(3, 2, 2, 2, 2, 0.8)
+    )
     for joint in range(ticks["torque"].shape[1]):
-        torque.plot(
-            time, line(ticks["torque"][:, joint]), lw=0.9, color=plt.cm.turbo(joint / 6.5), label=f"{joint + 1}"
-        )
-    torque.set_ylabel("torque commanded\n[N·m]")
-    torque.legend(title="joint", ncols=7, loc="upper left", fontsize=7, title_fontsize=7)
+        torque.plot(time, line(ticks["torque"][:, joint]), lw=0.9, label=f"joint {joint + 1}")
+    torque.set_ylabel("commanded [N·m]")
+    _legend(torque)
 
-    energy.plot(time, line(ticks["tank"]), color="tab:blue", label="tank [J]")
-    energy.plot(time, line(ticks["activity"] - ticks["activity"][0]), color="tab:red", label="filter activity [s]")
-    energy.set_ylabel("energy")
+    energy.plot(time, line(ticks["tank"]), label="tank [J]")
+    energy.plot(time, line(ticks["activity"]), color="tab:red", label="held back by the filter [s]")
+    energy.set_ylim(bottom=0.0)
     budget = energy.twinx()
-    budget.plot(time, line(ticks["budget"]), color="tab:green", lw=0.9, label="budget [J] (right)")
-    _one_legend(energy, budget)
+    budget.plot(time, line(ticks["budget"]), color="tab:green", lw=0.9, label="episode's budget [J], right")
+    budget.ticklabel_format(axis="y", useOffset=False)
+    energy.set_ylabel("energy")
+    _legend(energy, budget)
 
     distance = np.linalg.norm(ticks["target"] - ticks["translation"], axis=1) * 1e3
-    motion.plot(time, line(distance), color="tab:blue", label="TCP to target [mm]")
+    motion.plot(time, line(distance), label="TCP to target [mm]")
+    motion.set_ylim(bottom=0.0)
     speed = motion.twinx()
-    speed.plot(
-        time, line(np.abs(ticks["dq"]).max(axis=1)), color="tab:orange", lw=0.7, label="fastest joint [rad/s] (right)"
-    )
+    fastest = np.abs(ticks["dq"]).max(axis=1)
+    speed.plot(time, line(fastest), color="tab:orange", lw=0.7, label="fastest joint [rad/s], right")
     motion.set_ylabel("motion")
-    _one_legend(motion, speed)
+    _legend(motion, speed)
 
-    force.plot(time, line(np.linalg.norm(ticks["wrench"][:, :3], axis=1)), color="tab:blue", label="external force [N]")
+    force.plot(time, line(np.linalg.norm(ticks["wrench"][:, :3], axis=1)), label="external force [N]")
     moment = force.twinx()
-    moment.plot(
-        time,
-        line(np.linalg.norm(ticks["wrench"][:, 3:], axis=1)),
-        color="tab:orange",
-        lw=0.7,
-        label="moment [N·m] (right)",
-    )
-    force.set_ylabel("on the TCP")
-    _one_legend(force, moment)
+    moments = np.linalg.norm(ticks["wrench"][:, 3:], axis=1)
+    moment.plot(time, line(moments), color="tab:orange", lw=0.7, label="external moment [N·m], right")
+    force.set_ylabel("at the TCP")
+    _legend(force, moment)
 
-    timing.semilogy(
-        time, line(np.where(ticks["period"] > 0.0, ticks["period"], np.nan) * 1e3), ".", ms=2, label="period [ms]"
-    )
+    periods = np.where(ticks["period"] > 0.0, ticks["period"], np.nan)
+    timing.semilogy(time, line(periods * 1e3), ".", ms=2, label="period [ms]")
     timing.semilogy(time, line(ticks["compute"] * 1e3), ".", ms=2, label="compute [ms]")
     timing.axhline(1.0, color="0.5", lw=0.6)
     timing.set_ylabel("timing")
-    timing.legend(loc="upper left", fontsize=7, markerscale=4, ncols=2)
+    _legend(timing)
 
     _draw_modes(mode, ticks["time"] - end, ticks["mode"])
-    for event in telemetry.events:
-        if ticks["time"][0] <= event.time <= end + PAUSE:
-            colour = EVENT_COLOURS.get(event.kind, "0.4")
-            for panel in axes:
-                panel.axvline(event.time - end, color=colour, lw=0.8, ls=":")
-            mode.annotate(
-                event.kind.name.lower(),
-                (event.time - end, 1.08),
-                xycoords=("data", "axes fraction"),
-                fontsize=6,
-                rotation=35,
-                color=colour,
-                annotation_clip=False,
-            )
-    mode.set_xlabel(f"robot time before the end [s] (end: {end:.3f} s)")
+    _draw_events(axes, [(e.time - end, e.kind) for e in telemetry.events if ticks["time"][0] <= e.time <= end + PAUSE])
+    mode.set_xlabel(f"robot time before the end [s]; the end is at {end:.3f} s")
     for panel in axes[:-1]:
-        panel.tick_params(labelbottom=False)
         panel.grid(alpha=0.25)
-    _draw_histogram(figure.add_subplot(grid[0:2, 1]), ticks["period"][ticks["period"] > 0.0] * 1e3, "period [ms]")
-    _draw_histogram(figure.add_subplot(grid[2:4, 1]), ticks["compute"] * 1e6, "compute [µs]")
-    figure.suptitle(f"{title}\n{telemetry.reason or 'end of the run'}", fontsize=11, wrap=True)
+    top, bottom = right.subplots(2, 1)
+    _draw_histogram(top, ticks["period"][ticks["period"] > 0.0] * 1e3, "period [ms]")
+    _draw_histogram(bottom, ticks["compute"] * 1e6, "compute [µs]")
+    figure.suptitle(f"{title}: {telemetry.reason or 'end of the run'}", fontsize=11, wrap=True)
     figure.savefig(picture, dpi=110)
     plt.close(figure)
 
 
-def _one_legend(left: Axes, right: Axes) -> None:
-    handles, labels = left.get_legend_handles_labels()
-    more, names = right.get_legend_handles_labels()
-    left.legend(handles + more, labels + names, loc="upper left", fontsize=7, ncols=3)
-    right.tick_params(labelsize=7)
+def _legend(*panels: Axes) -> None:
+    """One legend above the first of ``panels``, which share a place."""
+    entries = [panel.get_legend_handles_labels() for panel in panels]
+    panels[0].legend(
+        handles=[handle for handles, _ in entries for handle in handles],
+        labels=[label for _, labels in entries for label in labels],
+        loc="lower left",
+        bbox_to_anchor=(0.0, 0.97),
+        ncols=7,
+        fontsize=8,
+        frameon=False,
+        markerscale=4,
+    )
 
 
 def _draw_modes(axes: Axes, time: np.ndarray, modes: np.ndarray) -> None:
     """A strip that shows the mode by its colour."""
-    changes = [0, *(np.flatnonzero((np.diff(modes) != 0.0) | (np.diff(time) > PAUSE)) + 1), len(time)]
-    shown = set()
+    pauses = np.diff(time) > PAUSE
+    changes = [0, *(np.flatnonzero((np.diff(modes) != 0.0) | pauses) + 1), len(time)]
     for begin, after in itertools.pairwise(changes):
         kind = Mode(int(modes[begin]))
-        until = (
-            time[min(after, len(time) - 1)]
-            if after < len(time) and time[after] - time[after - 1] <= PAUSE
-            else time[after - 1] + TICK
-        )
-        label = None if kind in shown else kind.name
-        axes.axvspan(time[begin], until, color=MODE_COLOURS[kind], alpha=0.7, lw=0, label=label)
-        shown.add(kind)
+        last = after == len(time) or pauses[after - 1]
+        until = time[after - 1] + TICK if last else time[after]
+        axes.axvspan(time[begin], until, color=MODE_COLOURS[kind], alpha=0.6, lw=0)
+        if until - time[begin] > 0.04 * (time[-1] - time[0]):
+            axes.text(0.5 * (time[begin] + until), 0.5, kind.name, ha="center", va="center", fontsize=8)
+    axes.set_ylim(0.0, 1.0)
     axes.set_yticks([])
     axes.set_ylabel("mode")
-    axes.legend(loc="center left", fontsize=7, ncols=len(shown))
+
+
+def _draw_events(axes: np.ndarray, events: list[tuple[float, EventKind]]) -> None:
+    """A dotted line for each event through all panels, with its name above the mode; those at one place share it."""
+    low, high = axes[0].get_xlim()
+    places: list[tuple[float, list[EventKind]]] = []
+    for moment, kind in events:
+        if not places or moment - places[-1][0] > 0.012 * (high - low):
+            places.append((moment, []))
+        if kind not in places[-1][1]:
+            places[-1][1].append(kind)
+    for moment, kinds in places:
+        colour = next((EVENT_COLOURS[kind] for kind in kinds if kind in EVENT_COLOURS), "0.35")
+        for panel in axes:
+            panel.axvline(moment, color=colour, lw=0.8, ls=":")
+        axes[-1].annotate(
+            " + ".join(kind.name.lower().replace("_", " ") for kind in kinds),
+            (moment, 1.05),
+            xycoords=("data", "axes fraction"),
+            fontsize=8,
+            rotation=20,
+            color=colour,
+            annotation_clip=False,
+        )
 
 
 def _draw_histogram(axes: Axes, values: np.ndarray, name: str) -> None:
@@ -180,10 +190,16 @@ def _draw_histogram(axes: Axes, values: np.ndarray, name: str) -> None:
     low = max(float(values.min()), 1e-3 * longest)
     axes.hist(values, bins=np.geomspace(0.9 * low, 1.1 * longest, 60).tolist(), color="0.6")
     for value, label, style in ((p50, "p50", "-"), (p99, "p99", "--"), (p999, "p99.9", ":")):
-        axes.axvline(value, color="tab:red", ls=style, lw=1, label=f"{label} {value:.3g}")
-    axes.plot([], [], " ", label=f"max {longest:.3g}")
+        axes.axvline(value, color="tab:red", ls=style, lw=1, label=f"{label} {_short(value)}")
+    axes.plot([], [], " ", label=f"max {_short(longest)}")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}" if longest < 5.0 * low else "")
     axes.set_yscale("log")
     axes.set_xlabel(name)
     axes.set_ylabel("ticks")
     axes.legend(fontsize=8)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100.0 else f"{value:.3g}"

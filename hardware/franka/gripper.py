@@ -25,7 +25,7 @@ from hardware.interfaces import ArmConnectionError, GripperReading, HardwareErro
 
 GRIPPER_PORT = 1338
 STROKE = 0.08  # [m] between the fingers when open
-CONNECT_TIMEOUT = 10.0  # [s]
+CONNECT_TIMEOUT = 20.0  # [s]
 SILENCE = 1.0  # [s] without a state after which the hand counts as lost
 READ_PERIOD = 0.01  # [s] between two readings
 POLL_PERIOD = 0.1  # [s] between two looks at whether the driver is still there

@@ -102,7 +102,8 @@ class RealtimeProcess:
             self._franka.Torques(tick.torque.tolist())
             self._publish(state, success, time.monotonic())
             if tick.finished:
-                return
+                break
+        self._idle_tick()  # so that the first reading has the arm as it is, with its faults
 
     def run(self, refused: tuple[str, ...]) -> None:
         """Serve requests until asked to quit or the parent is gone; ``refused`` goes into the telemetry."""

@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 
 from controllers.core import ControllerConfig
-from controllers.state import Event, EventKind, Mode, Setpoint
+from controllers.impedance import ImpedanceGains
+from controllers.state import Event, EventKind, JointSetpoint, Mode, Setpoint, WrenchSetpoint
 from hardware.interfaces import ArmConnectionError, ArmFault
-from tests.hardware.simulated import SimulatedServer, environment, simulated_server, unused_address
+from tests.hardware.simulated import SCENE_PORT, SimulatedServer, environment, simulated_server, unused_address
 
 pytest.importorskip("franky_sim")
 pytest.importorskip("pylibfranka")
 
 from hardware.franka.arm import FrankaArm
-from hardware.franka.mailbox import TELEMETRY
+from hardware.sim.client import SceneClient
+from hardware.sim.faults import Faults
+from hardware.telemetry import TELEMETRY, load_telemetry
 
 PATIENCE = 10.0  # [s] before a test gives up waiting
 ORPHAN = """
@@ -29,6 +32,8 @@ from hardware.franka.arm import FrankaArm
 
 arm = FrankaArm(sys.argv[1])
 arm.connect()
+if arm.read().fault:
+    arm.recover()
 arm.start()
 print(arm.process_id, flush=True)
 time.sleep(600)
@@ -69,7 +74,14 @@ def wait_exit(pid: int) -> bool:
 @pytest.fixture
 def arm(robot: SimulatedServer):
     with FrankaArm(robot.address) as arm:
+        recover_from(arm)
         yield arm
+
+
+def recover_from(arm: FrankaArm) -> None:
+    """Clear what the end of another test's driver, killed in the middle of a motion, has left behind."""
+    if arm.read().mode is Mode.FAULT:
+        arm.recover()
 
 
 def test_watchdog_holds_then_damps_when_setpoints_stop(arm: FrankaArm) -> None:
@@ -124,6 +136,7 @@ def test_loss_of_the_robot_is_a_fault_with_telemetry_and_can_be_recovered(tmp_pa
 
 def test_death_of_the_real_time_process_is_a_fault(robot: SimulatedServer) -> None:
     with FrankaArm(robot.address) as arm:
+        recover_from(arm)
         arm.start()
         os.kill(arm.process_id, signal.SIGKILL)
         assert wait_exit(arm.process_id)
@@ -139,6 +152,90 @@ def test_death_of_the_real_time_process_is_a_fault(robot: SimulatedServer) -> No
             arm.start()
         arm.recover()
         arm.start()
+
+
+def test_telemetry_outlives_the_real_time_process(robot: SimulatedServer, tmp_path) -> None:
+    with FrankaArm(robot.address) as arm:
+        recover_from(arm)
+    with FrankaArm(robot.address, dump_directory=tmp_path) as arm:
+        arm.start()
+        wait_until(lambda: len(arm.telemetry()) > 100)
+        os.kill(arm.process_id, signal.SIGKILL)
+        assert wait_exit(arm.process_id)
+        for _ in range(2):  # one death, one file
+            with pytest.raises(ArmFault, match="SIGKILL"):
+                arm.read()
+    (file,) = tmp_path.glob("fault-*.npz")
+    saved = load_telemetry(file)
+    assert "SIGKILL" in saved.reason
+    assert len(saved.ticks) >= 100
+    assert [event.kind for event in saved.events] == [EventKind.STARTED]
+
+
+def test_user_stop_ends_the_motion_and_its_release_moves_nothing(tmp_path) -> None:
+    with (
+        simulated_server() as server,
+        SceneClient(server.address, SCENE_PORT) as scene,
+        FrankaArm(server.address, dump_directory=tmp_path) as arm,
+    ):
+        arm.start()
+        wait_until(lambda: arm.read().mode is Mode.HOLD)
+        scene.user_stop(True)
+        events = wait_event(arm, EventKind.STOPPED)
+        assert EventKind.REFLEX not in {event.kind for event in events}
+        reading = arm.read()
+        assert (reading.mode, reading.fault) == (Mode.STOPPED, events[-1].detail)
+        assert "user stop" in reading.fault
+        for forbidden in (arm.start, arm.recover):
+            with pytest.raises(ArmFault, match="user stop is pressed"):
+                forbidden()
+        scene.user_stop(False)
+        assert "released" in wait_event(arm, EventKind.RECOVERED)[-1].detail
+        assert (arm.read().mode, arm.read().fault) == (Mode.IDLE, "")
+        count = len(arm.telemetry())
+        scene.user_stop(True)  # with no motion active
+        wait_until(lambda: arm.read().mode is Mode.STOPPED)
+        scene.user_stop(False)
+        wait_until(lambda: arm.read().mode is Mode.IDLE)
+        assert len(arm.telemetry()) == count  # nothing has moved since
+        arm.start()
+        assert arm.read().mode is Mode.HOLD
+    assert [load_telemetry(file).reason for file in tmp_path.glob("fault-*.npz")] == [reading.fault] * 2
+
+
+def test_reflex_has_the_robots_own_name_and_waits_for_recovery(tmp_path) -> None:
+    with (
+        simulated_server() as server,
+        SceneClient(server.address, SCENE_PORT) as scene,
+        FrankaArm(server.address, dump_directory=tmp_path) as arm,
+    ):
+        arm.start()
+        scene.set_faults(Faults(loss=0.98, burst=100))
+        wait_until(lambda: arm.read().mode is Mode.FAULT)
+        scene.set_faults(Faults())
+        assert "communication_constraints_violation" in arm.read().fault
+        with pytest.raises(ArmFault, match=r"communication_constraints_violation.*recover it first"):
+            arm.start()
+        arm.recover()
+        assert (arm.read().mode, arm.read().fault) == (Mode.IDLE, "")
+        arm.start()
+        assert arm.read().mode is Mode.HOLD
+    (file,) = tmp_path.glob("fault-*.npz")
+    assert "communication_constraints_violation" in load_telemetry(file).reason
+
+
+def test_every_kind_of_order_reaches_the_controller(arm: FrankaArm) -> None:
+    arm.start()
+    arm.command(JointSetpoint(arm.read().state.q, seq=0))
+    wait_until(lambda: arm.read().mode is Mode.TRACK)
+    arm.begin_episode()
+    wait_event(arm, EventKind.BUDGET_GRANTED)
+    arm.change_gains(ImpedanceGains(translational_stiffness=500.0))
+    wait_event(arm, EventKind.GAINS_CHANGED)
+    arm.command(WrenchSetpoint(np.array([0.0, 0.0, -np.inf, 0.0, 0.0, 0.0]), seq=0))
+    wait_event(arm, EventKind.SETPOINT_REJECTED)
+    arm.stop()
+    assert arm.read().budget > 0.0
 
 
 def test_real_time_process_ends_by_itself_when_its_parent_is_killed(robot: SimulatedServer) -> None:
