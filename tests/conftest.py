@@ -13,6 +13,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.fault_table import FaultTable, written_table
+
 SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
 SHARED_MEMORY = Path("/dev/shm")
 GRACE = 5.0  # [s] for what was told to stop to have stopped
@@ -83,3 +85,10 @@ def nothing_left_behind() -> Iterator[None]:
         os.kill(pid, signal.SIGKILL)
     if processes or memory:
         pytest.fail(f"left behind by the tests: processes {processes}, shared memory {sorted(memory)}")
+
+
+@pytest.fixture(scope="session")
+def fault_table() -> Iterator[FaultTable]:
+    """Where tests of faults say what happened, and when."""
+    with written_table() as table:
+        yield table

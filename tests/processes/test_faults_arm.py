@@ -1,0 +1,325 @@
+"""What the arm node and its real-time process make of wrong commands, stalls, stops and kills.
+
+The simulator and the arm node run as in a job; the test is whoever commands. Rows of the table in docs/SAFETY.md. Times
+are reported, never asserted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from std_msgs.msg import Bool, Float64MultiArray
+from std_srvs.srv import Trigger
+
+from controllers.ros import topics
+from controllers.ros.converters import fill_pose, ns_to_stamp, pose_from
+from controllers.spatial import Pose
+from controllers.state import Mode
+from hardware.ros.arm_commands import QUIET
+from hardware.sim.client import SceneClient
+from robot_rl.config import load_config
+from robot_rl.run import SIMULATOR, Run
+from robot_rl.tasks import make_task
+from tests.conftest import session_processes
+from tests.fault_table import FaultTable, check_torques, telemetry_of
+from tests.hardware.simulated import unused_address
+from tests.processes.witness import Witness
+
+pytestmark = pytest.mark.timeout(180)
+TASK = make_task("reach")
+PERIOD = 0.05  # [s] between targets
+STALL = 0.3  # [s]
+
+
+class ArmGraph:
+    """A simulator and an arm node, as processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = unused_address()
+        config = load_config(None, ["task=reach", f"robot_ip={self.address}", "source=topic"])
+        self.run = Run.create(config, folder)
+        self.simulator = self._start("sim")
+        self.arm = self._start("arm")
+        self.scene = SceneClient(self.address, config.scene_port)
+
+    def _start(self, name: str) -> subprocess.Popen[bytes]:
+        with (self.run.logs / f"{name}.log").open("wb") as log:
+            arguments = ["node", name, "--run", str(self.run.root), "--job", "teleop"]
+            return subprocess.Popen([sys.executable, "-m", "robot_rl", *arguments], stdout=log, stderr=log)
+
+    def realtime(self) -> int:
+        """Process id of the 1 kHz loop."""
+        (found,) = [
+            pid
+            for pid, line in session_processes().items()
+            if "hardware.franka.realtime" in line and _parent(pid) == self.arm.pid
+        ]
+        return found
+
+    def close(self) -> None:
+        self.scene.disconnect()
+        for process in (self.arm, self.simulator):
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+            process.wait(20)
+
+
+class Commander:
+    """Sends ``target()`` to the arm, again and again."""
+
+    def __init__(self, ros: Any, target: Callable[[], Pose], name: str = "commander") -> None:
+        self.node: Node = ros.node(name)
+        self.target = target
+        self.spoil: Callable[[PoseStamped], None] = lambda message: None
+        self._publisher = self.node.create_publisher(PoseStamped, topics.TARGET_POSE, 1)
+        self.node.create_timer(PERIOD, self._send)
+
+    def _send(self) -> None:
+        message = PoseStamped()
+        message.header.stamp = self.node.get_clock().now().to_msg()
+        message.header.frame_id = topics.BASE_FRAME
+        fill_pose(self.target(), message.pose)
+        self.spoil(message)
+        self._publisher.publish(message)
+
+
+class Scene:
+    """An arm that follows a commander, and a witness."""
+
+    def __init__(self, ros: Any, graph: ArmGraph) -> None:
+        self.ros, self.graph = ros, graph
+        self.witness = Witness(ros)
+        ros.spin_until(lambda: self.witness.pose is not None)
+        graph.scene.connect()
+        assert self.witness.pose is not None
+        self.home = pose_from(self.witness.pose.pose)
+        self.commander = Commander(ros, lambda: self.home)
+        self.call(topics.START)
+        self.wait_mode(Mode.TRACK)
+
+    @property
+    def pose(self) -> Pose:
+        assert self.witness.pose is not None
+        return pose_from(self.witness.pose.pose)
+
+    def wait_mode(self, mode: Mode) -> None:
+        self.ros.spin_until(lambda: self.witness.reading.get("mode") == mode)
+
+    def wait_robot_time(self, seconds: float) -> None:
+        """Let so much time pass for the arm."""
+        until = self.witness.reading["robot_time"] + seconds
+        self.ros.spin_until(lambda: self.witness.reading["robot_time"] > until)
+
+    def call(self, service: str) -> Trigger.Response:
+        client = self.witness.node.create_client(Trigger, service)
+        self.ros.spin_until(client.service_is_ready)
+        answer = client.call_async(Trigger.Request())
+        self.ros.spin_until(answer.done)
+        return answer.result()
+
+
+@pytest.fixture
+def scene(ros: Any, tmp_path: Path) -> Iterator[Scene]:
+    graph = ArmGraph(tmp_path / "run")
+    try:
+        graph_up = Run(graph.run.root)
+        ros.spin_until(lambda: graph_up.heard(SIMULATOR).get("ready"))
+        yield Scene(ros, graph)
+    finally:
+        graph.close()
+    check_torques(telemetry_of(graph.run.logs))
+
+
+def _nan(message: PoseStamped) -> None:
+    message.pose.position.x = float("nan")
+
+
+def _infinite(message: PoseStamped) -> None:
+    message.pose.position.z = float("inf")
+
+
+def _wrong_frame(message: PoseStamped) -> None:
+    message.header.frame_id = "camera"
+
+
+def _stale(message: PoseStamped) -> None:
+    stamp = message.header.stamp
+    ns_to_stamp((stamp.sec * 10**9 + stamp.nanosec) - 10**9, stamp)
+
+
+BAD = {"NaN": _nan, "infinite": _infinite, "wrong frame": _wrong_frame, "stale (1 s old)": _stale}
+
+
+def test_setpoints_that_must_not_reach_the_law(scene: Scene, fault_table: FaultTable) -> None:
+    for name, spoil in BAD.items():
+        scene.wait_mode(Mode.TRACK)
+        before = scene.pose
+        scene.commander.spoil = spoil
+        began = time.monotonic()
+        refused, why = scene.witness.wait(began, "event:setpoint_rejected")
+        held, _ = scene.witness.wait(began, "mode:HOLD")
+        assert np.linalg.norm(scene.pose.translation - before.translation) < 0.002
+        fault_table.add(f"setpoints: {name}", f"refused ({why.split(': ', 1)[1]})", refused)
+        fault_table.add(f"setpoints: {name}", "nothing valid comes: the measured pose is held", held)
+        scene.commander.spoil = lambda message: None
+        scene.wait_robot_time(1.5 * QUIET)  # what goes on is reported once
+
+
+def test_setpoints_out_of_the_box_or_too_fast(scene: Scene, fault_table: FaultTable) -> None:
+    box = TASK.workspace
+    scene.commander.target = lambda: Pose(
+        np.array([box.upper[0] + 0.2, *scene.home.translation[1:]]), scene.home.quat_xyzw
+    )
+    began = time.monotonic()
+    clipped, _ = scene.witness.wait(began, "event:setpoint_clipped")
+    scene.ros.spin_until(lambda: scene.pose.translation[0] > box.upper[0] - 0.01)
+    scene.ros.spin_times(50)
+    assert scene.pose.translation[0] < box.upper[0] + 0.005
+    fault_table.add("setpoints 0.2 m outside the box", "clipped to the box; the arm stays inside", clipped)
+
+    # 1 m/s asked for in steps of 5 cm: ten times what a policy may ask for.
+    goal = scene.home.translation.copy()
+    step = np.array([0.05, 0.0, 0.0])
+
+    def hasty() -> Pose:
+        nonlocal goal
+        goal = np.maximum(goal - step, box.lower)
+        return Pose(goal, scene.home.quat_xyzw)
+
+    goal = scene.pose.translation
+    began = time.monotonic()
+    scene.commander.target = hasty
+    limited, reason = scene.witness.wait(began, "event:setpoint_clipped")
+    scene.ros.spin_until(lambda: scene.pose.translation[0] < box.lower[0] + 0.02)
+    fault_table.add("setpoints 10× too fast (1 m/s)", f"slowed down: {reason}", limited)
+
+
+def test_two_publishers(scene: Scene, ros: Any, fault_table: FaultTable) -> None:
+    away = scene.home.moved(np.array([0.0, 0.05, 0.0, 0.0, 0.0, 0.0]))
+    began = time.monotonic()
+    Commander(ros, lambda: away, "intruder")
+    refused, why = scene.witness.wait(began, "event:writer_refused")
+    assert "intruder" in why and "commander" in why
+    ros.spin_times(200)
+    assert np.linalg.norm(scene.pose.translation - scene.home.translation) < 0.005
+    fault_table.add("two publishers of target_pose", "the second is refused, the first drives on", refused)
+
+
+def test_a_jump_of_the_stiffness(scene: Scene, ros: Any, fault_table: FaultTable) -> None:
+    publisher = scene.commander.node.create_publisher(Float64MultiArray, topics.TARGET_STIFFNESS, 1)
+    ros.spin_until(publisher.get_subscription_count)
+
+    def stiffness(translational: float, rotational: float) -> float:
+        began = time.monotonic()
+        publisher.publish(Float64MultiArray(data=[translational] * 3 + [rotational] * 3))
+        return began
+
+    soft = stiffness(200.0, 7.5)
+    scene.witness.wait(soft, "event:gains_changed")
+    changed, how = scene.witness.wait(stiffness(2000.0, 75.0), "event:gains_changed")
+    fault_table.add("stiffness ×10 (200 → 2000 N/m)", how, changed)
+    refused, why = scene.witness.wait(stiffness(20000.0, 750.0), "event:setpoint_rejected")
+    fault_table.add("stiffness ×10 (2000 → 20 000 N/m)", f"refused: {why}", refused)
+    assert np.linalg.norm(scene.pose.translation - scene.home.translation) < 0.005
+
+
+def test_a_stall_of_the_ros_side(scene: Scene, fault_table: FaultTable) -> None:
+    """The arm node stands still for 300 ms; the loop goes on, and its watchdog with it."""
+    stalled = time.monotonic()
+    scene.graph.arm.send_signal(signal.SIGSTOP)
+    time.sleep(STALL)  # the fault itself
+    scene.graph.arm.send_signal(signal.SIGCONT)
+    held, why = scene.witness.wait(stalled, "event:setpoint_stale")
+    scene.wait_mode(Mode.TRACK)
+    back = 1000.0 * (time.monotonic() - stalled)
+    fault_table.add("300 ms stall of the ROS side", f"{why} (heard when it is back)", held)
+    fault_table.add("300 ms stall of the ROS side", "follows fresh setpoints again", back)
+
+
+def test_stops_by_a_person_and_recovery_refused(scene: Scene, ros: Any, fault_table: FaultTable) -> None:
+    pressed = time.monotonic()
+    scene.graph.scene.user_stop(True)
+    stopped, _ = scene.witness.wait(pressed, "mode:STOPPED")
+    fault_table.add("user stop pressed", "motion ended by the robot, mode STOPPED", stopped)
+    asked = time.monotonic()
+    answer = scene.call(topics.ERROR_RECOVERY)
+    assert not answer.success
+    fault_table.add("recovery refused by the robot", answer.message, 1000.0 * (time.monotonic() - asked))
+    scene.ros.spin_times(100)
+    assert scene.witness.reading["mode"] == Mode.STOPPED, "setpoints keep coming, and move nothing"
+
+    scene.graph.scene.user_stop(False)
+    scene.wait_mode(Mode.IDLE)
+    before = scene.pose
+    away = scene.home.moved(np.array([0.0, 0.0, 0.05, 0.0, 0.0, 0.0]))
+    scene.commander.target = lambda: away
+    ros.spin_times(100)
+    assert np.linalg.norm(scene.pose.translation - before.translation) < 0.002, "released, and still at rest"
+    assert scene.call(topics.START).success
+    scene.wait_mode(Mode.TRACK)
+
+    button = scene.witness.node.create_publisher(Bool, topics.EMERGENCY_STOP, 1)
+    ros.spin_until(button.get_subscription_count)
+    pressed = time.monotonic()
+    button.publish(Bool(data=True))
+    stopped, _ = scene.witness.wait(pressed, "mode:STOPPED")
+    fault_table.add("emergency_stop published", "arm damps out, nothing is accepted", stopped)
+    refused = scene.call(topics.START)
+    assert not refused.success and "release_stop" in refused.message
+    assert scene.call(topics.RELEASE_STOP).success
+    assert scene.call(topics.START).success
+
+
+def test_arm_node_killed(scene: Scene, fault_table: FaultTable) -> None:
+    """The loop sees that its parent has gone, damps out, and ends."""
+    loop = scene.graph.realtime()
+    killed = time.monotonic()
+    scene.graph.arm.kill()
+    scene.graph.arm.wait()
+    scene.ros.spin_until(lambda: not _alive(loop))
+    gone = 1000.0 * (time.monotonic() - killed)
+    state = scene.graph.scene.state()
+    scene.ros.spin_times(20)
+    assert np.abs(scene.graph.scene.state().q - state.q).max() < 1e-3
+    fault_table.add("arm node killed (-9)", "real-time process damps the arm out and ends", gone)
+
+
+def test_realtime_process_killed(scene: Scene, fault_table: FaultTable) -> None:
+    """The robot itself notices that commands stay away."""
+    loop = scene.graph.realtime()
+    before = scene.pose
+    killed = time.monotonic()
+    os.kill(loop, signal.SIGKILL)
+    scene.ros.spin_until(lambda: scene.graph.arm.poll() is not None or scene.witness.first(killed, "mode:FAULT"))
+    noticed = 1000.0 * (time.monotonic() - killed)
+    assert np.linalg.norm(scene.pose.translation - before.translation) < 0.002
+    robot = scene.graph.scene.statistics()
+    assert robot["missed"] >= 20
+    fault_table.add(
+        "real-time process killed (-9)",
+        "robot stops by itself after 20 missed commands (20 ms); the arm node says so and ends",
+        noticed,
+    )
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

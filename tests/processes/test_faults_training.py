@@ -1,0 +1,90 @@
+"""Processes of a training session killed with SIGKILL while the arm moves: what happens, and when.
+
+Rows of the table in docs/SAFETY.md. Times are reported, never asserted.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robot_rl.cli import main
+from robot_rl.data.store import StoreReader
+from tests.fault_table import FaultTable, check_torques, telemetry_of
+from tests.processes.job import Job
+from tests.processes.witness import Witness
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Iterator[tuple[Job, int]]:
+    """A training session with a person at the keyboard, and the person's end of the keyboard."""
+    assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "demos"), "demos=3"]) == 0
+    person, terminal = pty.openpty()
+    settings = ["learner.start_after=10", "learner.checkpoint_every=5", "learner.publish_every=2", "steps=100000"]
+    settings += [f"demo_stores={tmp_path / 'demos' / 'demos'}", "source=keyboard"]
+    job = Job(tmp_path / "run", "train", *settings, stdin=terminal)
+    yield job, person
+    job.stop()
+    os.close(person)
+    os.close(terminal)
+
+
+def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, int], fault_table: FaultTable) -> None:
+    job, keyboard = training
+    witness = Witness(ros)
+    job.wait(job.checkpoints, "the first checkpoint")
+    witness.wait(0.0, "chunk")
+
+    # Policy: the session holds the arm still, and goes on with the new one.
+    killed = _kill(job, "policy")
+    aborted, reason = witness.wait(killed, "episode:aborted")
+    assert "no policy answer" in reason
+    back, _ = witness.wait(killed, "chunk")
+    fault_table.add("policy killed (-9)", f"steps held still, then episode aborted: {reason}", aborted)
+    fault_table.add("policy killed (-9)", "started again, answers with the newest parameters", back)
+    assert witness.first(killed, "mode:HOLD", "mode:DAMP", "mode:FAULT") is None, "targets keep coming"
+
+    # Learner: the control path does not notice.
+    killed = _kill(job, "learner")
+    witness.wait(killed, "episode:success", "episode:timeout")
+    ros.spin_until(lambda: "going on after" in job.log("learner"))
+    fault_table.add(
+        "learner killed (-9)", "episodes go on; started again from its checkpoint", 1000 * (time.monotonic() - killed)
+    )
+    assert witness.first(killed, "mode:HOLD", "mode:DAMP", "mode:FAULT", "episode:aborted") is None
+
+    # Teleoperation, while the person drives: the policy has the arm back.
+    def drive() -> bool:
+        os.write(keyboard, b"w")
+        return witness.first(before, "target:person") is not None
+
+    witness.wait(time.monotonic(), "phase:running")
+    before = time.monotonic()
+    ros.spin_until(drive)
+    killed = _kill(job, "teleop")
+    back, _ = witness.wait(killed, "target:policy")
+    fault_table.add("teleop killed (-9) while the person drives", "the policy has the arm back", back)
+    ros.spin_until(lambda: any("teleop ended with status -9" in line for line in job.errors))
+
+    # Session: nobody commands any more.
+    witness.wait(time.monotonic(), "phase:running")
+    steps = job.steps
+    killed = _kill(job, "session")
+    held, reason = witness.wait(killed, "event:setpoint_stale", "event:damping")
+    fault_table.add("session killed (-9)", f"arm holds or damps out: {reason}", held)
+    assert job.wait_end() == 2
+    assert sum(map(len, StoreReader(job.run.online).poll())) >= steps, "nothing recorded is lost"
+    check_torques(telemetry_of(job.run.logs))
+
+
+def _kill(job: Job, name: str) -> float:
+    job.kill(name)
+    return time.monotonic()

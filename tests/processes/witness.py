@@ -1,0 +1,84 @@
+"""What happened after a fault, and after how many milliseconds, as somebody on the ROS graph hears it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
+
+from controllers.lease import Priority
+from controllers.ros import topics as arm_topics
+from controllers.state import Mode
+from robot_rl.ros import topics
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Heard(NamedTuple):
+    """Something that was said at ``when`` (`time.monotonic()`): ``what`` like ``mode:HOLD`` or ``event:reflex``."""
+
+    when: float
+    what: str
+    detail: str
+
+
+class Witness:
+    """Listens to one arm and its session.
+
+    Args:
+        ros: the test's nodes (`tests.ros.conftest.Ros`).
+        namespace: of the graph.
+    """
+
+    def __init__(self, ros: Any, namespace: str = "") -> None:
+        self._ros = ros
+        self.heard: list[Heard] = []
+        self.reading: dict[str, float] = {}
+        self.pose: PoseStamped | None = None
+        self._mode = -1.0
+        self.node = ros.node("witness")
+        listen = self._listener(f"/{namespace}/" if namespace else "/")
+        listen(DiagnosticStatus, arm_topics.ARM_EVENTS, lambda m: self._note(f"event:{m.name}", m.message), 20)
+        listen(JointState, arm_topics.ARM_STATUS, self._on_status, 5)
+        listen(PoseStamped, arm_topics.CURRENT_POSE, self._on_pose, 5)
+        listen(PoseStamped, arm_topics.TARGET_POSE, lambda m: self._note("target:policy", ""), 5)
+        listen(PoseStamped, arm_topics.TARGET_POSES[Priority.PERSON], lambda m: self._note("target:person", ""), 5)
+        listen(JointTrajectory, topics.ACTION_CHUNK, lambda m: self._note("chunk", ""), 5)
+        listen(String, topics.SESSION_PHASE, lambda m: self._note(f"phase:{m.data}", ""), LATCHED)
+        listen(DiagnosticStatus, topics.EPISODES, lambda m: self._note(f"episode:{m.name}", m.message), 10)
+
+    def _listener(self, prefix: str) -> Callable[..., None]:
+        def listen(kind: Any, topic: str, callback: Callable[[Any], None], qos: Any) -> None:
+            self.node.create_subscription(kind, prefix + topic, callback, qos)
+
+        return listen
+
+    def _note(self, what: str, detail: str) -> None:
+        self.heard.append(Heard(time.monotonic(), what, detail))
+
+    def _on_status(self, message: JointState) -> None:
+        self.reading = dict(zip(message.name, message.position, strict=True))
+        if self.reading["mode"] != self._mode:
+            self._mode = self.reading["mode"]
+            self._note(f"mode:{Mode(int(self._mode)).name}", "")
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        self.pose = message
+
+    def first(self, since: float, *what: str) -> Heard | None:
+        """The first thing heard after ``since`` whose name is one of ``what``."""
+        return next((heard for heard in self.heard if heard.when > since and heard.what in what), None)
+
+    def wait(self, since: float, *what: str) -> tuple[float, str]:
+        """Spin until one of ``what`` is heard; milliseconds after ``since`` and the reason that came with it."""
+        self._ros.spin_until(lambda: self.first(since, *what))
+        heard = self.first(since, *what)
+        assert heard is not None
+        return 1000.0 * (heard.when - since), heard.detail
