@@ -75,7 +75,7 @@ class OrientationCone:
         return _angle(rotation.dot(self.axis_tcp), self.axis_base)
 
     def clip(self, rotation: np.ndarray) -> np.ndarray:
-        """The orientation in the cone that the smallest rotation leads to from ``rotation (3, 3)``.
+        """The orientation in the cone that the smallest rotation leads to from ``rotation (3, 3)``; the same if inside.
 
         Pointing the opposite way there are many; one of them is chosen, always the same.
         """
@@ -83,10 +83,10 @@ class OrientationCone:
         excess = _angle(axis, self.axis_base) - self.angle
         if excess <= 0.0:
             return rotation
-        turn = np.cross(axis, self.axis_base)
+        turn = _cross(axis, self.axis_base)
         size = math.sqrt(turn.dot(turn))
         if size < PARALLEL:
-            turn = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
+            turn = _cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
             size = math.sqrt(turn.dot(turn))
         return exp3(turn * ((excess + INSET) / size)).dot(rotation)
 
@@ -134,15 +134,17 @@ class Workspace:
     @cached_property
     def _anchor(self) -> np.ndarray:
         """A point ``(3,)`` [m] inside."""
-        centre = 0.5 * (self.lower + self.upper)
+        number = len(self.half_spaces) - 1
         try:
-            return _nearest(centre, *self._constraints)
+            anchor = self._into_box(_nearest(0.5 * (self.lower + self.upper), *self._constraints))
+            if self._reaches(anchor):
+                return anchor
         except _NoRoom as error:
             number = error.constraint - 6  # the box has the first six
-            raise LimitError(
-                f"half-space {number} of the workspace, {self.half_spaces[number]}, leaves no room in the box from "
-                f"{self.lower} to {self.upper} m and the half-spaces before it; move or turn it"
-            ) from None
+        raise LimitError(
+            f"half-space {number} of the workspace, {self.half_spaces[number]}, leaves no room in the box from "
+            f"{self.lower} to {self.upper} m and the half-spaces before it; move or turn it"
+        )
 
     def contains(self, pose: Pose) -> bool:
         """Whether ``pose`` (base frame) satisfies every bound, faces included."""
@@ -156,12 +158,13 @@ class Workspace:
         Translation and orientation are clipped apart: the translation to the nearest point, the orientation by the
         smallest rotation. What satisfies its bounds is not touched.
         """
-        if self.contains(pose):
-            return pose
         translation = self._clip_translation(pose.translation)
-        if self.cone is None or self.cone.tilt(pose.rotation) <= self.cone.angle:
-            return Pose(translation, pose.quat_xyzw)
-        return Pose.from_rotation(translation, self.cone.clip(pose.rotation))
+        if self.cone is not None:
+            rotation = pose.rotation
+            turned = self.cone.clip(rotation)
+            if turned is not rotation:
+                return Pose.from_rotation(translation, turned)
+        return pose if translation is pose.translation else Pose(translation, pose.quat_xyzw)
 
     def _reaches(self, x: np.ndarray) -> bool:
         if not ((x >= self.lower).all() and (x <= self.upper).all()):
@@ -171,17 +174,22 @@ class Workspace:
     def _clip_translation(self, x: np.ndarray) -> np.ndarray:
         if self._reaches(x):
             return x
-        nearest = np.clip(x, self.lower, self.upper)
+        nearest = self._into_box(x)
         if self._reaches(nearest):
             return nearest
         try:
-            nearest = np.clip(_nearest(x, *self._constraints), self.lower, self.upper)
+            nearest = self._into_box(_nearest(x, *self._constraints))
         except _NoRoom:  # by rounding: there was room at construction
             return self._anchor
-        # From very far away, or between planes that are almost parallel, rounding exceeds the inset.
-        while not self._reaches(nearest):
-            nearest = 0.5 * (nearest + self._anchor)
-        return nearest
+        # From very far away, or between planes that are almost parallel, rounding may exceed the inset: go inward.
+        for k in range(30, 0, -1):
+            if self._reaches(nearest):
+                return nearest
+            nearest = nearest + (self._anchor - nearest) * 0.5**k
+        return self._anchor
+
+    def _into_box(self, x: np.ndarray) -> np.ndarray:
+        return np.minimum(np.maximum(x, self.lower), self.upper)
 
 
 class _NoRoom(Exception):
@@ -230,5 +238,12 @@ def _unit(vector: np.ndarray, what: str) -> np.ndarray:
 
 def _angle(a: np.ndarray, b: np.ndarray) -> float:
     """Angle between unit vectors ``(3,)`` [rad], accurate at 0 and π, where the cosine is not."""
-    cross = np.cross(a, b)
+    cross = _cross(a, b)
     return math.atan2(math.sqrt(cross.dot(cross)), a.dot(b))
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a × b (3,)``; numpy's own takes ten times as long."""
+    ax, ay, az = a.tolist()
+    bx, by, bz = b.tolist()
+    return np.array((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx))

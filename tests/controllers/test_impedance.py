@@ -16,9 +16,10 @@ GAINS = ImpedanceGains()
 UNEVEN = ImpedanceGains((1500.0, 300.0, 0.0), translational_clip=(0.02, 0.1, 0.01), rotational_stiffness=30.0)
 STEP = 1e-6
 
+# All but the last are singular: smallest singular value of the Jacobian below 1e-15, against 0.15.
 ELBOW_STRAIGHT = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
-WRIST_ALIGNED = np.array([0.3, -0.7, 0.2, -2.0, 0.4, 0.0, 0.5])
-UPRIGHT = np.zeros(7)
+UPRIGHT = np.zeros(7)  # elbow straight, and the axes of joints 5 and 7 in line
+WRIST_ALIGNED = np.array([0.3, -0.7, 0.2, -2.0, 0.4, 0.0, 0.5])  # only the axes of joints 5 and 7 are parallel
 
 
 def potential(law: CartesianImpedance, arm: ArmModel, target: Pose, displacement: np.ndarray) -> float:
@@ -152,7 +153,8 @@ def test_damping_by_mass_gives_every_mode_of_arm_and_spring_the_ratio(
 def test_singular_postures_are_nothing_special(arm: ArmModel, rng: np.random.Generator, q: np.ndarray) -> None:
     law = CartesianImpedance(GAINS.damped_by_mass(1.0))
     arm.update(q, np.zeros(7))
-    singular = np.linalg.svd(arm.jacobian, compute_uv=False)[-1]
+    smallest = np.linalg.svd(arm.jacobian, compute_uv=False)[-1]
+    assert (smallest < 1e-12) == (q is not WRIST_ALIGNED)
     K = np.repeat((GAINS.translational_stiffness, GAINS.rotational_stiffness), 3)
     most = 2.0 * np.sqrt(K * law.MOST_MASS).max()
     for _ in range(10):
@@ -167,8 +169,6 @@ def test_singular_postures_are_nothing_special(arm: ArmModel, rng: np.random.Gen
         assert arm.twist @ law.damping(arm) <= 0.0
         posture = law.nullspace(arm, q, np.zeros(7), q + rng.normal(size=7), 1.0)
         assert np.linalg.norm(posture) <= GAINS.nullspace_cap * (1 + 1e-9)
-    if q is not WRIST_ALIGNED:
-        assert singular < 1e-3
 
 
 def test_changed_gains_act_from_the_next_tick_on(arm: ArmModel) -> None:

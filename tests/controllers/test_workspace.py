@@ -98,6 +98,18 @@ def test_a_corner_of_three_planes_is_found() -> None:
     np.testing.assert_allclose(clipped.translation, [0.65, 0.05, 0.1], atol=1e-8)
 
 
+@pytest.mark.parametrize("room", [1e-3, 1e-6, 3e-9])
+def test_what_is_left_of_the_box_may_be_small(room: float) -> None:
+    corner = (UPPER - [0.0, UPPER[1] - LOWER[1], 0.0]) + room * np.array([-1.0, 1.0, -1.0])
+    normal = np.array([1.0, -1.0, 1.0]) / 3**0.5
+    workspace = Workspace(LOWER, UPPER, (HalfSpace(normal, normal @ corner),))
+    for x in ([0.0, 0.0, 0.0], [3.0, 0.1, -2.0], [-1e7, 1e7, -1e7]):
+        clipped = workspace.clip(at(np.array(x)))
+        assert workspace.contains(clipped)
+        # the three points where the plane meets the edges are 3 rooms away from the corner of the box
+        assert np.abs(clipped.translation - corner).max() <= 3.0 * room
+
+
 def test_planes_that_almost_coincide_still_end_inside() -> None:
     planes = tuple(HalfSpace([-1.0, slope, 0.0], -0.5) for slope in (0.0, 1e-9, -1e-9, 1e-8, 1e-7))
     workspace = Workspace(LOWER, UPPER, planes)
