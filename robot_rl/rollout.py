@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from controllers.spatial import Pose
-from hardware.interfaces import TeleopCommand
+from hardware.interfaces import ArmFault, TeleopCommand
 from hardware.sim.inprocess import InProcessWorld
 from hardware.sim.render import SceneRenderer
 from robot_rl.contract import ActionChunk, Observation, Reading
@@ -73,10 +74,11 @@ class Rollout:
         reading = self.reading()
         self._command = self._teleop(reading) if self._teleop is not None else None
         directive = self._session.advance(reading, self._command)
-        if directive.recover:
-            self._world.recover()
-        if directive.start:
-            self._world.start()
+        with contextlib.suppress(ArmFault):  # an arm that refuses says so in the next reading; the session counts
+            if directive.recover:
+                self._world.recover()
+            if directive.start:
+                self._world.start()
         if directive.begin_episode:
             self._world.begin_episode()
         if directive.place:

@@ -7,8 +7,10 @@ from types import SimpleNamespace as Bag
 import numpy as np
 import pytest
 
+from controllers.gains import ImpedanceGains
 from controllers.ros.converters import fill_pose, fill_vectors, ns_to_stamp, pose_from, stamp_to_ns, vectors_from
 from controllers.spatial import Pose, SpatialError
+from hardware.ros.converters import gains_from, joints_from
 from robot_rl.contract import ActionChunk, ContractError, Field, Observation
 from robot_rl.ros.converters import (
     chunk_from,
@@ -134,3 +136,49 @@ def test_real_messages_have_these_fields() -> None:
     again = chunk_from(message, AXES)
     assert (again.stamp_ns, again.version) == (STAMP, 12)
     np.testing.assert_array_equal(again.actions, CHUNK.actions)
+
+
+def test_joint_targets_come_in_the_order_of_the_arm() -> None:
+    names = ["gripper", *(f"right_fr3_joint{i}" for i in (7, 6, 5, 4, 3, 2, 1))]
+    q = joints_from(Bag(name=names, position=[0.5, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]))
+    np.testing.assert_array_equal(q, np.arange(1.0, 8.0))
+
+
+@pytest.mark.parametrize(
+    ("names", "positions", "said"),
+    [
+        ([f"fr3_joint{i}" for i in range(1, 7)], [0.0] * 6, "fr3_joint7 once"),
+        ([f"fr3_joint{i}" for i in range(1, 8)], [0.0] * 6, "fr3_joint7 once"),
+        ([f"fr3_joint{i}" for i in range(1, 8)] + ["left_fr3_joint1"], [0.0] * 8, "fr3_joint7 once"),
+        ([f"fr3_joint{i}" for i in range(1, 8)], [0.0] * 6 + [np.nan], "not finite"),
+        ([f"panda_joint{i}" for i in range(1, 8)], [0.0] * 7, "panda_joint1"),
+    ],
+)
+def test_joint_targets_that_are_not_those_of_the_arm_are_named(names: list, positions: list, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        joints_from(Bag(name=names, position=positions))
+
+
+def test_stiffness_brings_the_damping_that_keeps_the_ratio_and_never_less() -> None:
+    before = ImpedanceGains()
+    gains = gains_from(Bag(data=[8000.0, 2000.0, 500.0, 150.0, 150.0, 150.0]), before)
+    assert gains.translational_stiffness == (8000.0, 2000.0, 500.0)
+    assert gains.rotational_stiffness == 150.0
+    assert gains.translational_damping == pytest.approx((2.0 * 89.0, 89.0, 89.0))
+    assert gains.rotational_damping == pytest.approx(2.0**0.5 * 7.0)
+    assert (gains.translational_clip, gains.nullspace_cap) == (before.translational_clip, before.nullspace_cap)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([100.0] * 5, "three stiffnesses"),
+        ([100.0] * 3 + [10.0, 20.0, 10.0], "three equal ones"),
+        ([100.0, np.inf, 100.0] + [10.0] * 3, "finite"),
+        ([100.0, -1.0, 100.0] + [10.0] * 3, "not negative"),
+        ([100.0] * 3 + [1000.0] * 3, "N·m"),
+    ],
+)
+def test_stiffness_that_no_arm_should_have_is_refused(values: list[float], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        gains_from(Bag(data=values), ImpedanceGains())

@@ -13,10 +13,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from sensor_msgs.msg import JointState, Joy
-from std_msgs.msg import Int64, String
+from std_msgs.msg import Bool, Int64, String
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from controllers.core import ControllerConfig
+from controllers.lease import Priority
 from controllers.ros import topics as arm_topics
 from controllers.ros.converters import fill_pose, ns_to_stamp
 from controllers.state import Mode
@@ -205,6 +207,73 @@ def test_a_silent_arm_ends_the_episode_as_aborted(ros: Any, graph: Callable[[Ses
     running.stands_still = False
     again, _ = running.run_episode()
     assert again.ending is Ending.SUCCESS
+
+
+def test_a_person_who_stops_the_arm_stops_the_session(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    phases: list[str] = []
+    operator = ros.node("operator")
+    operator.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
+    button = operator.create_publisher(Bool, arm_topics.EMERGENCY_STOP, 1)
+    release = operator.create_client(Trigger, arm_topics.RELEASE_STOP)
+    running = graph(SessionConfig(policy_timeout=PATIENT))
+    asked: list[int] = []
+
+    def policy(seen: Observation) -> ActionChunk:
+        asked.append(seen.seq)
+        if len(asked) == 3:
+            button.publish(Bool(data=True))
+        return to_goal(seen)
+
+    ros.add(PolicyNode(TASK, policy, (), None))
+    ended, _ = running.run_episode()
+    assert ended.ending is Ending.ABORTED
+    assert ended.reason.startswith("stopped by a person: emergency stop (topic emergency_stop)")
+    ros.spin_until(lambda: phases[-1] == "stopped")
+    ros.spin_until(lambda: running.world.read().mode is Mode.IDLE)
+    stopped = running.world.read().pose
+    ros.spin_times(300)
+    assert np.abs(running.world.read().pose.difference(stopped)).max() < 2e-3
+    assert (phases[-1], len(running.ended)) == ("stopped", 1)
+    release.call_async(Trigger.Request())
+    again, _ = running.run_episode()
+    assert again.ending is Ending.SUCCESS
+    assert phases[phases.index("stopped") + 1] == "reset"
+
+
+def test_the_robots_own_words_reach_the_episode(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    running = graph(SessionConfig(policy_timeout=PATIENT))
+    asked: list[int] = []
+
+    def policy(seen: Observation) -> ActionChunk:
+        asked.append(seen.seq)
+        if len(asked) == 3:
+            running.world.user_stop(True)
+        return to_goal(seen)
+
+    ros.add(PolicyNode(TASK, policy, (), None))
+    ended, episode = running.run_episode()
+    assert ended.reason == episode.info.reason == f"stopped by a person: {running.world.read().fault}"
+    assert running.world.read().fault
+    running.world.user_stop(False)
+    assert running.run_episode()[0].ending is Ending.SUCCESS
+
+
+def test_targets_go_out_on_behalf_of_whoever_decided(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    counts = dict.fromkeys(Priority, 0)
+    person = ros.node("person")
+
+    def count(priority: Priority) -> None:
+        counts[priority] += 1
+
+    for priority, topic in arm_topics.TARGET_POSES.items():
+        person.create_subscription(PoseStamped, topic, lambda _, priority=priority: count(priority), 10)
+    running = graph(SessionConfig(horizon=6, policy_timeout=PATIENT, teleop_timeout=PATIENT))
+    ros.add(PolicyNode(TASK, lambda seen: ActionChunk(seen.stamp_ns, np.zeros((1, 3))), (), None))
+    running.run_episode()
+    ros.spin_until(lambda: counts[Priority.POLICY] >= 6)
+    assert counts[Priority.RESET] > 1 and counts[Priority.PERSON] == 0
+    twist = person.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
+    ros.spin_until(lambda: twist.publish(TwistStamped()) or counts[Priority.PERSON] > 0)
 
 
 def test_a_target_that_is_old_or_in_another_frame_never_reaches_the_arm(ros: Any, world: InProcessWorld) -> None:
