@@ -188,7 +188,10 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
         options = typing.get_args(hint)
         if value is None and type(None) in options:
             return None
-        hint = next(option for option in options if option is not type(None))
+        *others, hint = (option for option in options if option is not type(None))
+        for option in others:
+            with contextlib.suppress(ConfigError):
+                return _coerce(name, value, option)
         origin = typing.get_origin(hint)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
         try:

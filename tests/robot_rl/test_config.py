@@ -35,6 +35,14 @@ def test_overrides_reach_groups_within_groups() -> None:
     assert config.controller.hold_after == 0.3
 
 
+@pytest.mark.parametrize("text", ["2000,500,1000.5", "[2000, 500, 1000.5]"])
+def test_a_gain_of_each_axis_survives_a_trip_through_the_file(tmp_path: Path, text: str) -> None:
+    config = load_config(None, [f"controller.gains.translational_stiffness={text}"])
+    assert config.controller.gains.translational_stiffness == (2000.0, 500.0, 1000.5)
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
 @pytest.mark.parametrize(
     ("override", "value"),
     [
