@@ -80,7 +80,7 @@ class PoseReference:
         return ()
 
     def wrench_at(self, now: float) -> np.ndarray:
-        """The wrench ``(6,)`` [N, N·m] to exert on top, base axes; it fades when it is stale, and is gone after a stop."""
+        """The wrench ``(6,)`` [N, N·m] to exert on top, base axes; fading when it is stale, gone after a stop."""
         age = now - self._wrench_fresh - self.config.hold_after
         moving = self.mode in (Mode.TRACK, Mode.HOLD)
         return float(np.clip(1.0 - age / self.config.wrench_ramp, 0.0, 1.0)) * moving * self._wrench
