@@ -13,6 +13,7 @@ import numpy as np
 
 from controllers.config import ControllerConfig
 from controllers.gains import GainError, ImpedanceGains
+from controllers.interpolation import limited_joint_duration
 from controllers.model import ArmModel
 from controllers.spatial import Pose
 from controllers.state import JOINTS, JointSetpoint, Setpoint, WrenchSetpoint
@@ -74,11 +75,8 @@ class Gate:
             raise Refused(f"these joint positions put the TCP at {_words(path[-1])}, outside the workspace")
         chords = np.diff([pose.translation for pose in path], axis=0)
         longest = float(np.sqrt((chords**2).sum(axis=1).max()))
-        duration = max(
-            setpoint.duration,
-            float((np.abs(q - start) / self._joint_speed).max()),
-            longest * (PATH_SAMPLES - 1) / config.max_speed,
-        )
+        duration = limited_joint_duration(start, q, setpoint.duration, self._joint_speed)
+        duration = max(duration, longest * (PATH_SAMPLES - 1) / config.max_speed)
         return JointGoal(q, duration, note)
 
     def wrench(self, setpoint: WrenchSetpoint) -> np.ndarray:

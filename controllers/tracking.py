@@ -15,8 +15,8 @@ import math
 import numpy as np
 
 from controllers.gains import ImpedanceGains
-from controllers.impedance import CartesianImpedance
-from controllers.interpolation import Interpolator, PoseSegment
+from controllers.impedance import CartesianImpedance, feedforward
+from controllers.interpolation import Interpolator, JointSegment, PoseSegment, limited_duration
 from controllers.joint_impedance import JointGains, JointImpedance
 from controllers.model import ArmModel
 from controllers.passivity import affordable_fraction
@@ -174,9 +174,8 @@ class PoseTracking(Tracking):
     def _plan(self, x: np.ndarray, R: np.ndarray, time: float) -> float:
         """Go from ``x (3,)`` [m], ``R (3, 3)`` to the goal, as fast as planned or as allowed; the duration [s]."""
         goal_x, goal_R = self._goal
-        distance = float(np.linalg.norm(goal_x - x))
-        angle = float(np.linalg.norm(log3(goal_R.dot(R.T))))
-        duration = max(self._arrival - time, distance / self._max_speed, angle / self._max_turn_speed, 0.0)
+        planned = max(self._arrival - time, 0.0)
+        duration = limited_duration(x, R, goal_x, goal_R, planned, self._max_speed, self._max_turn_speed)
         self._path.move(x, R, goal_x, goal_R, time, duration)
         return duration
 
@@ -212,7 +211,7 @@ class JointTracking(Tracking):
     def follow(self, time: float, allowance: float, enforce: bool) -> float:
         law, q = self._law, self._model.q
         elapsed = time - self._start
-        aim = self._goal if elapsed >= self._duration else self._from + (elapsed / self._duration) * self._way
+        aim = self._path.at(1.0 if elapsed >= self._duration else elapsed / self._duration)
         self._torque, self.potential = law.spring(q, aim)
         self.share = 1.0
         if self.potential > allowance:
@@ -240,11 +239,12 @@ class JointTracking(Tracking):
         torque: np.ndarray = spring_share * self._torque
         torque += self._law.damping(state.dq)
         if wrench is not None:
-            torque += self._model.jacobian.T.dot(wrench)
+            torque += feedforward(self._model, wrench)
         return torque
 
     def _plan(self, begin: np.ndarray, goal: np.ndarray, time: float, duration: float) -> None:
-        self._from, self._goal, self._way = begin, goal, goal - begin
+        self._path = JointSegment(begin, goal)
+        self._goal, self._way = goal, goal - begin
         self._start, self._duration = time, duration
 
     def _time_for(self, way: np.ndarray) -> float:
