@@ -143,6 +143,9 @@ class Signal(Protocol):
     def check(self, values: Sequence[float], ticks: int, q: Sequence[float]) -> Violation | None:
         """Accept the command ``values``, given ``ticks`` ms after the last one at joint positions ``q``, or not."""
 
+    def without(self, ticks: int) -> Sequence[float] | None:
+        """What the robot does ``ticks`` ms after the last command, if none has come since; None: what it said."""
+
 
 @dataclass
 class TorqueSignal:
@@ -164,6 +167,9 @@ class TorqueSignal:
                 detail = f"joint {joint} from {before:.2f} to {value:.2f} N·m in a tick, limit 1"
                 return Violation("controller_torque_discontinuity", detail)
         self.last = values
+        return None
+
+    def without(self, ticks: int) -> Sequence[float] | None:
         return None
 
 

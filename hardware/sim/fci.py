@@ -25,6 +25,7 @@ from franky_sim.franka_robot_protocol import (
     RobotCommand,
     SetCollisionBehaviorCommand,
     StopMoveCommand,
+    UDPCommand,
 )
 from franky_sim.franka_robot_state import FrankaRobotState
 from franky_sim.franka_server import BaseCommand, NonBlockingReceiver
@@ -82,7 +83,8 @@ class SceneRobotServer(FrankaRobotServer):
         self._received: list[bytes] = []
         self._replies: list[Callable[[], None]] = []
         self._answered = 0  # the state that the last command answered; what answers an older one is out of date
-        self._commanded = False  # in this motion
+        self._last: bytes | None = None  # command of this motion
+        self._signal: Signal = TorqueSignal()
         self._torques = ContactTorques(model, data, STEP)
         self._wrench = ContactWrench(model, data, STEP)
         self._external: tuple[np.ndarray, np.ndarray] = (np.zeros(7), np.zeros(6))
@@ -136,7 +138,7 @@ class SceneRobotServer(FrankaRobotServer):
     def answer_due(self) -> bool:
         """Whether a command has to come before the next tick, and has not."""
         wire = self._wire
-        if wire is None or not wire.sent or self.conformance.mode is not RobotMode.MOVE or not self._commanded:
+        if wire is None or not wire.sent or self.conformance.mode is not RobotMode.MOVE or self._last is None:
             return False
         return not self.wait_for_answer(0.0)
 
@@ -153,11 +155,30 @@ class SceneRobotServer(FrankaRobotServer):
             kind = MotionGenerator.kNone  # franky-sim takes the torques and no motion generator beside them
         elif kind is MotionGenerator.kNone:
             return MoveStatus.kInvalidArgumentRejected
-        if not self.conformance.start_motion(q, self._signal(kind, asynchronous)):
+        signal = self._make_signal(kind, asynchronous)
+        if not self.conformance.start_motion(q, signal):
             return MoveStatus.kCommandNotPossibleRejected
-        self._field = FIELDS[kind]
-        self._answered, self._commanded = self._states, False  # which is the number of the next state
+        self._signal, self._field = signal, FIELDS[kind]
+        self._answered, self._last = self._states, None  # which is the number of the next state
         return MoveStatus.kMotionStarted
+
+    def start_motion(
+        self,
+        controller_mode: MoveCommandControllerMode,
+        motion_generator_mode: MoveCommandMotionGeneratorMode,
+        motion_id: int,
+    ) -> None:
+        """Go on from where the arm was last commanded to, at rest.
+
+        franky-sim would jump to where the arm is, and go on reporting commanded velocities of the motion before.
+        """
+        super().start_motion(controller_mode, motion_generator_mode, motion_id)
+        for component in self.robot._tracked_state_components.values():
+            for derivative in component.observers.values():
+                derivative.clear()
+        state = self.robot.state
+        numbers = (*state.q_d, *(0.0,) * 7, *state.O_T_EE_d, *(0.0,) * 8)
+        super()._handle_udp_command(UDPCommand.STRUCT.pack(1, *numbers, False, False, *(0.0,) * 7, False))
 
     def abort(self, status: MoveStatus) -> None:
         """End the motion, if there is one; the arm holds its joints by itself, and the driver is told ``status``."""
@@ -191,14 +212,14 @@ class SceneRobotServer(FrankaRobotServer):
             reflex_reason=_flags(conformance.last_motion_errors),
         )
 
-    def _signal(self, kind: MoveCommandMotionGeneratorMode, asynchronous: bool) -> Signal:
+    def _make_signal(self, kind: MoveCommandMotionGeneratorMode, asynchronous: bool) -> Signal:
         limits = self.conformance.limits
         if kind is MotionGenerator.kJointPosition:
-            return JointPositionSignal(limits, streamed=not asynchronous)
+            return JointPositionSignal(limits, self.robot.state.q_d, streamed=not asynchronous)
         if kind is MotionGenerator.kJointVelocity:
             return JointVelocitySignal(limits)
         if kind is MotionGenerator.kCartesianPosition:
-            return CartesianPoseSignal(super().robot_state.O_T_EE)
+            return CartesianPoseSignal(self.robot.state.O_T_EE_d)
         if kind is MotionGenerator.kCartesianVelocity:
             return CartesianVelocitySignal()
         return TorqueSignal(limits)
@@ -217,20 +238,33 @@ class SceneRobotServer(FrankaRobotServer):
         if self.current_motion_id == 0:
             return
         if newest is None or _number(newest) < self._answered:
-            self._stop_on(self.conformance.command(None))
+            errors = self.conformance.command(None)
+            self._stop_on(errors)
+            if not errors:
+                self._go_on()
             return
         if any(newest[flag] for flag in FINISHED_FLAGS):
             self.conformance.end_motion()
             super()._handle_udp_command(newest)
             return
-        offset, count = self._field
-        number = _number(newest)
-        ticks = max(1, number - self._answered) if self._commanded else 1
+        number, (offset, count) = _number(newest), self._field
+        ticks = max(1, number - self._answered) if self._last is not None else 1
         errors = self.conformance.command(struct.unpack_from(f"<{count}d", newest, offset), ticks)
         self._stop_on(errors)
         if not errors:
-            self._answered, self._commanded = number, True
+            self._answered, self._last = number, newest
             super()._handle_udp_command(newest)
+
+    def _go_on(self) -> None:
+        """Execute what takes the place of a missing command."""
+        if self._last is None:
+            return
+        values = self._signal.without(self._states - 1 - self._answered)
+        if values is not None:
+            offset, count = self._field
+            command = bytearray(self._last)
+            struct.pack_into(f"<{count}d", command, offset, *values)
+            super()._handle_udp_command(bytes(command))
 
     def _stop_on(self, errors: Sequence[str]) -> None:
         if errors:

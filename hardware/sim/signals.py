@@ -1,23 +1,24 @@
 """What an FR3 demands of the commands of its motion generators, as far as it is cheap to check every tick.
 
 Ranges, start values, velocities and steps of the velocity ("velocity discontinuity": an acceleration above its limit)
-are checked; jerk is not. A command's velocity is its distance from the last one over the time between the two states
-that they answer, so that a command that was lost on the way is not taken for a jump.
+are checked; jerk is not. Where a command is missing, the arm goes on at constant acceleration, and the next command is
+compared with that: at the time of the state that it answers, whenever it comes. After n missing ones the step may be
+n² times as large as otherwise, since nobody can know the jerk in between.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from controllers.spatial import log3
+from controllers.spatial import exp3, log3
 from hardware.sim.conformance import JOINTS, ConformanceLimits, Violation
 
 TICK = 0.001  # [s]
-START_POSITION = 0.01  # the first command may be this far from where the arm is [rad, m] …
+START_POSITION = 0.01  # the first command may be this far from where the arm was last commanded to [rad, m] …
 START_ROTATION = 0.02  # … [rad]
 RIGID = 1e-5  # how far a commanded rotation matrix may be from orthonormal
 
@@ -35,13 +36,35 @@ OFFSET = (0.652, 0.25, 0.2005, 0.3542, 0.5738, 0.4885, 0.4592)  # v₀ [rad/s]
 
 
 @dataclass
+class _Course:
+    """Values ``(n,)`` that change at constant acceleration, by ticks: the last command and how it came about."""
+
+    position: np.ndarray
+    velocity: np.ndarray
+    acceleration: np.ndarray
+
+    @staticmethod
+    def at_rest(position: np.ndarray) -> _Course:
+        return _Course(position, np.zeros_like(position), np.zeros_like(position))
+
+    def after(self, ticks: int) -> _Course:
+        """Where it is ``ticks`` later: vₙ = v + n a h, xₙ = x + h (v₁ + … + vₙ)."""
+        gain = TICK * ticks * self.acceleration
+        way = TICK * (ticks * self.velocity + 0.5 * TICK * ticks * (ticks + 1) * self.acceleration)
+        return _Course(self.position + way, self.velocity + gain, self.acceleration)
+
+
+@dataclass
 class JointPositionSignal:
-    """Joint positions ``(7,)`` [rad]. ``streamed`` is False for libfranka's asynchronous targets: any distance goes."""
+    """Joint positions ``(7,)`` [rad], beginning at ``start``.
+
+    ``streamed`` is False for libfranka's asynchronous targets: they come when they come, at any distance.
+    """
 
     limits: ConformanceLimits
+    start: Sequence[float]
     streamed: bool = True
-    last: Sequence[float] | None = None
-    velocity: Sequence[float] = (0.0,) * JOINTS
+    _course: _Course | None = None
 
     def check(self, values: Sequence[float], ticks: int, q: Sequence[float]) -> Violation | None:
         limits = self.limits
@@ -51,18 +74,25 @@ class JointPositionSignal:
                 return Violation("joint_motion_generator_position_limits_violation", detail)
         if not self.streamed:
             return None
-        if self.last is None:
-            for joint, (x, now) in enumerate(zip(values, q, strict=True)):
+        position = np.array(values)
+        if self._course is None:
+            for joint, (x, now) in enumerate(zip(values, self.start, strict=True)):
                 if abs(x - now) > START_POSITION:
-                    detail = f"begins with {x:.4f} rad for joint {joint + 1}, which is at {now:.4f}"
+                    detail = f"begins with {x:.4f} rad for joint {joint + 1}, last commanded to {now:.4f}"
                     return Violation("joint_position_motion_generator_start_pose_invalid", detail)
-            self.last = values
+            self._course = _Course.at_rest(position)
             return None
-        velocity = [(x - before) / (ticks * TICK) for x, before in zip(values, self.last, strict=True)]
-        violation = _check_joint_velocity(limits, velocity, self.velocity, ticks, self.last)
+        before = self._course.after(ticks - 1)
+        velocity = (position - before.position) / TICK
+        violation = _check_joint_velocity(limits, velocity, before.velocity, ticks, before.position)
         if violation is None:
-            self.last, self.velocity = values, velocity
+            self._course = _Course(position, velocity, (velocity - before.velocity) / TICK)
         return violation
+
+    def without(self, ticks: int) -> Sequence[float] | None:
+        if self._course is None or not self.streamed:
+            return None
+        return self._course.after(ticks).position.clip(self.limits.position_lower, self.limits.position_upper).tolist()
 
 
 @dataclass
@@ -71,23 +101,28 @@ class JointVelocitySignal:
 
     limits: ConformanceLimits
     streamed: bool = True
-    velocity: Sequence[float] = (0.0,) * JOINTS
+    _course: _Course = field(default_factory=lambda: _Course.at_rest(np.zeros(JOINTS)))
 
     def check(self, values: Sequence[float], ticks: int, q: Sequence[float]) -> Violation | None:
-        violation = _check_joint_velocity(self.limits, values, self.velocity, ticks, q)
+        velocity = np.array(values)
+        before = _velocity_after(self._course, ticks - 1)
+        violation = _check_joint_velocity(self.limits, velocity, before, ticks, q)
         if violation is None:
-            self.velocity = values
+            self._course = _Course(velocity, (velocity - before) / TICK, np.zeros(JOINTS))
         return violation
+
+    def without(self, ticks: int) -> Sequence[float] | None:
+        return _velocity_after(self._course, ticks).tolist()
 
 
 @dataclass
 class CartesianPoseSignal:
-    """Poses of the end effector in the base frame: ``(16,)``, a homogeneous matrix by columns."""
+    """Poses of the end effector in the base frame, from ``start`` on: ``(16,)``, a homogeneous matrix by columns."""
 
     start: Sequence[float]
     streamed: bool = True
-    _last: np.ndarray | None = None
-    _twist: np.ndarray | None = None
+    _last: np.ndarray | None = None  # (4, 4)
+    _twist: _Course = field(default_factory=lambda: _Course.at_rest(np.zeros(6)))
 
     def check(self, values: Sequence[float], ticks: int, q: Sequence[float]) -> Violation | None:
         matrix = np.array(values).reshape(4, 4, order="F")
@@ -95,18 +130,34 @@ class CartesianPoseSignal:
         off = np.abs(rotation @ rotation.T - np.eye(3)).max()
         if not (off <= RIGID and np.isfinite(matrix).all() and np.array_equal(matrix[3], (0.0, 0.0, 0.0, 1.0))):
             return Violation("cartesian_position_motion_generator_invalid_frame", f"no rigid transform: {matrix}")
-        if self._last is None or self._twist is None:
+        if self._last is None:
             away = _difference(matrix, np.array(self.start).reshape(4, 4, order="F"))
             if np.linalg.norm(away[:3]) > START_POSITION or np.linalg.norm(away[3:]) > START_ROTATION:
-                detail = f"begins {away} m and rad away from where the end effector is"
+                detail = f"begins {away} m and rad away from where the end effector was last commanded to"
                 return Violation("cartesian_position_motion_generator_start_pose_invalid", detail)
-            self._last, self._twist = matrix, np.zeros(6)
+            self._last = matrix
             return None
-        twist = _difference(matrix, self._last) / (ticks * TICK)
-        violation = _check_twist(twist, self._twist, ticks)
+        twist = _difference(matrix, self._after(ticks - 1)) / TICK
+        before = _velocity_after(self._twist, ticks - 1)
+        violation = _check_twist(twist, before, ticks)
         if violation is None:
-            self._last, self._twist = matrix, twist
+            self._last = matrix
+            self._twist = _Course(twist, (twist - before) / TICK, np.zeros(6))
         return violation
+
+    def without(self, ticks: int) -> Sequence[float] | None:
+        return None if self._last is None else self._after(ticks).flatten(order="F").tolist()
+
+    def _after(self, ticks: int) -> np.ndarray:
+        """The pose ``ticks`` after the last one, ``(4, 4)``."""
+        if self._last is None or ticks == 0:
+            return self._last if self._last is not None else np.eye(4)
+        twist, change = self._twist.position, self._twist.velocity
+        moved = _Course(np.zeros(6), twist, change).after(ticks).position
+        matrix = self._last.copy()
+        matrix[:3, 3] += moved[:3]
+        matrix[:3, :3] = exp3(moved[3:]) @ matrix[:3, :3]
+        return matrix
 
 
 @dataclass
@@ -114,35 +165,45 @@ class CartesianVelocitySignal:
     """Twists of the end effector ``(6,)`` [m/s, rad/s], base axes."""
 
     streamed: bool = True
-    _twist: np.ndarray | None = None
+    _course: _Course = field(default_factory=lambda: _Course.at_rest(np.zeros(6)))
 
     def check(self, values: Sequence[float], ticks: int, q: Sequence[float]) -> Violation | None:
         twist = np.array(values)
-        violation = _check_twist(twist, np.zeros(6) if self._twist is None else self._twist, ticks)
+        before = _velocity_after(self._course, ticks - 1)
+        violation = _check_twist(twist, before, ticks)
         if violation is None:
-            self._twist = twist
+            self._course = _Course(twist, (twist - before) / TICK, np.zeros(6))
         return violation
+
+    def without(self, ticks: int) -> Sequence[float] | None:
+        return _velocity_after(self._course, ticks).tolist()
+
+
+def _velocity_after(course: _Course, ticks: int) -> np.ndarray:
+    """A velocity that is commanded itself: the course's position is that velocity, its velocity the acceleration."""
+    return course.position + ticks * TICK * course.velocity
 
 
 def _check_joint_velocity(
-    limits: ConformanceLimits, velocity: Sequence[float], before: Sequence[float], ticks: int, q: Sequence[float]
+    limits: ConformanceLimits, velocity: np.ndarray, before: np.ndarray, ticks: int, q: Sequence[float] | np.ndarray
 ) -> Violation | None:
-    step = (JOINT_ACCELERATION + ACCELERATION_NOISE) * ticks * TICK
-    for i, v in enumerate(velocity):
+    """``velocity`` at joint positions ``q``; ``before``: the velocity one tick earlier, ``ticks`` after a command."""
+    step = (JOINT_ACCELERATION + ACCELERATION_NOISE) * TICK * ticks**2
+    for i, (v, last) in enumerate(zip(velocity.tolist(), before.tolist(), strict=True)):
         way = limits.position_upper[i] - q[i] if v > 0.0 else q[i] - limits.position_lower[i]
         slowed = math.sqrt(2.0 * DECELERATION[i] * max(0.0, way)) - OFFSET[i]
         most = min(limits.velocity[i], max(0.0, slowed)) + SPEED_NOISE
         if not abs(v) <= most:
             detail = f"{v:.3f} rad/s for joint {i + 1}, limit {most:.3f}"
             return Violation("joint_motion_generator_velocity_limits_violation", detail)
-        if abs(v - before[i]) > step:
-            detail = f"joint {i + 1} from {before[i]:.3f} to {v:.3f} rad/s in {ticks} ms"
+        if abs(v - last) > step:
+            detail = f"joint {i + 1} from {last:.3f} to {v:.3f} rad/s in a tick"
             return Violation("joint_motion_generator_velocity_discontinuity", detail)
     return None
 
 
 def _check_twist(twist: np.ndarray, before: np.ndarray, ticks: int) -> Violation | None:
-    change = (twist - before) / (ticks * TICK)
+    """``twist`` commanded; ``before``: the twist one tick earlier, ``ticks`` after the last command."""
     for part, unit, speed, acceleration in (
         (slice(0, 3), "m", TRANSLATION_SPEED, TRANSLATION_ACCELERATION),
         (slice(3, 6), "rad", ROTATION_SPEED, ROTATION_ACCELERATION),
@@ -151,9 +212,9 @@ def _check_twist(twist: np.ndarray, before: np.ndarray, ticks: int) -> Violation
         if not value <= speed + SPEED_NOISE:
             detail = f"{value:.3f} {unit}/s, limit {speed:g}"
             return Violation("cartesian_motion_generator_velocity_limits_violation", detail)
-        value = float(np.linalg.norm(change[part]))
-        if value > acceleration + ACCELERATION_NOISE:
-            detail = f"{value:.1f} {unit}/s², limit {acceleration:g}"
+        change = float(np.linalg.norm(twist[part] - before[part])) / TICK
+        if change > (acceleration + ACCELERATION_NOISE) * ticks**2:
+            detail = f"{change:.1f} {unit}/s², limit {acceleration:g}"
             return Violation("cartesian_motion_generator_velocity_discontinuity", detail)
     return None
 
