@@ -7,10 +7,11 @@ Contact wrenches are in `hardware.sim.wrench`.
 from __future__ import annotations
 
 import difflib
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,14 +23,16 @@ if TYPE_CHECKING:
 
 ROBOT = "robot0_"  # the prefix franky-sim gives to the names of its first robot
 HAND_BODY = f"{ROBOT}hand"
+SPACING = 1.2  # [m] between arms that stand side by side: two FR3 reach 0.855 m each
 TCP_IN_HAND = (0.0, 0.0, 0.1034)  # [m], along the hand's z axis, which points out of the flange
 MAX_WIDTH = 0.08  # [m] stroke of the Franka hand
 HOME_Q = (0.0, -0.55, 0.0, -2.45, 0.0, 1.9, 0.7853981633974483)
 
-# Collision bits. The arm (and what it holds) meets the scene, the scene meets itself, the arm never meets itself.
-ARM_BITS = ("1", "0")
-SCENE_BITS = ("2", "3")
-IDLE_LINKS = tuple(f"{ROBOT}fr3_link{i}" for i in range(5))  # too far from any scene to touch it
+# Collision bits: geoms meet when the type of one is in the affinity of the other. An arm (and what it holds) meets the
+# scene and other arms, the scene meets itself, no arm meets itself. A single arm's first links touch nothing.
+SCENE_TYPE = 2
+ARM_TYPES = (1, 4, 8, 16)
+IDLE_LINKS = tuple(f"fr3_link{i}" for i in range(5))
 
 FRONT_CAMERA = "front"
 WRIST_CAMERA = "wrist"
@@ -40,19 +43,32 @@ class SceneError(ValueError):
     """A scene that cannot be built, or an object that is not in it."""
 
 
+class Base(NamedTuple):
+    """Where an arm stands on the floor, upright: x and y [m] and its turn about the vertical [rad], in the world."""
+
+    x: float = 0.0
+    y: float = 0.0
+    yaw: float = 0.0
+
+    @property
+    def pose(self) -> Pose:
+        return Pose.from_rotvec(np.array([self.x, self.y, 0.0]), np.array([0.0, 0.0, self.yaw]))
+
+
 @dataclass(frozen=True)
 class SceneSpec:
     """What stands around the arm, as plain data (picklable; needs no simulator to exist).
 
     Attributes:
-        worldbody: MJCF elements appended to the world body: tables, blocks, movable bodies. The base frame of the arm
-            is the world frame; the floor is at z = 0.
+        worldbody: MJCF elements around each arm, in its base frame: tables, blocks, movable bodies. The floor is at
+            z = 0 there.
         hand: MJCF elements appended to the body of the hand; the TCP is at ``0 0 0.1034`` there, the hand's z axis
             points out of the flange. Geometry here never collides with the arm itself.
         objects: names of the movable bodies (free joint or mocap) whose poses may be set and read.
         start_q: joint positions at power-on ``(7,)`` [rad].
         start_width: opening of the gripper at power-on [m], 0–0.08.
         look_at: point ``(3,)`` [m] in the base frame at the centre of the front camera's picture.
+        bases: where each arm stands; each has its own copy of everything above.
     """
 
     worldbody: str = ""
@@ -61,16 +77,28 @@ class SceneSpec:
     start_q: tuple[float, ...] = HOME_Q
     start_width: float = MAX_WIDTH
     look_at: tuple[float, float, float] = (0.5, 0.0, 0.1)
+    bases: tuple[Base, ...] = (Base(),)
 
     def __post_init__(self) -> None:
         if len(self.start_q) != 7:
             raise SceneError(f"start_q needs 7 joint positions, not {len(self.start_q)}")
         if not 0.0 <= self.start_width <= MAX_WIDTH:
             raise SceneError(f"start_width {self.start_width} m is outside the gripper's stroke, 0–{MAX_WIDTH} m")
+        if not 1 <= len(self.bases) <= len(ARM_TYPES):
+            raise SceneError(f"a scene has 1 to {len(ARM_TYPES)} arms, not {len(self.bases)}")
+
+    def side_by_side(self, arms: int) -> SceneSpec:
+        """This scene with ``arms`` arms in a row to the left, `SPACING` apart, the first where it was."""
+        return replace(self, bases=tuple(Base(0.0, i * SPACING) for i in range(arms)))
+
+
+def robot_prefix(arm: int) -> str:
+    """What the names of an arm's bodies in the model begin with, and those of its scene unless it is the first."""
+    return f"robot{arm}_"
 
 
 def build_simulator(spec: SceneSpec, visual: bool = False) -> MujocoSimulator:
-    """franky-sim's simulator with one FR3 and the scene in it, not started.
+    """franky-sim's simulator with its FR3s and the scene in it, not started.
 
     What cannot collide is left out, which halves the time of a physics step, unless it is to be seen (``visual``).
 
@@ -84,23 +112,10 @@ def build_simulator(spec: SceneSpec, visual: bool = False) -> MujocoSimulator:
         ) from error
 
     simulator = MujocoSimulator()
-    simulator.add_robot(initial_q=spec.start_q, initial_hand_width=spec.start_width)
-    hand = _find(simulator.worldbody, f".//body[@name='{HAND_BODY}']")
-
-    for body in simulator.worldbody.iter("body"):
-        bits = ("0", "0") if body.get("name") in IDLE_LINKS else ARM_BITS
-        for geom in body.findall("geom"):
-            if geom.get("class") != "visual":
-                _set_bits(geom, bits)
-    for element in _parse(spec.hand, "hand"):
-        _set_bits_below(element, ARM_BITS)
-        hand.append(element)
-    _set_bits(_find(simulator.worldbody, "geom[@name='ground']"), SCENE_BITS)
-    for element in _parse(spec.worldbody, "worldbody"):
-        _set_bits_below(element, SCENE_BITS)
-        simulator.worldbody.append(element)
-
-    _add_cameras(simulator.worldbody, hand, np.array(spec.look_at))
+    affinity = SCENE_TYPE | sum(ARM_TYPES[: len(spec.bases)])
+    _set_bits(_find(simulator.worldbody, "geom[@name='ground']"), (SCENE_TYPE, affinity))
+    for arm, base in enumerate(spec.bases):
+        _add_arm(simulator, spec, arm, base)
     _make_rendering_cheap(simulator.scene)
     if not visual:
         _find(simulator.scene, "compiler").set("discardvisual", "true")
@@ -109,6 +124,34 @@ def build_simulator(spec: SceneSpec, visual: bool = False) -> MujocoSimulator:
     option.set("cone", "elliptic")
     option.set("impratio", "10")
     return simulator
+
+
+def _add_arm(simulator: MujocoSimulator, spec: SceneSpec, arm: int, base: Base) -> None:
+    """One FR3 at ``base`` with its hand's extras, its copy of the scene and its cameras."""
+    simulator.add_robot(initial_q=spec.start_q, initial_hand_width=spec.start_width)
+    worldbody, prefix = simulator.worldbody, robot_prefix(arm)
+    body = _find(worldbody, f"body[@name='{prefix}base']")
+    _put(body, base)
+    arm_bits = (ARM_TYPES[arm], sum(ARM_TYPES[:arm]))
+    idle = [f"{prefix}{link}" for link in IDLE_LINKS] if len(spec.bases) == 1 else []
+    for link in body.iter("body"):
+        bits = (0, 0) if link.get("name") in idle else arm_bits
+        for geom in link.findall("geom"):
+            if geom.get("class") != "visual":
+                _set_bits(geom, bits)
+    hand = _find(body, f".//body[@name='{prefix}hand']")
+    for element in _parse(spec.hand, "hand"):
+        _set_bits_below(element, arm_bits)
+        hand.append(_renamed(element, arm))
+    surroundings = ET.SubElement(
+        worldbody, "frame"
+    )  # its contents stand in it, and are bodies of the world all the same
+    _put(surroundings, base)
+    scene_bits = (SCENE_TYPE, SCENE_TYPE | sum(ARM_TYPES[: len(spec.bases)]))
+    for element in _parse(spec.worldbody, "worldbody"):
+        _set_bits_below(element, scene_bits)
+        surroundings.append(_renamed(element, arm))
+    _add_cameras(surroundings, hand, np.array(spec.look_at), arm)
 
 
 def start_simulator(spec: SceneSpec, visual: bool = False) -> MujocoSimulator:
@@ -127,14 +170,19 @@ def start_simulator(spec: SceneSpec, visual: bool = False) -> MujocoSimulator:
     return simulator
 
 
-def place_objects(model: mujoco.MjModel, data: mujoco.MjData, poses: Mapping[str, Pose]) -> None:
-    """Put movable bodies at their poses in the base frame, at rest; takes effect with the next step.
+def place_objects(
+    model: mujoco.MjModel, data: mujoco.MjData, poses: Mapping[str, Pose], arm: int = 0, base: Base | None = None
+) -> None:
+    """Put movable bodies of an arm's scene at their poses in its base frame, at rest; takes effect with the next step.
+
+    ``base`` is where that frame is; None where it is the world's.
 
     Raises `SceneError` on a name that is no movable body; nothing has been moved then.
     """
-    addresses = {name: _address(model, name) for name in poses}
-    for name, pose in poses.items():
+    addresses = {name: _address(model, _name(name, arm)) for name in poses}
+    for name, wanted in poses.items():
         mocap, qpos, dof = addresses[name]
+        pose = wanted if base is None else base.pose.compose(wanted)
         x, y, z, w = pose.quat_xyzw
         if mocap >= 0:
             data.mocap_pos[mocap] = pose.translation
@@ -146,16 +194,19 @@ def place_objects(model: mujoco.MjModel, data: mujoco.MjData, poses: Mapping[str
             data.qacc_warmstart[dof : dof + 6] = 0.0
 
 
-def object_poses(model: mujoco.MjModel, data: mujoco.MjData, names: tuple[str, ...]) -> dict[str, Pose]:
-    """Poses of the named movable bodies in the base frame. Raises `SceneError` on a name that is none."""
+def object_poses(
+    model: mujoco.MjModel, data: mujoco.MjData, names: tuple[str, ...], arm: int = 0, base: Base | None = None
+) -> dict[str, Pose]:
+    """Poses of the named movable bodies of an arm's scene in its base frame. Raises `SceneError` as `place_objects`."""
     poses = {}
     for name in names:
-        mocap, qpos, _ = _address(model, name)
+        mocap, qpos, _ = _address(model, _name(name, arm))
         if mocap >= 0:
             translation, (w, x, y, z) = data.mocap_pos[mocap], data.mocap_quat[mocap]
         else:
             translation, (w, x, y, z) = data.qpos[qpos : qpos + 3], data.qpos[qpos + 3 : qpos + 7]
-        poses[name] = Pose(translation, np.array((x, y, z, w)))
+        pose = Pose(translation, np.array((x, y, z, w)))
+        poses[name] = pose if base is None else base.pose.inverse().compose(pose)
     return poses
 
 
@@ -168,7 +219,7 @@ def _address(model: mujoco.MjModel, name: str) -> tuple[int, int, int]:
     joint = int(model.body_jntadr[body]) if body >= 0 else -1
     if mocap < 0 and (joint < 0 or model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_FREE):
         names = [model.body(i).name for i in range(1, model.nbody)]
-        movable = [n for n in names if not n.startswith(ROBOT)]
+        movable = [n for n in names if not n.startswith("robot")]
         near = difflib.get_close_matches(name, movable, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; bodies of this scene: {movable}"
         raise SceneError(f"{name!r} is no movable body (free joint or mocap) of the scene{hint}")
@@ -184,25 +235,43 @@ def _parse(fragment: str, where: str) -> list[ET.Element]:
         raise SceneError(f"the scene's {where} is not well-formed MJCF: {error}") from error
 
 
-def _set_bits(geom: ET.Element, bits: tuple[str, str]) -> None:
-    geom.set("contype", bits[0])
-    geom.set("conaffinity", bits[1])
+def _name(name: str, arm: int) -> str:
+    """What an element of the scene is called in the copy of this arm."""
+    return name if arm == 0 else f"{robot_prefix(arm)}{name}"
 
 
-def _set_bits_below(element: ET.Element, bits: tuple[str, str]) -> None:
+def _renamed(element: ET.Element, arm: int) -> ET.Element:
+    for part in element.iter():
+        if "name" in part.attrib:
+            part.set("name", _name(part.attrib["name"], arm))
+    return element
+
+
+def _put(element: ET.Element, base: Base) -> None:
+    half = 0.5 * base.yaw
+    element.set("pos", f"{base.x:.9g} {base.y:.9g} 0")
+    element.set("quat", f"{math.cos(half):.12g} 0 0 {math.sin(half):.12g}")
+
+
+def _set_bits(geom: ET.Element, bits: tuple[int, int]) -> None:
+    """Type and affinity for collisions."""
+    geom.set("contype", str(bits[0]))
+    geom.set("conaffinity", str(bits[1]))
+
+
+def _set_bits_below(element: ET.Element, bits: tuple[int, int]) -> None:
     """Give every geom in the element these bits, unless it has its own (such as 0 for a mere marker)."""
     for geom in element.iter("geom"):
         if "contype" not in geom.attrib:
             _set_bits(geom, bits)
 
 
-def _add_cameras(worldbody: ET.Element, hand: ET.Element, look_at: np.ndarray) -> None:
+def _add_cameras(surroundings: ET.Element, hand: ET.Element, look_at: np.ndarray, arm: int) -> None:
     front = look_at + np.array([0.42, -0.28, 0.26])
-    worldbody.append(_camera(FRONT_CAMERA, front, look_at, np.array([0.0, 0.0, 1.0]), fovy=38))
+    surroundings.append(_camera(_name(FRONT_CAMERA, arm), front, look_at, np.array([0.0, 0.0, 1.0]), fovy=38))
     # On the hand, in front of the fingers, looking past their tips: where a wrist camera is commonly mounted.
-    hand.append(
-        _camera(WRIST_CAMERA, np.array([0.075, 0.0, 0.03]), np.array([0.0, 0.0, 0.16]), np.array([1.0, 0, 0]), 60)
-    )
+    position, centre = np.array([0.075, 0.0, 0.03]), np.array([0.0, 0.0, 0.16])
+    hand.append(_camera(_name(WRIST_CAMERA, arm), position, centre, np.array([1.0, 0.0, 0.0]), fovy=60))
 
 
 def _camera(name: str, position: np.ndarray, look_at: np.ndarray, up: np.ndarray, fovy: float) -> ET.Element:
