@@ -32,11 +32,9 @@ from __future__ import annotations
 import eigenpy
 import numpy as np
 
-from controllers.gains import GainError, ImpedanceGains, interpolate
+from controllers.gains import ImpedanceGains
 from controllers.model import ArmModel
 from controllers.spatial import log3
-
-__all__ = ["CartesianImpedance", "GainError", "ImpedanceGains", "feedforward", "interpolate"]
 
 
 def feedforward(model: ArmModel, wrench: np.ndarray) -> np.ndarray:
