@@ -1,0 +1,68 @@
+"""The emergency stop through the real-time process, on the simulated robot's own protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pylibfranka")
+pytest.importorskip("franky_sim")
+
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from controllers.core import ControllerConfig
+from controllers.ros import topics
+from controllers.ros.converters import fill_pose
+from controllers.state import Mode
+from hardware.franka.arm import FrankaArm
+from hardware.ros.arm_node import ArmNode
+from tests.hardware.simulated import simulated_server
+
+
+def test_a_moving_arm_is_stopped_without_the_node_falling_silent(ros: Any) -> None:
+    said: list[tuple[Mode, Mode]] = []  # by the node and, at that moment, by the driver
+
+    with simulated_server() as server, FrankaArm(server.address, ControllerConfig()) as arm:
+
+        def on_status(message: JointState) -> None:
+            said.append((Mode(int(message.position[message.name.index("mode")])), arm.read().mode))
+
+        ros.add(ArmNode(arm))
+        person = ros.node("person")
+        person.create_subscription(JointState, topics.ARM_STATUS, on_status, 100)
+        button = person.create_publisher(Bool, topics.EMERGENCY_STOP, 1)
+        target = person.create_publisher(PoseStamped, topics.TARGET_POSE, 1)
+        start, release = (person.create_client(Trigger, name) for name in (topics.START, topics.RELEASE_STOP))
+        goal = arm.read().pose.moved(np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.0]))
+
+        def call(client: Any) -> Trigger.Response:
+            ros.spin_until(client.service_is_ready)
+            future = client.call_async(Trigger.Request())
+            ros.spin_until(future.done)
+            return future.result()
+
+        def drive() -> None:
+            message = PoseStamped()
+            message.header.stamp, message.header.frame_id = person.get_clock().now().to_msg(), topics.BASE_FRAME
+            fill_pose(goal, message.pose)
+            target.publish(message)
+
+        ros.spin_until(lambda: target.get_subscription_count() and button.get_subscription_count())
+        assert call(start).success
+        ros.spin_until(lambda: drive() or np.abs(arm.read().state.dq).max() > 0.02)
+        button.publish(Bool(data=True))
+        ros.spin_until(lambda: said[-1] == (Mode.STOPPED, Mode.IDLE))
+        assert said.count((Mode.STOPPED, Mode.DAMP)) >= 3, "the node goes on publishing while the arm damps out"
+        assert np.abs(arm.read().state.dq).max() < 0.05
+        assert "stopped by a person" in call(start).message
+        stopped = arm.read().pose
+        assert call(release).success
+        assert call(start).success
+        assert arm.read().mode is Mode.HOLD
+        ros.spin_times(100)
+        assert np.abs(arm.read().pose.difference(stopped)).max() < 0.003, "the old target is forgotten"
