@@ -40,6 +40,7 @@ from hardware.sim.conformance import (
     TorqueSignal,
 )
 from hardware.sim.faults import Faults, FaultyLink, FaultySocket
+from hardware.sim.scene import robot_prefix
 from hardware.sim.signals import CartesianPoseSignal, CartesianVelocitySignal, JointPositionSignal, JointVelocitySignal
 from hardware.sim.wrench import ContactTorques, ContactWrench
 
@@ -70,7 +71,8 @@ class SceneRobotServer(FrankaRobotServer):
         conformance: decides; its `missed` counts over all connections.
     """
 
-    def __init__(self, robot: Any, address: str, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    def __init__(self, robot: Any, address: str, model: mujoco.MjModel, data: mujoco.MjData, arm: int = 0) -> None:
+        """``arm`` is the number of ``robot`` in its scene."""
         thresholds = CollisionThresholds()
         self.conformance = Conformance(
             CollisionLevels(thresholds.torque, thresholds.torque, thresholds.force, thresholds.force)
@@ -85,8 +87,9 @@ class SceneRobotServer(FrankaRobotServer):
         self._answered = 0  # the state that the last command answered; what answers an older one is out of date
         self._last: bytes | None = None  # command of this motion
         self._signal: Signal = TorqueSignal()
-        self._torques = ContactTorques(model, data, STEP)
-        self._wrench = ContactWrench(model, data, STEP)
+        prefix = robot_prefix(arm)
+        self._torques = ContactTorques(model, data, STEP, prefix)
+        self._wrench = ContactWrench(model, data, STEP, f"{prefix}hand")
         self._external: tuple[np.ndarray, np.ndarray] = (np.zeros(7), np.zeros(6))
         super().__init__(robot, [address])
         _commands_of(self).update(

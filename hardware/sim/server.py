@@ -1,7 +1,7 @@
-"""The simulated robot: the FCI server of `hardware.sim.fci` with a task scene and a side channel for the scene.
+"""The simulated robots: an FCI server (`hardware.sim.fci`) and a side channel for each arm of one scene.
 
 One thread does it all, so that nothing competes with the 1 kHz step for the interpreter: in every tick it takes the
-driver's commands and the side channel's requests, steps, and sends the state.
+drivers' commands and the side channels' requests, steps, and sends the states.
 
 A robot's clock does not wait, and 20 ms without a command stop it. Only where the system does not grant real-time
 scheduling, the simulated one waits for a late command: up to `PATIENCE` once, until commands come again. And however
@@ -18,6 +18,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +30,9 @@ from hardware.sim.channel import Request, SceneChannel
 from hardware.sim.faults import Faults
 from hardware.sim.fci import STEP, SceneRobotServer
 from hardware.sim.scene import SceneError, SceneSpec, object_poses, place_objects, start_simulator
+
+if TYPE_CHECKING:
+    from franky_sim.mujoco_simulator import MujocoSimulator
 
 ROBOT_PORT = 1337
 GRIPPER_PORT = 1338
@@ -39,8 +45,93 @@ PRIORITY = 60  # SCHED_FIFO priority asked for, below that of the driver's real-
 GREATEST_LAG = 0.05  # beyond this the simulated time stays behind instead of catching up [s]
 
 
+@dataclass
+class Pace:
+    """How the simulation keeps up: ticks done, and simulated time given up because the machine was too slow [s]."""
+
+    steps: int = 0
+    lost: float = 0.0
+
+
+class SimulatedArm:
+    """One arm of a running scene: its FCI server and its side channel, at ``address``.
+
+    Attributes:
+        server: ticked by `SimulatedRobot`.
+        in_vain: the clock has waited for a command since the last one, and none came.
+    """
+
+    def __init__(
+        self, scene: SceneSpec, simulator: MujocoSimulator, arm: int, address: str, scene_port: int, pace: Pace
+    ) -> None:
+        self._scene, self._arm, self._base, self._pace = scene, arm, scene.bases[arm], pace
+        self._model, self._data = simulator.model, simulator.data
+        self._robot = simulator.robots[arm]
+        self._address, self._scene_port = address, scene_port
+        self._requests: list[Request] = []
+        self.server = SceneRobotServer(self._robot, address, self._model, self._data, arm)
+        self.in_vain = False
+
+    def open(self) -> None:
+        """Begin to serve. Raises `HardwareError`."""
+        try:
+            self.server.init()
+            self._channel = SceneChannel(self._address, self._scene_port)
+        except OSError as error:
+            raise HardwareError(f"the simulated robot cannot serve at {self._address}: {error}") from error
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def before_step(self) -> None:
+        """Take the side channel's requests, and do those that change the scene."""
+        self._requests = []
+        for request in self._channel.poll():
+            if request.action == "place":
+                self._channel.reply(request, self._serve(request))
+            else:
+                self._requests.append(request)
+
+    def after_step(self) -> None:
+        """Answer what was asked about the scene."""
+        for request in self._requests:
+            self._channel.reply(request, self._serve(request))
+
+    def _serve(self, request: Request) -> dict:
+        """Answer to one request of the side channel."""
+        try:
+            if request.action == "place":
+                poses = {name: Pose(np.array(p[:3]), np.array(p[3:])) for name, p in request.objects.items()}
+                place_objects(self._model, self._data, poses, self._arm, self._base)
+                return {}
+            if request.action == "objects":
+                return {"objects": self._object_poses()}
+            if request.action == "state":
+                return {
+                    "time": self.server.robot_time,
+                    "q": list(self._robot.inner_state.q),
+                    "width": self._robot.hand_width,
+                    "objects": self._object_poses(),
+                }
+            if request.action == "statistics":
+                return {**asdict(self._pace), "missed": self.server.conformance.missed}
+            if request.action == "faults":
+                self.server.set_faults(Faults(**request.options))
+                return {}
+            if request.action == "user_stop":
+                self.server.user_stop(bool(request.options["pressed"]))
+                return {}
+        except (SceneError, ValueError, TypeError, KeyError) as error:
+            return {"error": str(error)}
+        return {"error": f"unknown request {request.action!r}; choose {', '.join(ACTIONS)}"}
+
+    def _object_poses(self) -> dict[str, list[float]]:
+        poses = object_poses(self._model, self._data, self._scene.objects, self._arm, self._base)
+        return {name: [*pose.translation.tolist(), *pose.quat_xyzw.tolist()] for name, pose in poses.items()}
+
+
 class SimulatedRobot:
-    """The scene, its FCI server and its side channel, ticked by `run`."""
+    """The scene and its arms, stepped together by `run`; see `serve` for the arguments."""
 
     def __init__(
         self,
@@ -51,100 +142,72 @@ class SimulatedRobot:
         patience: float = 0.0,
     ) -> None:
         self._scene = scene
-        self._address = _loopback(address)
+        self._addresses = arm_addresses(address, len(scene.bases))
         self._scene_port = scene_port
         self._faults = faults if faults is not None else Faults()
         self._patience = patience
-        self._in_vain = False  # waited for a command since the last one, and none came
-        self.steps = 0
-        self.lost = 0.0  # simulated time given up because the machine was too slow [s]
+        self._pace = Pace()
 
     def run(self, ready: Callable[[], None] | None, stopped: Callable[[], bool]) -> None:
         """Serve in real time until ``stopped``. Raises `HardwareError` when a port is taken, `SceneError`."""
-        for port in (ROBOT_PORT, GRIPPER_PORT, self._scene_port):
-            _require_free(self._address, port)
+        for address in self._addresses:
+            for port in (ROBOT_PORT, GRIPPER_PORT, self._scene_port):
+                _require_free(address, port)
         simulator = start_simulator(self._scene)
-        self._model, self._data = simulator.model, simulator.data
-        self._robot = simulator.robots[0]
-        self._server = SceneRobotServer(self._robot, self._address, self._model, self._data)
-        self._server.set_faults(self._faults)
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(simulator.cleanup)
-            cleanup.callback(self._server.cleanup)
-            try:
-                self._server.init()
-                channel = SceneChannel(self._address, self._scene_port)
-            except OSError as error:
-                raise HardwareError(f"the simulated robot cannot serve at {self._address}: {error}") from error
-            cleanup.callback(channel.close)
-            # One tick fills what the server reports before anybody can ask for it.
-            self._server.tick(simulator.step)
+            arms = []
+            for index, address in enumerate(self._addresses):
+                arm = SimulatedArm(self._scene, simulator, index, address, self._scene_port, self._pace)
+                arm.server.set_faults(self._faults)
+                cleanup.callback(arm.server.cleanup)
+                arm.open()
+                cleanup.callback(arm.close)
+                arms.append(arm)
+            tick = simulator.step
+            for arm in arms:  # each takes its commands, has the others do so, and sends its state after the one step
+                tick = partial(arm.server.tick, tick)
+            tick()  # fills what the servers report before anybody can ask for it
             if ready is not None:
                 ready()
-            self._loop(simulator.step, channel, stopped)
+            self._loop(arms, tick, stopped)
 
-    def _loop(self, step: Callable[[], None], channel: SceneChannel, stopped: Callable[[], bool]) -> None:
+    def _loop(self, arms: list[SimulatedArm], tick: Callable[[], None], stopped: Callable[[], bool]) -> None:
         due = time.perf_counter()
         while not stopped():
-            requests = channel.poll()
-            replies = [(request, self._serve(request)) for request in requests if request.action == "place"]
-            self._server.tick(step)
-            self.steps += 1
-            replies += [(request, self._serve(request)) for request in requests if request.action != "place"]
-            for request, reply in replies:
-                channel.reply(request, reply)
-            due = self._wait(due + STEP)
+            for arm in arms:
+                arm.before_step()
+            tick()
+            self._pace.steps += 1
+            for arm in arms:
+                arm.after_step()
+            due = self._wait(due + STEP, arms)
 
-    def _wait(self, due: float) -> float:
+    def _wait(self, due: float, arms: list[SimulatedArm]) -> float:
         """Sleep until the next tick is due; returns the schedule, moved when it cannot be kept."""
         now = time.perf_counter()
         if now - due > GREATEST_LAG:
-            self.lost += now - due
+            self._pace.lost += now - due
             due = now
         time.sleep(max(due - now, ANSWER_TIME))
         if self._patience == 0.0:
             return due
-        if not self._server.answer_due():
-            self._in_vain = False
-        elif not self._in_vain:
-            start = time.perf_counter()
-            self._in_vain = not self._server.wait_for_answer(self._patience)
-            waited = time.perf_counter() - start
-            self.lost += waited
-            due += waited
+        for arm in arms:
+            if not arm.server.answer_due():
+                arm.in_vain = False
+            elif not arm.in_vain:
+                start = time.perf_counter()
+                arm.in_vain = not arm.server.wait_for_answer(self._patience)
+                waited = time.perf_counter() - start
+                self._pace.lost += waited
+                due += waited
         return due
 
-    def _serve(self, request: Request) -> dict:
-        """Answer to one request of the side channel."""
-        try:
-            if request.action == "place":
-                poses = {name: Pose(np.array(p[:3]), np.array(p[3:])) for name, p in request.objects.items()}
-                place_objects(self._model, self._data, poses)
-                return {}
-            if request.action == "objects":
-                return {"objects": self._object_poses()}
-            if request.action == "state":
-                return {
-                    "time": self._server.robot_time,
-                    "q": list(self._robot.inner_state.q),
-                    "width": self._robot.hand_width,
-                    "objects": self._object_poses(),
-                }
-            if request.action == "statistics":
-                return {"steps": self.steps, "lost": self.lost, "missed": self._server.conformance.missed}
-            if request.action == "faults":
-                self._server.set_faults(Faults(**request.options))
-                return {}
-            if request.action == "user_stop":
-                self._server.user_stop(bool(request.options["pressed"]))
-                return {}
-        except (SceneError, ValueError, TypeError, KeyError) as error:
-            return {"error": str(error)}
-        return {"error": f"unknown request {request.action!r}; choose {', '.join(ACTIONS)}"}
 
-    def _object_poses(self) -> dict[str, list[float]]:
-        poses = object_poses(self._model, self._data, self._scene.objects)
-        return {name: [*pose.translation.tolist(), *pose.quat_xyzw.tolist()] for name, pose in poses.items()}
+def arm_addresses(address: str, arms: int) -> tuple[str, ...]:
+    """Where the arms of one simulator are: ``address`` and those that follow. Raises `HardwareError`."""
+    first = ipaddress.IPv4Address(_loopback(address))
+    return tuple(_loopback(str(first + i)) for i in range(arms))
 
 
 def serve(
@@ -155,12 +218,12 @@ def serve(
     faults: Faults | None = None,
     patience: float | None = None,
 ) -> None:
-    """Serve a simulated FR3 at ``address`` until SIGTERM or SIGINT.
+    """Serve simulated FR3s at ``address``, and at those that follow it, until SIGTERM or SIGINT.
 
     Args:
-        scene: what stands around the arm.
-        address: a loopback address, 127.x.y.z; several robots take several addresses.
-        scene_port: TCP port of the scene's side channel (`hardware.sim.client.SceneClient`).
+        scene: the arms and what stands around them.
+        address: a loopback address, 127.x.y.z, of the first arm; each has one of its own, see `arm_addresses`.
+        scene_port: TCP port of each arm's side channel (`hardware.sim.client.SceneClient`).
         ready: called once, when drivers can connect.
         faults: how bad the network to the driver is; perfect when left out.
         patience: how long the robot's clock waits for a late command [s]; left out: not at all with real-time

@@ -34,6 +34,8 @@ class ContactWrench:
         self._position = data.xpos[body]
         self._rotation = data.xmat[body].reshape(3, 3)
         self._tcp = np.array(TCP_IN_HAND)
+        base = data.xmat[model.body_rootid[body]].reshape(3, 3).copy()
+        self._base = None if np.array_equal(base, np.eye(3)) else base  # of the arm, in the world
         self._wrench = np.zeros(6)
 
     def update(self) -> np.ndarray:
@@ -41,13 +43,15 @@ class ContactWrench:
         data = self._data
         contact = np.zeros(6)
         if data.ncon:
-            # cfrc_ext holds [moment, force] per body, in base axes, about the centre of mass of the whole arm.
+            # cfrc_ext holds [moment, force] per body, in world axes, about the centre of mass of the whole arm.
             mujoco.mj_rnePostConstraint(self._model, data)
             spatial = self._spatial.sum(axis=0)
             contact[:3] = spatial[3:]
             fx, fy, fz = spatial[3:].tolist()
             rx, ry, rz = (self._centre - self._position - self._rotation @ self._tcp).tolist()
             contact[3:] = spatial[:3] + (ry * fz - rz * fy, rz * fx - rx * fz, rx * fy - ry * fx)
+            if self._base is not None:
+                contact = (contact.reshape(2, 3) @ self._base).ravel()
         self._wrench = self._wrench + self._gain * (contact - self._wrench)
         return self._wrench
 
