@@ -42,6 +42,7 @@ from hardware.sim.conformance import (
 from hardware.sim.faults import Faults, FaultyLink, FaultySocket
 from hardware.sim.scene import robot_prefix
 from hardware.sim.signals import CartesianPoseSignal, CartesianVelocitySignal, JointPositionSignal, JointVelocitySignal
+from hardware.sim.stops import set_joint_stops
 from hardware.sim.wrench import ContactTorques, ContactWrench
 
 STEP = 0.001  # [s]
@@ -88,6 +89,7 @@ class SceneRobotServer(FrankaRobotServer):
         self._last: bytes | None = None  # command of this motion
         self._signal: Signal = TorqueSignal()
         prefix = robot_prefix(arm)
+        set_joint_stops(model, self.conformance.limits, prefix)
         self._torques = ContactTorques(model, data, STEP, prefix)
         self._wrench = ContactWrench(model, data, STEP, f"{prefix}hand")
         self._external: tuple[np.ndarray, np.ndarray] = (np.zeros(7), np.zeros(6))

@@ -22,6 +22,7 @@ from hardware.franka.model import fr3_model
 from hardware.interfaces import ArmFault, ArmReading, GripperReading, HardwareError
 from hardware.sim.conformance import CollisionLevels, Conformance, RobotMode
 from hardware.sim.scene import MAX_WIDTH, SceneSpec, object_poses, place_objects, start_simulator
+from hardware.sim.stops import set_joint_stops
 from hardware.sim.wrench import ContactTorques, ContactWrench
 
 TICK = 0.001  # [s]
@@ -73,6 +74,7 @@ class InProcessWorld:
         self._loads = ContactTorques(self._mj_model, self._mj_data, WRENCH_TICKS * TICK)
         self._wrench = np.zeros(6)
         self._conformance = Conformance(self._levels)
+        set_joint_stops(self._mj_model, self._conformance.limits)
         self._model = fr3_model()
         self._controller = Controller(self._model, self.config)
         self._ticks = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -18,11 +19,13 @@ CUBE = (
     '<geom type="box" size="0.02 0.02 0.02" density="500" friction="1 0.01 0.001"/></body>'
 )
 SERVER = f"""
-import sys
+import json, sys
+from hardware.sim.faults import Faults
 from hardware.sim.scene import SceneSpec
 from hardware.sim.server import serve
-scene = SceneSpec(worldbody={CUBE!r}, objects=("cube",))
-serve(scene, sys.argv[1], {SCENE_PORT}, lambda: print("ready", flush=True))
+options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {{}}
+scene = SceneSpec(worldbody={CUBE!r} + options.get("worldbody", ""), objects=("cube",))
+serve(scene, sys.argv[1], {SCENE_PORT}, lambda: print("ready", flush=True), Faults(), options.get("patience"))
 """
 
 _numbers = itertools.count()
@@ -47,11 +50,17 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def simulated_server(address: str | None = None) -> Iterator[SimulatedServer]:
-    """Start a server, wait until drivers can connect, and end it afterwards."""
+def simulated_server(address: str | None = None, **options: float | str) -> Iterator[SimulatedServer]:
+    """Start a server, wait until drivers can connect, and end it afterwards.
+
+    ``options``: ``worldbody``, MJCF beside the cube; ``patience`` [s] as in `hardware.sim.server.serve`.
+    """
     address = address or unused_address()
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, address], stdout=subprocess.PIPE, text=True, env=environment()
+        [sys.executable, "-c", SERVER, address, json.dumps(options)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
     )
     try:
         assert process.stdout.readline() == "ready\n"
