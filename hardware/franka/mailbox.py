@@ -29,6 +29,7 @@ from hardware.telemetry import DETAIL_BYTES, EVENT, TELEMETRY, detail_to_bytes, 
 EVENT_CAPACITY = 256
 TELEMETRY_CAPACITY = 10_000  # 10 s at 1 kHz
 GAINS_BYTES = 4096
+BELL_SIZE = 64  # a cache line of its own
 
 
 class Request(enum.IntEnum):
@@ -41,7 +42,6 @@ class Request(enum.IntEnum):
     EPISODE = 4  # grant the energy budget of a new episode
 
 
-BELL = np.dtype([("rings", "u8")])
 REQUESTS = np.dtype([("counts", "u4", len(Request))])
 POSE = np.dtype([("seq", "i8"), ("translation", "f8", 3), ("quat_xyzw", "f8", 4), ("duration", "f8")])
 JOINT_TARGET = np.dtype([("seq", "i8"), ("q", "f8", JOINTS), ("duration", "f8")])
@@ -73,7 +73,6 @@ STATE = np.dtype(
     ]
 )
 RECORDS = {
-    "bell": BELL,
     "requests": REQUESTS,
     "pose": POSE,
     "joints": JOINT_TARGET,
@@ -129,7 +128,8 @@ class Mailbox:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         buffer = mmap.mmap(descriptor, self._size())
-        offset = 0
+        self._bell = memoryview(buffer)[:8].cast("Q")
+        offset = BELL_SIZE
         self._records: dict[str, SequencedRecord] = {}
         for name, dtype in RECORDS.items():
             self._records[name] = SequencedRecord(buffer, offset, dtype)
@@ -138,7 +138,7 @@ class Mailbox:
         offset += _aligned(Ring.size(EVENT, EVENT_CAPACITY))
         self._telemetry = FloatRing(buffer, offset, TELEMETRY, TELEMETRY_CAPACITY)
         self._events_read = 0
-        self._bell, self._state = self._records["bell"], self._records["state"]
+        self._state = self._records["state"]
         self._state_views = {name: self._state.view(name) for name in STATE.names or ()}
         self._heard = 0
         self._versions = dict.fromkeys(RECORDS, 0)
@@ -153,7 +153,8 @@ class Mailbox:
     @staticmethod
     def _size() -> int:
         return (
-            sum(_aligned(SequencedRecord.size(dtype)) for dtype in RECORDS.values())
+            BELL_SIZE
+            + sum(_aligned(SequencedRecord.size(dtype)) for dtype in RECORDS.values())
             + _aligned(Ring.size(EVENT, EVENT_CAPACITY))
             + _aligned(Ring.size(TELEMETRY, TELEMETRY_CAPACITY))
         )
@@ -200,7 +201,7 @@ class Mailbox:
         for name, value in fields.items():
             views[name][...] = value
         record.end()
-        self._bell.view("rings")[0] += 1
+        self._bell[0] += 1
 
     def served(self, request: Request) -> tuple[int, str]:
         """How many of these requests have been dealt with, and why the latest was refused ("" when it was not)."""
@@ -250,7 +251,7 @@ class Mailbox:
 
     def take_orders(self) -> Orders:
         """What the driver has written since the last call; of each kind the newest."""
-        rings = int(self._bell.view("rings")[0])
+        rings = self._bell[0]
         if rings == self._heard:
             return NOTHING
         # A slot that is being written just now is left for the next call: its bell is still to ring.

@@ -25,6 +25,7 @@ from hardware.franka.collision import CollisionThresholds
 from hardware.franka.mailbox import NOTHING, Mailbox, Orders, Outlook, Request
 from hardware.franka.model import fr3_model
 from hardware.franka.process import FAILED, READY, ROBOT_PORT, child_pipe, import_pylibfranka, probe
+from hardware.franka.rehearsal import Rehearsal
 from hardware.interfaces import HardwareError
 from hardware.telemetry import TICK_FIELDS, Telemetry, TelemetryError, fault_file, save_telemetry
 
@@ -47,6 +48,8 @@ class RealtimeSettings:
         cpu: core to run on; None leaves the choice to the system, or takes the last one of four or more.
         priority: SCHED_FIFO priority to ask for.
         dump_directory: where the telemetry goes on a fault, as .npz; None: nowhere.
+        rehearse: practise each tick just before it is due (`hardware.franka.rehearsal`), where the process has a core
+            of its own; on shared ones the others would pay for it.
     """
 
     address: str
@@ -55,6 +58,7 @@ class RealtimeSettings:
     cpu: int | None = None
     priority: int = 80
     dump_directory: str | None = None
+    rehearse: bool = True
 
 
 class RealtimeProcess:
@@ -67,6 +71,7 @@ class RealtimeProcess:
         self._errors = (self._franka.FrankaException, RuntimeError)  # most of Franka's derive from the latter alone
         self._model = fr3_model()
         self._controller = Controller(self._model, settings.controller)
+        self._rehearsal = Rehearsal(self._model, settings.controller)
         self._parent = os.getppid()
         self._refused: tuple[str, ...] = ()
         self._robot: Any = None
@@ -272,6 +277,7 @@ class RealtimeProcess:
         controller, mailbox, torques_type = self._controller, self._mailbox, self._franka.Torques
         for event in controller.start(state):
             mailbox.push_event(event)
+        rehearse = self._settings.rehearse and has_own_core()
         started = False
         ticks = 0
         while True:
@@ -296,9 +302,17 @@ class RealtimeProcess:
                 started = True
             if tick.finished:
                 break
+            if rehearse:
+                self._rehearse(received, arrival)
             received, _ = control.readOnce()
             last_arrival, arrival = arrival, time.perf_counter()
             state, success = self._measure(received)
+
+    def _rehearse(self, received: Any, arrival: float) -> None:
+        """Practise for the next state with ``received``, which came at ``arrival``, if there is time."""
+        if self._rehearsal.wait(arrival):
+            practised, _ = self._measure(received)
+            self._franka.Torques(self._rehearsal.tick(practised).torque.tolist())
 
     def _take_orders(self, now: float) -> None:
         """Take in what the driver has written since the last tick."""
@@ -373,6 +387,11 @@ class RealtimeProcess:
 def _errors_of(received: Any) -> str:
     """The robot's own names for what is wrong, e.g. ``["joint_reflex"]``."""
     return str(received.current_errors if received.current_errors else received.last_motion_errors)
+
+
+def has_own_core() -> bool:
+    """Whether this process is bound to one core, and runs as soon as it wakes up."""
+    return len(os.sched_getaffinity(0)) == 1 and os.sched_getscheduler(0) == os.SCHED_FIFO
 
 
 def prefer_realtime(settings: RealtimeSettings) -> tuple[str, ...]:
