@@ -16,14 +16,15 @@ from robot_rl.run import Run, read_parameters, settings_file
 from robot_rl.tasks import make_task
 
 EXECUTABLE = "robot-rl"
-JOBS = ("record", "train", "eval", "teleop")
+JOBS = ("record", "train", "eval", "teleop", "arm")
 DEVICES = ("keyboard", "spacemouse", "gamepad")
 SOURCES = ("expert", "topic", *DEVICES)
 
 LAUNCH_ARGUMENTS: dict[str, tuple[str, str]] = {
     "task": ("peg_insertion", "what is learnt: reach, peg_insertion, peg_search or pick_cube"),
-    "arm": ("sim", "sim (the simulated arm over its own protocol) or fr3 (a robot)"),
+    "arm": ("sim", "sim (the simulated arm over its own protocol), fr3 (a robot) or crisp (under CRISP's controllers)"),
     "robot_ip": ("127.0.0.1", "address of the arm"),
+    "simulator": ("own", "own (started with the job) or running (one that robot-rl sim serves at robot_ip)"),
     "seed": ("0", "of starts, exploration and learning"),
     "source": ("expert", "who drives: expert, keyboard, spacemouse, gamepad, or topic (any publisher of twist_cmd)"),
     "run": ("", "folder of the run; default runs/<time>-<task>"),
@@ -57,10 +58,12 @@ def node_names(job: str, config: RunConfig) -> list[str]:
         raise ConfigError(f"unknown job {job!r}; choose from {', '.join(JOBS)}")
     if config.source not in SOURCES:
         raise ConfigError(f"source={config.source!r} is unknown; choose from {', '.join(SOURCES)}")
-    names = ["sim"] if config.arm == "sim" else []
+    names = ["sim"] if config.arm == "sim" and config.simulator == "own" else []
     names.append("arm")
     if config.cameras:
         names.append("camera")
+    if job == "arm":
+        return names
     if job == "train":
         names.append("learner")
     if job in ("train", "eval"):

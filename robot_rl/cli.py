@@ -12,6 +12,7 @@ JOB_HELP = {
     "train": "learn online, with the person able to take over",
     "eval": "evaluate a policy, deterministically",
     "teleop": "drive the arm; nothing is recorded",
+    "arm": "serve the arm's topics to other programs, e.g. clients of CRISP",
 }
 
 
@@ -29,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
     demo = commands.add_parser("demo", help="record, train and evaluate on the simulated arm, from nothing")
     _common(demo).add_argument("--fast", action="store_true", help="in process, in a few minutes")
-    sim = commands.add_parser("sim", help="serve a simulated FR3 with a task's scene on a loopback address")
+    sim = commands.add_parser("sim", help="serve a simulated FR3, or several (arms=2), on loopback addresses")
     _common(sim)
     config = commands.add_parser("config", help="print all settings with their values")
     _common(config)

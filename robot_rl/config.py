@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from hardware.crisp import CrispConfig
 from robot_rl.session import SessionConfig
 
 ARMS = ("sim", "fr3", "crisp")
+SIMULATORS = ("own", "running")
+NAMESPACE = r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?"
 AGENTS = ("rlpd", "rlpd_lagrangian")
 
 
@@ -65,6 +68,8 @@ class RunConfig:
         arm: ``sim`` (the simulated arm over its own protocol), ``fr3`` (a robot) or ``crisp`` (any arm under CRISP's
             controllers, by their topics; see ``crisp``).
         robot_ip: address of the arm; the simulator binds to it when ``arm`` is ``sim``.
+        simulator: ``own`` (started and ended with the job) or ``running`` (``robot-rl sim``, which may have more arms).
+        arms: so many arms the simulator serves, side by side, at ``robot_ip`` and the addresses after it.
         namespace: of this graph's topics, e.g. ``left``; each arm of several has its own.
         scene_port: TCP port of the simulator's scene channel.
         seed: of starts, exploration and learning.
@@ -84,6 +89,8 @@ class RunConfig:
     task: str = "peg_insertion"
     arm: str = "sim"
     robot_ip: str = "127.0.0.1"
+    simulator: str = "own"
+    arms: int = 1
     namespace: str = ""
     scene_port: int = 1339
     seed: int = 0
@@ -131,6 +138,10 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
         config = _merge(config, nested, "")
     if config.arm not in ARMS:
         raise ConfigError(f"arm={config.arm!r} is unknown; choose from {', '.join(ARMS)}")
+    if config.simulator not in SIMULATORS:
+        raise ConfigError(f"simulator={config.simulator!r} is unknown; choose from {', '.join(SIMULATORS)}")
+    if re.fullmatch(NAMESPACE, config.namespace) is None:
+        raise ConfigError(f"namespace={config.namespace!r} is no name of ROS; use letters, digits and _, e.g. left")
     if config.arm == "crisp" and config.namespace.strip("/") == config.crisp.namespace.strip("/"):
         raise ConfigError(
             f"arm=crisp with namespace={config.namespace!r}, which is CRISP's too: its controllers would follow the "

@@ -11,7 +11,7 @@ import yaml
 
 from hardware.interfaces import CameraError
 from robot_rl.bringup import prepare, specs
-from robot_rl.config import RunConfig, plain
+from robot_rl.config import ConfigError, RunConfig, plain
 from robot_rl.report import plot_curve, write_summary, write_video
 from robot_rl.run import Run
 from robot_rl.supervisor import Supervisor, ros_domain
@@ -25,14 +25,16 @@ def describe(config: RunConfig) -> str:
 
 
 def simulate(config: RunConfig) -> int:
-    """Serve the simulated arm until Ctrl-C."""
-    from hardware.sim.server import serve
+    """Serve the simulated arm, or several, until Ctrl-C."""
+    from hardware.sim.server import arm_addresses, serve
     from robot_rl.tasks import make_task
 
-    def ready() -> None:
-        tell(f"simulated FR3 with task {config.task} at {config.robot_ip}; Ctrl-C ends it")
+    addresses = ", ".join(arm_addresses(config.robot_ip, config.arms))
 
-    serve(make_task(config.task).scene(), config.robot_ip, config.scene_port, ready)
+    def ready() -> None:
+        tell(f"simulated FR3 with task {config.task} at {addresses}; Ctrl-C ends it")
+
+    serve(make_task(config.task).scene().side_by_side(config.arms), config.robot_ip, config.scene_port, ready)
     return 0
 
 
@@ -70,6 +72,8 @@ def plot_realtime(file: Path, picture: Path | None) -> int:
 def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
     """Do one job from start to end; returns its run. Raises the errors of `robot_rl.errors`."""
     began = time.monotonic()
+    if fast and job == "arm":
+        raise ConfigError("arm has no --fast: it serves other programs, in real time")
     run = prepare(job, config, root)
     tell(f"{job}: {config.task}, run {run.root}")
     if fast:
@@ -79,9 +83,11 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
         run_fast(job, run, config, Display(run, job).update)
     else:
         run.say("job", {"arm": config.arm})
-        domain = ros_domain(config)
+        domain = ros_domain(config, job)
         tell(f"ROS_DOMAIN_ID={domain}, logs in {run.logs}")
-        Supervisor(run, job, specs(job, run, config), domain).run(Display(run, job).update)
+        if job == "arm":
+            tell(f"torque control begins with the service /{f'{config.namespace}/start'.lstrip('/')}; Ctrl-C ends it")
+        Supervisor(run, job, specs(job, run, config), domain, config.namespace).run(Display(run, job).update)
     if job == "train":
         tell(f"curve: {plot_curve(run, config)}")
     if job == "eval":

@@ -41,10 +41,12 @@ class Supervisor:
         run: its folder; output of each process goes to ``logs/<job>-<name>.log``.
         nodes: what to start, in this order.
         domain: ROS domain of the graph, so that neighbours do not hear it.
+        namespace: of the graph's topics.
     """
 
-    def __init__(self, run: Run, job: str, nodes: list[NodeSpec], domain: int) -> None:
+    def __init__(self, run: Run, job: str, nodes: list[NodeSpec], domain: int, namespace: str = "") -> None:
         self._run, self._job, self._nodes = run, job, nodes
+        self._ros_arguments = ["--ros-args", "-r", f"__ns:=/{namespace.strip('/')}"] if namespace else []
         self._environment = {
             **os.environ,
             "ROS_DOMAIN_ID": str(domain),
@@ -74,7 +76,7 @@ class Supervisor:
         path = self._run.logs / f"{self._job}-{spec.name}.log"
         with path.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "robot_rl", *spec.arguments],
+                [sys.executable, "-m", "robot_rl", *spec.arguments, *self._ros_arguments],
                 stdin=None if spec.name == "teleop" else subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -133,8 +135,12 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def ros_domain(config: RunConfig) -> int:
-    """The ROS domain of a job: the environment's, or one of its own for a simulated arm, which is nobody else's."""
-    if "ROS_DOMAIN_ID" in os.environ or config.arm != "sim":
+def ros_domain(config: RunConfig, job: str = "") -> int:
+    """The ROS domain of a job: the environment's, or one of its own for a simulated arm that is nobody else's.
+
+    Who serves an arm to other programs, has a namespace or joins a simulator is there to be heard.
+    """
+    private = config.arm == "sim" and config.simulator == "own" and not config.namespace and job != "arm"
+    if "ROS_DOMAIN_ID" in os.environ or not private:
         return int(os.environ.get("ROS_DOMAIN_ID", "0"))
     return 1 + os.getpid() % 100

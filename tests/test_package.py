@@ -18,7 +18,7 @@ import robot_rl
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("controllers", "hardware", "robot_rl", "demos")
-LAUNCH_FILES = {f"{job}.launch.py" for job in ("record", "train", "eval", "teleop")}
+LAUNCH_FILES = {f"{job}.launch.py" for job in ("record", "train", "eval", "teleop", "arm")}
 
 
 def source_files() -> list[Path]:

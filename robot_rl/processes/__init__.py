@@ -28,14 +28,16 @@ SIMULATOR_PATIENCE = 30.0  # [s] for the simulator, started at the same time, to
 
 
 def await_simulator(run: Run, config: RunConfig, stop: Stop) -> None:
-    """Return when the job's own simulator is up, at once with a robot: never connect to what else is at its address.
+    """Return when the job's own simulator is up: never connect to what else is at its address.
+
+    Where the arm is a robot, or a simulator that runs already, that is at once.
 
     Raises:
         HardwareError: it does not come up.
         KeyboardInterrupt: the process was asked to end meanwhile.
     """
     deadline = time.monotonic() + SIMULATOR_PATIENCE
-    while config.arm == "sim" and not run.heard(SIMULATOR).get("ready"):
+    while config.arm == "sim" and config.simulator == "own" and not run.heard(SIMULATOR).get("ready"):
         if stop.asked:
             raise KeyboardInterrupt
         if time.monotonic() > deadline:

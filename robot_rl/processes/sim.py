@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from hardware.sim.server import serve
+from hardware.sim.server import arm_addresses, serve
 from robot_rl.config import RunConfig
 from robot_rl.run import SIMULATOR, Run
 from robot_rl.tasks import make_task
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
+    addresses = ", ".join(arm_addresses(config.robot_ip, config.arms))
+
     def ready() -> None:
-        sys.stdout.write(f"simulated FR3 with task {config.task} at {config.robot_ip}\n")
+        sys.stdout.write(f"simulated FR3 with task {config.task} at {addresses}\n")
         sys.stdout.flush()
         run.say(SIMULATOR, {"ready": True})
 
-    serve(make_task(config.task).scene(), config.robot_ip, config.scene_port, ready)
+    serve(make_task(config.task).scene().side_by_side(config.arms), config.robot_ip, config.scene_port, ready)
     return 0

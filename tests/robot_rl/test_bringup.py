@@ -37,6 +37,10 @@ ROOT = Path(__file__).resolve().parents[2]
         ("train", ["arm=fr3"], "arm learner policy session"),
         ("eval", [], "sim arm policy session"),
         ("teleop", ["source=gamepad", "arm=fr3"], "arm teleop session"),
+        ("train", ["simulator=running"], "arm learner policy session"),
+        ("train", ["arm=crisp", "namespace=rl"], "arm learner policy session"),
+        ("arm", [], "sim arm"),
+        ("arm", ["arm=fr3", "cameras=front", "source=keyboard"], "arm camera"),
     ],
 )
 def test_processes_of_a_job(job: str, overrides: list[str], names: str) -> None:
@@ -44,7 +48,7 @@ def test_processes_of_a_job(job: str, overrides: list[str], names: str) -> None:
 
 
 def test_unknown_jobs_and_sources_are_refused_with_the_choices() -> None:
-    with pytest.raises(ConfigError, match=r"'trian'.*record, train, eval, teleop"):
+    with pytest.raises(ConfigError, match=r"'trian'.*record, train, eval, teleop, arm"):
         node_names("trian", REACH)
     with pytest.raises(ConfigError, match=r"'joystick'.*expert, topic, keyboard"):
         node_names("record", RunConfig(source="joystick"))
@@ -151,4 +155,6 @@ def test_a_simulated_arm_has_a_ros_domain_of_its_own(monkeypatch: pytest.MonkeyP
     assert ros_domain(REACH) == 77
     monkeypatch.delenv("ROS_DOMAIN_ID")
     assert 1 <= ros_domain(REACH) <= 100
+    assert ros_domain(REACH, "arm") == 0, "served to other programs"
+    assert ros_domain(RunConfig(namespace="left")) == ros_domain(RunConfig(simulator="running")) == 0, "one of several"
     assert ros_domain(RunConfig(arm="fr3")) == 0, "a robot is shared with what others run on its machine"

@@ -134,3 +134,31 @@ def test_what_a_process_says_is_heard(tmp_path: Path) -> None:
     run.say("session", {"steps": 1})
     run.say("session", {"steps": 2})
     assert run.heard("session") == {"steps": 2}
+
+
+def test_an_arm_under_crisp_needs_another_namespace_than_crisp() -> None:
+    with pytest.raises(ConfigError, match=r"namespace='', which is CRISP's.*namespace=rl"):
+        load_config(None, ["arm=crisp"])
+    with pytest.raises(ConfigError, match="past every check"):
+        load_config(None, ["arm=crisp", "namespace=left", "crisp.namespace=/left"])
+    config = load_config(None, ["arm=crisp", "namespace=rl", "crisp.joint_names=a,b", "crisp.local_wrench=false"])
+    assert (config.namespace, config.crisp.joint_names, config.crisp.local_wrench) == ("rl", ("a", "b"), False)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("simulator=mine", "choose from own, running"),
+        ("namespace=my-arm", "letters, digits and _"),
+        ("namespace=1", "letters, digits and _"),
+        ("crisp.joint_names=1,2,3,4,5,6,7,8", "1 to 7 names, not 8"),
+    ],
+)
+def test_where_the_arm_is_must_make_sense(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, [override])
+
+
+@pytest.mark.parametrize("namespace", ["", "left", "/left", "cell_1/left"])
+def test_namespaces_of_ros_are_taken(namespace: str) -> None:
+    assert load_config(None, [f"namespace={namespace}"]).namespace == namespace

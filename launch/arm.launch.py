@@ -1,0 +1,9 @@
+"""Serve the arm's topics to other programs: ``ros2 launch robot_rl arm.launch.py --show-args`` lists the arguments."""
+
+from launch import LaunchDescription
+
+from robot_rl.ros.launching import job_description
+
+
+def generate_launch_description() -> LaunchDescription:
+    return job_description("arm")
