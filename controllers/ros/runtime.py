@@ -47,6 +47,8 @@ def spin(node: Node, stop: Stop, done: Callable[[], bool] = lambda: False) -> No
     """Run ``node`` until ``stop`` is asked for or ``done``; then destroy it. Exceptions of callbacks come through."""
     executor = EventsExecutor()
     executor.add_node(node)
+    # The first line of rclpy's logger looks for its caller in all modules, for 0.1 s and more: now, not in a motion.
+    node.get_logger().info(f"{node.get_fully_qualified_name()} runs")
     try:
         while not (stop.asked or done()):
             executor.spin_once(timeout_sec=WAKE)

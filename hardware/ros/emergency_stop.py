@@ -64,8 +64,8 @@ class EmergencyStop:
         if self.reason:
             return
         self.reason = f"emergency stop ({way} {topics.EMERGENCY_STOP}); {topics.RELEASE_STOP} releases it"
+        self._stop()  # first: telling may take its time
         self._report(EventKind.STOPPED, self.reason)
-        self._stop()
 
     def _on_release(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = True
