@@ -64,6 +64,12 @@ class LearnerWatch:
         return (self._latest[1] - self._first[1]) / (self._latest[0] - self._first[0])
 
 
+def loopback_address() -> str:
+    """An address of this process alone, so that graphs of neighbours do not meet."""
+    process = os.getpid()
+    return f"127.{process >> 16 & 63 | 64}.{process >> 8 & 255}.{process & 255 or 1}"
+
+
 @contextlib.contextmanager
 def trained_graph(task: str, seconds: float) -> Iterator[Measured]:
     """Train ``task`` with every process running, for ``seconds`` with the learner at work.
@@ -73,10 +79,7 @@ def trained_graph(task: str, seconds: float) -> Iterator[Measured]:
     Raises:
         RuntimeError, ValueError: one of `robot_rl.errors.USER_ERRORS`. No process is left running.
     """
-    # An address of its own on loopback, so that graphs of neighbours do not meet.
-    process = os.getpid()
-    address = f"127.{process >> 16 & 63 | 64}.{process >> 8 & 255}.{process & 255 or 1}"
-    settings = [f"task={task}", "steps=1000000", f"demos={DEMOS}", f"robot_ip={address}"]
+    settings = [f"task={task}", "steps=1000000", f"demos={DEMOS}", f"robot_ip={loopback_address()}"]
     config = load_config(None, [*settings, f"learner.start_after={START_AFTER}"])
     with tempfile.TemporaryDirectory(prefix="robot-rl-benchmark-") as folder:
         run = prepare("record", config, Path(folder))
