@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import mujoco
 import numpy as np
@@ -12,12 +13,15 @@ from hardware.sim.render import SceneRenderer
 from hardware.sim.scene import (
     HAND_BODY,
     TCP_IN_HAND,
+    Base,
     SceneError,
     SceneSpec,
     object_poses,
     place_objects,
+    robot_prefix,
     start_simulator,
 )
+from hardware.sim.wrench import ContactTorques, ContactWrench
 
 SCENE = SceneSpec(
     worldbody="""
@@ -33,7 +37,9 @@ def test_a_scene_is_plain_data() -> None:
     assert pickle.loads(pickle.dumps(SCENE)) == SCENE
 
 
-@pytest.mark.parametrize("change", [{"start_q": (0.0,) * 6}, {"start_width": 0.1}])
+@pytest.mark.parametrize(
+    "change", [{"start_q": (0.0,) * 6}, {"start_width": 0.1}, {"bases": ()}, {"bases": (Base(),) * 5}]
+)
 def test_a_scene_that_cannot_be_is_refused(change: dict) -> None:
     with pytest.raises(SceneError):
         SceneSpec(**change)
@@ -121,3 +127,69 @@ def test_what_cannot_be_rendered_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(CameraError, match=r"apt-get install libosmesa6 .*MUJOCO_GL=osmesa") as failure:
         SceneRenderer(SCENE, 48, 64).open()
     assert "\n" not in str(failure.value)
+
+
+TURNED = Base(0.3, -1.5, 0.7)
+
+
+def tcp_in_world(data: mujoco.MjData, arm: int) -> Pose:
+    hand = data.body(f"{robot_prefix(arm)}hand")
+    rotation = hand.xmat.reshape(3, 3)
+    return Pose.from_rotation(hand.xpos + rotation @ np.array(TCP_IN_HAND), rotation)
+
+
+def test_arms_stand_at_their_bases() -> None:
+    simulator = start_simulator(replace(SCENE, bases=(Base(), TURNED)))
+    first, second = (tcp_in_world(simulator.data, arm) for arm in (0, 1))
+    np.testing.assert_allclose(TURNED.pose.compose(first).difference(second), 0.0, atol=1e-9)
+
+
+def test_each_arm_has_its_own_objects_in_its_own_frame() -> None:
+    simulator = start_simulator(replace(SCENE, bases=(Base(), TURNED)))
+    model, data = simulator.model, simulator.data
+    wanted = Pose.from_rotvec(np.array([0.4, -0.1, 0.02]), np.array([0.0, 0.0, 0.5]))
+    before = object_poses(model, data, SCENE.objects)
+    place_objects(model, data, {"cube": wanted, "goal": wanted}, 1, TURNED)
+    for name in SCENE.objects:
+        seen = object_poses(model, data, SCENE.objects, 1, TURNED)[name]
+        np.testing.assert_allclose(seen.difference(wanted), 0.0, atol=1e-9)
+        np.testing.assert_array_equal(object_poses(model, data, SCENE.objects)[name].difference(before[name]), 0.0)
+    mujoco.mj_forward(model, data)
+    x, y = wanted.translation[:2]
+    cos, sin = np.cos(TURNED.yaw), np.sin(TURNED.yaw)
+    np.testing.assert_allclose(
+        data.body("robot1_cube").xpos, [TURNED.x + cos * x - sin * y, TURNED.y + sin * x + cos * y, 0.02], atol=1e-9
+    )
+
+
+def test_arms_collide_with_each_other_but_not_with_themselves() -> None:
+    reach = tcp_in_world(start_simulator(SceneSpec()).data, 0).translation[0]
+
+    def touching(gap: float) -> set[tuple[int, int]]:
+        """Arms of each contact, where two face each other with ``gap`` [m] between their hands."""
+        simulator = start_simulator(SceneSpec(bases=(Base(), Base(x=2.0 * reach + gap, yaw=np.pi))))
+        model, data = simulator.model, simulator.data
+        first = model.body("robot0_base").id, model.body("robot1_base").id
+        roots = [[model.body_rootid[model.geom_bodyid[geom]] for geom in contact.geom] for contact in data.contact]
+        return {tuple(sorted(first.index(root) for root in pair)) for pair in roots}
+
+    assert touching(0.5) == set()
+    assert touching(0.0) == {(0, 1)}
+
+
+def test_loads_are_in_the_axes_of_each_arms_base() -> None:
+    """The same block presses on both hands; what each arm feels does not depend on where it stands."""
+    simulator = start_simulator(SceneSpec())
+    x, y, z = tcp_in_world(simulator.data, 0).translation
+    block = f"<body><geom type='box' size='0.05 0.05 0.05' pos='{x + 0.03} {y + 0.01} {z - 0.04}'/></body>"
+    simulator = start_simulator(SceneSpec(worldbody=block, bases=(Base(), TURNED)))
+    model, data = simulator.model, simulator.data
+    wrenches = [ContactWrench(model, data, 0.001, f"{robot_prefix(arm)}hand") for arm in (0, 1)]
+    torques = [ContactTorques(model, data, 0.001, robot_prefix(arm)) for arm in (0, 1)]
+    for _ in range(20):
+        mujoco.mj_step(model, data)
+        felt = [wrench.update() for wrench in wrenches]
+        twisted = [torque.update() for torque in torques]
+    assert np.linalg.norm(felt[0][:3]) > 1.0
+    np.testing.assert_allclose(felt[1], felt[0], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(twisted[1], twisted[0], rtol=1e-3, atol=1e-3)
