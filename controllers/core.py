@@ -32,6 +32,8 @@ from controllers.state import (
 )
 from controllers.tracking import JointTracking, PoseTracking, Tracking
 
+TICK = 1e-3  # [s] from one torque to the next
+
 __all__ = ["ControlError", "Controller", "ControllerConfig"]
 
 
@@ -53,7 +55,7 @@ class Controller:
         self.model = model
         self.config = config
         self.mode = Mode.IDLE
-        self.tank = EnergyTank(config.tank)
+        self.tank = EnergyTank(config.tank, config.max_torque_step / TICK)
         self.activity = 0.0
         self._gate = Gate(model, config)
         self._limiter = TorqueLimiter(model.effort, config.max_torque_step)
@@ -99,9 +101,8 @@ class Controller:
         self._poses.hold_posture()
         self._tracking = self._poses
         self._freeze()
-        self._wrench = np.zeros(6)
+        self._wrench: np.ndarray | None = None
         self._wrench_seq = -1
-        self._wrench_fresh = -math.inf
         self._retreat.reset()
         self._time = self._fresh = state.time
         self._seq = -1
@@ -182,10 +183,10 @@ class Controller:
         self._tracking = tracking
 
     def _adjusted(self, note: str, slow: str, time: float) -> tuple[Event, ...]:
-        """Events of setpoints that had to be clipped or slowed down, once when either begins."""
+        """The event of a setpoint that had to be clipped or slowed down, once when either begins."""
         new = [text for text, known in ((note, self._clipped), (slow, self._slowed)) if text and not known]
         self._clipped, self._slowed = bool(note), bool(slow)
-        return tuple(Event(time, EventKind.SETPOINT_CLIPPED, text) for text in new)
+        return (Event(time, EventKind.SETPOINT_CLIPPED, "; ".join(new)),) if new else ()
 
     def _require_motion(self) -> None:
         if self.mode not in (Mode.TRACK, Mode.HOLD) or self._stop:
@@ -259,9 +260,14 @@ class Controller:
 
     def _feed_forward(self, valve: float) -> np.ndarray | None:
         """The commanded wrench ``(6,)`` [N, N·m], faded out once it is stale; None when there is none."""
+        if self._wrench is None:
+            return None
         age = self._time - self._wrench_fresh - self.config.hold_after
-        share = valve * self._stiffness * min(1.0, 1.0 - age / self.config.wrench_ramp)
-        return share * self._wrench if share > 0.0 else None
+        share = min(1.0, 1.0 - age / self.config.wrench_ramp)
+        if share <= 0.0:
+            self._wrench = None
+            return None
+        return valve * self._stiffness * share * self._wrench
 
     def _give_way(self, wrench: np.ndarray, dt: float, events: list[Event]) -> None:
         """Retreat from a push above the limits."""

@@ -1,31 +1,53 @@
 """An energy tank that bounds what the arm may give to the world, booked exactly for a sampled controller.
 
 Over one sample a held torque gives the arm exactly ``tau · (q_next − q)``, whatever happens in between. So nothing is
-estimated: each tick books the torque the robot *realised* against the *measured* motion. With
+estimated: each tick books the torque the robot *realised* against the *measured* motion, whatever law it came from:
+springs, damping, posture, feed-forward wrench, friction compensation. With
 
     E   level of the tank             U   potential of the impedance spring at full stiffness
     V   potential held elsewhere      A = E + γU + V   all energy the controller has, the *account*
+    b   left of the episode's budget  Z   what the torque in force still delivers if it must go at once (below)
 
 one tick is
 
-    A ← A − tau_{k−1} · (q_k − q_{k−1}) + P dt         (delivered energy, task budget)
-    γ = clip((A − V − E_min) / (w + U), 0, 1)          (the valve: share of the spring the account can pay)
-    E = A − γU − V, and what exceeds E_max is thrown away.
+    g = min(P dt, b),  b ← b − g
+    A ← A − tau_{k−1} · (q_k − q_{k−1}) + g            (delivered energy, task budget)
+    γ = clip((A − V − Z − E_min) / (w + U), 0, 1)      (the valve: share of the spring the account can pay)
+    E = A − γU − V, and what exceeds E_max is thrown away: first what g brought, which goes back to b.
 
-Moving the target or the stiffness changes U but not A, so a jump debits the tank by ΔU before any torque comes of it,
-and brings ΔU back when it relaxes the spring. γ is the solution of ``γ = clip((E − E_min)/w, 0, 1)``: continuous in the
-level and found without iteration, hence no chatter. A target is moved only as far as leaves the valve open
-(`EnergyTank.allowance`, `affordable_fraction`); the valve is for what the controller did not choose.
+Moving the target, the stiffness or the law changes U but not A, so a jump debits the tank by ΔU before any torque comes
+of it, and brings ΔU back when it relaxes the spring. γ is continuous in the account and found without iteration, hence
+no chatter. Target and gains are moved only as far as leaves the valve open, and no faster than drains the tank by the
+outflow cap (`EnergyTank.allowance`, `affordable_fraction`); the valve is for what the controller did not choose. It
+scales everything that can give energy: springs, feed-forward, friction and Coriolis compensation; damping stays.
 
-*Guarantee.* Summing the first line from any tick 0 to any tick T, with thrown-away energy ≥ 0:
+**Theorem.** For any sequence of targets, laws, gains, wrenches, contacts, and ticks of any length, over any window
 
-    Σ tau·Δq  ≤  A_0 − A_T + P T  ≤  E_0 + U_0 + V_0 + P T − A_T.
+    Σ tau·Δq  ≤  E_max + γU + V at its start  +  min(P T, b at its start + the budgets granted within it)  +  overdraft,
 
-As long as the account is not overdrawn (A_T ≥ 0), the energy delivered over any window is therefore at most
-``E_max + U_0 + V_0 + P T``, for any sequence of targets, gains and stalls. At γ = 0 only torques are left that take
-energy out (damping) or give back V; but the robot limits how fast a torque may fall, and a sampled torque overshoots.
-E_min and w are the reserve for that: while a torque of 10 N·m falls by 1 N·m per ms, a joint at 1 rad/s turns by
-10 mrad, which costs 0.05 J. `overdraft` reports what the reserve did not cover.
+and the overdraft, by which the account ever was below zero, is zero under these assumptions:
+
+1. The measured q is where the joints are, the reported torque is what they got, gravity excluded, held between ticks.
+2. What is delivered between the closing of the valve and the end of the torques it closes is at most Z + E_min.
+
+*Proof.* Sum the second line over the window: Σ tau·Δq = A_0 − A_T + Σg − thrown away. A_0 = E_0 + γU + V with
+E_0 ≤ E_max; Σg is at most P T and at most what b held and was given; A_T ≥ −overdraft. For the second part: while
+A > V + Z + E_min nothing is overdrawn. Otherwise γ = 0, and torques are asked for that take energy out (damping) or
+give back V; by (2) those still in force deliver no more than Z + E_min, and A ≥ V ≥ 0 at the end. ∎
+
+For (2): a torque stays in force for a stall S of the connection (the robot stops after 20 ms without a command) and
+then falls by a limited rate r. With speeds that rise by no more than a meanwhile, joint i delivers at most
+
+    tau_i dq_i (S + |tau_i|/2r) + ½ a |tau_i| (S + |tau_i|/r)²,
+
+the sum of which over the joints is Z. Whoever accelerates the arm along its torques by more than a, while no command
+comes through, takes energy from the held torques that no controller could keep back; so do a second stall before the
+torques of the first are gone, and a joint that turns round meanwhile while others brake. E_min is for this, and
+`overdraft` reports what it did not cover.
+
+*Not covered:* the robot's own gravity compensation, whose error is not in the reported torque; its brakes and holding
+control once the motion is over; noise of q, which is booked as it comes and adds up to nothing but what it correlates
+with the torque. With ``filter=False`` all of this is reported and none of it enforced.
 """
 
 from __future__ import annotations
@@ -55,6 +77,8 @@ class TankConfig:
         valve_width: w, the levels above the reserve over which the valve closes [J].
         budget: P, energy granted to the task [W] for as long as the episode's budget lasts.
         episode_budget: B, energy granted to the task from one `EnergyTank.begin_episode` to the next [J].
+        stall: how long the robot may hold a torque without a new one before it stops [s].
+        acceleration: the most by which any joint speeds up along a torque meanwhile [rad/s²].
         outflow: power at which moves of the target and of the gains may drain the tank [W]; infinite: no cap.
         filter: False books and reports everything, and holds nothing back: for experiments in simulation.
 
@@ -67,6 +91,8 @@ class TankConfig:
     valve_width: float = 0.2
     budget: float = 5.0
     episode_budget: float = 300.0
+    stall: float = 0.02
+    acceleration: float = 10.0
     outflow: float = 50.0
     filter: bool = True
 
@@ -75,8 +101,8 @@ class TankConfig:
             raise TankError(f"tank parameters must be finite (outflow alone may be infinite): {self}")
         if not (self.outflow > 0.0 and self.episode_budget >= 0.0):
             raise TankError(f"a tank needs outflow > 0 W and episode_budget >= 0 J: {self}")
-        if self.reserve < 0.0 or self.budget < 0.0 or self.valve_width <= 0.0:
-            raise TankError(f"a tank needs reserve >= 0 J, budget >= 0 W and valve_width > 0 J: {self}")
+        if min(self.reserve, self.budget, self.stall, self.acceleration) < 0.0 or self.valve_width <= 0.0:
+            raise TankError(f"a tank needs reserve, budget, stall and acceleration >= 0 and valve_width > 0 J: {self}")
         if self.capacity < self.reserve + self.valve_width:
             raise TankError(f"capacity must hold at least reserve + valve_width, or the valve never opens: {self}")
 
@@ -92,8 +118,10 @@ class EnergyTank:
         overdraft: largest energy by which the account was overdrawn since `reset` [J].
     """
 
-    def __init__(self, config: TankConfig) -> None:
+    def __init__(self, config: TankConfig, torque_rate: float = 990.0) -> None:
+        """``torque_rate``: how fast a torque can be taken away [N·m/s]."""
         self.config = config
+        self._rate = torque_rate
         self.reset(np.zeros(0))
 
     def reset(self, q: np.ndarray) -> None:
@@ -102,6 +130,7 @@ class EnergyTank:
         self.valve = 1.0
         self.overdraft = 0.0
         self._granted = 0.0
+        self._tail = 0.0
         self._q = q.copy()
         self.begin_episode()
 
@@ -120,7 +149,9 @@ class EnergyTank:
         Returns:
             The energy delivered to the arm [J].
         """
-        delivered = float(torque.dot(q - self._q))
+        step = q - self._q
+        delivered = float(torque.dot(step))
+        self._tail = self._run_on(torque, step, delivered, dt) if dt > 0.0 else 0.0
         self._q[:] = q
         self._granted = min(self.config.budget * dt, self.budget)
         self.budget -= self._granted
@@ -128,6 +159,16 @@ class EnergyTank:
         if -self.account > self.overdraft:
             self.overdraft = -self.account
         return delivered
+
+    def _run_on(self, torque: np.ndarray, step: np.ndarray, delivered: float, dt: float) -> float:
+        """Z of the docstring above: what ``torque`` delivers from now until it is gone, at worst [J]."""
+        S, falling = self.config.stall, 0.5 / self._rate
+        square = float(torque.dot(torque))
+        size = square**0.5
+        steady = S * delivered + falling * float((torque * np.abs(torque)).dot(step))
+        # Σ|tau|(S + |tau|/rate)² by its parts, with Σ|tau| ≤ √n ‖tau‖ and Σ|tau|³ ≤ ‖tau‖³.
+        rising = S * S * size * len(torque) ** 0.5 + square / self._rate * (2.0 * S + size / self._rate)
+        return max(0.0, steady / dt + 0.5 * self.config.acceleration * rising)
 
     @property
     def recovered(self) -> bool:
@@ -137,12 +178,12 @@ class EnergyTank:
 
     def allowance(self, held: float) -> float:
         """The spring potential U [J] up to which the valve stays open, with the potential V = ``held`` [J]."""
-        return self.account - held - self.config.reserve - self.config.valve_width
+        return self.account - held - self._tail - self.config.reserve - self.config.valve_width
 
     def settle(self, spring: float, held: float) -> float:
         """Split the account with the potentials U = ``spring`` and V = ``held`` [J]; returns the valve to act with."""
         config = self.config
-        share = (self.account - held - config.reserve) / (config.valve_width + spring)
+        share = (self.account - held - self._tail - config.reserve) / (config.valve_width + spring)
         self.valve = min(1.0, max(0.0, share))
         acting = self.valve if config.filter else 1.0
         self.level = self.account - acting * spring - held
