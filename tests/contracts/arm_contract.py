@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
+from controllers.impedance import ImpedanceGains
 from controllers.spatial import Pose
 from controllers.state import EventKind, Mode, Setpoint
-from hardware.interfaces import Arm
+from hardware.interfaces import Arm, ArmFault
 
 PERIOD = 0.05  # [s] of robot time between setpoints
 ACCURACY = 0.004  # [m] where the joints' friction lets the arm rest
@@ -28,10 +30,11 @@ def distance(a: Pose, b: Pose) -> float:
     return float(np.linalg.norm(a.translation - b.translation))
 
 
-def check_arm(arm: Arm, advance: Callable[[float], None]) -> None:
+def check_arm(arm: Arm, advance: Callable[[float], None], provoke: Callable[[], None] | None = None) -> None:
     """Run the contract on ``arm``, which is not connected; ``advance(seconds)`` lets that much robot time pass.
 
-    The arm moves up by 2 cm and must have room for it.
+    ``provoke`` makes the moving arm stop by a reflex; left out, that part is. The arm moves up by 2 cm and must have
+    room for it.
     """
     assert isinstance(arm, Arm)
     arm.connect()
@@ -40,12 +43,16 @@ def check_arm(arm: Arm, advance: Callable[[float], None]) -> None:
         _check_holds_after_start(arm, advance, idle.pose)
         target = idle.pose.moved(UP)
         seq = _check_follows(arm, advance, target)
+        seq = _check_takes_budget_and_gains(arm, advance, target, seq)
         _check_refuses(arm, advance, target, seq)
         arm.stop()
         arm.stop()
         assert arm.read().mode is Mode.IDLE
         _check_forgets_old_targets(arm, advance, target)
         arm.stop()
+        if provoke is not None:
+            _check_recovers_from_a_reflex(arm, advance, target, provoke)
+            arm.stop()
     finally:
         arm.disconnect()
         arm.disconnect()
@@ -84,6 +91,47 @@ def _check_follows(arm: Arm, advance: Callable[[float], None], target: Pose) -> 
     assert distance(reading.target, target) < 1e-6
     assert distance(reading.pose, target) < ACCURACY
     return seq
+
+
+def _check_takes_budget_and_gains(arm: Arm, advance: Callable[[float], None], target: Pose, seq: int) -> int:
+    arm.events()
+    arm.begin_episode()
+    arm.change_gains(ImpedanceGains(translational_stiffness=900.0))
+    seq = follow(arm, advance, target, seq, seconds=0.2)
+    kinds = [event.kind for event in arm.events()]
+    assert EventKind.BUDGET_GRANTED in kinds
+    assert EventKind.GAINS_CHANGED in kinds
+    assert EventKind.SETPOINT_REJECTED not in kinds
+    assert arm.read().budget > 0.0
+    assert distance(arm.read().pose, target) < ACCURACY
+    return seq
+
+
+def _check_recovers_from_a_reflex(
+    arm: Arm, advance: Callable[[float], None], elsewhere: Pose, provoke: Callable[[], None]
+) -> None:
+    """A reflex is told, holds until recovery is asked for, and the arm does not resume."""
+    arm.start()
+    arm.command(Setpoint(elsewhere, 0, duration=5.0))
+    advance(0.1)
+    arm.events()
+    provoke()
+    while arm.read().mode is not Mode.FAULT:
+        advance(0.005)
+    reading = arm.read()
+    assert reading.fault
+    (reflex,) = [event for event in arm.events() if event.kind is EventKind.REFLEX]
+    assert reflex.detail == reading.fault
+    with pytest.raises(ArmFault, match="recover"):
+        arm.start()
+    arm.recover()
+    assert EventKind.RECOVERED in {event.kind for event in arm.events()}
+    recovered = arm.read()
+    assert (recovered.mode, recovered.fault) == (Mode.IDLE, "")
+    arm.start()
+    advance(0.2)
+    assert arm.read().mode is Mode.HOLD
+    assert distance(arm.read().pose, recovered.pose) < ACCURACY
 
 
 def _check_refuses(arm: Arm, advance: Callable[[float], None], target: Pose, seq: int) -> None:

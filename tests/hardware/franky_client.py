@@ -23,6 +23,7 @@ def main(address: str) -> dict:
     after = robot.current_cartesian_state.pose.end_effector_pose.translation
     result["cartesian"] = [float(b - a) for a, b in zip(before, after, strict=True)]
 
+    robot.relative_dynamics_factor = 0.5
     try:
         robot.move(franky.CartesianMotion(franky.Affine([1.5, 0.0, 0.0]), franky.ReferenceType.Relative))
         result["unreachable"] = "fine"

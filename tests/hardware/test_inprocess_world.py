@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import dataclasses
 
+import mujoco
 import numpy as np
 import pytest
 
 from controllers.core import ControllerConfig
 from controllers.spatial import Pose
 from controllers.state import EventKind, Mode, Setpoint
+from hardware.franka.collision import CollisionThresholds
 from hardware.franka.model import fr3_model
-from hardware.interfaces import Arm, Gripper, HardwareError, SceneControl
+from hardware.interfaces import Arm, ArmFault, Gripper, HardwareError, SceneControl
 from hardware.sim.inprocess import InProcessWorld
 from hardware.sim.scene import HOME_Q, SceneError, SceneSpec
+from hardware.sim.wrench import ContactTorques
 from robot_rl.tasks.peg_insertion import PEG_BELOW_TCP, PegInsertion, tip
 
 STIFFNESS = ControllerConfig().gains.translational_stiffness
@@ -187,3 +190,71 @@ def test_objects_are_placed_and_known() -> None:
         assert np.abs(world.objects()["goal"].difference(goal)).max() < 1e-12
         with pytest.raises(SceneError, match="'gaol'"):
             world.place({"gaol": goal})
+
+
+def test_a_collision_is_a_reflex_that_must_be_recovered_from() -> None:
+    """Pressed onto the block harder than its collision threshold, the arm stops, holds, and says why."""
+    block = '<geom name="block" type="box" pos="0.5 0 0.1" size="0.3 0.3 0.1"/>'
+    gentle = CollisionThresholds(force=(8.0,) * 3 + (30.0,) * 3)
+    with InProcessWorld(SceneSpec(block), ControllerConfig(), gentle) as world:
+        world.start()
+        driver = Driver(world)
+        while world.read().mode is not Mode.FAULT:
+            here = world.read().pose
+            driver.go(here.moved(np.array([0.0, 0.0, -0.02, 0.0, 0.0, 0.0])))
+            assert world.time < 10.0
+        reading = world.read()
+        assert "cartesian_reflex" in reading.fault and "threshold 8" in reading.fault
+        assert reading.success_rate == 0.0
+        (reflex,) = [event for event in world.events() if event.kind is EventKind.REFLEX]
+        assert reflex.detail == reading.fault
+        world.advance(0.5)
+        held = world.read()
+        assert np.linalg.norm(held.pose.translation - reading.pose.translation) < 0.002
+        assert np.abs(held.state.dq).max() < 0.01
+        with pytest.raises(ArmFault, match=r"cartesian_reflex.*recover"):
+            world.start()
+        world.recover()
+        world.start()
+        assert world.read().mode is Mode.HOLD
+
+
+def test_the_user_stop_holds_the_arm_until_it_is_released() -> None:
+    with peg_world() as world:
+        world.start()
+        world.advance(0.1)
+        world.user_stop(True)
+        world.advance(0.1)
+        assert (world.read().mode, world.read().fault) == (Mode.STOPPED, "the user stop is pressed")
+        for refused in (world.start, world.recover):
+            with pytest.raises(ArmFault, match="release it"):
+                refused()
+        world.user_stop(False)
+        assert (world.read().mode, world.read().fault) == (Mode.IDLE, "")
+        kinds = [event.kind for event in world.events()]
+        assert kinds == [EventKind.STARTED, EventKind.STOPPED, EventKind.RECOVERED]
+        world.start()
+
+
+def test_a_contact_loads_the_joints_as_its_force_does() -> None:
+    """The reported joint torques against Σ Jᵀ f over the contacts, each contact's force taken by itself."""
+    block = '<geom name="block" type="box" pos="0.5 0 0.1" size="0.3 0.3 0.1"/>'
+    with InProcessWorld(SceneSpec(block), ControllerConfig()) as world:
+        world.start()
+        driver = Driver(world)
+        down = world.read().pose.moved(np.array([0.02, 0.01, -0.4, 0.0, 0.0, 0.0]))
+        driver.follow(down, 40)
+        model, data = world.physics
+        loads = ContactTorques(model, data, dt=1e9)  # without the filter
+        mujoco.mj_forward(model, data)
+        expected, first = np.zeros(7), int(model.joint("robot0_fr3_joint1").dofadr[0])
+        for i in range(data.ncon):
+            contact, force, jacobian = data.contact[i], np.zeros(6), np.zeros((3, model.nv))
+            mujoco.mj_contactForce(model, data, i, force)
+            mujoco.mj_jac(model, data, jacobian, None, contact.pos, model.geom_bodyid[contact.geom2])
+            other = np.zeros((3, model.nv))
+            mujoco.mj_jac(model, data, other, None, contact.pos, model.geom_bodyid[contact.geom1])
+            push = contact.frame.reshape(3, 3).T @ force[:3]
+            expected += ((jacobian - other).T @ push)[first : first + 7]
+        assert np.abs(expected).max() > 3.0
+        np.testing.assert_allclose(loads.update(), expected, rtol=0.01, atol=0.05)
