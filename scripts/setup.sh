@@ -2,7 +2,7 @@
 # Installs robot_rl and all it needs into .venv. Run it as often as you like: it does nothing when nothing changed,
 # and starts over when an earlier run was interrupted.
 #
-#   EXTRAS=sim,franka,learn,test   which extras of pyproject.toml to install
+#   EXTRAS=sim,franka,learn,test,clients   which extras of pyproject.toml to install
 #   PYTHON=/path/to/python3.11     which Python to build .venv with
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,7 +11,7 @@ VENV=.venv
 STAMP=$VENV/robot_rl-installed # written last: holds the key of what is installed
 UNFINISHED=$VENV/robot_rl-installing # there while pip is at work
 GL_PACKAGES=(libosmesa6 libegl1 libgl1-mesa-dri)
-EXTRAS=${EXTRAS:-sim,franka,learn,test}
+EXTRAS=${EXTRAS:-sim,franka,learn,test,clients}
 
 say() { printf 'setup: %s\n' "$*"; }
 die() {
@@ -89,7 +89,10 @@ fi
 say "installing robot_rl[$EXTRAS] (a few minutes the first time)"
 rm -f "$STAMP"
 touch "$UNFINISHED"
-"$VENV/bin/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[$EXTRAS]"
+pip() { "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -c constraints.txt "$@"; }
+pip -e ".[$EXTRAS]"
+# Runs with the numpy that is there, though it asks for an older one.
+if [[ ,$EXTRAS, == *,clients,* ]]; then pip --no-deps crisp-python; fi
 rm -f "$UNFINISHED"
 echo "$key" >"$STAMP"
 say "done: $VENV"
