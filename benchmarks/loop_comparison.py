@@ -80,8 +80,10 @@ def example_loop(address: str, seconds: float, file: Path) -> None:
         command = pylibfranka.Torques(torque.tolist())
         finished = arrival - began > seconds
         command.motion_finished = finished
-        control.writeOnce(command)
-        rows.append((state.time.to_sec(), arrival - before, time.perf_counter() - arrival))
+        ready = time.perf_counter()
+        control.writeOnce(command)  # the last one returns only when the robot has confirmed the end
+        dispatched = ready if finished else time.perf_counter()
+        rows.append((state.time.to_sec(), arrival - before, dispatched - arrival))
         if not finished:
             state, _ = control.readOnce()
             before, arrival = arrival, time.perf_counter()

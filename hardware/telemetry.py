@@ -40,6 +40,7 @@ TELEMETRY = np.dtype(
         ("target", "f8", 3),  # where the spring pulls it to [m]
     ]
 )
+FAULTS_KEPT = 100  # files of 4 MB: a night of repeated faults must not fill the disk
 TICK_FIELDS = 8  # the scalars at the front
 
 
@@ -74,6 +75,15 @@ def fault_file(directory: str | os.PathLike[str]) -> Path:
     """A name for the telemetry of a fault that happened now."""
     now = time.time()
     return Path(directory) / time.strftime(f"fault-%Y%m%d-%H%M%S-{int(now * 1e3) % 1000:03d}.npz", time.localtime(now))
+
+
+def save_fault(directory: str | os.PathLike[str], telemetry: Telemetry) -> Path:
+    """Write the file of a fault that happened now; of many, the newest `FAULTS_KEPT` stay. Raises `TelemetryError`."""
+    path = fault_file(directory)
+    save_telemetry(path, telemetry)
+    for old in sorted(path.parent.glob("fault-*.npz"))[:-FAULTS_KEPT]:
+        old.unlink(missing_ok=True)
+    return path
 
 
 def save_telemetry(path: Path, telemetry: Telemetry) -> None:

@@ -18,7 +18,7 @@ from hardware.franka.process import ROBOT_PORT, ChildProcess, probe
 from hardware.franka.realtime import RealtimeSettings
 from hardware.franka.shared_memory import MailboxError
 from hardware.interfaces import ArmConnectionError, ArmFault, ArmReading
-from hardware.telemetry import Telemetry, fault_file, save_telemetry
+from hardware.telemetry import Telemetry, save_fault, save_telemetry
 
 CONNECT_TIMEOUT = 20.0  # [s]; the child's start, the connection and the warm-up
 REQUEST_TIMEOUT = 5.0  # [s]; the longest regular answer is the damped end of a motion, about half a second
@@ -169,9 +169,7 @@ class FrankaArm(Device):
         mailbox, _ = self._running()
         if self._settings.dump_directory is None:
             return None
-        path = fault_file(self._settings.dump_directory)
-        save_telemetry(path, self._recorded(mailbox, reason))
-        return path
+        return save_fault(self._settings.dump_directory, self._recorded(mailbox, reason))
 
     def _running(self) -> tuple[Mailbox, ChildProcess]:
         if self._mailbox is None or self._child is None:

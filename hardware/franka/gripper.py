@@ -21,7 +21,7 @@ import numpy as np
 from hardware.device import Device
 from hardware.franka.process import FAILED, READY, ChildProcess, child_pipe, import_pylibfranka, probe
 from hardware.franka.shared_memory import SequencedRecord
-from hardware.interfaces import ArmConnectionError, GripperReading, HardwareError
+from hardware.interfaces import GripperReading, HardwareError
 
 GRIPPER_PORT = 1338
 STROKE = 0.08  # [m] between the fingers when open
@@ -95,7 +95,8 @@ class FrankaGripper(Device):
             os.close(descriptor)
         try:
             self._child.wait_ready(CONNECT_TIMEOUT, f"the gripper at {address}")
-        except ArmConnectionError:
+            self._memory.begin()
+        except HardwareError:
             self._child.end(patience=0.5)
             self._child = None
             raise
@@ -133,31 +134,31 @@ class FrankaGripper(Device):
             HardwareError: the process has died, the hand fell silent, or a motion does not come to its end.
         """
         child, memory = self._running()
-        self._check(child, memory)
-        hand, motion = memory.hand.read(), memory.motion.read()
+        hand, motion = self._check(child, memory)
         grasped = bool(motion["grasped"])
         if motion["since"] == 0.0:
             grasped = bool(hand["is_grasped"]) and hand["width"] > motion["target"] + HELD
         return GripperReading(min(max(float(hand["width"]) / STROKE, 0.0), 1.0), grasped)
 
-    def _check(self, child: ChildProcess, memory: _HandMemory) -> None:
-        """Raise what is wrong with the hand, if anything."""
+    def _check(self, child: ChildProcess, memory: _HandMemory) -> tuple[np.void, np.void]:
+        """The hand's state and motion, or raise what is wrong with it."""
         address = self._settings.address
         if child.exit_code is not None or child.pipe.poll():
             raise self._failed(child)
+        hand, motion = memory.look()
         now = time.monotonic()
-        silent = now - float(memory.hand.read()["stamp"])
+        silent = now - float(hand["stamp"])
         if silent > SILENCE:
             raise HardwareError(
                 f"the gripper at {address} has not reported for {silent:.1f} s: see that the hand is plugged in and "
                 f"the robot on, then connect again"
             )
-        motion = memory.motion.read()
         if 0.0 < float(motion["since"]) < now - self._timeout:
             raise HardwareError(
                 f"the gripper at {address} has not reached {float(motion['target']) / STROKE:.0%} within "
                 f"{self._timeout:.1f} s: see whether it is stuck, home it in Desk, and connect again"
             )
+        return hand, motion
 
     def _running(self) -> tuple[ChildProcess, _HandMemory]:
         if self._child is None or self._memory is None:
@@ -183,6 +184,19 @@ class _HandMemory:
         buffer = mmap.mmap(descriptor, MEMORY)
         self.hand = SequencedRecord(buffer, 0, HAND)
         self.motion = SequencedRecord(buffer, MEMORY // 2, MOTION)
+        self._hand, self._motion = np.zeros(1, HAND)[0], np.zeros(1, MOTION)[0]
+
+    def begin(self) -> None:
+        """Wait for the first state. Raises `MailboxError` when its writer stopped."""
+        self._hand = self.hand.read(SILENCE)
+
+    def look(self) -> tuple[np.void, np.void]:
+        """The state and the motion, or what they were before when they are being written just now; never waits."""
+        if (hand := self.hand.try_read()) is not None:
+            self._hand = hand
+        if (motion := self.motion.try_read()) is not None:
+            self._motion = motion
+        return self._hand, self._motion
 
 
 # The child process.
@@ -236,9 +250,9 @@ def serve(pipe: Connection, hand: Any, memory: _HandMemory, settings: GripperSet
 
 def move(hand: Any, memory: _HandMemory, target: float, settings: GripperSettings) -> None:
     """Bring the fingers to ``target`` [m]; blocks until they rest. A grasp that meets nothing is no error."""
-    latest = memory.hand.read()
+    latest, last = memory.look()
     width, held = float(latest["width"]), bool(latest["is_grasped"])
-    again = held and abs(target - float(memory.motion.read()["target"])) < ARRIVED  # it holds on by itself
+    again = held and abs(target - float(last["target"])) < ARRIVED  # it holds on by itself
     note = memory.motion
     note.begin()
     note.view("grasped")[0] = held and width > float(note.view("target")[0]) + HELD

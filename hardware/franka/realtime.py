@@ -27,7 +27,7 @@ from hardware.franka.model import fr3_model
 from hardware.franka.process import FAILED, READY, ROBOT_PORT, child_pipe, import_pylibfranka, probe
 from hardware.franka.rehearsal import Rehearsal
 from hardware.interfaces import HardwareError
-from hardware.telemetry import TICK_FIELDS, Telemetry, TelemetryError, fault_file, save_telemetry
+from hardware.telemetry import TICK_FIELDS, Telemetry, TelemetryError, save_fault
 
 WARM_UP_TICKS = 3000  # covers tracking, holding and damping out
 WARM_UP_TRACKING = 500
@@ -261,7 +261,7 @@ class RealtimeProcess:
         mailbox = self._mailbox
         telemetry = Telemetry(mailbox.telemetry(), mailbox.recent_events(), reason, self._refused)
         try:
-            save_telemetry(fault_file(self._settings.dump_directory), telemetry)
+            save_fault(self._settings.dump_directory, telemetry)
         except TelemetryError as error:
             sys.stderr.write(f"{error}\n")  # a full disk must not end the process that holds the arm
 
@@ -288,8 +288,10 @@ class RealtimeProcess:
             tick = controller.tick(state)
             torques = torques_type(tick.torque.tolist())
             torques.motion_finished = tick.finished
+            ready = time.perf_counter()
             control.writeOnce(torques)
-            dispatched = time.perf_counter()
+            # The last one returns only when the robot has confirmed the end.
+            dispatched = ready if tick.finished else time.perf_counter()
             self._mode, self._tank, self._budget, self._activity = tick.mode, tick.tank, tick.budget, tick.activity
             for event in tick.events:
                 mailbox.push_event(event)

@@ -14,6 +14,7 @@ from hardware.telemetry import (
     fault_file,
     load_telemetry,
     missed_ticks,
+    save_fault,
     save_telemetry,
 )
 from hardware.telemetry_plot import latest, plot_telemetry, summary
@@ -38,6 +39,14 @@ def test_file_holds_what_was_saved(tmp_path: Path) -> None:
     saved = load_telemetry(path)
     np.testing.assert_array_equal(saved.ticks, made_up_ticks())
     assert (saved.events, saved.reason, saved.refused) == (events, "reflex", ("mlockall: not permitted",))
+
+
+def test_newest_faults_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hardware.telemetry.FAULTS_KEPT", 2)
+    for name in ("fault-20200101-000000-000.npz", "fault-20200101-000000-001.npz", "telemetry.npz"):
+        save_telemetry(tmp_path / name, Telemetry(made_up_ticks(1)))
+    path = save_fault(tmp_path, Telemetry(made_up_ticks(1)))
+    assert {file.name for file in tmp_path.iterdir()} == {"fault-20200101-000000-001.npz", "telemetry.npz", path.name}
 
 
 def test_long_reason_is_cut_between_characters(tmp_path: Path) -> None:
