@@ -271,12 +271,12 @@ class Controller:
 
     def _give_way(self, wrench: np.ndarray, dt: float, events: list[Event]) -> None:
         """Retreat from a push above the limits."""
-        before = self._retreat.active
+        before = self._retreat.exceeded
         twist = self._retreat.evaluate(wrench)
         if twist is None or self.mode is Mode.DAMP:
             return
         self._tracking.give_way(twist, self._time, dt)
-        if not before:
+        if self._retreat.exceeded and not before:
             force, moment = np.linalg.norm(wrench[:3]), np.linalg.norm(wrench[3:])
             detail = f"{force:.1f} N and {moment:.1f} N·m on the TCP; giving way"
             events.append(Event(self._time, EventKind.FORCE_LIMIT, detail))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from controllers.core import ControlError, Controller, ControllerConfig
 from controllers.impedance import ImpedanceGains
 from controllers.passivity import TankConfig
 from controllers.spatial import Pose
-from controllers.state import Event, EventKind, Mode, Setpoint, Tick
+from controllers.state import Event, EventKind, JointSetpoint, Mode, Setpoint, Tick, WrenchSetpoint
 from controllers.workspace import Workspace
 
 MILLISECONDS = 1000
@@ -240,6 +241,292 @@ def test_targets_outside_the_workspace_are_clipped_and_said_so_once_per_excursio
         assert BOX.contains(Pose.from_rotation(loop.controller.target_translation, np.eye(3)))
     assert loop.kinds() == [EventKind.STARTED, EventKind.SETPOINT_CLIPPED, EventKind.SETPOINT_CLIPPED]
     assert loop.controller.target_translation[0] == pytest.approx(0.36)
+
+
+def test_a_setpoint_too_far_for_its_time_is_approached_at_the_speed_limit(loop: Loop) -> None:
+    """0.2 m in 0.01 s are taken in 0.4 s; a second one as fast is not reported again, a slow one ends the excursion."""
+    loop.run(0.1)
+    (event,) = loop.command(along_x(loop.home, 0.2), duration=0.01)
+    assert event.kind is EventKind.SETPOINT_CLIPPED
+    assert "0.400 s instead of 0.010 s" in event.detail
+    before = loop.controller.target_translation
+    for tick in range(200):
+        loop.tick()
+        target = loop.controller.target_translation
+        assert np.linalg.norm(target - before) <= 0.5e-3 + 1e-12, tick
+        before = target
+    assert loop.command(along_x(loop.home, 0.2), duration=0.01) == ()
+    assert loop.command(Pose.from_rotation(before, loop.home.rotation), duration=0.1) == ()
+    assert len(loop.command(along_x(loop.home, 0.2), duration=0.01)) == 1
+
+
+def test_a_turn_is_slowed_down_like_a_way(loop: Loop) -> None:
+    (event,) = loop.command(loop.home.moved(np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])), duration=0.0)
+    assert "0.400 s" in event.detail
+
+
+def test_a_target_held_up_by_the_tank_does_not_catch_up_faster_than_the_limit(make_plant: Callable[..., Any]) -> None:
+    """Nothing moves until somebody pushes the arm along; what the tank then affords is taken at 0.5 m/s at most."""
+    loop = Loop(make_plant(), ControllerConfig(tank=TankConfig(capacity=0.5, budget=0.0)))
+    wall = loop.plant.state()
+    before = loop.controller.target_translation
+    for tick in range(400):
+        moved = 1e-3 * max(0, tick - 200)  # 1 m/s
+        state = wall._replace(time=tick * 1e-3, q=wall.q + moved * np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]))
+        if tick % 100 == 0:
+            loop.controller.command(Setpoint(along_x(loop.home, 0.3), tick + 1, 0.1), tick * 1e-3)
+        loop.controller.tick(state)
+        target = loop.controller.target_translation
+        assert np.linalg.norm(target - before) <= 0.5e-3 + 1e-12, tick
+        before = target
+
+
+def test_joint_setpoints_are_followed_without_a_bump_and_back(loop: Loop, ready: np.ndarray) -> None:
+    """Switching laws freezes the reference where the arm is: no torque of either spring is left at that moment."""
+    goal = ready + np.array([0.2, 0.1, -0.1, 0.1, 0.2, -0.2, 0.3])
+    loop.run(0.2)
+    seq = 0
+    for _ in range(20):
+        seq += 1
+        loop.events += loop.controller.command(JointSetpoint(goal, seq, 0.3), loop.plant.time)
+        loop.run(0.1)
+    np.testing.assert_allclose(loop.plant.q, goal, atol=2e-3)
+    np.testing.assert_allclose(
+        loop.controller.target_translation, loop.plant.model.forward_kinematics(goal).translation, atol=1e-4
+    )
+    before = loop.plant.torque.copy()
+    loop.command(loop.plant.model.pose, duration=0.1, seq=seq + 1)
+    result = loop.tick()
+    assert np.abs(result.torque - before).max() < 0.2
+    np.testing.assert_allclose(loop.controller.target_translation, loop.plant.model.translation, atol=1e-4)
+    assert loop.kinds() == [EventKind.STARTED]
+
+
+def test_joint_setpoints_share_their_numbers_with_poses(loop: Loop, ready: np.ndarray) -> None:
+    loop.command(loop.home, seq=3)
+    (event,) = loop.controller.command(JointSetpoint(ready, 3), loop.plant.time)
+    assert "stale" in event.detail
+
+
+@pytest.mark.parametrize(
+    ("q", "why"),
+    [
+        (np.full(7, np.nan), "not finite"),
+        (np.zeros(6), "7 numbers"),
+        (np.array([1.2, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4]), "outside the workspace"),
+    ],
+)
+def test_joint_setpoints_that_make_no_sense_are_rejected_with_the_reason(
+    make_plant: Callable[..., Any], q: np.ndarray, why: str
+) -> None:
+    loop = Loop(make_plant(), ControllerConfig(workspace=BOX))
+    (event,) = loop.controller.command(JointSetpoint(q, 1), 0.0)
+    assert event.kind is EventKind.SETPOINT_REJECTED
+    assert why in event.detail
+
+
+def test_joint_setpoints_keep_clear_of_the_limits_and_of_the_speed_limit(loop: Loop, ready: np.ndarray) -> None:
+    beyond = ready.copy()
+    beyond[3] = 5.0
+    (event,) = loop.controller.command(JointSetpoint(beyond, 1, 0.0), 0.0)
+    assert event.kind is EventKind.SETPOINT_CLIPPED
+    assert "joint 4" in event.detail
+    assert "speed limit" in event.detail
+    before, fastest = loop.controller.target_translation, 0.0
+    for _ in range(100):
+        loop.tick()
+        fastest = max(fastest, float(np.linalg.norm(loop.controller.target_translation - before)) / 1e-3)
+        before = loop.controller.target_translation
+    assert 0.1 < fastest < 0.51  # chords are a little shorter than the path
+
+
+@pytest.mark.parametrize(
+    ("wrench", "why"),
+    [
+        (np.array([np.inf, 0, 0, 0, 0, 0]), "not finite"),
+        (np.array([25.0, 25.0, 0, 0, 0, 0]), "more than max_force 30 N"),
+        (np.array([0, 0, 0, 0, 0, 11.0]), "max_moment 10 N·m"),
+    ],
+)
+def test_wrenches_that_make_no_sense_are_rejected_with_the_reason(loop: Loop, wrench: np.ndarray, why: str) -> None:
+    (event,) = loop.controller.command(WrenchSetpoint(wrench, 1), 0.0)
+    assert event.kind is EventKind.SETPOINT_REJECTED
+    assert why in event.detail
+
+
+def test_a_wrench_is_exerted_on_the_world_and_fades_when_it_is_not_renewed(loop: Loop) -> None:
+    """Against a wall that takes every torque the TCP pushes as asked for, until 0.25 s after the last one."""
+    wrench = np.array([5.0, -10.0, 3.0, 0.5, 1.0, -0.5])
+    state, forces = loop.plant.state(), []
+    for tick in range(600):
+        time = tick * 1e-3
+        if tick % 50 == 0:
+            loop.controller.command(Setpoint(loop.home, tick + 1), time)
+        if tick == 150:
+            loop.controller.command(WrenchSetpoint(wrench, 1), time)
+        result = loop.controller.tick(state._replace(time=time, tau_J_d=loop.plant.torque))
+        loop.plant.torque = result.torque
+        forces.append(np.linalg.lstsq(loop.plant.model.jacobian.T, result.torque, rcond=None)[0])
+    np.testing.assert_allclose(forces[149], 0.0, atol=1e-6)
+    np.testing.assert_allclose(forces[399], wrench, atol=1e-6)
+    np.testing.assert_allclose(forces[450], 0.5 * wrench, atol=0.2)
+    np.testing.assert_allclose(forces[520], 0.0, atol=1e-6)
+
+
+def test_gains_are_ramped_and_a_start_goes_back_to_the_configured_ones(loop: Loop) -> None:
+    loop.run(0.15)
+    soft = ImpedanceGains(translational_stiffness=200.0, translational_damping=30.0)
+    (event,) = loop.controller.change_gains(soft, loop.plant.time)
+    assert event.kind is EventKind.GAINS_CHANGED
+    ramp = []
+    for _ in range(round(1e3 * loop.controller.config.gain_ramp) + 1):
+        loop.tick()
+        ramp.append(float(np.max(loop.controller.gains.translational_stiffness)))
+    assert max(np.abs(np.diff(ramp))) <= 1800.0 * 1e-3 / loop.controller.config.gain_ramp * 1.001
+    assert loop.controller.gains == soft
+    loop.controller.start(loop.plant.state())
+    assert loop.controller.gains == loop.controller.config.gains
+
+
+def test_ten_times_the_stiffness_is_paid_before_it_acts_and_goes_as_far_as_the_tank_can_pay(
+    make_plant: Callable[..., Any],
+) -> None:
+    """3 cm from the target, inside the clip: 200 N/m hold 0.09 J, ten times that 0.9 J; the tank has 0.5 J."""
+    soft = ImpedanceGains(translational_stiffness=200.0, translational_clip=0.04, translational_damping=30.0)
+    tank = TankConfig(capacity=0.5, budget=0.0)
+    loop = Loop(make_plant(), ControllerConfig(gains=soft, tank=tank, max_speed=np.inf))
+    state = loop.plant.state()
+    loop.controller.command(Setpoint(along_x(loop.home, 0.03), 1, 0.0), 0.0)
+    last = None
+    for tick in range(600):
+        if tick % 100 == 0:
+            loop.controller.command(Setpoint(along_x(loop.home, 0.03), tick + 2, 0.0), tick * 1e-3)
+        if tick == 150:
+            stiff = ImpedanceGains(translational_stiffness=2000.0, translational_clip=0.04)
+            loop.controller.change_gains(stiff, 0.15)
+        last = loop.controller.tick(state._replace(time=tick * 1e-3))
+    assert last is not None
+    held = 0.5 * float(np.max(loop.controller.gains.translational_stiffness)) * 0.03**2
+    assert held == pytest.approx(tank.capacity - tank.reserve - tank.valve_width, rel=0.05)
+    assert last.tank == pytest.approx(tank.capacity - held, abs=1e-3)
+    assert last.activity > 0.1
+
+
+def test_gains_that_cannot_be_sampled_are_rejected(loop: Loop) -> None:
+    (event,) = loop.controller.change_gains(ImpedanceGains(translational_damping=1e5), 0.0)
+    assert event.kind is EventKind.SETPOINT_REJECTED
+    assert "translational_damping" in event.detail
+
+
+def test_nothing_commanded_before_a_start_survives_it(loop: Loop, ready: np.ndarray) -> None:
+    """Joint goal, wrench and gains of the motion before: the next one holds where the arm is."""
+    loop.controller.command(JointSetpoint(ready + 0.2, 1), 0.0)
+    loop.controller.command(WrenchSetpoint(np.array([20.0, 0, 0, 0, 0, 0]), 1), 0.0)
+    loop.controller.change_gains(ImpedanceGains(translational_stiffness=600.0), 0.0)
+    loop.run(0.2)
+    loop.plant.dq[:] = 0.0
+    loop.plant.torque[:] = 0.0
+    loop.controller.start(loop.plant.state())
+    assert max(np.abs(tick.torque).max() for tick in loop.run(0.2)) < 1e-6
+    assert loop.controller.gains == loop.controller.config.gains
+
+
+# Giving way
+
+
+def pressed_into_a_wall(loop: Loop, q: np.ndarray | None) -> list[float]:
+    """Forces [N] of a stiff wall, 2 cm away, on a TCP that is sent 15 cm along x: to a pose, or to joint positions."""
+    wall_at = float(loop.home.translation[0]) + 0.02
+    forces = []
+    for tick in range(1500):
+        if tick % 100 == 0:
+            pose = Setpoint(along_x(loop.home, 0.15), tick + 1, 0.3)
+            setpoint = pose if q is None else JointSetpoint(q, tick + 1, 0.3)
+            loop.events += loop.controller.command(setpoint, loop.plant.time)
+        model = loop.plant.model
+        depth = float(model.translation[0]) - wall_at
+        forces.append(max(0.0, 2e4 * depth + 100.0 * float(model.twist[0])) if depth > 0.0 else 0.0)
+        wrench = np.array([-forces[-1], 0.0, 0.0, 0.0, 0.0, 0.0])
+        result = loop.controller.tick(loop.plant.state()._replace(wrench=wrench))
+        loop.events += result.events
+        loop.plant.step(result.torque, model.jacobian.T @ wrench)
+    return forces
+
+
+@pytest.mark.parametrize("joints", [False, True])
+def test_a_push_above_the_limit_is_given_way_to_and_reported_once_per_occurrence(
+    make_plant: Callable[..., Any], ready: np.ndarray, joints: bool
+) -> None:
+    """The spring could press with 60 N, and would; the limit of 25 N holds but for impacts, the first of all, which are over too soon."""
+    gains = ImpedanceGains(translational_clip=0.03)
+    free = Loop(make_plant(), ControllerConfig(gains=gains, force_limit=np.inf))
+    loop = Loop(make_plant(), ControllerConfig(gains=gains, force_limit=25.0))
+    q = loop.plant.model.inverse_kinematics(along_x(loop.home, 0.15), ready) if joints else None
+    assert max(pressed_into_a_wall(free, q)) > 45.0
+    forces = pressed_into_a_wall(loop, q)
+    assert max(forces[1000:]) < 30.0
+    exceeded = sum(a <= 25.0 < b for a, b in itertools.pairwise(forces))
+    assert 1 <= loop.kinds().count(EventKind.FORCE_LIMIT) <= exceeded
+    assert EventKind.FORCE_LIMIT not in free.kinds()
+    assert loop.controller.tank.overdraft == 0.0
+
+
+def test_an_arm_that_holds_gives_way_to_a_strong_hand_and_stays_there(loop: Loop) -> None:
+    loop.run(0.2)
+    loop.command(loop.home)
+    push = np.array([0.0, 50.0, 0.0, 0.0, 0.0, 0.0])
+    for tick in range(500):
+        if tick % 100 == 0:
+            loop.command(Pose.from_rotation(loop.controller.target_translation, loop.home.rotation))
+        state = loop.plant.state()._replace(wrench=push if tick < 300 else np.zeros(6))
+        result = loop.controller.tick(state)
+        loop.events += result.events
+        loop.plant.step(result.torque, loop.plant.model.jacobian.T @ push if tick < 300 else 0.0)
+    assert loop.kinds().count(EventKind.FORCE_LIMIT) == 1
+    assert loop.plant.model.translation[1] - loop.home.translation[1] > 0.02
+
+
+# The budget
+
+
+def test_the_budget_lasts_for_one_episode_and_a_new_one_does_not_fill_the_tank(make_plant: Callable[..., Any]) -> None:
+    """Friction uses the tank up at a held target; what is granted in all is the episode's budget."""
+    tank = TankConfig(capacity=1.0, budget=5.0, episode_budget=0.5)
+    loop = Loop(make_plant(), ControllerConfig(tank=tank))
+    assert loop.tick().budget == 0.5
+    loop.controller.tank.account = 0.3
+    loop.run(0.05)
+    result = loop.run(0.1)[-1]
+    assert result.budget == 0.0
+    assert result.tank == pytest.approx(0.8, abs=1e-3)
+    (event,) = loop.controller.begin_episode()
+    assert event.kind is EventKind.BUDGET_GRANTED
+    assert loop.controller.tank.level == pytest.approx(0.8, abs=1e-3)
+    result = loop.run(0.2)[-1]
+    assert result.tank == pytest.approx(1.0, abs=1e-3)
+    assert result.budget == pytest.approx(0.3, abs=2e-3), "what the tank has no room for is not drawn"
+
+
+def test_a_filter_switched_off_books_and_reports_and_holds_nothing_back(make_plant: Callable[..., Any]) -> None:
+    """0.3 m away the spring holds 5.9 J; the tank had 0.5."""
+    off = TankConfig(capacity=0.5, budget=0.0, filter=False, outflow=np.inf)
+    loop = Loop(make_plant(), ControllerConfig(**{**JUMPS, "tank": off}))
+    loop.run(0.15)
+    loop.command(along_x(loop.home, 0.3), duration=0.0)
+    result = loop.tick()
+    assert loop.controller.target_translation[0] == pytest.approx(loop.home.translation[0] + 0.3)
+    assert result.tank == pytest.approx(0.5 - 20.0 * (0.3 - 0.005), abs=0.01)
+    assert EventKind.TANK_EMPTY in loop.kinds()
+    assert loop.run(0.1)[-1].activity == pytest.approx(0.1, abs=0.01)
+
+
+def test_the_outflow_cap_limits_how_fast_a_jump_drains_the_tank(make_plant: Callable[..., Any]) -> None:
+    loop = Loop(make_plant(), ControllerConfig(tank=TankConfig(outflow=10.0, budget=0.0), max_speed=np.inf))
+    loop.run(0.15)
+    loop.command(along_x(loop.home, 0.05), duration=0.0)
+    levels = [tick.tank for tick in loop.run(0.05)]
+    assert np.diff(levels).min() == pytest.approx(-0.01, rel=0.1)
+    assert EventKind.TANK_EMPTY not in loop.kinds()
 
 
 # The watchdog
