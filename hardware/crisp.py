@@ -203,13 +203,13 @@ class CrispArm(Device):
             self._topics.wait()
         raise ArmFault(f"the arm under CRISP did not come to rest within {STOP_TIMEOUT:.0f} s; look what moves it")
 
-    def request_stop(self) -> None:
+    def request_stop(self, reason: str = "") -> None:
         """Freeze the target where the arm is; the mode says when it is at rest."""
         self._require_connection()
         state = self._topics.state()
         with self._lock:
             if self._reference.mode in (Mode.TRACK, Mode.HOLD) and state is not None:
-                self._events.extend(self._reference.stop(state.pose, "asked to stop", self._now))
+                self._events.extend(self._reference.stop(state.pose, reason or "asked to stop", self._now))
 
     def recover(self) -> None:
         """See that states come again. What stopped the robot is put right there: CRISP's topics cannot do it.

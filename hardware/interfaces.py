@@ -85,8 +85,11 @@ class Arm(Protocol):
     def stop(self) -> None:
         """End the motion with damping; returns when the arm is idle."""
 
-    def request_stop(self) -> None:
-        """Begin what `stop` does. Never blocks; the mode says when the arm is idle."""
+    def request_stop(self, reason: str = "") -> None:
+        """Begin what `stop` does. Never waits for the arm; the mode says when it is idle.
+
+        With a ``reason`` it is an incident, which drivers that keep a record of their last seconds write down.
+        """
 
     def recover(self) -> None:
         """Clear a reflex. Raises `ArmFault` when the arm refuses."""

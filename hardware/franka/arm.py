@@ -111,9 +111,16 @@ class FrankaArm(Device):
         """End the motion with damping; returns when the arm is idle. Raises `ArmFault` when it does not."""
         self._ask(Request.STOP)
 
-    def request_stop(self) -> None:
-        """Begin what `stop` does. Never blocks. Raises `ArmFault` when not connected."""
+    def request_stop(self, reason: str = "") -> None:
+        """Begin what `stop` does, and with a ``reason`` write the last ten seconds down.
+
+        Raises:
+            ArmFault: not connected.
+            TelemetryError: the file cannot be written; the arm stops nevertheless.
+        """
         self._running()[0].request(Request.STOP)
+        if reason:
+            self.dump(reason)
 
     def recover(self) -> None:
         """Clear a reflex, and reconnect when the connection was lost. Raises `ArmFault` when the arm refuses."""

@@ -77,9 +77,9 @@ class ArmNode(Node):
         """Damp out at once; the arm is on its way when this returns, and the state goes on being published."""
         self._commands.stop()
         try:
-            self._arm.request_stop()
+            self._arm.request_stop(self._emergency_stop.reason)
         except HardwareError as error:
-            self.get_logger().fatal(f"the arm could not be asked to stop: {error}")
+            self.get_logger().fatal(f"emergency stop: {error}")
 
     def _released(self, action: Callable[[], None]) -> Callable[[], None]:
         """``action``, unless a person has stopped the arm."""

@@ -121,7 +121,7 @@ class InProcessWorld:
                 return
         self._hold()
 
-    def request_stop(self) -> None:
+    def request_stop(self, reason: str = "") -> None:
         """Begin what `stop` does; it goes on as time passes."""
         self._require_connection()
         if self._running:

@@ -278,6 +278,8 @@ def test_stops_by_a_person_and_recovery_refused(scene: Scene, ros: Any, fault_ta
     fault_table.add("emergency_stop published", "arm damps out, nothing is accepted", stopped)
     refused = scene.call(topics.START)
     assert not refused.success and "release_stop" in refused.message
+    written = [str(np.load(file)["reason"]) for file in scene.graph.run.logs.glob("fault-*.npz")]
+    assert any("emergency stop" in reason for reason in written)
     assert scene.call(topics.RELEASE_STOP).success
     assert scene.call(topics.START).success
 
