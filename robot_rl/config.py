@@ -125,17 +125,7 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
         if not isinstance(values, dict):
             raise ConfigError(f"configuration {path} must be a mapping of keys to values, not {type(values).__name__}")
         config = _merge(config, values, "")
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator:
-            raise ConfigError(f"override {override!r} must have the form key=value, e.g. learner.utd=4")
-        try:
-            nested: Any = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError as error:
-            raise ConfigError(f"override {override!r} has a value that is no YAML: {error}") from error
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        config = _merge(config, nested, "")
+    config = _merge(config, _nested(overrides), "")  # at once: one may make sense only with another
     if config.arm not in ARMS:
         raise ConfigError(f"arm={config.arm!r} is unknown; choose from {', '.join(ARMS)}")
     if config.simulator not in SIMULATORS:
@@ -152,6 +142,26 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"learner.agent={config.learner.agent!r} is unknown; choose from {', '.join(AGENTS)}{hint}")
     return config
+
+
+def _nested(overrides: list[str] | tuple[str, ...]) -> dict[str, Any]:
+    """``["learner.utd=4"]`` as ``{"learner": {"utd": 4}}``; of two for the same key, the later one."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise ConfigError(f"override {override!r} must have the form key=value, e.g. learner.utd=4")
+        *groups, last = key.split(".")
+        group = values
+        for name in groups:
+            if not isinstance(group.get(name), dict):
+                group[name] = {}
+            group = group[name]
+        try:
+            group[last] = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError as error:
+            raise ConfigError(f"override {override!r} has a value that is no YAML: {error}") from error
+    return values
 
 
 def save_config(config: RunConfig, path: Path) -> None:

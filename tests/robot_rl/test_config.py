@@ -162,3 +162,10 @@ def test_where_the_arm_is_must_make_sense(override: str, message: str) -> None:
 @pytest.mark.parametrize("namespace", ["", "left", "/left", "cell_1/left"])
 def test_namespaces_of_ros_are_taken(namespace: str) -> None:
     assert load_config(None, [f"namespace={namespace}"]).namespace == namespace
+
+
+def test_settings_that_make_sense_only_together_may_come_in_any_order() -> None:
+    for overrides in (["hold_after=4", "damp_after=8"], ["damp_after=8", "hold_after=4"]):
+        controller = load_config(None, [f"controller.{override}" for override in overrides]).controller
+        assert (controller.hold_after, controller.damp_after) == (4.0, 8.0)
+    assert load_config(None, ["seed=1", "seed=2"]).seed == 2
