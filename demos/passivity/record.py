@@ -78,6 +78,9 @@ class RecordedWorld(InProcessWorld):
         super().connect()
         self._contact_now = ContactWrench(*self.physics, UNFILTERED)
         self._rows = _Rows()
+
+    def start(self) -> None:
+        super().start()
         self._before = self.read().state.q
 
     def advance(self, seconds: float) -> None:
