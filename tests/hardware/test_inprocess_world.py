@@ -258,3 +258,15 @@ def test_a_contact_loads_the_joints_as_its_force_does() -> None:
             expected += ((jacobian - other).T @ push)[first : first + 7]
         assert np.abs(expected).max() > 3.0
         np.testing.assert_allclose(loads.update(), expected, rtol=0.01, atol=0.05)
+
+
+def test_an_idle_arm_comes_to_rest_after_a_knock_at_any_joint() -> None:
+    with InProcessWorld(SceneSpec(), ControllerConfig()) as world:
+        world.advance(0.1)
+        before = world.read().state.q
+        _, data = world.physics
+        for joint in range(7):
+            data.qvel[joint] = 1.0
+            world.advance(1.5)
+            assert np.abs(world.read().state.dq).max() < 1e-3, f"joint {joint + 1}"
+        np.testing.assert_allclose(world.read().state.q, before, atol=2e-3)
