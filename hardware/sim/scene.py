@@ -25,7 +25,7 @@ ROBOT = "robot0_"  # the prefix franky-sim gives to the names of its first robot
 HAND_BODY = f"{ROBOT}hand"
 SPACING = 1.2  # [m] between arms that stand side by side: two FR3 reach 0.855 m each
 TCP_IN_HAND = (0.0, 0.0, 0.1034)  # [m], along the hand's z axis, which points out of the flange
-# Of the simulated robot's own joint controller, [N·m/rad] and [N·m·s/rad]. franky-sim's damping of the last joints, 200,
+# The simulated robot's own joint controller, [N·m/rad] and [N·m·s/rad]. franky-sim's damping of the last joints, 200,
 # is more than the last one's 0.075 kg·m² bear at 1 kHz (d h / I < 2): once touched, it would tremble for ever.
 HOLD_STIFFNESS = (4500.0, 4500.0, 3500.0, 3500.0, 600.0, 600.0, 600.0)
 HOLD_DAMPING = (450.0, 450.0, 350.0, 350.0, 60.0, 60.0, 60.0)
