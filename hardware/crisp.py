@@ -225,8 +225,10 @@ class CrispArm(Device):
                 self._events.append(Event(self._now, EventKind.RECOVERED, "states come again"))
 
     def begin_episode(self) -> None:
-        """Nothing to grant: the torque, and with it the energy, is CRISP's."""
+        """Nothing to grant: the torque, and with it the energy, is CRISP's. Says so in an event."""
         self._require_connection()
+        with self._lock:
+            self._events.append(Event(self._now, EventKind.BUDGET_GRANTED, "no energy is counted under CRISP"))
 
     def command(self, setpoint: AnySetpoint) -> None:
         """Hand over a pose or a wrench; joint targets are refused."""
@@ -294,7 +296,7 @@ class CrispArm(Device):
                 return
             if trouble := self._trouble(now):
                 self._fault, self._reference.mode = trouble, Mode.FAULT
-                self._events.append(Event(now, EventKind.FINISHED, trouble))
+                self._events.append(Event(now, EventKind.REFLEX, trouble))
                 return
             self._events.extend(self._reference.tick(state.pose, state.dq, now))
             self._topics.send_pose(self._reference.pose)

@@ -116,7 +116,13 @@ def kinds(arm: CrispArm) -> list[EventKind]:
 
 
 def test_it_meets_the_arm_contract(counterpart: Counterpart) -> None:
-    check_arm(CrispArm(counterpart, CrispConfig(), ControllerConfig()), counterpart.advance)
+    def fall_silent() -> None:
+        counterpart.stands_still = True
+        counterpart.advance(STATE_TIMEOUT + 0.1)
+        counterpart.stands_still = False
+        counterpart.wait()
+
+    check_arm(CrispArm(counterpart, CrispConfig(), ControllerConfig()), counterpart.advance, fall_silent)
 
 
 def test_nothing_is_sent_before_the_start_and_after_the_stop(counterpart: Counterpart, arm: CrispArm) -> None:
