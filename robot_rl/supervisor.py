@@ -18,7 +18,8 @@ from robot_rl.run import Run
 
 POLL = 0.2  # [s]
 RESTARTS = 5  # of one process, before the job is given up
-PATIENCE = {"learner": 60.0}  # [s] to end by itself after SIGTERM; the learner writes a checkpoint
+# [s] to end by itself after SIGTERM: the learner writes a checkpoint, the arm may be in the middle of connecting.
+PATIENCE = {"learner": 60.0, "arm": 30.0}
 DEFAULT_PATIENCE = 8.0
 
 
