@@ -457,7 +457,7 @@ def pressed_into_a_wall(loop: Loop, q: np.ndarray | None) -> list[float]:
 def test_a_push_above_the_limit_is_given_way_to_and_reported_once_per_occurrence(
     make_plant: Callable[..., Any], ready: np.ndarray, joints: bool
 ) -> None:
-    """The spring could press with 60 N, and would; the limit of 25 N holds but for impacts, the first of all, which are over too soon."""
+    """The spring could press with 60 N, and would. The limit of 25 N holds but for impacts, which are over too soon."""
     gains = ImpedanceGains(translational_clip=0.03)
     free = Loop(make_plant(), ControllerConfig(gains=gains, force_limit=np.inf))
     loop = Loop(make_plant(), ControllerConfig(gains=gains, force_limit=25.0))
