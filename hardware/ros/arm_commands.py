@@ -51,7 +51,8 @@ class Following:
     """Which kind of target to follow, of a writer that sends several kinds at once.
 
     crisp_py keeps sending poses *and* joints, the one that nobody asked for unchanged. So the kind is followed whose
-    target changed last; another takes over when that one falls silent.
+    target changed last. When that one falls silent a new kind takes over, but never a target from before: the arm would
+    go back to where nobody wants it.
     """
 
     def __init__(self) -> None:
@@ -66,7 +67,8 @@ class Following:
             self._writer, self._kind, self._targets = writer, "", {}
         before, value = self._targets.get(kind), target.tobytes()
         self._targets[kind] = value
-        if self._kind == "" or (before is not None and before != value) or now - self._at > TIMEOUT:
+        fresh = now - self._at > TIMEOUT if before is None else before != value
+        if self._kind == "" or fresh:
             self._kind = kind
         if self._kind != kind:
             return False

@@ -349,8 +349,13 @@ def test_of_two_kinds_of_targets_the_one_that_changed_is_followed() -> None:
     assert not following.follows("ada", "pose", a, 0.04)
     assert following.follows("ada", "pose", c, 0.06)
     assert not following.follows("ada", "joints", b, 0.08)
-    assert following.follows("ada", "joints", b, 0.07 + TIMEOUT), "the poses have stopped"
-    assert following.follows("bob", "pose", a, 0.08 + TIMEOUT), "somebody else begins with whatever they send"
+    assert not following.follows("ada", "joints", b, 0.07 + TIMEOUT), (
+        "the poses have stopped, and this is an old target"
+    )
+    assert following.follows("ada", "joints", a, 0.08 + TIMEOUT)
+    assert following.follows("bob", "pose", a, 0.09 + TIMEOUT), "somebody else begins with whatever they send"
+    assert not following.follows("bob", "joints", a, 0.1 + TIMEOUT)
+    assert following.follows("bob", "twist", a, 0.1 + 2.0 * TIMEOUT), "the poses have stopped, and this is new"
 
 
 def test_a_burst_is_said_once() -> None:
