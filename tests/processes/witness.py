@@ -18,6 +18,7 @@ from controllers.ros import topics as arm_topics
 from controllers.state import Mode
 from robot_rl.ros import topics
 
+PATIENCE = 120.0  # [s] before a test gives up waiting; never what it measures
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -78,7 +79,7 @@ class Witness:
 
     def wait(self, since: float, *what: str) -> tuple[float, str]:
         """Spin until one of ``what`` is heard; milliseconds after ``since`` and the reason that came with it."""
-        self._ros.spin_until(lambda: self.first(since, *what))
+        self._ros.spin_until(lambda: self.first(since, *what), PATIENCE)
         heard = self.first(since, *what)
         assert heard is not None
         return 1000.0 * (heard.when - since), heard.detail

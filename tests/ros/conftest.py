@@ -31,12 +31,12 @@ class Ros:
         self.add(node)
         return node
 
-    def spin_until(self, condition: Callable[[], object]) -> None:
-        """Run callbacks until ``condition`` holds; fails the test when it never does."""
-        deadline = time.monotonic() + PATIENCE
+    def spin_until(self, condition: Callable[[], object], patience: float = PATIENCE) -> None:
+        """Run callbacks until ``condition`` holds; fails the test when it does not within ``patience`` [s]."""
+        deadline = time.monotonic() + patience
         while not condition():
             if time.monotonic() > deadline:
-                pytest.fail(f"waited {PATIENCE:g} s in vain for what the test expects")
+                pytest.fail(f"waited {patience:g} s in vain for what the test expects")
             self._executor.spin_once(timeout_sec=0.05)
 
     def spin_times(self, callbacks: int) -> None:
