@@ -79,7 +79,7 @@ class FullTankWorld(RecordedWorld):
 
 def record(store: Path, seed: int) -> None:
     """`DEMOS` demonstrations of the task's script, with the filter off."""
-    with EpisodeStore.create_or_open(store, SCHEMA) as sink, _world(filtered=False) as world:
+    with EpisodeStore.create_or_open(store, SCHEMA) as sink, _unfiltered() as world:
         world.start()
         session = Session(TASK, SessionConfig(ask_policy=False, wait_for_person=True), sink, seed)
         rollout = Rollout(session, world, TASK.expert)
@@ -87,8 +87,11 @@ def record(store: Path, seed: int) -> None:
             rollout.step()
 
 
-def train(agent: Agent, seed: int, steps: int, demos: Path, online: Path, log: Path) -> bytes:
-    """``steps`` online steps with the filter off; returns the actor's parameters."""
+def train(agent: Agent, seed: int, steps: int, demos: Path, online: Path) -> bytes:
+    """``steps`` online steps with the filter off; returns the actor's parameters.
+
+    Steps go to the store ``online``, a line an episode to a file of that name with ``.jsonl``.
+    """
     learner = LearnerLoop(
         agent,
         SCHEMA,
@@ -97,7 +100,7 @@ def train(agent: Agent, seed: int, steps: int, demos: Path, online: Path, log: P
         config=LoopConfig(utd=float(agent.updates_per_call), batch_size=BATCH, seed=seed),
     )
     learner.poll()
-    with EpisodeStore.create_or_open(online, SCHEMA) as sink, _world(filtered=False) as world:
+    with EpisodeStore.create_or_open(online, SCHEMA) as sink, _unfiltered() as world:
         world.start()
         session = Session(TASK, SessionConfig(), sink, seed)
         rollout = Rollout(session, world)
@@ -116,7 +119,7 @@ def train(agent: Agent, seed: int, steps: int, demos: Path, online: Path, log: P
                 successes.append(directive.ended.ending is Ending.SUCCESS)
                 row = {"steps": done, "success": _mean(successes[-20:]), "cost": _mean(costs[-400:])}
                 row |= {key: value for key, value in learner.metrics().items() if key.startswith("cost/")}
-                _append(log, row)
+                _append(online.with_suffix(".jsonl"), row)
     return learner.parameters()
 
 
@@ -128,6 +131,7 @@ def evaluate(
     rows: list[tuple[float, ...]] = []
     with world_type(TASK.scene(), ControllerConfig(tank=tank, workspace=TASK.workspace)) as world:
         world.start()
+        world.recording = False
         rollout = Rollout(Session(TASK, SessionConfig(), None, EVALUATION_SEED), world)
         parts: list[tuple[float, float, float]] = []
         costs: list[float] = []
@@ -142,8 +146,9 @@ def evaluate(
                 rows.append((success, len(parts), short > 0, short, _mean(costs), energy.sum(), force.max()))
                 parts, costs = [], []
             if directive.observation is not None:
-                world.take()
+                world.recording = True
                 rollout.act(policy(directive.observation))
+                world.recording = False
                 if len(trace := world.take()):
                     parts.append((float(trace.delivered[-1]), float(trace.tank.min()), float(trace.felt.max())))
     return dict(zip(FIGURES, np.mean(rows, axis=0).tolist(), strict=True))
@@ -163,11 +168,14 @@ def compare(out: Path, seeds: Sequence[int], steps: int, count: int) -> str:
             if (name, seed) in known:
                 continue
             demos, online = out / f"demos-{seed}", out / f"online-{name}-{seed}"
-            if not demos.exists():
+            trained = out / f"{name}-{seed}.params"
+            if len(StoreReader(demos).episodes()) < DEMOS:
+                shutil.rmtree(demos, ignore_errors=True)
                 record(demos, seed)
-            shutil.rmtree(online, ignore_errors=True)  # of a run that was interrupted
-            parameters = train(agent, seed, steps, demos, online, out / f"{name}-{seed}.jsonl")
-            (out / f"{name}-{seed}.params").write_bytes(parameters)
+            if not trained.exists():
+                shutil.rmtree(online, ignore_errors=True)  # of a training that was interrupted
+                trained.write_bytes(train(agent, seed, steps, demos, online))
+            parameters = trained.read_bytes()
             for filtered in (False, True):
                 tank = dataclasses.replace(TIGHT, filter=filtered)
                 figures = evaluate(parameters, tank, count, FullTankWorld)
@@ -186,10 +194,12 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _world(filtered: bool) -> FullTankWorld:
-    """With the tight tank."""
-    tank = dataclasses.replace(TIGHT, filter=filtered)
-    return FullTankWorld(TASK.scene(), ControllerConfig(tank=tank, workspace=TASK.workspace))
+def _unfiltered() -> FullTankWorld:
+    """With the tight tank, its filter off; nothing is recorded."""
+    tank = dataclasses.replace(TIGHT, filter=False)
+    world = FullTankWorld(TASK.scene(), ControllerConfig(tank=tank, workspace=TASK.workspace))
+    world.recording = False
+    return world
 
 
 def _policy(learner: LearnerLoop) -> Policy:

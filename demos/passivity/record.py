@@ -66,25 +66,30 @@ class _Rows:
 
 
 class RecordedWorld(InProcessWorld):
-    """An `InProcessWorld` that records each tick of `advance`; the physics is bit for bit the same."""
+    """An `InProcessWorld` that records each tick of `advance`; the physics is bit for bit the same.
+
+    Attributes:
+        recording: whether it does so now. Recording takes about as long as the physics.
+    """
 
     def __init__(
         self, scene: SceneSpec, controller: ControllerConfig, collision: CollisionThresholds | None = None
     ) -> None:
         super().__init__(scene, controller, collision)
         self._rows = _Rows()
+        self.recording = True
 
     def connect(self) -> None:
         super().connect()
         self._contact_now = ContactWrench(*self.physics, UNFILTERED)
         self._rows = _Rows()
 
-    def start(self) -> None:
-        super().start()
-        self._before = self.read().state.q
-
     def advance(self, seconds: float) -> None:
         """As `InProcessWorld.advance`; a row for each millisecond in which the arm does not brake by itself."""
+        if not self.recording:
+            super().advance(seconds)
+            return
+        self._before = self.read().state.q
         for _ in range(round(seconds / TICK)):
             super().advance(TICK)
             self._record(self.read())
