@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 
 from controllers.core import ControllerConfig
 from controllers.ros.runtime import ros, spin
@@ -19,11 +20,15 @@ from robot_rl.processes import await_simulator
 from robot_rl.run import Run
 from robot_rl.tasks import make_task
 
+WITHOUT_EPISODES = ("arm", "teleop")  # jobs that last as long as somebody likes: energy is granted by the second only
+
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
     scene = task.scene()
     controller: ControllerConfig = dataclasses.replace(config.controller, workspace=task.workspace)
+    if job in WITHOUT_EPISODES:
+        controller = dataclasses.replace(controller, tank=dataclasses.replace(controller.tank, episode_budget=math.inf))
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(ros())
         arm, gripper = make_drivers(run, config, controller)
