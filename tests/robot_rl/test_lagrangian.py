@@ -11,9 +11,13 @@ import pytest
 
 from robot_rl.config import ConfigError, load_config
 from robot_rl.data.replay import Batch
+from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.learner import lagrangian, networks, rlpd
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.lagrangian import LagrangianConfig, LagrangianState
+from robot_rl.learner.loop import LearnerLoop, LoopConfig
+from robot_rl.policies.parameters import unpack
+from tests.robot_rl.recording import SCHEMA, steps
 
 TINY = LagrangianConfig(
     hidden=(5, 4), critics=3, subset=2, discount=0.9, initial_temperature=0.3, cost_discount=0.8, initial_multiplier=2.0
@@ -271,6 +275,36 @@ def test_the_policy_meets_the_limit_of_a_bandit() -> None:
         print(estimates[-1], state.multiplier)
     assert abs(np.mean(estimates[-200:]) - 0.3) < 0.05
     assert abs(float(state.multiplier) - 2.8) < 0.8
+
+
+def test_the_learner_loop_feeds_it_costs_and_resumes_it_bit_for_bit(tmp_path) -> None:
+    agent = lagrangian.make_agent(LagrangianConfig(hidden=(8, 8), critics=3, multiplier_rate=1.0))
+    config = LoopConfig(utd=4.0, start_after=10, batch_size=8)
+
+    def loop() -> LearnerLoop:
+        online = StoreReader(tmp_path / "online")
+        return LearnerLoop(agent, SCHEMA, online=online, config=config, checkpoints=tmp_path / "checkpoints")
+
+    with EpisodeStore.create_or_open(tmp_path / "online", SCHEMA) as store:
+        first, second = loop(), None
+        for seed in range(2):
+            writer = store.begin({"seed": seed})
+            for step in steps(20, seed):  # costs 0 … 0.95
+                writer.append(step)
+            writer.finish()
+            if second is not None:
+                assert second.restore()
+            for learner in filter(None, (first, second)):
+                while learner.step():
+                    pass
+            if second is None:
+                first.checkpoint()
+                second = loop()
+    assert first.version == second.version == 30
+    assert equal(first.state, second.state)
+    assert 0.3 < first.metrics()["cost/batch_mean"] < 0.7
+    assert first.metrics()["cost/multiplier"] != 0.0
+    assert unpack(first.parameters()).params.keys() == first.agent.actor(first.state).keys()
 
 
 def test_the_configuration_reaches_the_agent() -> None:

@@ -110,7 +110,7 @@ def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path, stores) -> None:
     assert second.messages == []
     for name in ("online_buffer", "demo_buffer"):
         mine, theirs = getattr(first, name), getattr(second, name)
-        for array in ("state", "action", "reward", "mask", "starts"):
+        for array in ("state", "action", "reward", "mask", "cost", "starts"):
             assert np.array_equal(getattr(mine, array), getattr(theirs, array)), (name, array)
     assert first.governor == second.governor
     assert first.metrics() == second.metrics()
