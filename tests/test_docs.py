@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from controllers.ros.topics import TARGET_POSES
 from robot_rl.bringup import LAUNCH_ARGUMENTS, prepare
 from robot_rl.cli import build_parser
 from robot_rl.config import load_config
@@ -41,7 +42,7 @@ def check_command(words: list[str]) -> None:
     match words:
         case ["robot-rl", *arguments]:
             given = build_parser().parse_args(arguments)
-            load_config(None, given.overrides)
+            load_config(None, getattr(given, "overrides", ()))
         case ["make", *targets]:
             makefile = (ROOT / "Makefile").read_text()
             for target in targets:
@@ -101,7 +102,8 @@ def test_relative_links_resolve(document: Path) -> None:
 def defined_topics() -> dict[str, str]:
     """Topic → message type, as the modules of topic names have them."""
     pattern = re.compile(r'^[A-Z_]+ = "([\w/]+)"  # .*?(\w+_msgs/\w+)', re.MULTILINE)
-    return {name: kind for module in TOPIC_MODULES for name, kind in pattern.findall(module.read_text())}
+    found = {name: kind for module in TOPIC_MODULES for name, kind in pattern.findall(module.read_text())}
+    return found | dict.fromkeys(TARGET_POSES.values(), "geometry_msgs/PoseStamped")
 
 
 def documented_topics() -> dict[str, str]:
