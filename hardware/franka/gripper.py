@@ -193,9 +193,9 @@ class _HandMemory:
     def look(self) -> tuple[np.void, np.void]:
         """The state and the motion, or what they were before when they are being written just now; never waits."""
         if (hand := self.hand.try_read()) is not None:
-            self._hand = hand
+            _, self._hand = hand
         if (motion := self.motion.try_read()) is not None:
-            self._motion = motion
+            _, self._motion = motion
         return self._hand, self._motion
 
 

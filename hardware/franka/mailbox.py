@@ -69,7 +69,7 @@ STATE = np.dtype(
         ("success_rate", "f8"),
         ("fault", f"S{DETAIL_BYTES}"),  # why the mode is FAULT or STOPPED
         ("served", "u4", len(Request)),
-        ("refusal", f"S{DETAIL_BYTES}"),  # why the last request was refused; empty when it was not
+        ("refusals", f"S{DETAIL_BYTES}", len(Request)),  # why the last of each was refused; empty when it was not
     ]
 )
 RECORDS = {
@@ -206,7 +206,7 @@ class Mailbox:
     def served(self, request: Request) -> tuple[int, str]:
         """How many of these requests have been dealt with, and why the latest was refused ("" when it was not)."""
         record = self._state.read()
-        return int(record["served"][request]), bytes(record["refusal"]).decode("utf-8", "ignore")
+        return int(record["served"][request]), bytes(record["refusals"][request]).decode("utf-8", "ignore")
 
     def read_state(self) -> ArmReading | None:
         """The latest reading, None before the first. Raises `MailboxError`."""
@@ -287,12 +287,10 @@ class Mailbox:
     def _changed(self, slot: str) -> np.void | None:
         """The content of a slot that was written since it was last looked at, else None."""
         record = self._records[slot]
-        version = record.version
-        if version == self._versions[slot]:
+        found = record.try_read() if record.version != self._versions[slot] else None
+        if found is None:
             return None
-        content = record.try_read()
-        if content is not None:
-            self._versions[slot] = version
+        self._versions[slot], content = found
         return content
 
     def write_state(
@@ -334,7 +332,7 @@ class Mailbox:
         """Report that ``request`` has been dealt with up to ``number``."""
         self._state.begin()
         self._state_views["served"][request] = number
-        self._state_views["refusal"][0] = detail_to_bytes(refusal)
+        self._state_views["refusals"][request] = detail_to_bytes(refusal)
         self._state.end()
 
     def push_event(self, event: Event) -> None:

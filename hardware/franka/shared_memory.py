@@ -48,25 +48,23 @@ class SequencedRecord:
     def end(self) -> None:
         self._version[0] = (self._version[0] | 1) + 1
 
-    def try_read(self) -> np.void | None:
-        """A consistent copy of the record, or None when a write got in the way."""
+    def try_read(self) -> tuple[int, np.void] | None:
+        """The version and a consistent copy of the record, or None when a write got in the way."""
         before = self._version[0]
         if before & 1:
             return None
         record = self._record.copy()
-        return record[0] if self._version[0] == before else None
+        return (before, record[0]) if self._version[0] == before else None
 
     def read(self, timeout: float = 0.2) -> np.void:
         """A consistent copy, trying again for at most ``timeout`` [s]. Raises `MailboxError`."""
-        record = self.try_read()
-        if record is not None:
-            return record
+        found = self.try_read()
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
+        while found is None and time.monotonic() < deadline:
             time.sleep(20e-6)
-            record = self.try_read()
-            if record is not None:
-                return record
+            found = self.try_read()
+        if found is not None:
+            return found[1]
         raise MailboxError(
             "the process that writes a record stopped in the middle of a write; disconnect, connect again"
         )

@@ -127,6 +127,13 @@ def test_answers_to_requests_carry_the_reason(mailbox: Mailbox) -> None:
     assert mailbox.served(Request.START) == (2, "")
 
 
+def test_each_request_has_an_answer_of_its_own(mailbox: Mailbox) -> None:
+    mailbox.serve(Request.START, 1, "user stop is pressed")
+    mailbox.serve(Request.STOP, 1)
+    assert mailbox.served(Request.START) == (1, "user stop is pressed")
+    assert mailbox.served(Request.STOP) == (1, "")
+
+
 def test_half_written_record_is_an_error_not_a_torn_value() -> None:
     buffer = mmap.mmap(-1, 4096)
     record = SequencedRecord(buffer, 0, np.dtype([("a", "f8")]))
@@ -137,6 +144,21 @@ def test_half_written_record_is_an_error_not_a_torn_value() -> None:
         record.read(timeout=0.01)
     record.end()
     assert record.read()["a"] == 1.0
+
+
+def test_order_overtaken_between_look_and_copy_is_taken_once(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox.write_setpoint(WrenchSetpoint(np.ones(6), seq=1))
+    copy = SequencedRecord.try_read
+
+    def overtaken(record: SequencedRecord) -> tuple[int, np.void] | None:
+        mailbox.write_setpoint(WrenchSetpoint(np.ones(6), seq=2))
+        return copy(record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SequencedRecord, "try_read", overtaken)
+        (taken,) = mailbox.take_orders().setpoints
+    assert taken.seq == 2
+    assert mailbox.take_orders() == ((), (), None, ())
 
 
 def test_reader_never_sees_a_mixture_of_two_writes(mailbox: Mailbox) -> None:
