@@ -20,9 +20,12 @@ from hardware.interfaces import Arm, ArmFault, ArmReading, Gripper, HardwareErro
 from hardware.ros.arm_commands import QUIET, ArmCommands, Bursts
 from hardware.ros.arm_state import ArmStateTopics
 from hardware.ros.emergency_stop import EmergencyStop
+from hardware.telemetry import TelemetryError
 
 PUBLISH_PERIOD = 0.02  # [s] of robot time between state messages
 POLL_PERIOD = 0.004  # [s] between looks at the driver and at the command topics
+STOP_PATIENCE = 2.0  # [s] for an arm to be at rest after an emergency stop
+AT_REST = (Mode.IDLE, Mode.FAULT, Mode.STOPPED)
 ERRORS = (EventKind.REFLEX, EventKind.STOPPED, EventKind.WRITER_REFUSED)
 WARNINGS = (
     EventKind.SETPOINT_REJECTED,
@@ -55,6 +58,7 @@ class ArmNode(Node):
         super().__init__("arm")
         self._arm, self._gripper, self._scene, self._objects = arm, gripper, scene, objects
         self._due = -1.0
+        self._stop_asked = 0.0  # steady time [s] of the last request to stop that an emergency made
         self._bursts = Bursts()
         self._state = ArmStateTopics(self, gripper is not None, objects)
         self._events = self.create_publisher(DiagnosticStatus, topics.ARM_EVENTS, 20)
@@ -76,10 +80,25 @@ class ArmNode(Node):
     def _stop(self) -> None:
         """Damp out at once; the arm is on its way when this returns, and the state goes on being published."""
         self._commands.stop()
+        self._request_stop(self._emergency_stop.reason)
+
+    def _request_stop(self, reason: str) -> None:
+        self._stop_asked = time.monotonic()
         try:
-            self._arm.request_stop(self._emergency_stop.reason)
+            self._arm.request_stop(reason)
+        except TelemetryError as error:
+            self.get_logger().error(f"the arm was asked to stop, but what led to it is not on file: {error}")
         except HardwareError as error:
             self.get_logger().fatal(f"emergency stop: {error}")
+
+    def _watch_stop(self, mode: Mode) -> None:
+        """Tell of an emergency stop after which the arm is still, or again, under control; ask once more."""
+        if not self._emergency_stop.reason or mode in AT_REST:
+            return
+        if time.monotonic() - self._stop_asked > STOP_PATIENCE:
+            detail = f"the controller is in {mode.name} {STOP_PATIENCE:g} s after the emergency stop asked it to end"
+            self._report(EventKind.STOPPED, f"{detail}; press the robot's own stop button")
+            self._request_stop("")
 
     def _released(self, action: Callable[[], None]) -> Callable[[], None]:
         """``action``, unless a person has stopped the arm."""
@@ -108,11 +127,13 @@ class ArmNode(Node):
             if not rejected or self._bursts.begins(event.kind.name, time.monotonic()):
                 self._publish_event(event.kind, event.detail, event.time)
         reading = self._arm.read()
-        if reading.state.time < self._due:
-            return
-        self._due = (int(reading.state.time / PUBLISH_PERIOD + 1e-6) + 1) * PUBLISH_PERIOD
+        self._watch_stop(reading.mode)
         if self._emergency_stop.reason:
             reading = dataclasses.replace(reading, mode=Mode.STOPPED, fault=self._emergency_stop.reason)
+        ahead = self._due - reading.state.time  # by more than a period: time began anew, with a new connection
+        if 0.0 < ahead < 2.0 * PUBLISH_PERIOD and self._last is not None and reading.mode is self._last.mode:
+            return
+        self._due = (int(reading.state.time / PUBLISH_PERIOD + 1e-6) + 1) * PUBLISH_PERIOD
         age = time.monotonic() - reading.received
         opening = self._gripper.read().width if self._gripper is not None else 0.0
         objects = self._scene.objects() if self._scene is not None and self._objects else {}
@@ -134,7 +155,7 @@ class ArmNode(Node):
         values: dict[str, object] = {**self._commands.counts}
         publishers = self.count_publishers(topics.TARGET_POSE)
         values |= {"target_pose publishers": publishers, "holder": self._commands.holder()}
-        status = DiagnosticStatus(level=DiagnosticStatus.OK, name=f"{self.get_namespace()}arm", message="ok")
+        status = DiagnosticStatus(level=DiagnosticStatus.OK, name=self.get_fully_qualified_name(), message="ok")
         if publishers > 1 or time.monotonic() - self._commands.refused_at < QUIET:
             status.level = DiagnosticStatus.ERROR
             status.message = "more than one publisher on target_pose: only one may command the arm"

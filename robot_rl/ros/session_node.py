@@ -120,10 +120,11 @@ class SessionNode(Node):
     def _on_reading(self, reading: Reading) -> None:
         self._reading = reading
         self._stalled = False
-        if reading.robot_time + 1e-6 < self._due or self._asked is not None or self._waiting:
+        ahead = self._due - reading.robot_time  # by more than a period: time began anew, with a new connection
+        if 1e-6 < ahead < 2.0 * CONTROL_PERIOD or self._asked is not None or self._waiting:
             return
-        ahead = self._due + CONTROL_PERIOD
-        self._due = ahead if ahead > reading.robot_time else reading.robot_time + CONTROL_PERIOD
+        in_step = -CONTROL_PERIOD < ahead <= 1e-6
+        self._due = (self._due if in_step else reading.robot_time) + CONTROL_PERIOD
         self._follow(
             self._session.advance(reading, self._teleop.command(reading.gripper), self._learner_behind), reading
         )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, WrenchStamped
+from rcl_interfaces.msg import Log
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -26,6 +27,7 @@ from controllers.state import Mode
 from hardware.ros.arm_commands import QUIET, Bursts, Following
 from hardware.ros.arm_node import ArmNode
 from hardware.sim.inprocess import InProcessWorld
+from hardware.telemetry import TelemetryError
 from robot_rl.tasks.reach import Reach
 
 TASK = Reach()
@@ -303,6 +305,34 @@ def test_an_emergency_stop_damps_out_and_only_its_release_lets_go(bench: Bench, 
     assert bench.world.read().mode is Mode.IDLE, "a release moves nothing"
     assert bench.call(topics.START).success
     ros.spin_until(lambda: bench.height() > 0.02)
+
+
+def test_an_arm_that_moves_after_an_emergency_stop_is_told_of_and_stopped_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hardware.ros.arm_node.STOP_PATIENCE", 0.2)
+    assert bench.call(topics.EMERGENCY_STOP).success
+    bench.ros.spin_until(lambda: bench.world.read().mode is Mode.IDLE)
+    bench.world.start()  # past the node, as a start that had been under way would
+    bench.ros.spin_until(lambda: len(bench.said("stopped")) > 1)
+    assert "after the emergency stop" in bench.said("stopped")[-1] and "stop button" in bench.said("stopped")[-1]
+    bench.ros.spin_until(lambda: bench.world.read().mode is Mode.IDLE)
+
+
+def test_a_full_disk_is_not_taken_for_an_arm_that_did_not_stop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, logged = bench.world.request_stop, []
+    bench.ros.node("log").create_subscription(Log, "/rosout", logged.append, 100)
+
+    def request_stop(reason: str = "") -> None:
+        stop(reason)
+        raise TelemetryError("cannot write fault.npz: no space left on device")
+
+    monkeypatch.setattr(bench.world, "request_stop", request_stop)
+    assert bench.call(topics.EMERGENCY_STOP).success
+    bench.ros.spin_until(lambda: any("no space left" in message.msg for message in logged))
+    (message,) = (message for message in logged if "no space left" in message.msg)
+    assert "the arm was asked to stop" in message.msg and message.level == Log.ERROR
+    bench.ros.spin_until(lambda: bench.world.read().mode is Mode.IDLE)
 
 
 def test_the_emergency_stop_is_a_service_too_and_stops_once(bench: Bench) -> None:

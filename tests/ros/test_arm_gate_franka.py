@@ -21,6 +21,8 @@ from controllers.ros.converters import fill_pose
 from controllers.state import Mode
 from hardware.franka.arm import FrankaArm
 from hardware.ros.arm_node import ArmNode
+from hardware.sim.client import SceneClient
+from hardware.sim.faults import Faults
 from tests.hardware.simulated import simulated_server
 
 
@@ -66,3 +68,36 @@ def test_a_moving_arm_is_stopped_without_the_node_falling_silent(ros: Any) -> No
         assert arm.read().mode is Mode.HOLD
         ros.spin_times(100)
         assert np.abs(arm.read().pose.difference(stopped)).max() < 0.003, "the old target is forgotten"
+
+
+def test_a_lost_connection_is_told_and_the_state_flows_again_after_recovery(ros: Any) -> None:
+    """Robot time begins anew with each connection."""
+    said: list[tuple[float, Mode]] = []
+
+    def on_status(message: JointState) -> None:
+        said.append((message.position[0], Mode(int(message.position[message.name.index("mode")]))))
+
+    with (
+        simulated_server() as server,
+        SceneClient(server.address) as link,
+        FrankaArm(server.address, ControllerConfig()) as arm,
+    ):
+        ros.add(ArmNode(arm))
+        person = ros.node("person")
+        person.create_subscription(JointState, topics.ARM_STATUS, on_status, 100)
+        recover = person.create_client(Trigger, topics.ERROR_RECOVERY)
+        ros.spin_until(lambda: recover.service_is_ready() and said and said[-1][0] > 1.0)
+        link.set_faults(Faults(loss=1.0))
+        ros.spin_until(lambda: said[-1][1] is Mode.FAULT)
+        cut_off = said[-1][0]
+        link.set_faults(Faults())
+        answers: list[Trigger.Response] = []
+
+        def recovered() -> bool:
+            future = recover.call_async(Trigger.Request())
+            ros.spin_until(future.done)
+            answers.append(future.result())
+            return answers[-1].success
+
+        ros.spin_until(recovered)
+        ros.spin_until(lambda: said[-1][1] is Mode.IDLE and said[-1][0] < cut_off)

@@ -209,6 +209,20 @@ def test_a_silent_arm_ends_the_episode_as_aborted(ros: Any, graph: Callable[[Ses
     assert again.ending is Ending.SUCCESS
 
 
+def test_a_session_goes_on_when_robot_time_begins_anew(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    """As it does with a new connection to the robot."""
+    running = graph(SessionConfig(policy_timeout=PATIENT))
+    running.world.advance(10.0)
+    ros.add(PolicyNode(TASK, to_goal, (), None))
+    running.run_episode()
+    before = running.world.time
+    running.world.disconnect()
+    running.world.connect()
+    ros.spin_until(lambda: running.world.read().mode is Mode.TRACK)
+    assert running.world.time < before, "nobody waited for the time at which the connection was lost"
+    assert running.run_episode()[0].ending is Ending.SUCCESS
+
+
 def test_a_person_who_stops_the_arm_stops_the_session(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
     phases: list[str] = []
     operator = ros.node("operator")
