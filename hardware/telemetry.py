@@ -7,9 +7,11 @@ A file is a NumPy archive: ``telemetry`` (a structured array of `TELEMETRY`, old
 from __future__ import annotations
 
 import os
+import sys
 import time
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +99,15 @@ def save_telemetry(path: Path, telemetry: Telemetry) -> None:
             np.savez(file, telemetry=telemetry.ticks, events=events, reason=np.array(telemetry.reason), refused=refused)
         scratch.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)  # of a full disk it would take what is left
         raise TelemetryError(f"the telemetry cannot be written to {path}: {error.strerror or error}") from error
+
+
+def tell(error: TelemetryError) -> None:
+    """Say so on stderr, if that can be written, and go on: the arm matters more than its record."""
+    with suppress(OSError):
+        sys.stderr.write(f"{error}\n")
 
 
 def load_telemetry(path: Path) -> Telemetry:

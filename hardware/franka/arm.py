@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from hardware.franka.process import ROBOT_PORT, ChildProcess, probe
 from hardware.franka.realtime import RealtimeSettings
 from hardware.franka.shared_memory import MailboxError
 from hardware.interfaces import ArmConnectionError, ArmFault, ArmReading
-from hardware.telemetry import Telemetry, save_fault, save_telemetry
+from hardware.telemetry import Telemetry, TelemetryError, save_fault, save_telemetry, tell
 
 CONNECT_TIMEOUT = 20.0  # [s]; the child's start, the connection and the warm-up
 REQUEST_TIMEOUT = 5.0  # [s]; the longest regular answer is the damped end of a motion, about half a second
@@ -86,7 +87,10 @@ class FrankaArm(Device):
             raise
 
     def disconnect(self) -> None:
-        """End any motion with damping, then the real-time process; safe to call twice."""
+        """End any motion with damping, then the real-time process; safe to call twice.
+
+        Telemetry that cannot be written is told of on stderr: whoever disconnects because of an error shall see that.
+        """
         child, mailbox = self._child, self._mailbox
         self._child = self._mailbox = None
         if child is not None and mailbox is not None:
@@ -96,6 +100,8 @@ class FrankaArm(Device):
             try:
                 if self._settings.dump_directory is not None and len(mailbox.telemetry()) > 0:
                     save_telemetry(Path(self._settings.dump_directory) / "telemetry.npz", self._recorded(mailbox, ""))
+            except TelemetryError as error:
+                tell(error)
             finally:
                 mailbox.close()
 
@@ -103,7 +109,8 @@ class FrankaArm(Device):
         """Begin torque control, holding the measured pose. Setpoints given before are void.
 
         Raises:
-            ArmFault: the arm needs recovery first, or refuses to move; the message says why.
+            ArmFault: the arm needs recovery first, is being stopped, or refuses to move; the message says why. None
+                begins later when it did not within `REQUEST_TIMEOUT`.
         """
         self._ask(Request.START)
 
@@ -131,7 +138,11 @@ class FrankaArm(Device):
         self._running()[0].request(Request.EPISODE)
 
     def change_gains(self, gains: ImpedanceGains) -> None:
-        """Go over to other gains, ramped by the controller. Never blocks. Raises `ArmFault` when not connected."""
+        """Go over to other gains, ramped by the controller, for the present motion. Never blocks.
+
+        Each motion begins with the configured gains; while none is active others are rejected, which `events` says.
+        Raises `ArmFault` when not connected.
+        """
         self._running()[0].write_gains(gains)
 
     def command(self, setpoint: AnySetpoint) -> None:
@@ -161,7 +172,7 @@ class FrankaArm(Device):
         return self._running()[0].take_events()
 
     def telemetry(self) -> np.ndarray:
-        """The last ten seconds of ticks, oldest first: a structured array of `mailbox.TELEMETRY`."""
+        """The last ten seconds of ticks, oldest first: a structured array of `hardware.telemetry.TELEMETRY`."""
         return self._running()[0].telemetry()
 
     def dump(self, reason: str) -> Path | None:
@@ -191,7 +202,10 @@ class FrankaArm(Device):
         reason = f"the real-time process of the arm at {self.address} {child.describe_exit()}"
         if not self._mourned:
             self._mourned = True
-            self.dump(reason)
+            try:
+                self.dump(reason)
+            except TelemetryError as error:
+                tell(error)
         return ArmFault(f"{reason}; disconnect, see that the arm is at rest, and connect again")
 
     def _ask(self, request: Request) -> None:
@@ -200,15 +214,15 @@ class FrankaArm(Device):
         number = mailbox.request(request)
         deadline = time.monotonic() + REQUEST_TIMEOUT
         while True:
-            try:
+            with suppress(MailboxError):  # of a process that died, or sleeps, in the middle of a write
                 served, refusal = mailbox.served(request)
-            except MailboxError as error:
-                raise self._died(child) from error
-            if served == number:
-                break
+                if served == number:
+                    break
             if child.exit_code is not None:
                 raise self._died(child)
             if time.monotonic() > deadline:
+                if request is Request.START:
+                    mailbox.request(Request.STOP)  # voids it: no motion may begin that was given up
                 raise ArmFault(
                     f"the arm at {self.address} did not {request.name.lower()} within {REQUEST_TIMEOUT:.0f} s"
                 )

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from controllers.config import ControlError
 from controllers.core import Controller, ControllerConfig
 from controllers.state import ArmState, Event, EventKind, Mode, Setpoint
 from hardware.franka.collision import CollisionThresholds
@@ -27,13 +28,16 @@ from hardware.franka.model import fr3_model
 from hardware.franka.process import FAILED, READY, ROBOT_PORT, child_pipe, import_pylibfranka, probe
 from hardware.franka.rehearsal import Rehearsal
 from hardware.interfaces import HardwareError
-from hardware.telemetry import TICK_FIELDS, Telemetry, TelemetryError, save_fault
+from hardware.telemetry import TICK_FIELDS, Telemetry, TelemetryError, save_fault, tell
 
 WARM_UP_TICKS = 3000  # covers tracking, holding and damping out
 WARM_UP_TRACKING = 500
 IDLE_PERIOD = 0.004  # pause between two states while idle [s]
 PARENT_CHECK_TICKS = 50
 USER_STOP = "the user stop is pressed; release it, and start again"
+ASKED_TO_STOP = "it was asked to stop before it began"
+ENDING = "its motion is being ended; start again when it is idle"
+GAINS_WITHOUT_MOTION = "gains: no motion is active, and each begins with the configured ones; change them once it has"
 MCL_CURRENT, MCL_FUTURE = 1, 2  # <sys/mman.h>
 
 
@@ -81,7 +85,7 @@ class RealtimeProcess:
         self._seq = 0
         self._time = 0.0
         self._quit = False
-        self._stopping = False
+        self._began = self._stopping = False
         self._incident = self._fault_text = ""
         self._scalars = np.zeros(TICK_FIELDS)
 
@@ -152,24 +156,28 @@ class RealtimeProcess:
         """Orders while no motion is active."""
         # Whatever setpoint came while no motion was active is void.
         orders = self._mailbox.take_orders()
-        self._adjust(orders)
+        self._begin_episode(orders)
+        if orders.gains is not None:
+            self._mailbox.push_event(Event(self._time, EventKind.SETPOINT_REJECTED, GAINS_WITHOUT_MOTION))
+        self._quit = self._quit or Request.QUIT in orders.requests
         for request in orders.requests:
             number = self._mailbox.requested(request)
             if request is Request.START:
-                self._start(number)
+                if self._quit or Request.STOP in orders.requests:  # which of the two came first is not known
+                    self._mailbox.serve(request, number, ASKED_TO_STOP)
+                else:
+                    self._start(number)
             elif request is Request.RECOVER:
                 self._mailbox.serve(request, number, self._recover())
             elif request is Request.STOP:
                 self._mailbox.serve(request, number)
-            elif request is Request.QUIT:
-                self._quit = True
 
     def _start(self, number: int) -> None:
         if self._mode in (Mode.FAULT, Mode.STOPPED):
             reason = self._fault_text if self._mode is Mode.STOPPED else f"{self._fault_text}; recover it first"
             self._mailbox.serve(Request.START, number, reason)
             return
-        self._stopping, self._incident = False, ""
+        self._began, self._stopping, self._incident = False, False, ""
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -179,11 +187,10 @@ class RealtimeProcess:
             gc.enable()
             gc.unfreeze()
         # The motion is over, however it ended.
-        refused = self._mailbox.served(Request.START)[0] != number
-        if refused:
+        if not self._began:
             self._mailbox.serve(Request.START, number, reason)
         if reason:
-            self._settle(reason, refused)
+            self._settle(reason)
         else:
             self._set_mode(Mode.IDLE)
             if self._incident:
@@ -199,13 +206,14 @@ class RealtimeProcess:
         """
         try:
             self._control(number)
-        except self._errors as error:
+        except (*self._errors, ControlError) as error:
             self._connected = not isinstance(error, self._franka.NetworkException)
             return str(error)
         return "the robot reported a state that is not finite" if self._controller.mode is Mode.FAULT else ""
 
-    def _settle(self, reason: str, refused: bool) -> None:
-        """Enter the mode that a motion's end for ``reason`` leaves the arm in; ``refused``: it never began."""
+    def _settle(self, reason: str) -> None:
+        """Enter the mode that a motion's end for ``reason`` leaves the arm in."""
+        self._mode = Mode.IDLE  # what the controller's was does not count as told
         received = None
         if self._connected:
             try:
@@ -216,7 +224,7 @@ class RealtimeProcess:
         modes = self._franka.RobotMode
         if received is not None and received.robot_mode == modes.UserStopped:
             self._enter(Mode.STOPPED, USER_STOP)
-        elif received is not None and refused and received.robot_mode != modes.Reflex:
+        elif received is not None and not self._began and received.robot_mode != modes.Reflex:
             self._set_mode(Mode.IDLE)  # nothing has moved, so there is nothing to recover from
         else:
             names = _errors_of(received) if received is not None else ""
@@ -263,7 +271,7 @@ class RealtimeProcess:
         try:
             save_fault(self._settings.dump_directory, telemetry)
         except TelemetryError as error:
-            sys.stderr.write(f"{error}\n")  # a full disk must not end the process that holds the arm
+            tell(error)
 
     # Control.
 
@@ -277,14 +285,15 @@ class RealtimeProcess:
         controller, mailbox, torques_type = self._controller, self._mailbox, self._franka.Torques
         for event in controller.start(state):
             mailbox.push_event(event)
+        if self._quit:  # said while it began, which the controller has forgotten
+            self.stop_and_quit()
         rehearse = self._settings.rehearse and has_own_core()
-        started = False
         ticks = 0
         while True:
             self._take_orders(state.time)
             ticks += 1
             if ticks % PARENT_CHECK_TICKS == 0 and os.getppid() != self._parent:
-                self._quit = True  # the watchdog brings the arm to rest
+                self.stop_and_quit()
             tick = controller.tick(state)
             torques = torques_type(tick.torque.tolist())
             torques.motion_finished = tick.finished
@@ -299,9 +308,9 @@ class RealtimeProcess:
                     self._incident = f"watchdog: {event.detail}"
             self._publish(state, success, time.monotonic())
             self._record(state, success, tick.torque, arrival - last_arrival, dispatched - arrival)
-            if not started:
+            if not self._began:
                 mailbox.serve(Request.START, number)
-                started = True
+                self._began = True
             if tick.finished:
                 break
             if rehearse:
@@ -321,14 +330,20 @@ class RealtimeProcess:
         orders = self._mailbox.take_orders()
         if orders is NOTHING:
             return
+        if Request.STOP in orders.requests or Request.QUIT in orders.requests:
+            self._quit = self._quit or Request.QUIT in orders.requests
+            self._stopping = True
+            self._controller.stop()
+        ending = self._stopping or self._controller.mode is Mode.DAMP
         for request in orders.requests:
-            if request in (Request.STOP, Request.QUIT):
-                self._quit = self._quit or request is Request.QUIT
-                self._stopping = True
-                self._controller.stop()
-            elif request is not Request.EPISODE:  # already running, and healthy
+            if request is Request.START:
+                self._mailbox.serve(request, self._mailbox.requested(request), ENDING if ending else "")
+            elif request is Request.RECOVER:  # it is healthy
                 self._mailbox.serve(request, self._mailbox.requested(request))
-        self._adjust(orders)
+        self._begin_episode(orders)
+        if orders.gains is not None:
+            for event in self._controller.change_gains(orders.gains, now):
+                self._mailbox.push_event(event)
         for reason in orders.refused:
             self._mailbox.push_event(Event(now, EventKind.SETPOINT_REJECTED, reason))
         for setpoint in orders.setpoints:
@@ -337,13 +352,10 @@ class RealtimeProcess:
 
     # Both.
 
-    def _adjust(self, orders: Orders) -> None:
-        """Take over a new budget and new gains, which hold whether or not a motion is active."""
+    def _begin_episode(self, orders: Orders) -> None:
+        """Grant an episode's budget if asked to; a motion that starts later begins an episode anyway."""
         if Request.EPISODE in orders.requests:
             for event in self._controller.begin_episode():
-                self._mailbox.push_event(event)
-        if orders.gains is not None:
-            for event in self._controller.change_gains(orders.gains, self._time):
                 self._mailbox.push_event(event)
 
     def _measure(self, received: Any) -> tuple[ArmState, float]:

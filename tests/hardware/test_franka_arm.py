@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -236,6 +237,57 @@ def test_every_kind_of_order_reaches_the_controller(arm: FrankaArm) -> None:
     wait_event(arm, EventKind.SETPOINT_REJECTED)
     arm.stop()
     assert arm.read().budget > 0.0
+
+
+def test_gains_without_a_motion_are_rejected(arm: FrankaArm) -> None:
+    arm.change_gains(ImpedanceGains(translational_stiffness=500.0))
+    assert "gains: no motion is active" in wait_event(arm, EventKind.SETPOINT_REJECTED)[-1].detail
+    arm.start()
+    arm.stop()
+    assert EventKind.GAINS_CHANGED not in {event.kind for event in arm.events()}
+
+
+def test_start_that_was_given_up_begins_no_motion(arm: FrankaArm, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.kill(arm.process_id, signal.SIGSTOP)
+    monkeypatch.setattr("hardware.franka.arm.REQUEST_TIMEOUT", 0.05)
+    try:
+        with pytest.raises(ArmFault, match="did not start within"):
+            arm.start()
+    finally:
+        os.kill(arm.process_id, signal.SIGCONT)
+    monkeypatch.undo()
+    arm.stop()  # answered after everything that was asked for before
+    assert len(arm.telemetry()) == 0
+    arm.start()
+    assert arm.read().mode is Mode.HOLD
+
+
+def test_start_while_a_motion_is_being_ended_is_refused(arm: FrankaArm) -> None:
+    arm.start()
+    arm.request_stop()
+    with pytest.raises(ArmFault, match="its motion is being ended"):
+        arm.start()
+    wait_until(lambda: arm.read().mode is Mode.IDLE)
+    arm.start()
+    assert arm.read().mode is Mode.HOLD
+
+
+def test_records_that_cannot_be_written_hide_no_error(
+    robot: SimulatedServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "not-a-folder"
+    file.touch()
+    with FrankaArm(robot.address, dump_directory=file) as arm:
+        recover_from(arm)
+        arm.start()
+        arm.stop()
+        os.kill(arm.process_id, signal.SIGKILL)
+        assert wait_exit(arm.process_id)
+        with pytest.raises(ArmFault, match="SIGKILL"):
+            arm.read()
+    said = capfd.readouterr().err
+    for name in ("fault-", "telemetry.npz"):
+        assert f"cannot be written to {file}/{name}" in said
 
 
 def test_real_time_process_ends_by_itself_when_its_parent_is_killed(robot: SimulatedServer) -> None:

@@ -1,0 +1,136 @@
+"""The loop of the real-time process, run in the test's own: on the simulated robot, with what it measures spoiled."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from controllers.core import ControllerConfig
+from controllers.state import ArmState, Event, EventKind, Mode
+from tests.hardware.simulated import SimulatedServer
+
+pytest.importorskip("franky_sim")
+pytest.importorskip("pylibfranka")
+
+from hardware.franka.mailbox import Mailbox, Request
+from hardware.franka.realtime import RealtimeProcess, RealtimeSettings
+from hardware.telemetry import load_telemetry
+
+Spoil = Callable[[RealtimeProcess, ArmState, int], ArmState]
+
+
+class SpoiledProcess(RealtimeProcess):
+    """Hands every state that it measures, with its number from 1 on, to ``spoil``, and goes on with the answer."""
+
+    spoil: Spoil | None = None
+    measured = 0
+
+    def _measure(self, received: Any) -> tuple[ArmState, float]:
+        state, success = super()._measure(received)
+        self.measured += 1
+        return self.spoil(self, state, self.measured) if self.spoil is not None else state, success
+
+
+class Loop:
+    """A connected process and the driver's end of its mailbox."""
+
+    def __init__(self, address: str, directory: Path) -> None:
+        self.mailbox = Mailbox.create()
+        settings = RealtimeSettings(address, ControllerConfig(), dump_directory=str(directory))
+        self.process = SpoiledProcess(settings, Mailbox(self.mailbox.descriptor))
+        self.process.connect()
+        self.serve(Request.RECOVER)  # from the end of another test's motion
+
+    def serve(self, *requests: Request) -> tuple[str, tuple[Event, ...]]:
+        """Have ``requests`` served in one go, a motion to its end; why the first was refused, and the events."""
+        for request in requests:
+            self.mailbox.request(request)
+        self.process._serve_orders()
+        return self.mailbox.served(requests[0])[1], self.mailbox.take_events()
+
+    def start(self, spoil: Spoil) -> tuple[str, tuple[Event, ...]]:
+        """One motion during which ``spoil`` sees every state."""
+        self.process.spoil = spoil
+        try:
+            return self.serve(Request.START)
+        finally:
+            self.process.spoil = None
+
+    @property
+    def mode(self) -> Mode:
+        reading = self.mailbox.read_state()
+        assert reading is not None
+        return reading.mode
+
+
+@pytest.fixture
+def loop(robot: SimulatedServer, tmp_path: Path) -> Iterator[Loop]:
+    loop = Loop(robot.address, tmp_path)
+    yield loop
+    loop.mailbox.close()
+
+
+def not_finite(at: int) -> Spoil:
+    return lambda _, state, n: state._replace(q=np.full(7, np.nan)) if n == at else state
+
+
+@pytest.mark.parametrize("other", [Request.STOP, Request.QUIT])
+def test_start_together_with_a_stop_begins_nothing(loop: Loop, other: Request) -> None:
+    refusal, events = loop.serve(Request.START, other)
+    assert "asked to stop" in refusal
+    assert events == ()
+    assert len(loop.mailbox.telemetry()) == 0
+
+
+def test_state_that_is_not_finite_is_a_fault_with_reason_event_and_telemetry(loop: Loop, tmp_path: Path) -> None:
+    refusal, events = loop.start(not_finite(100))
+    assert refusal == ""
+    assert loop.mode is Mode.FAULT
+    reason = loop.mailbox.read_state().fault
+    assert "not finite" in reason
+    assert events[-1].kind is EventKind.REFLEX and events[-1].detail == reason
+    (file,) = tmp_path.glob("fault-*.npz")
+    assert load_telemetry(file).reason == reason
+    loop.serve(Request.RECOVER)
+    assert loop.mode is Mode.IDLE
+
+
+def test_first_state_that_is_not_finite_refuses_the_start(loop: Loop) -> None:
+    refusal, _ = loop.start(not_finite(1))
+    assert "not finite" in refusal
+    assert len(loop.mailbox.telemetry()) == 0
+
+
+def asked_to_stop(events: tuple[Event, ...]) -> bool:
+    (detail,) = (event.detail for event in events if event.kind is EventKind.DAMPING)
+    return detail == "asked to stop"
+
+
+def test_signal_while_a_motion_begins_is_not_forgotten(loop: Loop) -> None:
+    def interrupt(process: RealtimeProcess, state: ArmState, n: int) -> ArmState:
+        if n == 1:
+            process.stop_and_quit()
+        return state
+
+    assert asked_to_stop(loop.start(interrupt)[1])
+
+
+def test_loss_of_the_parent_ends_the_motion_at_once(loop: Loop) -> None:
+    loop.process._parent = -1
+    assert asked_to_stop(loop.serve(Request.START)[1])
+
+
+def test_full_disk_does_not_end_the_process(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.rmdir()
+    tmp_path.touch()  # no folder: nothing can be written below
+    with open("/dev/full", "wb", buffering=0) as full:
+        monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(full, write_through=True))
+        loop.start(not_finite(20))
+        monkeypatch.undo()
+    assert loop.mode is Mode.FAULT
