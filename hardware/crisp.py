@@ -248,7 +248,8 @@ class CrispArm(Device):
         CRISP takes them at once, clamped to its ``variable_max_stiffness``.
         """
         self._require_connection()
-        stiffness = np.repeat([gains.translational_stiffness, gains.rotational_stiffness], 3)
+        along = np.broadcast_to(gains.translational_stiffness, 3)
+        stiffness = np.concatenate((along, np.full(3, gains.rotational_stiffness)))
         if self._topics.send_stiffness(stiffness):
             event = Event(self._now, EventKind.GAINS_CHANGED, f"CRISP was asked for {stiffness} N/m, N·m/rad")
         else:

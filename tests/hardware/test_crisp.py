@@ -254,9 +254,11 @@ def test_stiffness_is_asked_for_and_a_deaf_crisp_is_reported(counterpart: Counte
     gains = ImpedanceGains(translational_stiffness=400.0, rotational_stiffness=20.0)
     arm.change_gains(gains)
     np.testing.assert_array_equal(counterpart.stiffnesses, [[400.0] * 3 + [20.0] * 3])
+    arm.change_gains(ImpedanceGains(translational_stiffness=(200.0, 300.0, 400.0), rotational_stiffness=20.0))
+    np.testing.assert_array_equal(counterpart.stiffnesses[-1], [200.0, 300.0, 400.0, 20.0, 20.0, 20.0])
     counterpart.listens_to_stiffness = False
     arm.change_gains(gains)
-    changed, refused = arm.events()
+    _, changed, refused = arm.events()
     assert changed.kind is EventKind.GAINS_CHANGED
     assert refused.kind is EventKind.SETPOINT_REJECTED and "target_stiffness" in refused.detail
 
