@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -133,14 +134,20 @@ class RosCrispTopics:
         return tuple(self._node.resolve_topic_name(name) for name in late)
 
     def rivals(self) -> tuple[str, ...]:
-        """Other nodes that publish ``target_pose`` or ``target_wrench``: CRISP then follows neither."""
+        """Others that publish ``target_pose`` or ``target_wrench``: CRISP then follows neither.
+
+        Another driver of ours, of the same name, is one of them.
+        """
         if self._node is None:
             return ()
         names: list[str] = []
         for topic in (topics.TARGET_POSE, TARGET_WRENCH):
             full = self._node.resolve_topic_name(topic)
             if self._node.count_publishers(full) > 1:
-                names += [_name(i) for i in self._node.get_publishers_info_by_topic(full) if i.node_name != NAME]
+                publishers = [_name(info) for info in self._node.get_publishers_info_by_topic(full)]
+                with contextlib.suppress(ValueError):
+                    publishers.remove(self._node.get_fully_qualified_name())  # one, which is this node's own
+                names += publishers
         return tuple(dict.fromkeys(names))
 
     def send_pose(self, pose: Pose) -> None:

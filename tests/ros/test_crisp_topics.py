@@ -101,6 +101,26 @@ def test_a_second_publisher_is_named(served: Counterpart, arm: CrispArm) -> None
     context.try_shutdown()
 
 
+def test_two_drivers_of_one_arm_see_each_other(served: Counterpart, arm: CrispArm) -> None:
+    topics = RosCrispTopics(CONFIG)
+    with arm:
+        arm.start()
+        topics.open(lambda now: None)
+        wait_until(lambda: arm.read().mode is Mode.FAULT)
+        wait_until(lambda: topics.rivals() == ("/crisp/crisp_driver",))
+        topics.close()
+
+        def recovered() -> bool:
+            try:
+                arm.recover()
+            except ArmFault as fault:
+                assert "/crisp/crisp_driver also publishes target_pose" in str(fault)
+                return False
+            return True
+
+        wait_until(recovered)
+
+
 def test_topics_that_nobody_publishes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hardware.crisp.CONNECT_TIMEOUT", 0.2)
     config = CrispConfig(namespace="nobody", wrench_topic="ft/wrench")
