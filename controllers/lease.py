@@ -76,7 +76,7 @@ class Lease:
             raise LeaseError(f"the timeout of a lease must be finite and positive, not {timeout} s")
         self._timeout = timeout
         self._held: Holding | None = None
-        self._told: set[tuple[Hashable, Hashable]] = set()
+        self._told: set[Hashable] = set()  # whom the present holder has been preferred to
 
     def holder(self, now: float) -> Holding | None:
         """Who holds the lease at ``now`` [s], or None."""
@@ -96,12 +96,11 @@ class Lease:
             priority = held.priority if held is not None and held.writer.id == writer.id else Priority.POLICY
         if held is None or priority > held.priority or (writer.id == held.writer.id and _may_lower(held, priority)):
             if held is None or writer.id != held.writer.id:
-                self._told = {pair for pair in self._told if writer.id not in pair}
+                self._told.clear()
             self._held = Holding(writer, priority, now)
             return Claim(True)
-        pair = (writer.id, held.writer.id)
-        news = pair not in self._told
-        self._told.add(pair)
+        news = writer.id not in self._told
+        self._told.add(writer.id)
         return Claim(False, f"{writer.name} ({priority.name.lower()}) may not command: {_describe(held)}", news)
 
     def release(self, writer: Writer) -> None:
@@ -111,6 +110,11 @@ class Lease:
         if self._held.writer.id != writer.id:
             raise LeaseError(f"{writer.name} cannot release a lease that it does not hold: {_describe(self._held)}")
         self._held = None
+
+    def rename(self, before: Writer, after: Writer) -> None:
+        """What ``before`` holds is ``after``'s: they turn out to be the same."""
+        if self._held is not None and self._held.writer.id == before.id:
+            self._held = self._held._replace(writer=after)
 
 
 def _may_lower(held: Holding, priority: Priority) -> bool:

@@ -43,8 +43,9 @@ class Bursts:
 
     def begins(self, kind: str, now: float) -> bool:
         """Something of ``kind`` happens at ``now`` [s]: is it the first of its burst?"""
-        last, self._last[kind] = self._last.get(kind, -math.inf), now
-        return now - last > QUIET
+        begins = now - self._last.get(kind, -math.inf) > QUIET
+        self._last = {other: last for other, last in self._last.items() if now - last <= QUIET} | {kind: now}
+        return begins
 
 
 class Following:
@@ -75,6 +76,11 @@ class Following:
         self._at = now
         return True
 
+    def rename(self, before: object, after: object) -> None:
+        """The writer known as ``before`` is known as ``after`` from now on."""
+        if self._writer == before:
+            self._writer = after
+
 
 class ArmCommands:
     """The command topics of one arm and its gripper.
@@ -96,7 +102,7 @@ class ArmCommands:
         self._seq = self._wrench_seq = 0
         self.counts = {"setpoints": 0, "stale": 0, "refused": 0, "rejected": 0, "not the holder": 0}
         self.refused_at = -math.inf  # steady time [s] of the last command of somebody without the lease
-        self._inbox = Inbox(node)
+        self._inbox = Inbox(node, self._rename)
         for priority, topic in topics.TARGET_POSES.items():
             self._inbox.subscribe(PoseStamped, topic, partial(self._on_pose, topic, priority))
         self._inbox.subscribe(JointState, topics.TARGET_JOINT, self._on_joints)
@@ -124,6 +130,11 @@ class ArmCommands:
         """Who commands the arm now, for people."""
         held = self._lease.holder(time.monotonic())
         return "nobody" if held is None else f"{held.writer.name} ({held.priority.name.lower()})"
+
+    def _rename(self, before: Writer, after: Writer) -> None:
+        for lease in (self._lease, self._gripper_lease):
+            lease.rename(before, after)
+        self._following.rename(before.id, after.id)
 
     # Each handler checks the message, asks for the lease and commands; what is not fit to follow claims nothing.
 
@@ -201,7 +212,7 @@ class ArmCommands:
         return not self._is_stale(topic, header, writer)
 
     def _is_stale(self, topic: str, header: Any, writer: Writer) -> bool:
-        age = (self._clock.now().nanoseconds - stamp_to_ns(header.stamp)) / 1e9
+        age = (self._clock.now().nanoseconds - stamp_to_ns(header.stamp)) / 1e9 - self._inbox.waited
         if age <= SETPOINT_AGE:
             return False
         self.counts["stale"] += 1

@@ -84,6 +84,17 @@ def test_a_stop_lasts_until_it_is_released() -> None:
     lease.release(BOB)  # nobody holds it: nothing to let go of
 
 
+def test_a_writer_under_another_name_keeps_what_it_holds() -> None:
+    lease, named = Lease(), Writer("/ada", "/ada")
+    lease.claim(ADA, PERSON, 0.0)
+    lease.rename(BOB, EVE)
+    assert lease.holder(0.0).writer == ADA
+    lease.rename(ADA, named)
+    assert lease.holder(0.0) == (named, PERSON, 0.0)
+    assert lease.claim(named, POLICY, 0.1).granted
+    assert not lease.claim(ADA, POLICY, 0.2).granted
+
+
 @pytest.mark.parametrize("timeout", [0.0, -1.0, math.nan, math.inf])
 def test_a_timeout_that_is_none_is_refused(timeout: float) -> None:
     with pytest.raises(LeaseError, match=f"not {timeout} s"):

@@ -50,7 +50,8 @@ class Bench:
         self.diagnostics: list[DiagnosticStatus] = []
         self.home = world.read().pose
         world.start()
-        ros.add(ArmNode(world, world.gripper))
+        self.arm_node = ArmNode(world, world.gripper)
+        ros.add(self.arm_node)
         self.node = ros.node("operator")
         self.node.create_timer(EVERY, lambda: world.advance(ADVANCE))
         for kind, topic, keep in (
@@ -143,6 +144,18 @@ def test_person_goes_before_reset_and_reset_before_policy(bench: Bench, ros: Any
     ros.spin_until(lambda: bench.height() > 0.029)
     policy.talks = False
     ros.spin_until(lambda: bench.holder() == "nobody")
+
+
+def test_a_writer_is_followed_before_its_name_is_known_and_afterwards(bench: Bench, ros: Any) -> None:
+    inbox = bench.arm_node._commands._inbox
+    look_up = inbox._look_up
+    inbox._look_up = lambda gid, topic: None
+    Writer(bench, "ada", UP)
+    ros.spin_until(lambda: bench.height() > 0.029)
+    ros.spin_until(lambda: "without a name" in bench.holder())
+    inbox._look_up = look_up
+    ros.spin_until(lambda: bench.holder() == "/ada (policy)")
+    assert not bench.said("writer_refused") and not bench.said("setpoint_rejected")
 
 
 def test_one_node_may_change_between_the_topics(bench: Bench, ros: Any) -> None:
@@ -385,6 +398,8 @@ def test_of_two_kinds_of_targets_the_one_that_changed_is_followed() -> None:
     assert following.follows("ada", "joints", a, 0.08 + TIMEOUT)
     assert following.follows("bob", "pose", a, 0.09 + TIMEOUT), "somebody else begins with whatever they send"
     assert not following.follows("bob", "joints", a, 0.1 + TIMEOUT)
+    following.rename("bob", "/bob")
+    assert not following.follows("/bob", "joints", a, 0.11 + TIMEOUT), "the same writer, whose joints are as before"
     assert following.follows("bob", "twist", a, 0.1 + 2.0 * TIMEOUT), "the poses have stopped, and this is new"
 
 
