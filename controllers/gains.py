@@ -162,7 +162,7 @@ def _mix_number(x: float, y: float, s: float) -> float:
 
 def _mix(x: PerAxis, y: PerAxis, s: float) -> PerAxis:
     if isinstance(x, float) and isinstance(y, float):
-        return x + s * (y - x)
+        return _mix_number(x, y, s)
     (ax, ay, az), (bx, by, bz) = _three(x), _three(y)
     return (ax + s * (bx - ax), ay + s * (by - ay), az + s * (bz - az))
 

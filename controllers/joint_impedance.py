@@ -75,13 +75,8 @@ class JointImpedance:
     """The law above, in parts, because the passivity filter weighs the spring before it is added to the damping."""
 
     def __init__(self, gains: JointGains) -> None:
-        self._K, self._D, self._clip, self._clipped, self._torque, self._damping = np.empty((6, JOINTS))
-        self.set_gains(gains)
-
-    def set_gains(self, gains: JointGains) -> None:
-        """Go over to ``gains`` at once; ramping them, and paying for it, is the caller's."""
-        self.gains = gains
-        self._K[:], self._D[:], self._clip[:] = gains.stiffness, gains.damping, gains.clip
+        self._K, self._D, self._clip = np.array(gains.stiffness), np.array(gains.damping), np.array(gains.clip)
+        self._clipped, self._torque, self._damping = np.empty((3, JOINTS))
 
     def spring(self, q: np.ndarray, q_d: np.ndarray) -> tuple[np.ndarray, float]:
         """Torque ``(7,)`` [N·m], overwritten by the next call, and potential [J] of the spring from ``q`` to ``q_d``.

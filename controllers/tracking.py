@@ -4,7 +4,9 @@ Two laws, one interface: `PoseTracking` pulls the TCP towards a pose, `JointTrac
 positions. Each holds its target, the path to its goal, and the potential U in its spring.
 
 A target that is held up, because the tank cannot pay or because the arm gives way, continues from where it is: the path
-is planned anew, no faster than before, so that there is never a distance to catch up.
+is planned anew, at the pace of the setpoint and never faster, so that there is never a distance to catch up. Where the
+setpoint asked for no way, and so for no pace, a target that was pushed aside comes back at the speed limit, joints at
+`RETURN_SPEED`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from controllers.spatial import exp3, log3
 from controllers.state import JOINTS, ArmState
 
 PSEUDOINVERSE_DAMPING = 1e-3  # of the retreat in joint space, near singular postures
+LEVER = 0.2  # [m] by which turns are weighed against ways, to measure how far a path of poses is
+NO_WAY = 1e-6  # a path shorter than this is none: what is left of it says nothing of the pace [m], [rad]
+RETURN_SPEED = 0.5  # of a joint target back to its goal, where no setpoint says how fast [rad/s]
 
 
 class Tracking(abc.ABC):
@@ -89,7 +94,7 @@ class PoseTracking(Tracking):
         model = self._model
         self._x, self._R = model.translation, model.rotation
         self._goal = (self._x, self._R)
-        self._arrival = -math.inf
+        self._pace = 0.0
         self._path.hold(*self._goal)
         self.potential, self.share = 0.0, 1.0
 
@@ -122,7 +127,8 @@ class PoseTracking(Tracking):
             The time it takes [s], which is longer where the speed limits ask for it.
         """
         self._goal = (translation, rotation)
-        self._arrival = time + duration
+        way = self._way_from(self._x, self._R)
+        self._pace = duration / way if way > NO_WAY else 0.0
         return self._plan(self._x, self._R, time)
 
     def follow(self, time: float, allowance: float, enforce: bool) -> float:
@@ -149,15 +155,13 @@ class PoseTracking(Tracking):
         goal_x, goal_R = self._goal
         if twist[:3].any():
             clip = np.asarray(gains.translational_clip)
-            x = model.translation + np.clip(x - model.translation, -clip, clip)
+            x = model.translation + np.clip(x - model.translation, -clip, clip) + twist[:3] * dt
             goal_x = x + _without_return(goal_x - x, twist[:3])
-            x = x + twist[:3] * dt
         if twist[3:].any():
             turn = log3(R.dot(model.rotation.T))
             turn *= min(1.0, gains.rotational_clip / max(float(np.linalg.norm(turn)), 1e-12))
-            R = exp3(turn).dot(model.rotation)
+            R = exp3(twist[3:] * dt).dot(exp3(turn)).dot(model.rotation)
             goal_R = exp3(_without_return(log3(goal_R.dot(R.T)), twist[3:])).dot(R)
-            R = exp3(twist[3:] * dt).dot(R)
         self._goal = (goal_x, goal_R)
         self._plan(x, R, time)
 
@@ -172,12 +176,18 @@ class PoseTracking(Tracking):
         return torque
 
     def _plan(self, x: np.ndarray, R: np.ndarray, time: float) -> float:
-        """Go from ``x (3,)`` [m], ``R (3, 3)`` to the goal, as fast as planned or as allowed; the duration [s]."""
+        """Go from ``x (3,)`` [m], ``R (3, 3)`` to the goal, at the setpoint's pace or as allowed; the duration [s]."""
         goal_x, goal_R = self._goal
-        planned = max(self._arrival - time, 0.0)
+        planned = self._pace * self._way_from(x, R)
         duration = limited_duration(x, R, goal_x, goal_R, planned, self._max_speed, self._max_turn_speed)
         self._path.move(x, R, goal_x, goal_R, time, duration)
         return duration
+
+    def _way_from(self, x: np.ndarray, R: np.ndarray) -> float:
+        """How far it is from ``x (3,)``, ``R (3, 3)`` to the goal [m], a turn counted by its arc at `LEVER`."""
+        goal_x, goal_R = self._goal
+        way, turn = goal_x - x, log3(goal_R.dot(R.T))
+        return max(math.sqrt(way.dot(way)), LEVER * math.sqrt(turn.dot(turn)))
 
 
 class JointTracking(Tracking):
@@ -196,12 +206,15 @@ class JointTracking(Tracking):
 
     def hold(self) -> None:
         self.q = self._model.q.copy()
-        self._plan(self.q, self.q, 0.0, 0.0)
+        self._pace = 1.0 / RETURN_SPEED
+        self._plan(self.q, self.q, 0.0)
         self.potential, self.share = 0.0, 1.0
 
     def move(self, q: np.ndarray, time: float, duration: float) -> None:
         """Make ``q (7,)`` [rad] the goal, to be reached ``duration`` [s] after ``time``."""
-        self._plan(self.q, q, time, duration)
+        way = float(np.abs(q - self.q).max())
+        self._pace = duration / way if way > NO_WAY else 1.0 / RETURN_SPEED
+        self._plan(self.q, q, time)
 
     @property
     def target(self) -> tuple[np.ndarray, np.ndarray]:
@@ -219,8 +232,7 @@ class JointTracking(Tracking):
             self.share = affordable_fraction(lambda s: law.spring(q, begin + s * step)[1], allowance)
             if enforce and self.share < 1.0:
                 aim = begin + self.share * step
-                # What is left of the way takes as long as it would have taken from here.
-                self._plan(aim, self._goal, time, self._time_for(self._goal - aim))
+                self._plan(aim, self._goal, time)
             self._torque, self.potential = law.spring(q, aim)
         self.q = aim
         return self.potential
@@ -228,12 +240,10 @@ class JointTracking(Tracking):
     def give_way(self, twist: np.ndarray, time: float, dt: float) -> None:
         q, J = self._model.q, self._model.jacobian
         away = J.T.dot(np.linalg.solve(J.dot(J.T) + PSEUDOINVERSE_DAMPING * np.eye(6), twist))
-        base = q + np.clip(self.q - q, -self._clip, self._clip)
-        way = self._goal - base
+        begin = q + np.clip(self.q - q, -self._clip, self._clip) + away * dt
         # The part of the way that moves the TCP against the retreat, undone by as much of the retreat.
-        against = min(0.0, float(J.dot(way).dot(twist)))
-        goal = self._goal - away * (against / float(twist.dot(J.dot(away))))
-        self._plan(base + away * dt, goal, time, self._time_for(goal - base))
+        against = min(0.0, float(J.dot(self._goal - begin).dot(twist)))
+        self._plan(begin, self._goal - away * (against / float(twist.dot(J.dot(away)))), time)
 
     def torque(self, state: ArmState, spring_share: float, wrench: np.ndarray | None) -> np.ndarray:
         torque: np.ndarray = spring_share * self._torque
@@ -242,15 +252,10 @@ class JointTracking(Tracking):
             torque += feedforward(self._model, wrench)
         return torque
 
-    def _plan(self, begin: np.ndarray, goal: np.ndarray, time: float, duration: float) -> None:
-        self._path = JointSegment(begin, goal)
-        self._goal, self._way = goal, goal - begin
-        self._start, self._duration = time, duration
-
-    def _time_for(self, way: np.ndarray) -> float:
-        """How long ``way (7,)`` takes at the pace of the path so far [s]."""
-        whole = float(np.abs(self._way).max())
-        return self._duration * float(np.abs(way).max()) / whole if whole > 0.0 else 0.0
+    def _plan(self, begin: np.ndarray, goal: np.ndarray, time: float) -> None:
+        """Go from ``begin (7,)`` to ``goal (7,)`` [rad] at the setpoint's pace."""
+        self._path, self._goal = JointSegment(begin, goal), goal
+        self._start, self._duration = time, self._pace * float(np.abs(goal - begin).max())
 
 
 def _without_return(way: np.ndarray, retreat: np.ndarray) -> np.ndarray:
