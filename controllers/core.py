@@ -33,6 +33,8 @@ from controllers.state import (
 from controllers.tracking import JointTracking, PoseTracking, Tracking
 
 TICK = 1e-3  # [s] from one torque to the next
+ROUNDING = 1e-9  # [J] of the account, after hours
+TINY = 1e-12  # [N·m]
 
 __all__ = ["ControlError", "Controller", "ControllerConfig"]
 
@@ -55,7 +57,7 @@ class Controller:
         self.model = model
         self.config = config
         self.mode = Mode.IDLE
-        self.tank = EnergyTank(config.tank, config.max_torque_step / TICK)
+        self.tank = EnergyTank(config.tank, config.max_torque_step, TICK)
         self.activity = 0.0
         self._gate = Gate(model, config)
         self._limiter = TorqueLimiter(model.effort, config.max_torque_step)
@@ -92,9 +94,9 @@ class Controller:
             ControlError: the measured state is not finite.
         """
         if not _finite(state):
-            raise ControlError(f"cannot start from a state that is not finite: q {state.q}, dq {state.dq}")
+            raise ControlError(f"cannot start from a state that is not finite: {_measured(state)}")
         self.model.update(state.q, state.dq)
-        self.tank.reset(state.q)
+        self.tank.reset(state.q, state.tau_J_d)
         self._poses.set_gains(self.config.gains)
         self._gains_from = self._gains_to = self.config.gains
         self._gains_share = 1.0
@@ -109,9 +111,10 @@ class Controller:
         self._stiffness = 0.0
         self._gone = 0.0
         self.activity = 0.0
-        self._stop = self._clipped = self._slowed = self._saturated = self._empty = self._curbed = False
+        self._stop = self._clipped = self._slowed = self._saturated = self._empty = self._overdrawn = False
         self.mode = Mode.HOLD
-        return (Event(state.time, EventKind.STARTED, "holding the measured pose"),)
+        detail = f"holding the measured pose; the tank is full with {self.tank.level:.2f} J, {self._budget_left}"
+        return (Event(state.time, EventKind.STARTED, detail),)
 
     def stop(self) -> None:
         """Damp the motion out; the tick that ends it has ``finished`` set."""
@@ -119,10 +122,13 @@ class Controller:
 
     def begin_episode(self) -> tuple[Event, ...]:
         """Grant the energy budget of a new episode; the tank itself is not filled."""
-        tank = self.tank
-        tank.begin_episode()
-        detail = f"{tank.budget:.0f} J for this episode; the tank holds {tank.level:.2f} J"
+        self.tank.begin_episode()
+        detail = f"{self._budget_left}; the tank holds {self.tank.level:.2f} J"
         return (Event(self._time, EventKind.BUDGET_GRANTED, detail),)
+
+    @property
+    def _budget_left(self) -> str:
+        return f"{self.tank.budget:.0f} J for this episode"
 
     def change_gains(self, gains: ImpedanceGains, time: float) -> tuple[Event, ...]:
         """Go over to ``gains``, asked for at robot time ``time`` [s], or say why not.
@@ -199,14 +205,15 @@ class Controller:
             return Tick(np.zeros(JOINTS), self.mode, tank.level, tank.budget, self.activity, (), True)
         if not _finite(state):
             self.mode = Mode.FAULT
-            event = Event(self._time, EventKind.FINISHED, f"measured state is not finite: q {state.q}, dq {state.dq}")
+            event = Event(self._time, EventKind.FINISHED, f"measured state is not finite: {_measured(state)}")
             return Tick(np.zeros(JOINTS), self.mode, tank.level, tank.budget, self.activity, (event,), True)
         events: list[Event] = []
+        # A state that comes twice, or was overtaken by a newer one, is no new time: nothing is granted for it again.
         dt = max(0.0, state.time - self._time)
-        self._time = state.time
+        self._time += dt
         self.model.update(state.q, state.dq)
 
-        self._watch(state.time, events)
+        self._watch(self._time, events)
         self._ramp(dt)
         self._give_way(state.wrench, dt, events)
 
@@ -220,7 +227,9 @@ class Controller:
         torque = self._tracking.torque(state, valve * self._stiffness, self._feed_forward(valve))
         torque += valve * self.model.coriolis
         if self._friction is not None:
-            torque += valve * self._friction.torque(state.dq)
+            torque += valve * self._stiffness * self._friction.torque(state.dq)
+        if tank.damping < 1.0:  # the valve is closed: this is damping alone
+            torque *= max(tank.damping, min(1.0, self.config.max_torque_step / (float(np.abs(torque).max()) + TINY)))
         torque += repulsion
 
         limited, saturated = self._limiter.limit(torque, state.tau_J_d)
@@ -241,8 +250,8 @@ class Controller:
         if self._gains_share < 1.0:
             share = self._ramp_gains(dt, allowance)
         potential = tracking.follow(self._time, allowance, tank.config.filter)
-        self._share = min(share, tracking.share)
-        self._curbed = self._share < 1.0 and allowance == affordable
+        # A move that waits for the cap on the outflow is slowed down by choice, not for want of energy.
+        self._share = min(share, tracking.share) if allowance == affordable else 1.0
         return potential
 
     def _ramp_gains(self, dt: float, allowance: float) -> float:
@@ -253,7 +262,9 @@ class Controller:
         def energy(share: float) -> float:
             return self._poses.energy(interpolate(self._gains_from, self._gains_to, begin + share * step))
 
-        share = affordable_fraction(energy, allowance, iterations=2)
+        # The Cartesian spring holds nothing while the joints' acts, and starts anew when it follows again.
+        following = self._tracking is self._poses
+        share = affordable_fraction(energy, allowance, iterations=2) if following else 1.0
         self._gains_share = begin + (share if self.tank.config.filter else 1.0) * step
         self._poses.set_gains(interpolate(self._gains_from, self._gains_to, self._gains_share))
         return share
@@ -307,18 +318,23 @@ class Controller:
             self._stiffness = min(1.0, self._stiffness + dt / self.config.ramp_up)
 
     def _report(self, torque: np.ndarray, saturated: bool, events: list[Event]) -> None:
-        """Events of a saturated torque and an empty tank, once when each begins."""
+        """Events of a saturated torque and an empty tank, once when each begins, and of an overdraft, once a motion."""
         if saturated and not self._saturated:
             events.append(Event(self._time, EventKind.TORQUE_SATURATED, f"law asks for {torque} N·m"))
         self._saturated = saturated
         tank = self.tank
-        if not self._empty and (self._curbed or tank.valve < 1.0):
+        curbed = self._share < 1.0
+        if not self._empty and (curbed or tank.valve < 1.0):
             consequence = "the target waits" if tank.config.filter else "the filter, switched off, would close"
             detail = f"{tank.level:.3f} J left, {tank.budget:.1f} J of budget: {consequence}, valve at {tank.valve:.0%}"
             events.append(Event(self._time, EventKind.TANK_EMPTY, detail))
             self._empty = True
-        elif self._empty and tank.recovered:
+        elif self._empty and not curbed and tank.recovered:
             self._empty = False
+        if not self._overdrawn and tank.overdraft > ROUNDING:
+            detail = f"more energy was delivered than the tank held, by {tank.overdraft:.3f} J so far"
+            events.append(Event(self._time, EventKind.OVERDRAFT, detail))
+            self._overdrawn = True
 
     def _finish(self, state: ArmState, dt: float, events: list[Event]) -> bool:
         """Whether damping out is over: the stiffness is gone, and so is the motion, or the time allowed for it."""
@@ -345,6 +361,11 @@ def _slower(duration: float, asked: float) -> str:
 
 
 def _finite(state: ArmState) -> bool:
-    """Whether joints and torques are finite: their squares add up to a number."""
-    q, dq, torque = state.q, state.dq, state.tau_J_d
-    return math.isfinite(q.dot(q) + dq.dot(dq) + torque.dot(torque))
+    """Whether joints, torques and wrench are finite: their squares add up to a number."""
+    q, dq, torque, wrench = state.q, state.dq, state.tau_J_d, state.wrench
+    return math.isfinite(q.dot(q) + dq.dot(dq) + torque.dot(torque) + wrench.dot(wrench))
+
+
+def _measured(state: ArmState) -> str:
+    """What has to be finite, in words."""
+    return f"q {state.q}, dq {state.dq}, tau_J_d {state.tau_J_d}, wrench {state.wrench}"

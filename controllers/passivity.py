@@ -21,7 +21,13 @@ no chatter. Target and gains are moved only as far as leaves the valve open, and
 outflow cap (`EnergyTank.allowance`, `affordable_fraction`); the valve is for what the controller did not choose. It
 scales everything that can give energy: springs, feed-forward, friction and Coriolis compensation; damping stays.
 
-**Theorem.** For any sequence of targets, laws, gains, wrenches, contacts, and ticks of any length, over any window
+**Damping.** Below E_min the damping fades too: it is scaled by (A − V) / E_min, but not to below what a single step of
+the rate limit can take away. A torque that may change by 1 N·m a millisecond only follows what swings at 100 Hz with
+tens of N·m, and a damping that lags behind by a quarter of a period drives as much as it brakes. One so small that it
+turns round within a tick does not lag.
+
+**Theorem.** Within one motion, for any sequence of targets, laws, gains, wrenches, contacts, and ticks of any length,
+over any window
 
     Σ tau·Δq  ≤  E_max + γU + V at its start  +  min(P T, b at its start + the budgets granted within it)  +  overdraft,
 
@@ -29,23 +35,31 @@ and the overdraft, by which the account ever was below zero, is zero under these
 
 1. The measured q is where the joints are, the reported torque is what they got, gravity excluded, held between ticks.
 2. What is delivered between the closing of the valve and the end of the torques it closes is at most Z + E_min.
+3. The damping that is left below E_min takes energy out.
 
-*Proof.* Sum the second line over the window: Σ tau·Δq = A_0 − A_T + Σg − thrown away. A_0 = E_0 + γU + V with
-E_0 ≤ E_max; Σg is at most P T and at most what b held and was given; A_T ≥ −overdraft. For the second part: while
-A > V + Z + E_min nothing is overdrawn. Otherwise γ = 0, and torques are asked for that take energy out (damping) or
-give back V; by (2) those still in force deliver no more than Z + E_min, and A ≥ V ≥ 0 at the end. ∎
+*Proof.* Sum the second line over the window: Σ tau·Δq ≤ A_0 − A_T + Σg − thrown away, where what was booked is at least
+what was delivered (below). A_0 = E_0 + γU + V with E_0 ≤ E_max; Σg is at most P T and at most what b held and was given;
+A_T ≥ −overdraft. For the second part: while A > V + Z + E_min nothing is overdrawn. Otherwise γ = 0, and torques are
+asked for that take energy out (damping, by 3) or give back V; by (2) those still in force deliver no more than
+Z + E_min, and A ≥ V ≥ 0 at the end. ∎
 
-For (2): a torque stays in force for a stall S of the connection (the robot stops after 20 ms without a command) and
-then falls by a limited rate r. With speeds that rise by no more than a meanwhile, joint i delivers at most
+For (1): a state that comes more than a tick after the last one may report a torque that came late, and acted only after
+the one reported before. Of two torques that follow each other, a joint that goes one way all the time delivers at most
+the larger of the two products with its step, so this is booked. A joint that turns round meanwhile is booked wrong by
+its way back and forth times the change of its torque, at most 1 N·m; q within an interval is not measured.
 
-    tau_i dq_i (S + |tau_i|/2r) + ½ a |tau_i| (S + |tau_i|/r)²,
+For (2): the torque about to be sent differs from the reported tau_i by at most δ, one step of the rate limit. It stays
+in force for a stall S of the connection (the robot stops after 20 ms without a command) and then falls by a limited
+rate r. With T_i = tau_i + δ sign(dq_i), and speeds that rise by no more than a meanwhile, joint i delivers at most
+
+    T_i dq_i (S + |T_i|/2r) + ½ a (|tau_i| + δ) (S + (|tau_i| + δ)/r)²,
 
 the sum of which over the joints is Z. Whoever accelerates the arm along its torques by more than a, while no command
 comes through, takes energy from the held torques that no controller could keep back; so do a second stall before the
 torques of the first are gone, and a joint that turns round meanwhile while others brake. E_min is for this, and
 `overdraft` reports what it did not cover.
 
-*Not covered:* the robot's own gravity compensation, whose error is not in the reported torque; its brakes and holding
+*Not covered:* the start of a motion, which fills the tank and grants a budget anew; the robot's own gravity compensation, whose error is not in the reported torque; its brakes and holding
 control once the motion is over; noise of q, which is booked as it comes and adds up to nothing but what it correlates
 with the torque. With ``filter=False`` all of this is reported and none of it enforced.
 """
@@ -57,6 +71,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from controllers.limits import MAX_TORQUE_STEP
 
 
 class TankError(ValueError):
@@ -73,7 +89,7 @@ class TankConfig:
 
     Attributes:
         capacity: E_max, also the level at the start [J].
-        reserve: E_min, the level at which the spring is fully released [J].
+        reserve: E_min, the level at which the spring is fully released, and below which the damping fades [J].
         valve_width: w, the levels above the reserve over which the valve closes [J].
         budget: P, energy granted to the task [W] for as long as the episode's budget lasts.
         episode_budget: B, energy granted to the task from one `EnergyTank.begin_episode` to the next [J].
@@ -114,24 +130,30 @@ class EnergyTank:
         account: A [J].
         level: E [J].
         valve: γ, 0–1.
+        damping: the share of the damping that may act, 0–1; 1 with the filter off.
         budget: b, what is left of the episode's budget [J].
         overdraft: largest energy by which the account was overdrawn since `reset` [J].
     """
 
-    def __init__(self, config: TankConfig, torque_rate: float = 990.0) -> None:
-        """``torque_rate``: how fast a torque can be taken away [N·m/s]."""
+    def __init__(self, config: TankConfig, max_step: float = MAX_TORQUE_STEP, period: float = 1e-3) -> None:
+        """``max_step``: δ, how much of a torque can be taken away [N·m] in one ``period`` of the controller [s]."""
         self.config = config
-        self._rate = torque_rate
-        self.reset(np.zeros(0))
+        self._step, self._period = max_step, period
+        self.reset(np.zeros(0), np.zeros(0))
 
-    def reset(self, q: np.ndarray) -> None:
-        """Fill the tank and begin an episode, with no energy in any spring, at joint positions ``q (n,)`` [rad]."""
+    def reset(self, q: np.ndarray, torque: np.ndarray) -> None:
+        """Fill the tank and begin an episode, with no energy in any spring.
+
+        Args:
+            q: measured joint positions ``(n,)`` [rad].
+            torque: what the robot realises at the moment ``(n,)`` [N·m], gravity excluded.
+        """
         self.account = self.level = self.config.capacity
-        self.valve = 1.0
+        self.valve = self.damping = 1.0
         self.overdraft = 0.0
         self._granted = 0.0
         self._tail = 0.0
-        self._q = q.copy()
+        self._q, self._torque = q.copy(), torque.copy()
         self.begin_episode()
 
     def begin_episode(self) -> None:
@@ -147,12 +169,16 @@ class EnergyTank:
             dt: time since the last call [s].
 
         Returns:
-            The energy delivered to the arm [J].
+            The energy delivered to the arm, at most [J]; 0 when no time has passed, which leaves everything as it is.
         """
+        if dt <= 0.0:
+            return 0.0
         step = q - self._q
         delivered = float(torque.dot(step))
-        self._tail = self._run_on(torque, step, delivered, dt) if dt > 0.0 else 0.0
-        self._q[:] = q
+        if dt > 1.5 * self._period:  # the torque reported before may have acted for a part of it, or all but the end
+            delivered = float(np.maximum(torque * step, self._torque * step).sum())
+        self._tail = self._run_on(torque, step, dt)
+        self._q[:], self._torque[:] = q, torque
         self._granted = min(self.config.budget * dt, self.budget)
         self.budget -= self._granted
         self.account += self._granted - delivered
@@ -160,21 +186,28 @@ class EnergyTank:
             self.overdraft = -self.account
         return delivered
 
-    def _run_on(self, torque: np.ndarray, step: np.ndarray, delivered: float, dt: float) -> float:
-        """Z of the docstring above: what ``torque`` delivers from now until it is gone, at worst [J]."""
-        S, falling = self.config.stall, 0.5 / self._rate
-        square = float(torque.dot(torque))
-        size = square**0.5
-        steady = S * delivered + falling * float((torque * np.abs(torque)).dot(step))
-        # Σ|tau|(S + |tau|/rate)² by its parts, with Σ|tau| ≤ √n ‖tau‖ and Σ|tau|³ ≤ ‖tau‖³.
-        rising = S * S * size * len(torque) ** 0.5 + square / self._rate * (2.0 * S + size / self._rate)
-        return max(0.0, steady / dt + 0.5 * self.config.acceleration * rising)
+    def _run_on(self, torque: np.ndarray, step: np.ndarray, dt: float) -> float:
+        """Z of the docstring above: what comes after ``torque`` delivers from now until it is gone, at worst [J]."""
+        S, most, rate = self.config.stall, self._step, self._step / self._period
+        worst = np.copysign(most, step)
+        worst += torque
+        lasting = np.abs(worst)
+        lasting *= 0.5 / rate
+        lasting += S
+        lasting *= worst
+        # Σ|T|(S + |T|/rate)² by its parts, with Σ|T| ≤ √n ‖T‖, Σ|T|³ ≤ ‖T‖³ and ‖T‖ ≤ ‖tau‖ + √n δ.
+        root = len(torque) ** 0.5
+        size = float(torque.dot(torque)) ** 0.5 + root * most
+        rising = S * S * size * root + size * size / rate * (2.0 * S + size / rate)
+        return max(0.0, float(lasting.dot(step)) / dt + 0.5 * self.config.acceleration * rising)
 
     @property
     def recovered(self) -> bool:
-        """Whether the level is well clear of the valve, so that the next shortage is another one."""
+        """Whether the valve is open and the level well clear of it, so that the next shortage is another one."""
         config = self.config
-        return self.level >= min(config.reserve + 2.0 * config.valve_width, config.capacity)
+        closing = config.reserve + config.valve_width
+        margin = min(config.valve_width, 0.5 * (config.capacity - closing))
+        return self.valve == 1.0 and self.level - self._tail >= closing + margin
 
     def allowance(self, held: float) -> float:
         """The spring potential U [J] up to which the valve stays open, with the potential V = ``held`` [J]."""
@@ -186,6 +219,8 @@ class EnergyTank:
         share = (self.account - held - self._tail - config.reserve) / (config.valve_width + spring)
         self.valve = min(1.0, max(0.0, share))
         acting = self.valve if config.filter else 1.0
+        if config.filter and config.reserve > 0.0:
+            self.damping = min(1.0, max(0.0, (self.account - held) / config.reserve))
         self.level = self.account - acting * spring - held
         if self.level > config.capacity:
             surplus = self.level - config.capacity

@@ -109,6 +109,7 @@ class EventKind(enum.IntEnum):
     GAINS_CHANGED = 13
     BUDGET_GRANTED = 14  # a new episode, with a new energy budget
     WRITER_REFUSED = 15  # somebody without the lease commanded the arm
+    OVERDRAFT = 16  # the arm was given more energy than the tank held: an assumption behind its bound did not hold
 
 
 class Event(NamedTuple):
@@ -123,12 +124,13 @@ class Tick(NamedTuple):
     """Result of one control tick.
 
     Attributes:
-        torque: command without gravity [N·m], ``(7,)``: within limits, at most 1 N·m from ``state.tau_J_d``.
+        torque: command without gravity [N·m], ``(7,)``: within limits, at most 1 N·m from ``state.tau_J_d``. Zero,
+            whatever came before, where there is no motion to command: before the start, after the end, in a fault.
         mode: see `Mode`.
         tank: energy left in the tank [J].
         budget: energy left of the episode's budget [J].
-        activity: for how long the passivity filter has held back the controller since the start, weighted by the share
-            held back [s]; with the filter switched off, what it would have held back.
+        activity: for how long the controller was held back since the start because the tank could not pay, weighted by
+            the share held back [s]; with the filter switched off, what it would have held back.
         events: what happened in this tick; almost always empty.
         finished: the motion shall end with this command.
     """

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers.core import ControlError, Controller, ControllerConfig
+from controllers.friction import FrictionConfig
 from controllers.impedance import ImpedanceGains
 from controllers.passivity import TankConfig
 from controllers.spatial import Pose
@@ -161,11 +162,14 @@ def test_a_target_the_tank_cannot_pay_for_is_approached_as_far_as_it_can(make_pl
     loop.command(along_x(loop.home, 0.3), duration=0.0)
     loop.tick()
     tank, gains = loop.controller.config.tank, loop.controller.config.gains
-    spare = tank.capacity + tank.budget * 1e-3 - tank.reserve - tank.valve_width
+    # Of each joint at rest, one step of the rate limit may act through a stall, and is taken away after it.
+    step = loop.controller.config.max_torque_step
+    coming = 7 * 0.5 * tank.acceleration * step * (tank.stall + 1e-3) ** 2
+    spare = tank.capacity + tank.budget * 1e-3 - tank.reserve - tank.valve_width - coming
     # beyond the clip c the spring holds F (e − ½c), with F the force bound
     reach = spare / gains.force_bound + 0.5 * gains.translational_clip
     gone = loop.controller.target_translation[0] - loop.home.translation[0]
-    assert gone == pytest.approx(reach, rel=1e-6)
+    assert gone == pytest.approx(reach, rel=1e-4)  # ‖·‖ for the sum over the joints
     assert loop.kinds() == [EventKind.STARTED, EventKind.TANK_EMPTY]
 
 
@@ -407,7 +411,8 @@ def test_ten_times_the_stiffness_is_paid_before_it_acts_and_goes_as_far_as_the_t
         last = loop.controller.tick(state._replace(time=tick * 1e-3))
     assert last is not None
     held = 0.5 * float(np.max(loop.controller.gains.translational_stiffness)) * 0.03**2
-    assert held == pytest.approx(tank.capacity - tank.reserve - tank.valve_width, rel=0.05)
+    coming = 0.0153  # [J] kept back at rest, see above
+    assert held == pytest.approx(tank.capacity - tank.reserve - tank.valve_width - coming, rel=0.01)
     assert last.tank == pytest.approx(tank.capacity - held, abs=1e-3)
     assert last.activity > 0.1
 
@@ -529,6 +534,86 @@ def test_the_outflow_cap_limits_how_fast_a_jump_drains_the_tank(make_plant: Call
     assert EventKind.TANK_EMPTY not in loop.kinds()
 
 
+def test_what_waits_for_the_outflow_cap_does_not_count_as_held_back(make_plant: Callable[..., Any]) -> None:
+    loop = Loop(make_plant(), ControllerConfig(tank=TankConfig(outflow=10.0), max_speed=np.inf))
+    loop.run(0.15)
+    loop.command(along_x(loop.home, 0.05), duration=0.0)
+    assert loop.run(0.05)[-1].activity == 0.0
+    gone = loop.controller.target_translation[0] - loop.home.translation[0]
+    assert 0.01 < gone < 0.04, "or the cap would not have been in the way"
+
+
+def test_the_start_says_what_it_grants(loop: Loop) -> None:
+    assert "full with 2.00 J, 300 J for this episode" in loop.events[0].detail
+
+
+def test_a_shortage_is_one_event_however_long_it_lasts(make_plant: Callable[..., Any], ready: np.ndarray) -> None:
+    """The joint springs at their clips hold more than the torques in force leave of the tank."""
+    loop = Loop(make_plant())
+    far = ready.copy()
+    far[0] += 0.8
+    loop.controller.command(JointSetpoint(far, 0, 0.5), 0.0)
+    loop.run(0.24)
+    assert loop.kinds().count(EventKind.TANK_EMPTY) == 1
+
+
+def test_gains_change_while_the_joints_are_followed_whatever_the_tank_holds(
+    make_plant: Callable[..., Any], ready: np.ndarray
+) -> None:
+    """The Cartesian spring, whose target was left behind, does not act and costs nothing."""
+    loop = Loop(make_plant(), ControllerConfig(hold_after=5.0, damp_after=6.0))
+    far = ready.copy()
+    far[0] += 0.5
+    loop.controller.command(JointSetpoint(far, 0, 1.0), 0.0)
+    before = loop.run(1.2)[-1].activity
+    stiff = ImpedanceGains(translational_stiffness=3000.0, translational_damping=110.0)
+    loop.controller.change_gains(stiff, loop.plant.time)
+    result = loop.run(0.32)[-1]
+    assert loop.controller.gains.translational_stiffness == pytest.approx(3000.0)
+    assert result.activity == before
+
+
+def test_a_state_that_was_overtaken_grants_nothing(make_plant: Callable[..., Any]) -> None:
+    loop = Loop(make_plant(), ControllerConfig(tank=TankConfig(budget=5.0)))
+    state, tank = loop.plant.state(), loop.controller.tank
+    tank.account = 0.5
+    for milliseconds in (2, 1, 3, 2, 4, 3, 5):
+        loop.controller.tick(state._replace(time=1e-3 * milliseconds))
+    assert tank.config.episode_budget - tank.budget == pytest.approx(5.0 * 5e-3)
+
+
+def test_an_overdraft_is_reported_once(make_plant: Callable[..., Any]) -> None:
+    """Somebody moves the arm along its torques faster than any assumption allows."""
+    loop = Loop(make_plant(), ControllerConfig(tank=TankConfig(budget=0.0)))
+    torque = np.full(7, 10.0)
+    state = loop.plant.state()._replace(tau_J_d=torque)
+    for tick in range(1, 4):
+        moved = state._replace(time=1e-3 * tick, q=state.q + 0.02 * tick)
+        loop.events += loop.controller.tick(moved).events
+    assert loop.controller.tank.overdraft == pytest.approx(3 * 7 * 10.0 * 0.02 - 2.0)
+    assert loop.kinds().count(EventKind.OVERDRAFT) == 1
+
+
+def test_friction_is_not_compensated_any_longer_when_the_motion_has_been_damped_out(
+    make_plant: Callable[..., Any],
+) -> None:
+    """It would be damping with the wrong sign."""
+    dq = np.full(7, 0.3)
+    commands = []
+    for coulomb in (0.0, 1.0):
+        config = ControllerConfig(friction=FrictionConfig(coulomb=(coulomb,) * 7), rest_timeout=5.0)
+        controller = Controller(make_plant().model, config)
+        state = make_plant(dq=dq).state()
+        controller.start(state)
+        controller.stop()
+        for tick in range(700):
+            state = state._replace(time=1e-3 * tick, q=state.q + 1e-3 * dq * (tick > 0), tau_J_d=np.zeros(7))
+            result = controller.tick(state)
+        assert result.mode is Mode.DAMP
+        commands.append(result.torque)
+    np.testing.assert_array_equal(*commands)
+
+
 # The watchdog
 
 
@@ -597,13 +682,14 @@ def test_stop_damps_out_from_any_motion(loop: Loop) -> None:
 # Faults
 
 
-@pytest.mark.parametrize("field", ["q", "dq", "tau_J_d"])
-def test_a_measurement_that_is_not_finite_ends_the_motion_with_no_torque(loop: Loop, field: str) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("field", ["q", "dq", "tau_J_d", "wrench"])
+def test_a_measurement_that_is_not_finite_ends_the_motion_with_no_torque(loop: Loop, field: str, value: float) -> None:
     loop.command(along_x(loop.home, 0.05))
     loop.run(0.05)
     state = loop.plant.state()
     bad = getattr(state, field).copy()
-    bad[3] = np.nan
+    bad[3] = value
     result = loop.controller.tick(state._replace(**{field: bad}))
     assert result.finished
     assert result.mode is Mode.FAULT

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from controllers.core import Controller, ControllerConfig
 from controllers.passivity import EnergyTank, TankConfig, TankError, affordable_fraction
-from controllers.state import EventKind, Setpoint
+from controllers.state import ArmState, EventKind, Setpoint
 
 DT = 1e-3
 ROUNDING = 1e-9  # [J] thousands of sums of terms below 100 J
@@ -24,7 +24,7 @@ def test_every_joule_is_accounted_for(seed: int, budget: float, effort: float) -
     config = TankConfig(budget=budget)
     tank = EnergyTank(config)
     q = rng.normal(size=7)
-    tank.reset(q)
+    tank.reset(q, np.zeros(7))
     delivered, invariant = 0.0, tank.account
     for tick in range(1, 200):
         step, torque = 0.01 * rng.normal(size=7), effort * rng.normal(size=7)
@@ -56,7 +56,7 @@ def test_valve_depends_on_the_level_alone(account: float, spring: float, held: f
 
 def test_tightening_the_spring_is_paid_by_the_tank_and_relaxing_it_pays_back() -> None:
     tank = EnergyTank(TankConfig())
-    tank.reset(np.zeros(7))
+    tank.reset(np.zeros(7), np.zeros(7))
     tank.settle(0.5, 0.0)
     assert tank.level == pytest.approx(1.5)
     tank.settle(0.0, 0.0)
@@ -65,7 +65,7 @@ def test_tightening_the_spring_is_paid_by_the_tank_and_relaxing_it_pays_back() -
 
 def test_budget_does_not_fill_the_tank_beyond_its_capacity() -> None:
     tank = EnergyTank(TankConfig(budget=5.0))
-    tank.reset(np.zeros(7))
+    tank.reset(np.zeros(7), np.zeros(7))
     tank.book(np.zeros(7), np.zeros(7), 10.0)
     tank.settle(0.0, 0.0)
     assert tank.level == 2.0
@@ -169,3 +169,74 @@ def test_an_empty_tank_is_reported_once_and_limits_the_spring(make_plant: Callab
     assert plant.delivered <= 0.3
     assert result.tank < 0.3
     assert controller.tank.overdraft == 0.0
+
+
+@given(seed=st.integers(0, 2**32 - 1), ticks=st.integers(2, 20), used=st.floats(0.0, 1.0))
+@settings(max_examples=50, deadline=None)
+def test_a_torque_that_came_late_is_booked_for_as_much_as_it_can_have_delivered(
+    seed: int, ticks: int, used: float
+) -> None:
+    """Of an interval of several ticks, the torque reported at its end acted for a part that nobody reports."""
+    rng = np.random.default_rng(seed)
+    old, new, step = rng.normal(size=7), rng.normal(size=7), 0.01 * rng.normal(size=7)
+    tank = EnergyTank(TankConfig())
+    tank.reset(np.zeros(7), old)
+    booked = tank.book(step, new, ticks * DT)
+    assert booked >= float(old @ step) * (1.0 - used) + float(new @ step) * used - ROUNDING
+    assert booked == pytest.approx(sum(max(o * s, n * s) for o, n, s in zip(old, new, step, strict=True)))
+
+
+def test_a_state_that_comes_twice_changes_nothing() -> None:
+    """The torque in force still delivers what it did before."""
+    tank = EnergyTank(TankConfig())
+    tank.reset(np.zeros(7), np.zeros(7))
+    tank.book(np.full(7, 1e-3), np.full(7, 5.0), DT)
+    allowance, budget = tank.allowance(0.0), tank.budget
+    assert tank.book(np.full(7, 1e-3), np.full(7, 5.0), 0.0) == 0.0
+    assert (tank.allowance(0.0), tank.budget) == (allowance, budget)
+
+
+@given(
+    torque=st.lists(st.floats(-20.0, 20.0), min_size=7, max_size=7),
+    speed=st.lists(st.floats(-2.0, 2.0), min_size=7, max_size=7),
+    step=st.lists(st.sampled_from([-0.99, 0.0, 0.99]), min_size=7, max_size=7),
+)
+def test_what_is_kept_back_covers_the_torque_about_to_be_sent(
+    torque: list[float], speed: list[float], step: list[float]
+) -> None:
+    """Through a stall and until it is gone, joints going on as they do: integrated over time, joint by joint."""
+    config = TankConfig(acceleration=0.0)
+    tank = EnergyTank(config)
+    held, dq = np.array(torque), np.array(speed)
+    tank.reset(np.zeros(7), held)
+    tank.book(dq * DT, held, DT)
+    kept = tank.account - config.reserve - config.valve_width - tank.allowance(0.0)
+    sent = held + np.array(step)
+    ticks = np.arange(0.0, config.stall + 0.03, 1e-5)[:, None]  # 21 N·m are gone after 21 ms
+    size = np.clip(np.abs(sent) - 990.0 * np.maximum(0.0, ticks - config.stall), 0.0, None)
+    delivered = float((np.sign(sent) * size * dq).sum()) * 1e-5
+    assert kept >= delivered - 2e-5 * float(np.abs(sent * dq).sum())
+
+
+@pytest.mark.parametrize(("frequency", "speed"), [(100.0, 1.0), (100.0, 0.5), (20.0, 1.0), (5.0, 1.0)])
+def test_an_arm_that_is_shaken_gets_no_more_than_the_tank_holds(
+    make_plant: Callable[..., Any], frequency: float, speed: float
+) -> None:
+    """At 100 Hz the rate limit makes of the damping a torque that lags behind by a quarter of a period."""
+    model, none = make_plant().model, np.zeros(7)
+    tank = TankConfig(capacity=0.5, budget=0.0)
+    controller = Controller(model, ControllerConfig(tank=tank, hold_after=100.0, damp_after=200.0))
+    start, omega = make_plant().q, 2.0 * np.pi * frequency
+    controller.start(ArmState(0.0, start, np.full(7, speed), none, none, np.zeros(6)))
+    q, torque, delivered, most = start, none, 0.0, 0.0
+    for tick in range(1, 4000):
+        time = tick * DT
+        before, q = q, start + speed / omega * np.sin(omega * time)
+        delivered += float(torque @ (q - before))
+        most = max(most, delivered)
+        dq = np.full(7, speed * np.cos(omega * time))
+        torque = controller.tick(ArmState(time, q, dq, none, torque, np.zeros(6))).torque
+    assert most <= tank.capacity
+    assert controller.tank.overdraft == 0.0
+    if frequency == 100.0:
+        assert most >= 0.9 * tank.capacity, "or it would not have been put to the test"
