@@ -27,7 +27,7 @@ LAUNCH_ARGUMENTS: dict[str, tuple[str, str]] = {
     "simulator": ("own", "own (started with the job) or running (one that robot-rl sim serves at robot_ip)"),
     "seed": ("0", "of starts, exploration and learning"),
     "source": ("expert", "who drives: expert, keyboard, spacemouse, gamepad, or topic (any publisher of twist_cmd)"),
-    "run": ("", "folder of the run; default runs/<time>-<task>"),
+    "run": ("", "folder of the run; default: a new one, runs/<time>-<task>"),
     "config": ("", "YAML file with further settings"),
     "namespace": ("", "of the topics, e.g. left; each arm of several has its own"),
     "overrides": ("", "further settings, e.g. 'learner.utd=8 steps=6000'"),

@@ -13,6 +13,7 @@ import re
 import types
 import typing
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import yaml
 
 from controllers.core import ControllerConfig
 from hardware.crisp import CrispConfig
+from robot_rl.ranges import RangeError, require
 from robot_rl.session import SessionConfig
 
 ARMS = ("sim", "fr3", "crisp")
@@ -57,6 +59,10 @@ class LearnerConfig:
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
     threads: int = 0
+
+    def __post_init__(self) -> None:
+        require(self, cost_limit=(0.0, 1.0), utd=(1, inf), start_after=(0, inf), max_debt=(0, inf), threads=(0, inf))
+        require(self, publish_every=(1, inf), checkpoint_every=(1, inf), keep_checkpoints=(1, inf))
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,12 @@ class RunConfig:
     crisp: CrispConfig = field(default_factory=CrispConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
 
+    def __post_init__(self) -> None:
+        require(self, arms=(1, inf), scene_port=(1, 65535), seed=(0, 2**31 - 1))
+        require(self, demos=(1, inf), steps=(1, inf), episodes=(1, inf))
+        if not self.robot_ip:
+            raise RangeError("robot_ip= is empty; give the address of the arm, e.g. robot_ip=172.16.0.2")
+
 
 def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
     """The run's configuration: defaults, then the YAML file at ``path``, then ``key=value`` overrides.
@@ -130,7 +142,7 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
         raise ConfigError(f"arm={config.arm!r} is unknown; choose from {', '.join(ARMS)}")
     if config.simulator not in SIMULATORS:
         raise ConfigError(f"simulator={config.simulator!r} is unknown; choose from {', '.join(SIMULATORS)}")
-    if re.fullmatch(NAMESPACE, config.namespace) is None:
+    if re.fullmatch(NAMESPACE, config.namespace, re.ASCII) is None:
         raise ConfigError(f"namespace={config.namespace!r} is no name of ROS; use letters, digits and _, e.g. left")
     if config.arm == "crisp" and config.namespace.strip("/") == config.crisp.namespace.strip("/"):
         raise ConfigError(
@@ -198,8 +210,10 @@ def _merge(config: Any, values: dict[str, Any], prefix: str) -> Any:
             changes[key] = _coerce(name, value, hints[key])
     try:
         return dataclasses.replace(config, **changes)
+    except RangeError as error:
+        raise ConfigError(f"{prefix}{error}") from error
     except ValueError as error:
-        raise ConfigError(f"{prefix or 'configuration'}: {error}") from error
+        raise ConfigError(f"{prefix.rstrip('.') or 'configuration'}: {error}") from error
 
 
 def _coerce(name: str, value: Any, hint: Any) -> Any:

@@ -1,6 +1,6 @@
 """A run's folder: one configuration, one store of demonstrations and one of online episodes, logs, status, results.
 
-runs/<time>-<task>/
+runs/<time>-<task>/    or <time>-<namespace>-<task>, of one arm of several; -2, -3, … of the same second
     config.yaml     the resolved configuration, read by every process
     demos/ online/ evaluation/    episode stores
     checkpoints/ policy.params    learner
@@ -11,6 +11,8 @@ runs/<time>-<task>/
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import time
@@ -31,8 +33,8 @@ class Run:
 
     @staticmethod
     def create(config: RunConfig, root: Path | None = None) -> Run:
-        """Make (or take over) a run's folder and write its configuration; default ``runs/<time>-<task>``."""
-        run = Run((root or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.task}").absolute())
+        """Make (or take over) a run's folder and write its configuration; default: a new one in ``runs``."""
+        run = Run((root or _new_folder(config)).absolute())
         for folder in (run.root, run.status_folder, run.logs):
             folder.mkdir(parents=True, exist_ok=True)
         (run.status_folder / f"{SIMULATOR}.json").unlink(missing_ok=True)  # that of an earlier job is gone
@@ -94,6 +96,18 @@ class Run:
             return json.loads((self.status_folder / f"{who}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
+
+
+def _new_folder(config: RunConfig) -> Path:
+    """A folder that no other job has, started however close to this one."""
+    parts = [time.strftime("%Y%m%d-%H%M%S"), config.namespace.strip("/").replace("/", "-"), config.task]
+    name = "-".join(filter(None, parts))
+    for number in itertools.count(1):
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
+    return folder
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Protocol
 
 import numpy as np
@@ -26,12 +27,14 @@ from controllers.state import Mode, Setpoint
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import ActionChunk, Ending, Observation, Outcome, Reading, Source, Step, Timing
 from robot_rl.intervention import decide
+from robot_rl.ranges import require
 from robot_rl.reset import ResetMotion
 from robot_rl.tasks.base import CONTROL_PERIOD, Task
 
 RECOVERY_ATTEMPTS = 3  # in a row, before a person has to look
 REFLEX = "the robot stopped the motion"  # how the reason of an episode begins that a reflex ended …
 STOPPED = "stopped by a person"  # … and of one that a person did
+RECOVERED_STEPS = 10  # of an episode without a fault, after which the arm has recovered; or the end of a shorter one
 RECOVERY_PATIENCE = 20  # control periods that one attempt may take
 
 
@@ -85,6 +88,10 @@ class SessionConfig:
     late_limit: int = 10
     stall_timeout: float = 0.5
     teleop_timeout: float = 0.25
+
+    def __post_init__(self) -> None:
+        require(self, horizon=(0, inf), late_limit=(1, inf))
+        require(self, policy_timeout=(0.001, inf), stall_timeout=(0.001, inf), teleop_timeout=(0.001, inf))
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,7 +327,7 @@ class Session:
             return Directive(self._phase, ended=ended)
         if self._recoveries >= RECOVERY_ATTEMPTS:
             raise SessionError(
-                f"the arm did not come back after {RECOVERY_ATTEMPTS} attempts to recover it "
+                f"{RECOVERY_ATTEMPTS} attempts to recover the arm have led to no episode that went on "
                 f"({_fault(reading)}); look at the arm, then start the session again"
             )
         self._recoveries += 1
@@ -349,7 +356,6 @@ class Session:
         )
 
     def _begin_episode(self, reading: Reading) -> None:
-        self._recoveries = 0  # only an arm that got all the way back has recovered
         meta = {"seed": self._seed, "start": self._drawn - 1}
         writer = self._sink.begin(meta) if self._sink is not None else None
         self._episode = _Episode(self._episodes, reading.robot_time, writer)
@@ -380,6 +386,8 @@ class Session:
             pending.cost(reading),
         )
         episode.steps += 1
+        if episode.steps >= RECOVERED_STEPS:
+            self._recoveries = 0
         episode.reward += outcome.reward
         episode.interventions += pending.source is Source.PERSON
         episode.late = episode.late + 1 if pending.timing.late else 0
@@ -417,6 +425,8 @@ class Session:
             episode.interventions,
             episode.steps * CONTROL_PERIOD,
         )
+        if outcome.ending is not Ending.ABORTED:
+            self._recoveries = 0
         self._episode = None
         self._episodes += 1
         self._phase = Phase.RESET

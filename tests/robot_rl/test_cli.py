@@ -61,7 +61,7 @@ def fails(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("train --task reach --run peg", "they are of task 'peg_insertion'"),
         ("train --task reach --run reach --fast learner.agent=rlpf", "did you mean 'rlpd'"),
         ("train --task reach --run reach learner.agent=rlpf", "did you mean 'rlpd'"),
-        ("train --task reach --run reach --fast learner.utd=0", "≥ 1"),
+        ("train --task reach --run reach --fast learner.utd=0", "learner.utd=0 is out of range; it must be at least 1"),
         ("record --task peg_insertion --run reach --fast", "reach"),
         ("record --task reach --fast source=keyboard", "source=expert"),
         ("record --task reach --fast cameras=side", "no camera 'side'"),

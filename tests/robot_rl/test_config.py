@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -151,12 +152,56 @@ def test_an_arm_under_crisp_needs_another_namespace_than_crisp() -> None:
         ("simulator=mine", "choose from own, running"),
         ("namespace=my-arm", "letters, digits and _"),
         ("namespace=1", "letters, digits and _"),
+        ("namespace=größe", "letters, digits and _"),
         ("crisp.joint_names=1,2,3,4,5,6,7,8", "1 to 7 names, not 8"),
     ],
 )
 def test_where_the_arm_is_must_make_sense(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(None, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "fits"),
+    [
+        ("learner.utd=-1", "at least 1"),
+        ("learner.cost_limit=2.0", "from 0.0 to 1.0"),
+        ("learner.cost_limit=nan", "from 0.0 to 1.0"),
+        ("learner.start_after=-5", "at least 0"),
+        ("learner.publish_every=0", "at least 1"),
+        ("learner.checkpoint_every=0", "at least 1"),
+        ("scene_port=99999999", "from 1 to 65535"),
+        ("arms=0", "at least 1"),
+        ("arms=-1", "at least 1"),
+        ("seed=-1", "from 0 to"),
+        ("episodes=0", "at least 1"),
+        ("session.horizon=-1", "at least 0"),
+        ("session.late_limit=0", "at least 1"),
+        ("session.policy_timeout=0.0", "at least 0.001"),
+        ("session.stall_timeout=inf", "at least 0.001"),
+    ],
+)
+def test_a_number_out_of_its_range_is_named_with_the_range(override: str, fits: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(override)} is out of range; it must be {fits}"):
+        load_config(None, [override])
+
+
+def test_an_arm_needs_an_address() -> None:
+    with pytest.raises(ConfigError, match=r"robot_ip= is empty.*e\.g\. robot_ip="):
+        load_config(None, ["robot_ip="])
+
+
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("robot_rl.run.time.strftime", lambda form: "20260101-000000")
+    configs = [load_config(None, ["task=reach", f"steps={i}"]) for i in (1, 2, 3)]
+    runs = [Run.create(config) for config in configs]
+    assert [run.root.name for run in runs] == [f"20260101-000000-reach{end}" for end in ("", "-2", "-3")]
+    assert [Run.open(run.root)[1].steps for run in runs] == [1, 2, 3]
+    left = Run.create(load_config(None, ["task=reach", "namespace=/cell/left"]))
+    assert left.root == tmp_path / "runs" / "20260101-000000-cell-left-reach"
 
 
 @pytest.mark.parametrize("namespace", ["", "left", "/left", "cell_1/left"])

@@ -15,6 +15,7 @@ from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import ActionChunk, Ending, Observation, Outcome, Reading, Source, Step
 from robot_rl.session import (
+    RECOVERED_STEPS,
     RECOVERY_ATTEMPTS,
     RECOVERY_PATIENCE,
     Command,
@@ -322,12 +323,36 @@ def test_recovery_is_tried_a_few_times_and_then_a_person_is_asked() -> None:
 
 
 def test_a_recovery_that_worked_does_not_count_against_the_next() -> None:
-    bench = Bench()
+    bench = Bench(SessionConfig(horizon=2 * RECOVERED_STEPS))
     for _ in range(2 * RECOVERY_ATTEMPTS):
         bench.until_running(STILL)
+        for _ in range(RECOVERED_STEPS):
+            bench.step(STILL)
         bench.arm.mode = Mode.FAULT
         assert bench.step().recover
         bench.arm.mode = Mode.HOLD
+
+
+def test_a_short_episode_that_ends_as_it_should_shows_that_the_arm_has_recovered() -> None:
+    bench = Bench(SessionConfig(horizon=2))
+    for _ in range(2 * RECOVERY_ATTEMPTS):
+        bench.until_ended(STILL)
+        bench.arm.mode = Mode.FAULT
+        assert bench.step().recover
+        bench.arm.mode = Mode.HOLD
+
+
+def test_an_arm_that_reflexes_at_the_begin_of_every_episode_is_left_to_a_person() -> None:
+    bench = Bench()
+    recovered = 0
+    with pytest.raises(SessionError, match="look at the arm"):
+        for _ in range(2 * RECOVERY_ATTEMPTS):
+            bench.until_running(STILL)
+            bench.step(STILL)
+            bench.arm.mode = Mode.FAULT
+            recovered += bench.step(STILL).recover
+            bench.arm.mode = Mode.HOLD
+    assert recovered == RECOVERY_ATTEMPTS
 
 
 def test_an_arm_that_reflexes_at_every_try_to_reset_is_left_to_a_person() -> None:

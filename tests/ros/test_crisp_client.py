@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("franky_sim")
 if importlib.util.find_spec("crisp_py") is None:
-    pytest.skip("crisp_py is not installed (pip install --no-deps crisp_python==3.6.0)", allow_module_level=True)
+    pytest.skip("crisp_py is not installed (scripts/setup.sh does)", allow_module_level=True)
 
 from controllers.spatial import Pose
 from tests.contracts.arm_contract import ACCURACY
