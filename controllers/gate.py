@@ -17,6 +17,7 @@ from controllers.interpolation import limited_joint_duration
 from controllers.model import ArmModel
 from controllers.spatial import Pose
 from controllers.state import JOINTS, JointSetpoint, Setpoint, WrenchSetpoint
+from controllers.workspace import Workspace
 
 PATH_SAMPLES = 9  # where along a joint path the TCP is looked at
 
@@ -60,7 +61,9 @@ class Gate:
     def joints(self, setpoint: JointSetpoint, start: np.ndarray) -> JointGoal:
         """Clipped to the joint limits, the TCP inside the workspace, and no faster than allowed from ``start (7,)``.
 
-        The speed of the TCP is that of the fastest of a few chords of its path.
+        The TCP may come into the workspace from outside, and must not leave it on the way. It is looked at in
+        `PATH_SAMPLES` places: between them it may leave by as much as its path bends there. Its speed is that of the
+        fastest chord between two of them.
         """
         _check_duration(setpoint.duration)
         config, model = self._config, self._model
@@ -71,8 +74,8 @@ class Gate:
             joint = int(np.argmax(np.abs(q - asked)))
             note = f"joint {joint + 1} at {asked[joint]:.3f} rad is too near its limit; going to {q[joint]:.3f} rad"
         path = [model.forward_kinematics(start + s * (q - start)) for s in np.linspace(0.0, 1.0, PATH_SAMPLES)]
-        if config.workspace is not None and not config.workspace.contains(path[-1]):
-            raise Refused(f"these joint positions put the TCP at {_words(path[-1])}, outside the workspace")
+        if config.workspace is not None:
+            _check_path(path, config.workspace)
         chords = np.diff([pose.translation for pose in path], axis=0)
         longest = float(np.sqrt((chords**2).sum(axis=1).max()))
         duration = limited_joint_duration(start, q, setpoint.duration, self._joint_speed)
@@ -116,6 +119,21 @@ def check_gains(gains: ImpedanceGains) -> None:
         gains.check_sampling()
     except GainError as error:
         raise Refused(str(error)) from error
+
+
+def _check_path(path: list[Pose], workspace: Workspace) -> None:
+    """Whether the TCP ends inside, and stays inside once it is."""
+    if not workspace.contains(path[-1]):
+        raise Refused(f"these joint positions put the TCP at {_words(path[-1])}, outside the workspace")
+    entered = False
+    for pose in path:
+        inside = workspace.contains(pose)
+        if entered and not inside:
+            raise Refused(
+                f"on the straight way to these joint positions the TCP passes {_words(pose)}, outside the workspace; "
+                "go by way of others"
+            )
+        entered = inside
 
 
 def _check_duration(duration: float) -> None:

@@ -8,6 +8,10 @@ while |f| exceeds f_yield, 80 % of its limit. This is an admittance: the harder 
 begins below the limit because a push is measured late and grows meanwhile. It moves the reference, not the arm, so that
 the spring stays between them and the energy tank books it like any other motion of the target. Reported is a push above
 the limit, once until it is below f_yield again.
+
+The workspace does not hold it back: whoever pushes harder than f_yield may push the arm out of the box, as far as the
+joint limits let them, and the arm never turns against them for it. It stays where the push has left it until the next
+setpoint, which is clipped to the workspace, takes it back at its own pace.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.optimize import nnls
 
+from controllers.interpolation import PoseSegment
 from controllers.limits import LimitError
 from controllers.spatial import Pose, exp3, log3
 from controllers.workspace import HalfSpace, OrientationCone, Workspace
@@ -157,6 +158,19 @@ def test_cone_is_continuous_away_from_the_opposite_direction(rotvec: np.ndarray,
     gain = 1.0 if tilt <= DOWN.angle else np.pi / np.sin(min(tilt, np.pi - 1e-3)) + 1.0
     bound = (gain + 1.0) * np.linalg.norm(change) + 1e-7
     assert np.linalg.norm(log3(one.rotation @ two.rotation.T)) <= bound
+
+
+def test_a_turn_between_orientations_in_the_cone_leaves_it_by_no_more_than_it_says(rng: np.random.Generator) -> None:
+    cone = OrientationCone(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, -1.0]), 0.1)
+    worst = 0.0
+    for _ in range(2000):
+        a, b = (cone.clip(exp3(rng.uniform(-2.0, 2.0, 3))) for _ in range(2))
+        turn = float(np.linalg.norm(log3(b @ a.T)))
+        path = PoseSegment(INSIDE, a, INSIDE, b)
+        tilt = max(cone.tilt(path.at(s)[1]) for s in (0.3, 0.5, 0.7))
+        assert tilt <= 1.01 * cone.angle / np.cos(0.25 * turn)
+        worst = max(worst, tilt)
+    assert worst > 1.3 * cone.angle
 
 
 def test_translation_and_orientation_are_clipped_apart() -> None:
