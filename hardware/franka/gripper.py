@@ -2,7 +2,8 @@
 
 While a command blocks, only its own answer is awaited; the hand's states arrive all the same, on a socket of their own.
 So the child forks after connecting: the *reader* takes states and nothing else, the *mover* carries out commands and
-nothing else, on one connection. What the reader has seen is in shared memory.
+nothing else, on one connection. What the driver wishes and what the reader has seen is in shared memory, so that the
+driver never waits for either.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ STROKE = 0.08  # [m] between the fingers when open
 CONNECT_TIMEOUT = 20.0  # [s]
 SILENCE = 1.0  # [s] without a state after which the hand counts as lost
 READ_PERIOD = 0.01  # [s] between two readings
-POLL_PERIOD = 0.1  # [s] between two looks at whether the driver is still there
+POLL_PERIOD = 0.01  # [s] between two looks at what the driver wishes, and whether it is still there
 ARRIVED = 0.0005  # [m] a command this close to the present width needs no motion
 HELD = 0.002  # [m] fingers this much wider than their target hold something
 
 HAND = np.dtype([("stamp", "f8"), ("width", "f8"), ("is_grasped", "u1")])  # time.monotonic() [s], [m]
-MOTION = np.dtype([("since", "f8"), ("target", "f8"), ("grasped", "u1")])  # 0 at rest [s], [m], at the last rest
+# 0 at rest [s], [m], at the last rest, whether the hand gave up.
+MOTION = np.dtype([("since", "f8"), ("target", "f8"), ("grasped", "u1"), ("failed", "u1")])
+WISH = np.dtype([("width", "f8")])  # [m]
 MEMORY = mmap.PAGESIZE
 
 
@@ -122,19 +125,22 @@ class FrankaGripper(Device):
             raise HardwareError(f"gripper width {width} is outside 0 (closed) – 1 (open)")
         child, memory = self._running()
         self._check(child, memory)
-        try:
-            child.pipe.send(float(width))
-        except OSError as error:
-            raise self._failed(child) from error
+        memory.write_wish(width * STROKE)
 
     def read(self) -> GripperReading:
         """The latest reading; never blocks.
 
         Raises:
-            HardwareError: the process has died, the hand fell silent, or a motion does not come to its end.
+            HardwareError: the process has died, the hand fell silent, or a motion does not come to its end, or not to
+                its target.
         """
         child, memory = self._running()
         hand, motion = self._check(child, memory)
+        if motion["failed"]:
+            raise HardwareError(
+                f"the gripper at {self._settings.address} gave up on its way to {float(motion['target']) / STROKE:.0%} "
+                f"and rests at {float(hand['width']) / STROKE:.0%}: see what is in its way, and command it again"
+            )
         grasped = bool(motion["grasped"])
         if motion["since"] == 0.0:
             grasped = bool(hand["is_grasped"]) and hand["width"] > motion["target"] + HELD
@@ -178,12 +184,14 @@ class FrankaGripper(Device):
 
 
 class _HandMemory:
-    """What the child writes and the driver reads: the hand's latest state, and the motion that is under way."""
+    """The hand's latest state and the motion that is under way, for the driver; where it shall go, for the child."""
 
     def __init__(self, descriptor: int) -> None:
         buffer = mmap.mmap(descriptor, MEMORY)
         self.hand = SequencedRecord(buffer, 0, HAND)
-        self.motion = SequencedRecord(buffer, MEMORY // 2, MOTION)
+        self.motion = SequencedRecord(buffer, MEMORY // 4, MOTION)
+        self._wish = SequencedRecord(buffer, MEMORY // 2, WISH)
+        self._wish_taken = 0
         self._hand, self._motion = np.zeros(1, HAND)[0], np.zeros(1, MOTION)[0]
 
     def begin(self) -> None:
@@ -197,6 +205,20 @@ class _HandMemory:
         if (motion := self.motion.try_read()) is not None:
             _, self._motion = motion
         return self._hand, self._motion
+
+    def write_wish(self, width: float) -> None:
+        """The driver's: go to ``width`` [m], instead of what was wished for before and not yet begun."""
+        self._wish.begin()
+        self._wish.view("width")[0] = width
+        self._wish.end()
+
+    def take_wish(self) -> float | None:
+        """The mover's: the newest wish [m], once."""
+        found = self._wish.try_read() if self._wish.version != self._wish_taken else None
+        if found is None:
+            return None
+        self._wish_taken, wish = found
+        return float(wish["width"])
 
 
 # The child process.
@@ -233,19 +255,12 @@ def fork_reader(pipe: Connection, hand: Any, memory: _HandMemory) -> int:
 
 
 def serve(pipe: Connection, hand: Any, memory: _HandMemory, settings: GripperSettings) -> None:
-    """The mover: carry out the newest command until the pipe says ``None`` or closes."""
+    """The mover: carry out the newest wish until the pipe says anything, or closes."""
     parent = os.getppid()
-    while os.getppid() == parent:
-        if not pipe.poll(POLL_PERIOD):
-            continue
-        target = 0.0
-        # Commands that piled up during a motion: only the newest counts.
-        while pipe.poll():
-            message = pipe.recv()
-            if message is None:
-                return
-            target = message * STROKE
-        move(hand, memory, target, settings)
+    while os.getppid() == parent and not pipe.poll(POLL_PERIOD):
+        target = memory.take_wish()
+        if target is not None:
+            move(hand, memory, target, settings)
 
 
 def move(hand: Any, memory: _HandMemory, target: float, settings: GripperSettings) -> None:
@@ -258,15 +273,19 @@ def move(hand: Any, memory: _HandMemory, target: float, settings: GripperSetting
     note.view("grasped")[0] = held and width > float(note.view("target")[0]) + HELD
     note.view("target")[0] = target
     note.view("since")[0] = 0.0 if again else time.monotonic()
+    note.view("failed")[0] = False
     note.end()
     if again:
         return
+    succeeded = True
     if target > width + ARRIVED:
-        hand.move(target, settings.speed)
+        succeeded = hand.move(target, settings.speed)
     elif target < width - ARRIVED:
         hand.grasp(target, settings.speed, settings.force, epsilon_inner=STROKE, epsilon_outer=STROKE)
+    rest, _ = memory.look()
     note.begin()
     note.view("since")[0] = 0.0
+    note.view("failed")[0] = not succeeded and abs(float(rest["width"]) - target) > ARRIVED
     note.end()
 
 

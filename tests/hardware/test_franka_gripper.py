@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,26 @@ STUCK_SERVER = (
     "from franky_sim.franka_gripper_server import FrankaGripperServer\n"
     "FrankaGripperServer._check_motion_state = lambda self: None  # moves, and never says that it has arrived\n"
 ) + SERVER
+BLOCKED_SERVER = (
+    """
+from franky_sim.franka_gripper_protocol import GripperCommand, GripperCommandStatus, GripperMoveCommand
+from franky_sim.franka_server import BaseCommand
+
+open_freely = GripperMoveCommand.handle
+
+
+def open_halfway(command, server):
+    if command.width < 0.04:
+        return open_freely(command, server)
+    kinds = {"command_type_struct": "H", "status_type_struct": "H"}
+    status = GripperCommandStatus.kUnsuccessful
+    BaseCommand.send_response(command.client_socket, GripperCommand.kMove, command.command_id, status, **kinds)
+
+
+GripperMoveCommand.handle = open_halfway
+"""
+    + SERVER
+)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -63,10 +84,10 @@ def test_width_is_live_while_the_fingers_move(robot: SimulatedServer) -> None:
 
 
 @contextmanager
-def stuck_robot() -> Iterator[SimulatedServer]:
+def spoiled_robot(server: str) -> Iterator[SimulatedServer]:
     address = unused_address()
     process = subprocess.Popen(
-        [sys.executable, "-c", STUCK_SERVER, address], stdout=subprocess.PIPE, text=True, env=environment()
+        [sys.executable, "-c", server, address], stdout=subprocess.PIPE, text=True, env=environment()
     )
     try:
         assert process.stdout.readline() == "ready\n"
@@ -94,7 +115,7 @@ def error_of(action: Callable[[], object]) -> str:
 
 
 def test_motion_without_an_end_is_an_error_and_a_silent_hand_another() -> None:
-    with stuck_robot() as server:
+    with spoiled_robot(STUCK_SERVER) as server:
         with FrankaGripper(server.address, patience=0.2) as gripper:
             gripper.command(0.25)
             message = error_of(gripper.read)
@@ -106,6 +127,31 @@ def test_motion_without_an_end_is_an_error_and_a_silent_hand_another() -> None:
             server.process.send_signal(signal.SIGSTOP)
             assert f"the gripper at {server.address} has not reported" in error_of(gripper.read)
             server.process.send_signal(signal.SIGCONT)
+
+
+def test_commands_during_a_motion_never_wait() -> None:
+    """A pipe would be full after a few hundred of them."""
+    with spoiled_robot(STUCK_SERVER) as server, FrankaGripper(server.address, patience=100.0) as gripper:
+        for n in range(2000):
+            gripper.command(0.3 + 0.1 * (n % 2))
+
+
+def test_motion_that_the_hand_gives_up_is_an_error_until_the_next_command() -> None:
+    with spoiled_robot(BLOCKED_SERVER) as server, FrankaGripper(server.address) as gripper:
+        gripper.command(0.25)
+        wait_until(lambda: gripper.read().width == pytest.approx(0.25, abs=0.02))
+        gripper.command(0.75)
+        assert re.search(f"{server.address} gave up on its way to 75% and rests at 2[0-9]%", error_of(gripper.read))
+        gripper.command(0.1)
+        wait_until(lambda: not failed(gripper) and gripper.read().width == pytest.approx(0.1, abs=0.02))
+
+
+def failed(gripper: FrankaGripper) -> bool:
+    try:
+        gripper.read()
+    except HardwareError:
+        return True
+    return False
 
 
 def test_death_of_the_process_is_an_error_and_leaves_no_reader_behind(robot: SimulatedServer) -> None:

@@ -73,6 +73,7 @@ class Loop:
 def loop(robot: SimulatedServer, tmp_path: Path) -> Iterator[Loop]:
     loop = Loop(robot.address, tmp_path)
     yield loop
+    loop.process._robot = None  # ends the connection even where a failed test keeps the loop alive
     loop.mailbox.close()
 
 
