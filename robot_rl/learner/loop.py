@@ -207,8 +207,11 @@ class LearnerLoop:
                 self.messages.append(f"{reader.path}: {missing} steps that the checkpoint had seen are gone")
             self.messages += reader.messages
             reader.messages.clear()
-        if [self.demo_buffer.digests, self.online_buffer.digests] != meta["digests"]:
+        buffers, digests = (self.demo_buffer, self.online_buffer), meta["digests"]
+        if any(buffer.digests[: len(then)] != then for buffer, then in zip(buffers, digests, strict=True)):
             self.messages.append(f"{path}: the replay buffers are not what they were; the stores have changed since")
+        elif any(len(buffer.digests) > len(then) for buffer, then in zip(buffers, digests, strict=True)):
+            self.messages.append(f"{path}: by an earlier version, which knew no costs; those are taken as they are now")
 
     def _ingest(self, index: int, transitions: Transitions) -> None:
         if self._arrivals and self._arrivals[-1][0] == index:
