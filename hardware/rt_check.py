@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import os
 import resource
 import socket
@@ -14,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from controllers.core import ControllerConfig
-from controllers.state import Setpoint
+from controllers.state import Mode, Setpoint
 from hardware.franka.arm import FrankaArm
+from hardware.franka.mailbox import TELEMETRY_CAPACITY
 from hardware.franka.process import PROBE_TIMEOUT, ROBOT_PORT, ChildProcess
 from hardware.franka.realtime import RealtimeSettings
 from hardware.franka.rt_probe import ProbeReport, ProbeSettings
@@ -37,6 +39,7 @@ MISSED_BUDGET = 0.001  # share of the ticks
 MISSED_LIMIT = 0.02
 LONGEST_GAP = 0.02  # [s]
 FEW_CORES = 4
+LONGEST_HOLD = TELEMETRY_CAPACITY * 1e-3  # [s]; of more, the first ticks would be lost to the verdict
 
 
 class Level(enum.IntEnum):
@@ -85,8 +88,11 @@ class CheckSettings:
         address: of the arm.
         controller: the control law to run.
         move: whether the arm may be held by torque control; it stays where it is, but its brakes open.
-        seconds: length of the measured loop [s].
+        seconds: length of the measured loop [s]; with ``move`` at most `LONGEST_HOLD`.
         root: of the file system with /proc and /sys.
+
+    Raises:
+        HardwareError: ``seconds`` is out of range.
     """
 
     address: str
@@ -94,6 +100,12 @@ class CheckSettings:
     move: bool = False
     seconds: float = 10.0
     root: Path = Path("/")
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.seconds) and self.seconds > 0.0):
+            raise HardwareError(f"seconds={self.seconds}: a loop is measured for a finite time above 0 s")
+        if self.move and self.seconds > LONGEST_HOLD:
+            raise HardwareError(f"seconds={self.seconds}: an arm is held for at most {LONGEST_HOLD:g} s (--move)")
 
 
 def check(settings: CheckSettings, tell: Callable[[str], None] = lambda _: None) -> RealtimeReport:
@@ -137,8 +149,9 @@ def hold(settings: CheckSettings) -> np.ndarray:
         seq = 0
         while time.monotonic() < end:
             reading = arm.read()
-            if reading.fault:
-                raise HardwareError(f"the arm at {settings.address} stopped while it was held: {reading.fault}")
+            if reading.mode not in (Mode.HOLD, Mode.TRACK):
+                why = reading.fault or "; ".join(event.detail for event in arm.events()[-3:])
+                raise HardwareError(f"the arm at {settings.address} went to {reading.mode.name} while held: {why}")
             arm.command(Setpoint(pose, seq))
             seq += 1
             time.sleep(SETPOINT_PERIOD)

@@ -57,7 +57,11 @@ def summary(telemetry: Telemetry) -> str:
 
 
 def plot_telemetry(telemetry: Telemetry, picture: Path, title: str) -> None:
-    """Draw torque, energy, motion, mode with events, and timing. Raises `TelemetryError` when there is no tick."""
+    """Draw torque, energy, motion, mode with events, and timing.
+
+    Raises:
+        TelemetryError: there is no tick, or ``picture`` cannot be written or has no ending that tells its format.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -125,8 +129,13 @@ def plot_telemetry(telemetry: Telemetry, picture: Path, title: str) -> None:
     _draw_histogram(top, ticks["period"][ticks["period"] > 0.0] * 1e3, "period [ms]")
     _draw_histogram(bottom, ticks["compute"] * 1e6, "compute [µs]")
     figure.suptitle(f"{title}: {telemetry.reason or 'end of the run'}", fontsize=11, wrap=True)
-    figure.savefig(picture, dpi=110)
-    plt.close(figure)
+    try:
+        figure.savefig(picture, dpi=110)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise TelemetryError(f"the picture cannot be written to {picture}: {why or error}") from error
+    finally:
+        plt.close(figure)
 
 
 def _legend(*panels: Axes) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardware.interfaces import ArmConnectionError
+from controllers.core import ControllerConfig
+from hardware.interfaces import ArmConnectionError, HardwareError
 from hardware.telemetry import TELEMETRY
 from tests.hardware.simulated import SimulatedServer, unused_address
 
@@ -23,6 +24,7 @@ from hardware.rt_check import (
     governor,
     granted,
     histogram,
+    hold,
     kernel,
     loop_findings,
 )
@@ -119,11 +121,33 @@ def test_arm_that_does_not_answer_is_not_measured_and_cannot_be_held() -> None:
         check(CheckSettings(address, move=True))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "move"), [(0.0, False), (-1.0, False), (np.nan, False), (np.inf, True), (10.5, True)]
+)
+def test_length_of_the_loop_is_checked(seconds: float, move: bool) -> None:
+    with pytest.raises(HardwareError, match=f"seconds={seconds}"):
+        CheckSettings("127.0.0.1", move=move, seconds=seconds)
+    assert CheckSettings("127.0.0.1", seconds=10.5).seconds == 10.5
+
+
+def recover(address: str) -> None:
+    """Clear what another test, which left in the middle of a motion, has left behind."""
+    with FrankaArm(address) as arm:
+        if arm.read().fault:
+            arm.recover()
+
+
+def test_arm_that_is_not_held_to_the_end_is_an_error(robot: SimulatedServer) -> None:
+    """A watchdog that ends the motion between two setpoints leaves no fault behind, and a loop that was not held."""
+    recover(robot.address)
+    impatient = ControllerConfig(hold_after=0.005, damp_after=0.01)
+    with pytest.raises(HardwareError, match=r"went to (DAMP|IDLE) while held"):
+        hold(CheckSettings(robot.address, impatient, move=True, seconds=1.0))
+
+
 @pytest.mark.parametrize("move", [False, True])
 def test_check_of_a_simulated_arm(robot: SimulatedServer, move: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    with FrankaArm(robot.address) as arm:
-        if arm.read().fault:  # of another test, which left in the middle of a motion
-            arm.recover()
+    recover(robot.address)
     arguments = ["rt-check", f"robot_ip={robot.address}", "--seconds", "0.5", *(["--move"] if move else [])]
     assert main(arguments) in (0, 1)
     output = capsys.readouterr().out

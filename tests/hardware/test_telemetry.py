@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,17 @@ def test_newest_faults_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert {file.name for file in tmp_path.iterdir()} == {"fault-20200101-000000-001.npz", "telemetry.npz", path.name}
 
 
+def test_file_that_does_not_fit_leaves_nothing_behind(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(TelemetryError, match="cannot be written"):
+            save_fault(tmp_path, Telemetry(made_up_ticks()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_long_reason_is_cut_between_characters(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     save_telemetry(path, Telemetry(made_up_ticks(), (Event(0.0, EventKind.STOPPED, "x" + "ü" * 1000),)))
@@ -91,6 +103,10 @@ def test_summary_and_picture_tell_of_the_last_connection(tmp_path: Path) -> None
     picture = tmp_path / "a.png"
     plot_telemetry(telemetry, picture, "a.npz")
     assert picture.read_bytes().startswith(b"\x89PNG")
+    for wrong in (tmp_path / "none" / "a.png", tmp_path / "a.xyz"):
+        with pytest.raises(TelemetryError, match="picture cannot be written") as raised:
+            plot_telemetry(telemetry, wrong, "a.npz")
+        assert str(wrong) in str(raised.value)
 
 
 def test_file_without_ticks_cannot_be_drawn(tmp_path: Path) -> None:
