@@ -262,16 +262,6 @@ def test_start_that_was_given_up_begins_no_motion(arm: FrankaArm, monkeypatch: p
     assert arm.read().mode is Mode.HOLD
 
 
-def test_start_while_a_motion_is_being_ended_is_refused(arm: FrankaArm) -> None:
-    arm.start()
-    arm.request_stop()
-    with pytest.raises(ArmFault, match="its motion is being ended"):
-        arm.start()
-    wait_until(lambda: arm.read().mode is Mode.IDLE)
-    arm.start()
-    assert arm.read().mode is Mode.HOLD
-
-
 def test_records_that_cannot_be_written_hide_no_error(
     robot: SimulatedServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,6 +89,19 @@ def test_start_together_with_a_stop_begins_nothing(loop: Loop, other: Request) -
     assert len(loop.mailbox.telemetry()) == 0
 
 
+def test_start_while_a_motion_is_being_ended_is_refused(loop: Loop) -> None:
+    def stop_and_start(_: RealtimeProcess, state: ArmState, n: int) -> ArmState:
+        if n == 20:
+            loop.mailbox.request(Request.STOP)
+            loop.mailbox.request(Request.START)
+        return state
+
+    refusal, _ = loop.start(stop_and_start)
+    assert "its motion is being ended" in refusal
+    assert loop.mailbox.served(Request.START)[0] == 2
+    assert loop.mode is Mode.IDLE
+
+
 def test_state_that_is_not_finite_is_a_fault_with_reason_event_and_telemetry(loop: Loop, tmp_path: Path) -> None:
     refusal, events = loop.start(not_finite(100))
     assert refusal == ""
