@@ -65,8 +65,9 @@ ASYNCHRONOUS_FLAG = 56  # in the Move command of libfranka 0.20 and later
 class SceneRobotServer(FrankaRobotServer):
     """franky-sim's robot server with the contacts of the scene, and everything `Conformance` enforces.
 
-    A tick misses a command when the driver was sent a state at the end of the tick before and nothing has come since.
-    Late commands count for the tick in which they come; of several, the one that answers the newest state is taken.
+    A tick of a motion misses a command when none has come since the tick before, or only such as answer an older state
+    than the last command taken did. A late command counts for the tick in which it comes; of several, the one that
+    answers the newest state is taken. The first may be `START_TICKS` late, and an asynchronous motion needs no more.
 
     Attributes:
         conformance: decides; its `missed` counts over all connections.
@@ -93,6 +94,7 @@ class SceneRobotServer(FrankaRobotServer):
         self._torques = ContactTorques(model, data, STEP, prefix)
         self._wrench = ContactWrench(model, data, STEP, f"{prefix}hand")
         self._external: tuple[np.ndarray, np.ndarray] = (np.zeros(7), np.zeros(6))
+        _exert_in_full(robot, data)
         super().__init__(robot, [address])
         _commands_of(self).update(
             {
@@ -373,6 +375,19 @@ def _flags(errors: Sequence[str]) -> tuple[bool, ...]:
 def _commands_of(server: FrankaRobotServer) -> dict:
     """franky-sim's handlers of TCP commands; there is no public way to them."""
     return server._FrankaServer__command_class_map
+
+
+def _exert_in_full(robot: Any, data: mujoco.MjData) -> None:
+    """Realise every torque that is accepted, and reported.
+
+    franky-sim clips the command, reports it, adds gravity, and would clip the sum once more.
+    """
+
+    def exert(torques: np.ndarray) -> None:
+        robot._applied_torques = torques.copy()
+        data.qfrc_applied[robot._dof_addrs] = torques
+
+    robot._torque_control = exert
 
 
 def _replace_udp_socket(server: Any, wire: FaultySocket) -> None:

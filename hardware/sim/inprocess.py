@@ -234,8 +234,9 @@ class InProcessWorld:
         if not (self._running and self._control()):
             self._model.update(self._q, self._dq)
             pull = self._idle_kp * (self._hold_q - self._q) - self._idle_kv * self._dq
-            self._torque = pull + self._model.coriolis
-        np.clip(self._torque + self._model.gravity, self._torque_low, self._torque_high, out=self._force)
+            self._torque = np.clip(pull + self._model.coriolis, self._torque_low, self._torque_high)
+        # Gravity comes on top: a torque that is accepted, and reported, is realised.
+        np.add(self._torque, self._model.gravity, out=self._force)
         self.gripper._push()
         mujoco.mj_step(self._mj_model, self._mj_data)
         self._ticks += 1

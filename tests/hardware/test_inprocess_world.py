@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 
 from controllers.core import ControllerConfig
+from controllers.gains import ImpedanceGains
 from controllers.spatial import Pose
-from controllers.state import EventKind, Mode, Setpoint
+from controllers.state import EventKind, Mode, Setpoint, WrenchSetpoint
 from hardware.franka.collision import CollisionThresholds
 from hardware.franka.model import fr3_model
 from hardware.interfaces import Arm, ArmFault, Gripper, HardwareError, SceneControl
+from hardware.sim.fci import SceneRobotServer
 from hardware.sim.inprocess import InProcessWorld
-from hardware.sim.scene import HOME_Q, SceneError, SceneSpec
+from hardware.sim.scene import HOME_Q, SceneError, SceneSpec, start_simulator
 from hardware.sim.wrench import ContactTorques
 from robot_rl.tasks.peg_insertion import PEG_BELOW_TCP, PegInsertion, tip
+from tests.hardware.simulated import unused_address
 
 STIFFNESS = ControllerConfig().gains.translational_stiffness
 # Up to two joints' friction (1.14 N·m each) carries no more than this at the tip, half a metre from the nearest axis.
@@ -258,6 +261,41 @@ def test_a_contact_loads_the_joints_as_its_force_does() -> None:
             expected += ((jacobian - other).T @ push)[first : first + 7]
         assert np.abs(expected).max() > 3.0
         np.testing.assert_allclose(loads.update(), expected, rtol=0.01, atol=0.05)
+
+
+STRETCHED_Q = (0.0, 1.3, 0.0, -0.4, 0.0, 1.7, 0.785398)  # gravity pulls at joint 2 with 57 N·m
+
+
+def test_what_is_accepted_is_realised_however_much_gravity_comes_on_top() -> None:
+    """A wrench that lifts the stretched-out arm asks more of joint 2, with gravity, than its 87 N·m."""
+    config = ControllerConfig(
+        max_force=80.0, gains=ImpedanceGains(translational_stiffness=100.0, translational_damping=10.0)
+    )
+    model, highest = fr3_model(), 0.0
+    with InProcessWorld(SceneSpec(start_q=STRETCHED_Q), config) as world:
+        world.start()
+        world.command(WrenchSetpoint(np.array([0.0, 0.0, 60.0, 0.0, 0.0, 0.0]), 0))
+        for _ in range(100):
+            model.update(world.read().state.q, np.zeros(7))
+            world.advance(0.001)
+            state = world.read().state
+            np.testing.assert_allclose(state.tau_J - model.gravity, state.tau_J_d, atol=1e-9)
+            highest = max(highest, abs(float(state.tau_J[1])))
+        assert world.read().fault == ""
+    assert highest > 90.0
+
+
+def test_both_simulated_arms_realise_what_they_report() -> None:
+    simulator = start_simulator(SceneSpec(start_q=STRETCHED_Q))
+    robot, data = simulator.robots[0], simulator.data
+    server = SceneRobotServer(robot, unused_address(), simulator.model, data)
+    command = np.array([0.0, -60.0, 0.0, 50.0, 0.0, 11.0, 0.0])
+    robot.torque_control(command)
+    model = fr3_model()
+    model.update(np.array(STRETCHED_Q), np.zeros(7))
+    np.testing.assert_allclose(data.qfrc_applied[:7] - model.gravity, command, atol=1e-6)
+    simulator.step()
+    np.testing.assert_allclose(server.robot_state.tau_J_d, command)
 
 
 def test_an_idle_arm_comes_to_rest_after_a_knock_at_any_joint() -> None:
