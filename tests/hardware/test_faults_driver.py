@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from controllers.core import ControllerConfig
 from controllers.spatial import Pose
 from controllers.state import EventKind, JointSetpoint, Mode, Setpoint
 from hardware.franka.arm import FrankaArm
@@ -27,6 +29,7 @@ pytest.importorskip("pylibfranka")
 
 PATIENCE = 30.0  # [s] before a test gives up waiting
 PERIOD = 0.05  # [s] of robot time between setpoints
+PATIENT = replace(ControllerConfig(), hold_after=20.0, damp_after=30.0)  # a busy machine is no stale setpoint
 AT_REST = 0.005  # [m] that an arm may sag when control begins
 
 
@@ -66,9 +69,10 @@ def link(robot: SimulatedServer) -> Iterator[SceneClient]:
 @pytest.mark.parametrize("loss", [0.01, 0.05, 0.2])
 def test_packets_lost(robot: SimulatedServer, link: SceneClient, loss: float, fault_table: FaultTable) -> None:
     """A circle of 3 cm a side is followed while packets get lost in both directions."""
-    with FrankaArm(robot.address) as arm:
+    with FrankaArm(robot.address, PATIENT) as arm:
         arm.start()
         home, hand = arm.read().pose, Hand(arm)
+        missed = link.statistics()["missed"]
         link.set_faults(Faults(loss=loss, seed=1))
         worst = 0.0
 
@@ -85,18 +89,19 @@ def test_packets_lost(robot: SimulatedServer, link: SceneClient, loss: float, fa
             return t > 4.0
 
         hand.follow(circle, done)
-        rate, ticks = arm.read().success_rate, arm.telemetry()
+        ticks = arm.telemetry()
         link.set_faults(Faults())
+        missed = link.statistics()["missed"] - missed
     check_torques(ticks)
-    assert rate < 1.0
+    assert missed > 0
     fault_table.add(
         f"packet loss {loss:.0%}, both ways",
-        f"motion goes on, {worst * 1000:.0f} mm behind its target at most; success rate {rate:.2f}",
+        f"motion goes on, {worst * 1000:.0f} mm behind its target at most; {missed:.0f} commands missed",
     )
 
 
 def test_a_connection_cut_off(robot: SimulatedServer, link: SceneClient, fault_table: FaultTable) -> None:
-    with FrankaArm(robot.address) as arm:
+    with FrankaArm(robot.address, PATIENT) as arm:
         arm.start()
         home, hand = arm.read().pose, Hand(arm)
         hand.follow(lambda t: home, lambda t: t > 0.3)
@@ -116,7 +121,7 @@ def test_a_connection_cut_off(robot: SimulatedServer, link: SceneClient, fault_t
 
 def test_a_joint_at_its_limit(robot: SimulatedServer, fault_table: FaultTable) -> None:
     """Asked to go a radian beyond its limit, the joint stops before it, and the robot has nothing to object to."""
-    with FrankaArm(robot.address) as arm:
+    with FrankaArm(robot.address, PATIENT) as arm:
         arm.start()
         hand = Hand(arm)
         q = arm.read().state.q.copy()
@@ -140,7 +145,7 @@ def lowered(home: Pose) -> Callable[[float], Pose]:
 
 def test_pushed_into_the_floor(robot: SimulatedServer, fault_table: FaultTable) -> None:
     """What a spring with a clipped error can do is bounded, so that the robot has nothing to object to."""
-    with FrankaArm(robot.address) as arm:
+    with FrankaArm(robot.address, PATIENT) as arm:
         arm.start()
         home, hand, forces = arm.read().pose, Hand(arm), [0.0]
 
@@ -161,7 +166,7 @@ def test_collision_above_the_threshold(robot: SimulatedServer, link: SceneClient
     """The robot's own reflex, with thresholds low enough for what a clipped spring can do."""
     thresholds = CollisionThresholds(force=(8.0, 8.0, 8.0, 30.0, 30.0, 30.0))
     upright = np.array([0.0, 0.0, 0.0, 1.0])
-    with FrankaArm(robot.address, collision=thresholds) as arm:
+    with FrankaArm(robot.address, PATIENT, collision=thresholds) as arm:
         arm.start()
         home, hand = arm.read().pose, Hand(arm)
         under_a_finger = home.translation[:2] + (0.0, 0.045)
@@ -182,6 +187,7 @@ def test_collision_above_the_threshold(robot: SimulatedServer, link: SceneClient
         with pytest.raises(ArmFault, match="recover"):
             arm.start()
         link.place({"cube": Pose(np.array([0.3, 0.5, 0.02]), upright)})
+        _wait(lambda: np.linalg.norm(arm.read().state.wrench[:3]) < 2.0)  # what is felt fades after what was touched
         arm.recover()
         arm.start()
         before = arm.read().pose
