@@ -12,7 +12,7 @@ import numpy as np
 
 from controllers.config import ControlError, ControllerConfig
 from controllers.friction import FrictionCompensation
-from controllers.gains import ImpedanceGains, interpolate
+from controllers.gains import ImpedanceGains, describe_change, interpolate
 from controllers.gate import Gate, Refused, check_gains
 from controllers.limits import JointRepulsion, TorqueLimiter
 from controllers.model import ArmModel
@@ -141,8 +141,9 @@ class Controller:
             check_gains(gains)
         except Refused as refused:
             return (Event(time, EventKind.SETPOINT_REJECTED, f"gains: {refused}"),)
+        detail = f"{describe_change(self.gains, gains)} within {self.config.gain_ramp:g} s"
         self._gains_from, self._gains_to, self._gains_share = self.gains, gains, 0.0
-        return (Event(time, EventKind.GAINS_CHANGED, f"within {self.config.gain_ramp:g} s to {gains}"),)
+        return (Event(time, EventKind.GAINS_CHANGED, detail),)
 
     def command(self, setpoint: AnySetpoint, time: float) -> tuple[Event, ...]:
         """The gate. Take ``setpoint``, received at robot time ``time`` [s], or say why not."""
@@ -167,12 +168,13 @@ class Controller:
 
     def _follow_pose(self, setpoint: Setpoint, time: float) -> tuple[str, str]:
         """Make a pose the goal; in what it was adjusted, and in what slowed down."""
-        goal = self._gate.pose(setpoint)
+        start = self._poses.target if self._tracking is self._poses else (self.model.translation, self.model.rotation)
+        goal = self._gate.pose(setpoint, *start)
         if self._tracking is not self._poses:
             self._poses.hold_posture()
             self._switch(self._poses)
-        duration = self._poses.move(goal.pose.translation, goal.pose.rotation, time, setpoint.duration)
-        return goal.note, _slower(duration, setpoint.duration)
+        self._poses.move(goal.pose.translation, goal.pose.rotation, time, setpoint.duration)
+        return goal.note, goal.slow
 
     def _follow_joints(self, setpoint: JointSetpoint, time: float) -> tuple[str, str]:
         """Make joint positions the goal; in what they were adjusted, and in what slowed down."""
@@ -181,7 +183,7 @@ class Controller:
         if self._tracking is not self._joints:
             self._switch(self._joints)
         self._joints.move(goal.q, time, goal.duration)
-        return goal.note, _slower(goal.duration, setpoint.duration)
+        return goal.note, goal.slow
 
     def _switch(self, tracking: Tracking) -> None:
         """Let another law follow, from what is measured: no bump, and its spring holds nothing yet."""
@@ -351,13 +353,6 @@ class Controller:
 def _require_newer(seq: int, last: int) -> None:
     if seq <= last:
         raise Refused(f"stale: number {last} was taken before")
-
-
-def _slower(duration: float, asked: float) -> str:
-    """In words that a setpoint takes longer than ``asked``, by more than rounding; empty if it does not."""
-    if duration <= asked + 1e-6:
-        return ""
-    return f"faster than the speed limit; taking {duration:.3f} s instead of {asked:.3f} s"
 
 
 def _finite(state: ArmState) -> bool:

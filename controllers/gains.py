@@ -22,6 +22,19 @@ LEAST_INERTIA = 0.04  # [kg·m²]
 
 ROUNDING = 1e-9  # relative; a bound that is met exactly is not to fail by it
 
+UNITS = {
+    "translational_stiffness": "N/m",
+    "rotational_stiffness": "N·m/rad",
+    "translational_damping": "N·s/m",
+    "rotational_damping": "N·m·s/rad",
+    "translational_clip": "m",
+    "rotational_clip": "rad",
+    "nullspace_stiffness": "N·m/rad",
+    "nullspace_damping": "N·m·s/rad",
+    "nullspace_cap": "N·m",
+    "inertial_damping": "",
+}  # of the gains below
+
 PerAxis = float | tuple[float, float, float]  # one value for all base axes, or one for each
 
 
@@ -132,6 +145,16 @@ class ImpedanceGains:
         return self
 
 
+def describe_change(old: ImpedanceGains, new: ImpedanceGains) -> str:
+    """What differs, in words for the operator."""
+    changes = []
+    for name, unit in UNITS.items():
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            changes.append(f"{name.replace('_', ' ')} {_words(before)} → {_words(after)} {unit}".rstrip())
+    return ", ".join(changes) if changes else "gains as they were"
+
+
 def interpolate(a: ImpedanceGains, b: ImpedanceGains, s: float) -> ImpedanceGains:
     """Gains at the share ``s`` of the way from ``a`` to ``b``, held at the ends.
 
@@ -179,6 +202,10 @@ def _mix_clips(a: ImpedanceGains, b: ImpedanceGains, s: float) -> PerAxis:
         return _mix_clip(K0, c0, K1, c1, s)
     x, y, z = (_mix_clip(*axis, s) for axis in zip(_three(K0), _three(c0), _three(K1), _three(c1), strict=True))
     return (x, y, z)
+
+
+def _words(value: PerAxis) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"({', '.join(f'{v:.4g}' for v in value)})"
 
 
 def _three(value: PerAxis) -> tuple[float, float, float]:

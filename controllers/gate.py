@@ -7,6 +7,7 @@ can be done in part (a target outside the workspace, joints too near a limit). A
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +16,12 @@ from controllers.config import ControllerConfig
 from controllers.gains import GainError, ImpedanceGains
 from controllers.interpolation import limited_joint_duration
 from controllers.model import ArmModel
-from controllers.spatial import Pose
+from controllers.spatial import Pose, log3
 from controllers.state import JOINTS, JointSetpoint, Setpoint, WrenchSetpoint
 from controllers.workspace import Workspace
 
 PATH_SAMPLES = 9  # where along a joint path the TCP is looked at
+ROUNDING = 1e-6  # [s] of a duration
 
 
 class Refused(Exception):
@@ -27,18 +29,26 @@ class Refused(Exception):
 
 
 class PoseGoal(NamedTuple):
-    """A pose to go to; ``note`` says in what it differs from what was asked for, empty if in nothing."""
+    """A pose to go to.
+
+    Attributes:
+        pose: inside the workspace.
+        note: says in what it differs from what was asked for; empty: in nothing.
+        slow: says how much slower than asked for it is gone to; empty: it is not.
+    """
 
     pose: Pose
     note: str
+    slow: str = ""
 
 
 class JointGoal(NamedTuple):
-    """Joint positions ``q (7,)`` [rad] to go to within at least ``duration`` [s]; ``note`` as in `PoseGoal`."""
+    """Joint positions ``q (7,)`` [rad] to go to within ``duration`` [s]; ``note`` and ``slow`` as in `PoseGoal`."""
 
     q: np.ndarray
     duration: float
     note: str
+    slow: str
 
 
 class Gate:
@@ -54,9 +64,16 @@ class Gate:
         self._upper = model.upper - config.repulsion_margin
         self._joint_speed = np.minimum(model.velocity, config.max_turn_speed)
 
-    def pose(self, setpoint: Setpoint) -> PoseGoal:
-        """Near enough to be meant; clipped to the workspace."""
-        return check_pose(setpoint, self._model.translation, self._config)
+    def pose(self, setpoint: Setpoint, translation: np.ndarray, rotation: np.ndarray) -> PoseGoal:
+        """Near enough to be meant; clipped to the workspace.
+
+        Whether it is too fast is told by the way from ``translation (3,)`` [m], ``rotation (3, 3)``.
+        """
+        goal, config = check_pose(setpoint, self._model.translation, self._config), self._config
+        way = float(np.linalg.norm(goal.pose.translation - translation))
+        turn = float(np.linalg.norm(log3(goal.pose.rotation.dot(rotation.T))))
+        paths = ((way, config.max_speed, "m"), (turn, config.max_turn_speed, "rad"))
+        return goal._replace(slow=_slowed(setpoint.duration, paths))
 
     def joints(self, setpoint: JointSetpoint, start: np.ndarray) -> JointGoal:
         """Clipped to the joint limits, the TCP inside the workspace, and no faster than allowed from ``start (7,)``.
@@ -77,10 +94,11 @@ class Gate:
         if config.workspace is not None:
             _check_path(path, config.workspace)
         chords = np.diff([pose.translation for pose in path], axis=0)
-        longest = float(np.sqrt((chords**2).sum(axis=1).max()))
+        way = float(np.sqrt((chords**2).sum(axis=1).max())) * (PATH_SAMPLES - 1)
         duration = limited_joint_duration(start, q, setpoint.duration, self._joint_speed)
-        duration = max(duration, longest * (PATH_SAMPLES - 1) / config.max_speed)
-        return JointGoal(q, duration, note)
+        duration = max(duration, way / config.max_speed)
+        paths = [(float(abs(turn)), speed, "rad") for turn, speed in zip(q - start, self._joint_speed, strict=True)]
+        return JointGoal(q, duration, note, _slowed(setpoint.duration, [*paths, (way, config.max_speed, "m")]))
 
     def wrench(self, setpoint: WrenchSetpoint) -> np.ndarray:
         """The wrench ``(6,)`` [N, N·m], within the bounds on its magnitude."""
@@ -134,6 +152,18 @@ def _check_path(path: list[Pose], workspace: Workspace) -> None:
                 "go by way of others"
             )
         entered = inside
+
+
+def _slowed(duration: float, paths: Iterable[tuple[float, float, str]]) -> str:
+    """In words, by how much one of ``paths`` is too long for ``duration`` [s]; empty if none is by a thousandth.
+
+    Each path is a length, the speed allowed on it, and the unit of length.
+    """
+    way, speed, unit = max(paths, key=lambda path: path[0] / path[1])
+    if way <= speed * (1.001 * duration + ROUNDING):
+        return ""
+    asked = f"{way / duration:.4g} {unit}/s" if duration > 0.0 else f"{way:.4g} {unit} at once"
+    return f"asks for {asked}; slowed to the speed limit of {speed:.4g} {unit}/s"
 
 
 def _check_duration(duration: float) -> None:

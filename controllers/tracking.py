@@ -120,16 +120,15 @@ class PoseTracking(Tracking):
         self._law.set_gains(gains)
         return self._law.spring(self._model, self._x, self._R)[1]
 
-    def move(self, translation: np.ndarray, rotation: np.ndarray, time: float, duration: float) -> float:
+    def move(self, translation: np.ndarray, rotation: np.ndarray, time: float, duration: float) -> None:
         """Make ``translation (3,)`` [m], ``rotation (3, 3)`` the goal, to be reached ``duration`` [s] after ``time``.
 
-        Returns:
-            The time it takes [s], which is longer where the speed limits ask for it.
+        It takes longer where the speed limits ask for it.
         """
         self._goal = (translation, rotation)
         way = self._way_from(self._x, self._R)
         self._pace = duration / way if way > NO_WAY else 0.0
-        return self._plan(self._x, self._R, time)
+        self._plan(self._x, self._R, time)
 
     def follow(self, time: float, allowance: float, enforce: bool) -> float:
         law, model = self._law, self._model
@@ -175,13 +174,12 @@ class PoseTracking(Tracking):
         torque += self._law.nullspace(model, state.q, state.dq, self._posture, spring_share)
         return torque
 
-    def _plan(self, x: np.ndarray, R: np.ndarray, time: float) -> float:
-        """Go from ``x (3,)`` [m], ``R (3, 3)`` to the goal, at the setpoint's pace or as allowed; the duration [s]."""
+    def _plan(self, x: np.ndarray, R: np.ndarray, time: float) -> None:
+        """Go from ``x (3,)`` [m], ``R (3, 3)`` to the goal, at the setpoint's pace or as allowed."""
         goal_x, goal_R = self._goal
         planned = self._pace * self._way_from(x, R)
         duration = limited_duration(x, R, goal_x, goal_R, planned, self._max_speed, self._max_turn_speed)
         self._path.move(x, R, goal_x, goal_R, time, duration)
-        return duration
 
     def _way_from(self, x: np.ndarray, R: np.ndarray) -> float:
         """How far it is from ``x (3,)``, ``R (3, 3)`` to the goal [m], a turn counted by its arc at `LEVER`."""

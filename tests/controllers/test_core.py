@@ -252,7 +252,7 @@ def test_a_setpoint_too_far_for_its_time_is_approached_at_the_speed_limit(loop: 
     loop.run(0.1)
     (event,) = loop.command(along_x(loop.home, 0.2), duration=0.01)
     assert event.kind is EventKind.SETPOINT_CLIPPED
-    assert "0.400 s instead of 0.010 s" in event.detail
+    assert event.detail == "asks for 20 m/s; slowed to the speed limit of 0.5 m/s"
     before = loop.controller.target_translation
     for tick in range(200):
         loop.tick()
@@ -266,7 +266,7 @@ def test_a_setpoint_too_far_for_its_time_is_approached_at_the_speed_limit(loop: 
 
 def test_a_turn_is_slowed_down_like_a_way(loop: Loop) -> None:
     (event,) = loop.command(loop.home.moved(np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])), duration=0.0)
-    assert "0.400 s" in event.detail
+    assert event.detail == "asks for 1 rad at once; slowed to the speed limit of 2.5 rad/s"
 
 
 def test_a_target_held_up_by_the_tank_does_not_catch_up_faster_than_the_limit(make_plant: Callable[..., Any]) -> None:
@@ -382,6 +382,7 @@ def test_gains_are_ramped_and_a_start_goes_back_to_the_configured_ones(loop: Loo
     soft = ImpedanceGains(translational_stiffness=200.0, translational_damping=30.0)
     (event,) = loop.controller.change_gains(soft, loop.plant.time)
     assert event.kind is EventKind.GAINS_CHANGED
+    assert event.detail == "translational stiffness 2000 → 200 N/m, translational damping 89 → 30 N·s/m within 0.3 s"
     ramp = []
     for _ in range(round(1e3 * loop.controller.config.gain_ramp) + 1):
         loop.tick()

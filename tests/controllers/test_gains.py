@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.gains import MAX_FORCE, GainError, ImpedanceGains, interpolate
+from controllers.gains import MAX_FORCE, UNITS, GainError, ImpedanceGains, describe_change, interpolate
 
 SOFT = ImpedanceGains((200.0, 0.0, 1000.0), translational_clip=(0.1, 0.05, 0.1), rotational_stiffness=0.0)
 
@@ -150,3 +150,13 @@ def test_the_least_damping_is_where_a_sampled_spring_begins_to_gain_energy(
 
 def test_gains_survive_a_trip_to_another_process() -> None:
     assert pickle.loads(pickle.dumps(SOFT)) == SOFT
+
+
+def test_a_change_of_gains_is_told_by_what_changes() -> None:
+    old = ImpedanceGains(translational_stiffness=200.0, rotational_stiffness=7.5, translational_damping=30.0)
+    new = dataclasses.replace(old, translational_stiffness=(2000.0, 2000.0, 500.0), rotational_stiffness=75.0)
+    told = "translational stiffness 200 → (2000, 2000, 500) N/m, rotational stiffness 7.5 → 75 N·m/rad"
+    assert describe_change(old, new) == told
+    assert describe_change(old, dataclasses.replace(old, inertial_damping=0.7)) == "inertial damping 0 → 0.7"
+    assert describe_change(old, old) == "gains as they were"
+    assert set(UNITS) == {field.name for field in dataclasses.fields(ImpedanceGains)}

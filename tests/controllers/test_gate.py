@@ -6,7 +6,7 @@ import pytest
 from controllers.config import ControllerConfig
 from controllers.gate import Gate, Refused
 from controllers.model import ArmModel
-from controllers.state import JointSetpoint
+from controllers.state import JointSetpoint, Setpoint
 from controllers.workspace import Workspace
 
 ABOVE_THE_TABLE = Workspace(np.array([-0.8, -0.8, 0.05]), np.array([0.8, 0.8, 1.0]))
@@ -39,3 +39,35 @@ def test_an_arm_outside_the_workspace_may_come_in_and_not_stay_out(arm: ArmModel
         gate.joints(JointSetpoint(low, 0), OUT)
     with pytest.raises(Refused, match="put the TCP at"):
         gate.joints(JointSetpoint(low, 0), low)
+
+
+@pytest.mark.parametrize(
+    ("way", "duration", "words"),
+    [
+        ((0.1, 0.0, 0.0), 0.1, "asks for 1 m/s; slowed to the speed limit of 0.5 m/s"),
+        ((0.0, 0.05025, 0.0), 0.1, "asks for 0.5025 m/s; slowed to the speed limit of 0.5 m/s"),
+        ((0.0, 0.05, 0.0), 0.1, ""),
+        ((0.0, 0.0, 0.05), 0.0, "asks for 0.05 m at once; slowed to the speed limit of 0.5 m/s"),
+        ((0.0, 0.0, 0.0), 0.0, ""),
+    ],
+)
+def test_poses_that_are_slowed_down_say_what_was_asked_for_and_what_is_allowed(
+    arm: ArmModel, way: tuple[float, float, float], duration: float, words: str
+) -> None:
+    gate, here = Gate(arm, ControllerConfig()), arm.pose
+    for turn, expected in ((0.0, words), (1.0, "slowed to the speed limit of 2.5 rad/s")):  # the turn takes longest
+        goal = here.moved(np.array([*way, 0.0, 0.0, turn]))
+        slow = gate.pose(Setpoint(goal, 0, duration), here.translation, here.rotation).slow
+        assert slow == expected or (turn and slow.endswith(expected))
+
+
+def test_joints_that_are_slowed_down_say_whether_it_is_for_the_tcp_or_for_a_joint(
+    arm: ArmModel, ready: np.ndarray
+) -> None:
+    gate = Gate(arm, ControllerConfig())
+    last, first = ready + 0.5 * np.eye(7)[6], ready + 0.5 * np.eye(7)[0]
+    slow = gate.joints(JointSetpoint(last, 0, 0.1), ready).slow
+    assert slow == "asks for 5 rad/s; slowed to the speed limit of 2.5 rad/s"
+    # 0.307 m from the first joint's axis, half a radian in 0.1 s
+    assert "asks for 1.5" in gate.joints(JointSetpoint(first, 0, 0.1), ready).slow
+    assert gate.joints(JointSetpoint(first, 0, 1.0), ready).slow == ""
