@@ -43,7 +43,7 @@ SCHEMA = StoreSchema(TASK.name, TASK.fields, TASK.action)
 TIGHT = TankConfig(capacity=0.25, reserve=0.02, valve_width=0.05, budget=0.1)
 SMALL: dict[str, Any] = {"hidden": (128, 128), "critics": 4}
 BATCH = 128
-COST_LIMIT = 0.05  # mean share of a step that the aware agent may be held back
+COST_LIMIT = 0.1  # mean share of a step that the aware agent may be held back
 DEMOS = 20
 PUBLISH_EVERY = 10  # update calls between two policies that act, as in a run
 EVALUATION_SEED = 1_000_000  # starts that training never saw

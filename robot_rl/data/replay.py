@@ -14,13 +14,16 @@ import numpy as np
 
 from robot_rl.data.episode import Transitions
 
+RECENT = 256  # online steps that tell how the policy does now: 26 s of them
+
 
 class Batch(NamedTuple):
     """Transitions for training; leading axes ``(updates, batch)`` unless said otherwise.
 
     ``state``, ``next_state (…, d)``; ``action (…, a)``; ``reward (…)``; ``mask (…)``: 0 where the task ended there
     (nothing to bootstrap from), 1 otherwise, time limits and aborts included; ``cost (…)``: share of the step, 0–1,
-    during which the passivity filter held back.
+    during which the passivity filter held back. ``recent_cost (updates,)``: mean cost of the newest online steps, which
+    says how the policy of these days does where the other columns tell of all times.
     """
 
     state: Any
@@ -29,6 +32,7 @@ class Batch(NamedTuple):
     mask: Any
     next_state: Any
     cost: Any
+    recent_cost: Any
 
 
 class ReplayBuffer:
@@ -116,7 +120,14 @@ class ReplayBuffer:
             mask=self.mask[rows],
             next_state=self.state[after],
             cost=self.cost[rows],
+            recent_cost=self.recent_cost(RECENT),
         )
+
+    def recent_cost(self, count: int) -> float:
+        """Mean cost of the newest transitions, ``count`` of them or as many as there are; 0 when there are none."""
+        back = (self._next - 1 - np.arange(min(self._rows, 2 * count))) % self.capacity  # an episode can have one step
+        newest = back[self.starts[back]][:count]
+        return float(self.cost[newest].mean()) if len(newest) else 0.0
 
     def _take_rows(self, count: int) -> np.ndarray:
         rows = (self._next + np.arange(count)) % self.capacity
@@ -147,5 +158,7 @@ class SymmetricSampler:
             for buffer, count in ((self.demo, demos), (self.online, batch_size - demos))
             if count
         ]
-        split = [[column.reshape(updates, count, *column.shape[1:]) for column in batch] for batch, count in parts]
-        return Batch(*(np.concatenate(columns, axis=1) for columns in zip(*split, strict=True)))
+        split = [[column.reshape(updates, count, *column.shape[1:]) for column in batch[:-1]] for batch, count in parts]
+        columns = [np.concatenate(columns, axis=1) for columns in zip(*split, strict=True)]
+        columns.append(np.full(updates, self.online.recent_cost(RECENT), np.float32))
+        return Batch(*columns)

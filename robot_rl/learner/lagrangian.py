@@ -7,17 +7,19 @@ One call of `update` is that of `rlpd`, with
     y_C  = clip((1 − γ_c) c + γ_c m max_i C̄_i(s', a'), 0, 1),   a' ~ π(s')
     L_C  = mean over members and batch of (C_i(s, a) − y_C)²
     L_π  = mean of α log π(ã|s) − (mean_i Q_i(s, ã) − λ mean_i C_i(s, ã)) / (1 + λ),   ã ~ π(s)
-    λ   ← clip(λ + η (Ĉ − d), 0, λ_max),   Ĉ = mean_i C_i(s, ã) over the batch
+    λ   ← clip(λ + η clip((ĉ − d)/d, −1, 1), 0, λ_max),   ĉ = mean cost of the newest online steps
 
-- *Units.* The factor 1 − γ_c makes C a mean and not a sum: an arm that is held back during a share d of all time to
-  come has C = d, and λ is the reward that being held back all the time is worth. After the end of the task nothing is
-  held back: m cuts the cost off as it cuts the reward off, and a time limit cuts neither. Episodes that end within
-  1/(1 − γ_c) steps may therefore be held back during a share of theirs above d.
+- *Units.* The factor 1 − γ_c makes C a mean and not a sum: an arm that is held back during a share x of all time to
+  come has C = x, and λ is the reward that being held back all the time is worth. After the end of the task nothing is
+  held back: m cuts the cost off as it cuts the reward off, and a time limit cuts neither. The limit d is the mean share
+  of a step, over the steps that the policy makes.
 - *Pessimism.* The target takes the maximum of the members where the reward's takes a minimum: what is not known counts
   as costly. c ≤ 1 bounds C, and the clip keeps the maximum's upward bias from feeding on itself.
-- *Multiplier.* Projected ascent, not a log or softplus parameter: λ can be 0, where this is `rlpd` step for step, it
-  rises at once when the limit is passed after a long time below it, and η has a meaning: [reward] a call for each unit
-  of the excess. The actor's loss is divided by 1 + λ, so that its slope does not grow with λ.
+- *Multiplier.* It follows what the policy was seen to cost, not C over the batch: half of that are demonstrations and
+  old mistakes, states with an empty tank in which no policy could do better, and on their account λ would rise for ever
+  over a policy that costs nothing. The excess is relative and clipped, so that λ falls as fast as it rises: the steps
+  before anything is learnt cost many times d. Projected ascent, not a log or softplus parameter: λ can be 0, where this
+  is `rlpd` step for step. The actor's loss is divided by 1 + λ, so that its slope does not grow with λ.
 """
 
 from __future__ import annotations
@@ -45,13 +47,13 @@ class LagrangianConfig(RlpdConfig):
     cost_critics: int = 2  # members of the ensemble C
     cost_discount: float = 0.9  # γ_c: looks 10 steps (1 s) ahead, in which the budget refills a tank
     initial_multiplier: float = 0.0  # λ at the start: none until the critics have seen a cost
-    multiplier_rate: float = 0.01  # η: an excess of 0.1 raises λ by 1 in 1000 calls
-    max_multiplier: float = 20.0  # λ_max: a limit that cannot be met must not wind λ up for ever
+    multiplier_rate: float = 0.002  # η: λ moves by at most 1 in 500 calls
+    max_multiplier: float = 10.0  # λ_max: a limit that cannot be met must not wind λ up for ever
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 <= self.cost_limit <= 1.0:
-            raise ValueError(f"cost_limit {self.cost_limit} is a share of a step: it must be in [0, 1]")
+        if not 0.0 < self.cost_limit <= 1.0:
+            raise ValueError(f"cost_limit {self.cost_limit} is a share of a step: it must be in (0, 1]")
         if not 0.0 <= self.cost_discount < 1.0:
             raise ValueError(f"cost_discount {self.cost_discount} must be in [0, 1)")
         if self.cost_critics < 1 or self.multiplier_rate < 0.0:
@@ -94,21 +96,20 @@ def cost_target(key: jax.Array, state: LagrangianState, batch: Batch, config: La
     return jnp.clip((1.0 - gamma) * batch.cost + gamma * batch.mask * cost, 0.0, 1.0)
 
 
-def actor_loss(
-    actor: Params, key: jax.Array, state: LagrangianState, batch: Batch
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """L_π, and the estimates of the policy's entropy H_π and cost Ĉ."""
+def actor_loss(actor: Params, key: jax.Array, state: LagrangianState, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """L_π, and the policy's entropy estimate H_π."""
     action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state))
     q = critics_apply(state.rlpd.critics, batch.state, action).mean(axis=0)
     cost = critics_apply(state.cost_critics, batch.state, action).mean(axis=0)
     value = (q - state.multiplier * cost) / (1.0 + state.multiplier)
     loss = jnp.exp(state.rlpd.log_alpha) * log_prob - value
-    return loss.mean(), (-log_prob.mean(), cost.mean())
+    return loss.mean(), -log_prob.mean()
 
 
-def multiplier_step(multiplier: jax.Array, cost: jax.Array, config: LagrangianConfig) -> jax.Array:
+def multiplier_step(multiplier: jax.Array, recent_cost: jax.Array, config: LagrangianConfig) -> jax.Array:
     """λ after one step of projected ascent."""
-    return jnp.clip(multiplier + config.multiplier_rate * (cost - config.cost_limit), 0.0, config.max_multiplier)
+    excess = jnp.clip((recent_cost - config.cost_limit) / config.cost_limit, -1.0, 1.0)
+    return jnp.clip(multiplier + config.multiplier_rate * excess, 0.0, config.max_multiplier)
 
 
 def critic_step(
@@ -139,14 +140,12 @@ def update(
     state, critic_info = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
 
     last = jax.tree.map(lambda column: column[-1], batch)
-    (loss, (entropy, cost)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.rlpd.actor, keys[1], state, last
-    )
+    (loss, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.rlpd.actor, keys[1], state, last)
     inner = rlpd.policy_step(state.rlpd, gradient, entropy, config)._replace(key=keys[0])
-    state = state._replace(rlpd=inner, multiplier=multiplier_step(state.multiplier, cost, config))
+    state = state._replace(rlpd=inner, multiplier=multiplier_step(state.multiplier, last.recent_cost, config))
     info = rlpd.summary(inner, critic_info, loss, entropy)
     return state, info | {
-        "cost/estimate": cost,
+        "cost/recent": last.recent_cost,
         "cost/multiplier": state.multiplier,
         "cost/norm": optax.tree.norm(state.cost_critics),
     }

@@ -51,6 +51,7 @@ def batch_of(*lead: int, seed: int = 0) -> Batch:
         mask=rng.random(lead) < 0.7,
         next_state=rng.normal(size=(*lead, D)),
         cost=rng.random(lead),
+        recent_cost=np.full(lead[:-1], 0.03),
     )
     return Batch(*(np.asarray(column, np.float32) for column in values))
 
@@ -105,12 +106,11 @@ def test_the_cost_target_values_the_next_action_of_the_policy() -> None:
 
 
 def test_the_actor_loss_by_hand() -> None:
-    """Q = 1 and 3, C = 0.25 and 0.75, λ = 2: the value is (2 − 2·0.5)/3 = 1/3."""
+    """Q = 1 and 3, C = 0.25 and 0.75, λ = 2: the value is (2 − 2 · 0.5)/3 = 1/3."""
     state = tiny()
     inner = state.rlpd._replace(critics=constant_critics([1.0, 3.0]))
     state = state._replace(rlpd=inner, cost_critics=constant_critics([0.25, 0.75]))
-    loss, (entropy, cost) = lagrangian.actor_loss(inner.actor, jax.random.PRNGKey(2), state, batch_of(N))
-    np.testing.assert_allclose(cost, 0.5, rtol=1e-6)
+    loss, entropy = lagrangian.actor_loss(inner.actor, jax.random.PRNGKey(2), state, batch_of(N))
     np.testing.assert_allclose(loss, -0.3 * entropy - 1.0 / 3.0, rtol=1e-5)
 
 
@@ -135,18 +135,23 @@ def test_the_actor_goes_where_reward_less_lambda_cost_grows() -> None:
 def test_the_multiplier_moves_towards_the_limit_and_stays_in_its_range() -> None:
     config = replace(TINY, cost_limit=0.1, multiplier_rate=0.5, max_multiplier=2.0)
     step = lambda multiplier, cost: float(lagrangian.multiplier_step(multiplier, cost, config))  # noqa: E731
-    assert step(1.0, 0.3) == pytest.approx(1.1)
-    assert step(1.0, 0.0) == pytest.approx(0.95)
+    assert step(1.0, 0.12) == pytest.approx(1.1)
+    assert step(1.0, 0.05) == pytest.approx(0.75)
     assert step(1.0, 0.1) == pytest.approx(1.0)
+    assert step(1.0, 1.0) == pytest.approx(1.5)  # nine times the limit too much counts as once
+    assert step(1.0, 0.0) == pytest.approx(0.5)
     assert step(0.01, 0.0) == 0.0
     assert step(1.99, 1.0) == 2.0
 
 
-def test_the_multiplier_follows_the_estimate_that_update_reports() -> None:
-    after, info = lagrangian.update(tiny(), batch_of(2, N), config=TINY)
-    expected = 2.0 + TINY.multiplier_rate * (float(info["cost/estimate"]) - TINY.cost_limit)
-    assert float(after.multiplier) == pytest.approx(expected, rel=1e-6)
-    assert float(after.multiplier) != 2.0
+def test_the_multiplier_follows_what_the_policy_was_seen_to_cost_and_not_the_batch() -> None:
+    batch = batch_of(2, N)
+    for recent, sign in ((0.03, 0.5), (0.0, -1.0)):  # the limit is 0.02
+        each = batch._replace(recent_cost=np.array([9.0, recent], np.float32))
+        for cost in (each.cost, 0.0 * each.cost):
+            after, info = lagrangian.update(tiny(), each._replace(cost=cost), config=TINY)
+            assert float(after.multiplier) == pytest.approx(2.0 + TINY.multiplier_rate * sign, rel=1e-6)
+            assert float(info["cost/recent"]) == pytest.approx(recent)
 
 
 def test_without_a_multiplier_it_is_rlpd_step_for_step() -> None:
@@ -239,7 +244,7 @@ def test_the_mean_cost_of_a_chain_converges_to_the_solution() -> None:
         action = rng.uniform(-1, 1, (10, 32, 1)).astype(np.float32)
         mask = np.array([1.0, 0.0, 1.0], np.float32)[where]
         cost = np.array([0.0, 1.0, 0.3], np.float32)[where]
-        batch = Batch(states[where], action, 0.0 * cost, mask, states[np.array([1, 1, 2])[where]], cost)
+        batch = Batch(states[where], action, 0.0 * cost, mask, states[np.array([1, 1, 2])[where]], cost, cost[:, 0])
         state, _ = lagrangian.update(state, batch, config=config)
     actions = np.linspace(-0.9, 0.9, 7, dtype=np.float32)[:, None]
     for number, value in enumerate((0.25, 0.5, 0.3)):
@@ -253,28 +258,37 @@ def test_the_policy_meets_the_limit_of_a_bandit() -> None:
     λ is then the slope of the reward there over that of the cost, 1.4 / 0.5 = 2.8. γ_c = 0 makes C the step's own cost.
     """
     config = LagrangianConfig(
-        hidden=(32, 32),
-        critics=4,
+        hidden=(16, 16),
+        critics=2,
         learning_rate=3e-3,
         initial_temperature=0.01,
         target_entropy=-2.0,
         cost_limit=0.3,
         cost_discount=0.0,
-        initial_multiplier=1.0,
-        multiplier_rate=0.03,
+        initial_multiplier=1.5,
+        multiplier_rate=0.01,
     )
     rng = np.random.default_rng(0)
     state = lagrangian.create(jax.random.PRNGKey(0), 1, 1, config)
-    estimates = []
-    for _ in range(900):
-        action = rng.uniform(-1, 1, (4, 64, 1)).astype(np.float32)
-        zeros = np.zeros((4, 64, 1), np.float32)
-        batch = Batch(zeros, action, -0.5 * (action[..., 0] - 1) ** 2, zeros[..., 0], zeros, 0.5 * (action[..., 0] + 1))
-        state, info = lagrangian.update(state, batch, config=config)
-        estimates.append(float(info["cost/estimate"]))
-        print(estimates[-1], state.multiplier)
-    assert abs(np.mean(estimates[-200:]) - 0.3) < 0.05
-    assert abs(float(state.multiplier) - 2.8) < 0.8
+    nothing = np.zeros((4, 64, 1), np.float32)
+    seen: list[float] = []
+    for number in range(900):
+        acted = rlpd.sample(state.rlpd.actor, nothing[0], jax.random.PRNGKey(number))
+        seen.append(float(0.5 * (acted.mean() + 1.0)))
+        tried = rng.uniform(-1, 1, (4, 64)).astype(np.float32)
+        batch = Batch(
+            state=nothing,
+            action=tried[..., None],
+            reward=-0.5 * (tried - 1.0) ** 2,
+            mask=nothing[..., 0],
+            next_state=nothing,
+            cost=0.5 * (tried + 1.0),
+            recent_cost=np.full(4, np.mean(seen[-5:]), np.float32),
+        )
+        state, _ = lagrangian.update(state, batch, config=config)
+    assert np.mean(seen[:100]) > 0.4
+    assert np.mean(seen[-200:]) == pytest.approx(0.3, abs=0.03)
+    assert float(state.multiplier) == pytest.approx(2.8, abs=0.3)
 
 
 def test_the_learner_loop_feeds_it_costs_and_resumes_it_bit_for_bit(tmp_path) -> None:
@@ -303,7 +317,8 @@ def test_the_learner_loop_feeds_it_costs_and_resumes_it_bit_for_bit(tmp_path) ->
     assert first.version == second.version == 30
     assert equal(first.state, second.state)
     assert 0.3 < first.metrics()["cost/batch_mean"] < 0.7
-    assert first.metrics()["cost/multiplier"] != 0.0
+    assert first.metrics()["cost/recent"] == pytest.approx(0.475)  # the mean of all 40
+    assert first.metrics()["cost/multiplier"] == 10.0  # far above the limit since the first call
     assert unpack(first.parameters()).params.keys() == first.agent.actor(first.state).keys()
 
 
@@ -318,6 +333,7 @@ def test_the_configuration_reaches_the_agent() -> None:
     "wrong",
     [
         {"cost_limit": 1.5},
+        {"cost_limit": 0.0},
         {"cost_discount": 1.0},
         {"cost_critics": 0},
         {"multiplier_rate": -1.0},

@@ -44,7 +44,7 @@ def test_the_ring_holds_the_newest_transitions_whole(capacity: int, episodes) ->
     assert held == set(added[len(added) - len(held) :])
     assert buffer.added == len(added)
     batch = buffer.sample(np.random.default_rng(0), 50)
-    assert {(*s, *a, r, m, *n, c) for s, a, r, m, n, c in zip(*batch, strict=True)} <= held
+    assert {(*s, *a, r, m, *n, c) for s, a, r, m, n, c in zip(*batch[:-1], strict=True)} <= held
 
 
 def test_only_termination_masks() -> None:
@@ -89,11 +89,27 @@ def test_every_update_is_half_demonstrations() -> None:
     assert sampler.sample(rng, 3, 8).state.shape == (3, 8, 5)
     online.add(transitions(10, 1))
     batch = sampler.sample(rng, 3, 8)
-    assert [column.shape for column in batch] == [(3, 8, 5), (3, 8, 2), (3, 8), (3, 8), (3, 8, 5), (3, 8)]
+    assert [column.shape for column in batch] == [(3, 8, 5), (3, 8, 2), (3, 8), (3, 8), (3, 8, 5), (3, 8), (3,)]
     from_demo = (batch.state[:, :, None] == demo.state[:10]).all(-1).any(-1)
     assert from_demo.sum(axis=1).tolist() == [4, 4, 4]
     only_online = SymmetricSampler(ReplayBuffer(5, 5, 2), online).sample(rng, 2, 7)
     assert only_online.reward.shape == (2, 7)
+
+
+def test_the_recent_cost_is_that_of_the_newest_steps_whatever_their_episodes() -> None:
+    buffer = ReplayBuffer(30, 5, 2)
+    assert buffer.recent_cost(4) == 0.0
+    costs: list[float] = []
+    for number in range(12):  # round the ring more than once, episodes of one step among them
+        part = transitions(1 + number % 4, number, number)
+        buffer.add(part)
+        costs += part.cost.tolist()
+        for count in (1, 3, 7):
+            assert buffer.recent_cost(count) == pytest.approx(np.mean(costs[-count:]), rel=1e-6)
+    online = SymmetricSampler(ReplayBuffer(5, 5, 2), buffer)
+    assert (
+        online.sample(np.random.default_rng(0), 2, 4).recent_cost.tolist() == [np.float32(buffer.recent_cost(256))] * 2
+    )
 
 
 def test_images_are_stored_once_per_observation() -> None:
