@@ -38,15 +38,15 @@ and the overdraft, by which the account ever was below zero, is zero under these
 3. The damping that is left below E_min takes energy out.
 
 *Proof.* Sum the second line over the window: Σ tau·Δq ≤ A_0 − A_T + Σg − thrown away, where what was booked is at least
-what was delivered (below). A_0 = E_0 + γU + V with E_0 ≤ E_max; Σg is at most P T and at most what b held and was given;
-A_T ≥ −overdraft. For the second part: while A > V + Z + E_min nothing is overdrawn. Otherwise γ = 0, and torques are
-asked for that take energy out (damping, by 3) or give back V; by (2) those still in force deliver no more than
+what was delivered (below). A_0 = E_0 + γU + V with E_0 ≤ E_max; Σg is at most P T and at most what b held and was
+given; A_T ≥ −overdraft. For the second part: while A > V + Z + E_min nothing is overdrawn. Otherwise γ = 0, and torques
+are asked for that take energy out (damping, by 3) or give back V; by (2) those still in force deliver no more than
 Z + E_min, and A ≥ V ≥ 0 at the end. ∎
 
 For (1): a state that comes more than a tick after the last one may report a torque that came late, and acted only after
 the one reported before. Of two torques that follow each other, a joint that goes one way all the time delivers at most
 the larger of the two products with its step, so this is booked. A joint that turns round meanwhile is booked wrong by
-its way back and forth times the change of its torque, at most 1 N·m; q within an interval is not measured.
+at most its way back times the change of its torque, 1 N·m or less; nobody measures q within an interval.
 
 For (2): the torque about to be sent differs from the reported tau_i by at most δ, one step of the rate limit. It stays
 in force for a stall S of the connection (the robot stops after 20 ms without a command) and then falls by a limited
@@ -54,14 +54,15 @@ rate r. With T_i = tau_i + δ sign(dq_i), and speeds that rise by no more than a
 
     T_i dq_i (S + |T_i|/2r) + ½ a (|tau_i| + δ) (S + (|tau_i| + δ)/r)²,
 
-the sum of which over the joints is Z. Whoever accelerates the arm along its torques by more than a, while no command
-comes through, takes energy from the held torques that no controller could keep back; so do a second stall before the
-torques of the first are gone, and a joint that turns round meanwhile while others brake. E_min is for this, and
-`overdraft` reports what it did not cover.
+the sum of which over the joints is Z. What speeds joints up along their torques by more than a, while no command comes
+through, be it somebody who pulls or the held torques themselves, takes energy that no controller could keep back; so do
+a second stall before the torques of the first are gone, and a joint that turns round meanwhile while others brake.
+E_min is for this, and `overdraft` reports what it did not cover.
 
-*Not covered:* the start of a motion, which fills the tank and grants a budget anew; the robot's own gravity compensation, whose error is not in the reported torque; its brakes and holding
-control once the motion is over; noise of q, which is booked as it comes and adds up to nothing but what it correlates
-with the torque. With ``filter=False`` all of this is reported and none of it enforced.
+*Not covered:* the start of a motion, which fills the tank and grants a budget anew; the robot's own gravity
+compensation, whose error is not in the reported torque; its brakes and holding control once the motion is over; noise
+of q, which is booked as it comes and adds up to nothing but what it correlates with the torque.
+With ``filter=False`` all of this is reported and none of it enforced.
 """
 
 from __future__ import annotations
