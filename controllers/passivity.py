@@ -93,7 +93,8 @@ class TankConfig:
         reserve: E_min, the level at which the spring is fully released, and below which the damping fades [J].
         valve_width: w, the levels above the reserve over which the valve closes [J].
         budget: P, energy granted to the task [W] for as long as the episode's budget lasts.
-        episode_budget: B, energy granted to the task from one `EnergyTank.begin_episode` to the next [J].
+        episode_budget: B, energy granted to the task from one `EnergyTank.begin_episode` to the next [J]; infinite where
+            there are no episodes.
         stall: how long the robot may hold a torque without a new one before it stops [s].
         acceleration: the most by which any joint speeds up along a torque meanwhile [rad/s²].
         outflow: power at which moves of the target and of the gains may drain the tank [W]; infinite: no cap.
@@ -114,8 +115,9 @@ class TankConfig:
     filter: bool = True
 
     def __post_init__(self) -> None:
-        if not (all(math.isfinite(value) for key, value in vars(self).items() if key != "outflow")):
-            raise TankError(f"tank parameters must be finite (outflow alone may be infinite): {self}")
+        unbounded = ("outflow", "episode_budget")
+        if not all(math.isfinite(value) for key, value in vars(self).items() if key not in unbounded):
+            raise TankError(f"tank parameters but {' and '.join(unbounded)} must be finite: {self}")
         if not (self.outflow > 0.0 and self.episode_budget >= 0.0):
             raise TankError(f"a tank needs outflow > 0 W and episode_budget >= 0 J: {self}")
         if min(self.reserve, self.budget, self.stall, self.acceleration) < 0.0 or self.valve_width <= 0.0:
