@@ -128,7 +128,8 @@ class Controller:
 
     @property
     def _budget_left(self) -> str:
-        return f"{self.tank.budget:.0f} J for this episode"
+        left = self.tank.budget
+        return f"{left:.0f} J for this episode" if math.isfinite(left) else "a budget without a limit for this episode"
 
     def change_gains(self, gains: ImpedanceGains, time: float) -> tuple[Event, ...]:
         """Go over to ``gains``, asked for at robot time ``time`` [s], or say why not.

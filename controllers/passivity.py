@@ -93,8 +93,8 @@ class TankConfig:
         reserve: E_min, the level at which the spring is fully released, and below which the damping fades [J].
         valve_width: w, the levels above the reserve over which the valve closes [J].
         budget: P, energy granted to the task [W] for as long as the episode's budget lasts.
-        episode_budget: B, energy granted to the task from one `EnergyTank.begin_episode` to the next [J]; infinite where
-            there are no episodes.
+        episode_budget: B, energy granted to the task from one `EnergyTank.begin_episode` to the next [J]; infinite
+            where there are no episodes.
         stall: how long the robot may hold a torque without a new one before it stops [s].
         acceleration: the most by which any joint speeds up along a torque meanwhile [rad/s²].
         outflow: power at which moves of the target and of the gains may drain the tank [W]; infinite: no cap.

@@ -32,6 +32,7 @@ WARNINGS = (
     EventKind.SETPOINT_STALE,
     EventKind.DAMPING,
     EventKind.TANK_EMPTY,
+    EventKind.OVERDRAFT,
     EventKind.FORCE_LIMIT,
 )
 

@@ -600,9 +600,11 @@ def test_friction_is_not_compensated_any_longer_when_the_motion_has_been_damped_
 ) -> None:
     """It would be damping with the wrong sign."""
     dq = np.full(7, 0.3)
+    limp = ImpedanceGains(0.0, 0.0, 0.0, 0.0, nullspace_stiffness=0.0, nullspace_damping=0.0)
     commands = []
     for coulomb in (0.0, 1.0):
-        config = ControllerConfig(friction=FrictionConfig(coulomb=(coulomb,) * 7), rest_timeout=5.0)
+        friction = FrictionConfig(coulomb=(coulomb,) * 7)
+        config = ControllerConfig(gains=limp, friction=friction, rest_timeout=5.0)
         controller = Controller(make_plant().model, config)
         state = make_plant(dq=dq).state()
         controller.start(state)

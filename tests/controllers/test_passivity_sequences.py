@@ -194,7 +194,7 @@ class Rig:
             max_speed=fast,
             max_turn_speed=5.0 * fast,
             force_limit=float(rng.choice([35.0, np.inf])),
-            friction=FrictionConfig(coulomb=(float(rng.choice([0.0, 1.0])),) * JOINTS),
+            friction=FrictionConfig(coulomb=(float(rng.choice([0.0, 2.0])),) * JOINTS, cap=2.0),
         )
         controller = Controller(self.model, config)
         home = self._begin(controller, rng, 0.8 if policy == "wrenches" else 0.4)
