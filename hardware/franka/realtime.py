@@ -292,8 +292,9 @@ class RealtimeProcess:
         while True:
             self._take_orders(state.time)
             ticks += 1
-            if ticks % PARENT_CHECK_TICKS == 0 and os.getppid() != self._parent:
+            if ticks % PARENT_CHECK_TICKS == 0 and os.getppid() != self._parent and not self._quit:
                 self.stop_and_quit()
+                self._incident = "the program that drives the arm has ended"
             tick = controller.tick(state)
             torques = torques_type(tick.torque.tolist())
             torques.motion_finished = tick.finished
