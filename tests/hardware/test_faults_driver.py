@@ -169,7 +169,7 @@ def test_collision_above_the_threshold(robot: SimulatedServer, link: SceneClient
     with FrankaArm(robot.address, PATIENT, collision=thresholds) as arm:
         arm.start()
         home, hand = arm.read().pose, Hand(arm)
-        under_a_finger = home.translation[:2] + (0.0, 0.045)
+        under_a_finger = home.translation[:2] + 0.045 * home.rotation[:2, 1]  # the fingers open along the hand's y
         link.place({"cube": Pose(np.array([*under_a_finger, 0.02]), upright)})
         touched = float("inf")
 
