@@ -127,3 +127,13 @@ def test_the_picture_shows_topics_that_exist() -> None:
     shown = {name for group in groups for text in group for name in (text.text or "").split(", ")} - {"…"}
     assert shown
     assert shown <= {*defined_topics(), *ELSEWHERE}
+
+
+def test_every_fault_in_the_safety_table_is_made_to_happen_by_a_test() -> None:
+    table = (ROOT / "docs" / "SAFETY.md").read_text().split("\n|---|---|---|---|\n")[1]
+    rows = [row.split(" | ") for row in table.splitlines() if row.startswith("| ")]
+    named = {row[-1].strip(" |`") for row in rows}
+    sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    tests = set(re.findall(r"^def (test_\w+)", "\n".join(sources), re.MULTILINE))
+    assert rows
+    assert named <= tests
