@@ -40,7 +40,7 @@ class LearnerConfig:
 
     Attributes:
         agent: algorithm; see `robot_rl.learner`.
-        cost_limit: mean share of a step, 0–1, that the passivity filter may hold back; for rlpd_lagrangian.
+        cost_limit: mean share of a step, above 0 to 1, that the passivity filter may hold back; for rlpd_lagrangian.
         utd: critic updates for each online step.
         start_after: online steps before learning starts.
         max_debt: critic updates that may be due when an episode begins; above it, the next one waits for the learner.

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/passivity"), help="folder for what comes of it")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="attacks: robot time of each")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="compare: one training of each agent")
-    parser.add_argument("--steps", type=int, default=2400, help="compare: online steps of a training")
+    parser.add_argument("--steps", type=int, default=3000, help="compare: online steps of a training")
     parser.add_argument("--policy", type=Path, help="evaluate: parameter file, e.g. runs/<run>/policy.params")
     parser.add_argument("--episodes", type=int, default=100, help="compare, evaluate: starts for each deployment")
     arguments = parser.parse_args(argv)
