@@ -45,17 +45,24 @@ class StoreReader:
         return self._schema
 
     def poll(self, limit: int | None = None) -> list[Transitions]:
-        """What has been recorded since the last call, at most ``limit`` steps of it."""
+        """What has been recorded since the last call, at most ``limit`` steps of it.
+
+        What is recorded meanwhile may be left to the next call: where the writer is faster than this reader, a call
+        that took everything would never return.
+        """
         if self.schema is None:
             return []
+        newest = max(self._layout.all_indices(), default=-1)
         parts: list[Transitions] = []
         while limit is None or limit > 0:
-            part = self._next(limit)
+            part = self._next(newest, limit)
             if part is None:
                 break
             parts.append(part)
             self.delivered += len(part)
             limit = None if limit is None else limit - len(part)
+            if part.episode == newest:  # its journal may be growing
+                break
         return parts
 
     def episodes(self) -> list[EpisodeInfo]:
@@ -73,8 +80,9 @@ class StoreReader:
         """A finished episode. Raises `StoreError` when there is none of that number or it is damaged."""
         return self._layout.load(self.schema or self._layout.read_schema(), index)
 
-    def _next(self, limit: int | None) -> Transitions | None:
-        while True:
+    def _next(self, newest: int, limit: int | None) -> Transitions | None:
+        """The next part, of an episode up to number ``newest``; None when there is none."""
+        while self._index <= newest:
             if self._loaded is None and self._layout.episode(self._index).exists():
                 self._load()
             if self._loaded is not None:
@@ -96,6 +104,7 @@ class StoreReader:
                 return None
             if not self._layout.episode(self._index).exists():  # a later one exists, so this one never will
                 self._go_to(later)
+        return None
 
     def _tail(self, limit: int | None) -> Transitions | None:
         """New whole steps of the journal, or None."""

@@ -298,6 +298,27 @@ def test_a_reader_goes_on_when_an_interrupted_episode_is_recovered(tmp_path) -> 
     assert [(p.episode, p.start, len(p)) for p in first + reader.poll()] == [(0, 0, 4), (0, 4, 1), (1, 0, 2)]
 
 
+def test_a_reader_slower_than_the_writer_returns_what_was_there_when_it_was_asked(tmp_path) -> None:
+    class Slow(StoreReader):
+        def _load(self) -> None:
+            if unwritten:  # while it reads one episode, the writer finishes the next
+                record(store, 2, unwritten.pop())
+            super()._load()
+
+    unwritten = list(range(10))
+    for successes_only in (False, True):
+        reader = Slow(tmp_path / str(successes_only), successes_only=successes_only)
+        with EpisodeStore.create_or_open(reader.path, SCHEMA) as store:
+            record(store, 2, 0, Outcome.timeout())
+            record(store, 2, 0)
+            first = [part.episode for part in reader.poll()]
+            assert first == ([1] if successes_only else [0, 1])
+            assert len(unwritten) == 8
+            unwritten.clear()
+            assert [part.episode for part in reader.poll()] == [2, 3]
+        unwritten = list(range(10))
+
+
 def test_reader_summaries(tmp_path) -> None:
     with EpisodeStore.create_or_open(tmp_path, SCHEMA) as store:
         reader = StoreReader(tmp_path)
