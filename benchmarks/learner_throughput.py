@@ -19,8 +19,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
-from robot_rl.data.replay import ReplayBuffer, SymmetricSampler
+from robot_rl.data.replay import ReplayBuffer, Sampler
 from robot_rl.learner import rlpd
 
 ROOFLINE_SIZE = 1024
@@ -49,7 +50,7 @@ def timed(function: Callable[[], object]) -> float:
 
 def filled_buffer(state_size: int, action_size: int, seed: int) -> ReplayBuffer:
     rng = np.random.default_rng(seed)
-    buffer = ReplayBuffer(50_000, state_size, action_size)
+    buffer = ReplayBuffer(50_000, Layout(state_size, action_size))
     for episode in range(200):
         steps = 100
         ends = np.arange(steps) == steps - 1
@@ -76,8 +77,8 @@ def measure(
     state_size: int, action_size: int, batch_size: int, calls: int, config: rlpd.RlpdConfig
 ) -> dict[str, object]:
     rng = np.random.default_rng(0)
-    sampler = SymmetricSampler(*(filled_buffer(state_size, action_size, seed) for seed in range(2)))
-    state = rlpd.create(jax.random.PRNGKey(0), state_size, action_size, config)
+    sampler = Sampler([filled_buffer(state_size, action_size, seed) for seed in range(2)], (0.5, 0.5))
+    state = rlpd.create(jax.random.PRNGKey(0), Layout(state_size, action_size), config)
     square = jax.numpy.asarray(rng.normal(size=(ROOFLINE_SIZE, ROOFLINE_SIZE)).astype(np.float32))
     multiply = jax.jit(jax.numpy.matmul)
 

@@ -101,12 +101,13 @@ def learner_load() -> None:
     import jax
     from learner_throughput import filled_buffer
 
-    from robot_rl.data.replay import SymmetricSampler
+    from robot_rl.contract import Layout
+    from robot_rl.data.replay import Sampler
     from robot_rl.learner import rlpd
 
     config, rng = rlpd.RlpdConfig(), np.random.default_rng(0)
-    sampler = SymmetricSampler(*(filled_buffer(25, 4, seed) for seed in range(2)))
-    state = rlpd.create(jax.random.PRNGKey(0), 25, 4, config)
+    sampler = Sampler([filled_buffer(25, 4, seed) for seed in range(2)], (0.5, 0.5))
+    state = rlpd.create(jax.random.PRNGKey(0), Layout(25, 4), config)
     for call in range(10**9):
         state, _ = rlpd.update(state, sampler.sample(rng, config.critic_steps, 256), config=config)
         if call == 2:

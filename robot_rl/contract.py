@@ -157,6 +157,23 @@ class ActionSpec:
         return Pose.from_rotation(translation, rotation)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What an agent sees and does, in sizes.
+
+    Attributes:
+        state_size, action_size: d and a.
+        images: camera → (height, width) of its uint8 RGB images.
+        options: the last axis of an action has so many values, evenly spaced from −1 to 1; 0: it is as continuous as
+            the others.
+    """
+
+    state_size: int
+    action_size: int
+    images: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    options: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """Everything the session knows about one instant, aligned by stamp.

@@ -1,4 +1,4 @@
-"""Replay: ring buffers of transitions in memory, and symmetric sampling of demonstrations and online data.
+"""Replay: ring buffers of transitions in memory, and weighted sampling from several of them.
 
 A buffer is a ring of *observations*. Transition i goes from row i to row i + 1, so each observation (and each image) is
 kept once; the last observation of a run is a row that starts no transition.
@@ -7,23 +7,33 @@ kept once; the last observation of a run is a row that starts no transition.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
 
 RECENT = 256  # online steps that tell how the policy does now: 26 s of them
 
 
 class Batch(NamedTuple):
-    """Transitions for training; leading axes ``(updates, batch)`` unless said otherwise.
+    """Windows of H consecutive steps for training; leading axes ``(updates, batch)`` unless said otherwise.
 
-    ``state``, ``next_state (…, d)``; ``action (…, a)``; ``reward (…)``; ``mask (…)``: 0 where the task ended there
-    (nothing to bootstrap from), 1 otherwise, time limits and aborts included; ``cost (…)``: share of the step, 0–1,
-    during which the passivity filter held back. ``recent_cost (updates,)``: mean cost of the newest online steps, which
-    says how the policy of these days does where the other columns tell of all times.
+    With H = 1 a window is a transition, and the axis H is left out.
+
+    Attributes:
+        state, next_state: ``(…, d)`` before the window and after its last valid step.
+        action: ``(…, H, a)``.   reward: ``(…, H)``.   Both 0 where not valid.
+        mask: ``(…)``: 0 where the task ended within the window (nothing to bootstrap from), 1 otherwise, time limits
+            and aborts included.
+        cost: ``(…)`` share of the first step, 0–1, during which the passivity filter held back.
+        recent_cost: ``(updates,)`` mean cost of the newest online steps, which says how the policy of these days does
+            where the other columns tell of all times.
+        previous_action: ``(…, a)`` of the step before the window; at the start of a run, the window's first action.
+        valid: ``(…, H)``: 1 where the run went on that far, 0 after its end.
+        images, next_images: camera → ``(…, h, w, 3)`` uint8 at ``state`` and ``next_state``; None without cameras.
     """
 
     state: Any
@@ -33,30 +43,22 @@ class Batch(NamedTuple):
     next_state: Any
     cost: Any
     recent_cost: Any
+    previous_action: Any = None
+    valid: Any = None
+    images: Any = None
+    next_images: Any = None
 
 
 class ReplayBuffer:
-    """The newest transitions, up to ``capacity`` observations.
+    """The newest transitions, up to ``capacity`` observations; an episode of T steps takes T + 1."""
 
-    Args:
-        capacity: observations kept; an episode of T steps takes T + 1.
-        state_size, action_size: d and a.
-        images: camera → (height, width) of images to keep beside the states.
-    """
-
-    def __init__(
-        self,
-        capacity: int,
-        state_size: int,
-        action_size: int,
-        images: Mapping[str, tuple[int, int]] | None = None,
-    ) -> None:
+    def __init__(self, capacity: int, layout: Layout) -> None:
         if capacity < 2:
             raise ValueError(f"a replay buffer needs a capacity of at least 2, not {capacity}")
         self.capacity = capacity
-        self.state = np.zeros((capacity, state_size), np.float32)
-        self.images = {name: np.zeros((capacity, *size, 3), np.uint8) for name, size in (images or {}).items()}
-        self.action = np.zeros((capacity, action_size), np.float32)
+        self.state = np.zeros((capacity, layout.state_size), np.float32)
+        self.images = {name: np.zeros((capacity, *size, 3), np.uint8) for name, size in layout.images.items()}
+        self.action = np.zeros((capacity, layout.action_size), np.float32)
         self.reward = np.zeros(capacity, np.float32)
         self.mask = np.zeros(capacity, np.float32)
         self.cost = np.zeros(capacity, np.float32)
@@ -108,19 +110,29 @@ class ReplayBuffer:
             wrong = wrong[~self.starts[rows[wrong]]]
         return rows
 
-    def sample(self, rng: np.random.Generator, count: int) -> Batch:
-        """``count`` transitions, uniformly and with replacement; leading axis ``(count,)``."""
-        rows = self.sample_rows(rng, count)
-        after = rows + 1
-        after[after == self.capacity] = 0
+    def sample(self, rng: np.random.Generator, count: int, horizon: int = 1) -> Batch:
+        """``count`` windows of ``horizon`` steps, uniformly over their first steps and with replacement."""
+        first = self.sample_rows(rng, count)
+        rows = (first[:, None] + np.arange(horizon)) % self.capacity
+        valid = np.logical_and.accumulate(self.starts[rows], axis=1)
+        steps = valid.sum(axis=1)
+        last = (first + steps - 1) % self.capacity
+        after = (first + steps) % self.capacity
+        before = (first - 1) % self.capacity
+        action, reward = self.action[rows] * valid[..., None], self.reward[rows] * valid
+        chunk = horizon > 1
         return Batch(
-            state=self.state[rows],
-            action=self.action[rows],
-            reward=self.reward[rows],
-            mask=self.mask[rows],
+            state=self.state[first],
+            action=action if chunk else action[:, 0],
+            reward=reward if chunk else reward[:, 0],
+            mask=self.mask[last],
             next_state=self.state[after],
-            cost=self.cost[rows],
+            cost=self.cost[first],
             recent_cost=self.recent_cost(RECENT),
+            previous_action=self.action[np.where(self.starts[before], before, first)],
+            valid=(valid if chunk else valid[:, 0]).astype(np.float32),
+            images={name: images[first] for name, images in self.images.items()} or None,
+            next_images={name: images[after] for name, images in self.images.items()} or None,
         )
 
     def recent_cost(self, count: int) -> float:
@@ -143,22 +155,51 @@ class ReplayBuffer:
             images[rows] = transitions.images[name][part]
 
 
-class SymmetricSampler:
-    """Half demonstrations, half online data, in every minibatch (RLPD); all from one while the other is empty."""
+class Sampler:
+    """Minibatches from several buffers, each with its share of every one.
 
-    def __init__(self, demo: ReplayBuffer, online: ReplayBuffer) -> None:
-        self.demo = demo
-        self.online = online
+    RLPD's symmetric sampling is two buffers, demonstrations and online data, with weights ½ and ½. The share of an
+    empty buffer goes to the others.
 
-    def sample(self, rng: np.random.Generator, updates: int, batch_size: int) -> Batch:
-        """Batch with leading axes ``(updates, batch_size)``, demonstrations first along the second."""
-        demos = 0 if len(self.demo) == 0 else batch_size if len(self.online) == 0 else batch_size // 2
+    Args:
+        buffers: the last one tells ``recent_cost``.
+        weights: one for each buffer; they need not add up to 1.
+    """
+
+    def __init__(self, buffers: Sequence[ReplayBuffer], weights: Sequence[float]) -> None:
+        if len(buffers) != len(weights) or not all(weight > 0.0 for weight in weights):
+            raise ValueError(f"{len(buffers)} buffers need as many positive weights, not {list(weights)}")
+        self.buffers = tuple(buffers)
+        self.weights = tuple(weights)
+
+    def sample(self, rng: np.random.Generator, updates: int, batch_size: int, horizon: int = 1) -> Batch:
+        """Batch with leading axes ``(updates, batch_size)``; along the second, the buffers one after another."""
+        filled = [(b, w) for b, w in zip(self.buffers, self.weights, strict=True) if len(b)]
+        if not filled:
+            raise ValueError("cannot sample from empty replay buffers")
+        edges = np.rint(np.cumsum([0.0, *(w for _, w in filled)]) / sum(w for _, w in filled) * batch_size).astype(int)
         parts = [
-            (buffer.sample(rng, updates * count), count)
-            for buffer, count in ((self.demo, demos), (self.online, batch_size - demos))
+            _reshape(buffer.sample(rng, updates * count, horizon), updates, count)
+            for (buffer, _), count in zip(filled, np.diff(edges), strict=True)
             if count
         ]
-        split = [[column.reshape(updates, count, *column.shape[1:]) for column in batch[:-1]] for batch, count in parts]
-        columns = [np.concatenate(columns, axis=1) for columns in zip(*split, strict=True)]
-        columns.append(np.full(updates, self.online.recent_cost(RECENT), np.float32))
-        return Batch(*columns)
+        recent_cost = np.full(updates, self.buffers[-1].recent_cost(RECENT), np.float32)
+        return Batch(*(_concatenate(columns) for columns in zip(*parts, strict=True)))._replace(recent_cost=recent_cost)
+
+
+def _reshape(batch: Batch, updates: int, count: int) -> Batch:
+    """Split the leading axis of every column but ``recent_cost``."""
+
+    def split(column: Any) -> Any:
+        if isinstance(column, dict):
+            return {name: split(images) for name, images in column.items()}
+        return column if np.ndim(column) == 0 else column.reshape(updates, count, *column.shape[1:])
+
+    return Batch(*(split(column) for column in batch))
+
+
+def _concatenate(columns: Sequence[Any]) -> Any:
+    first = columns[0]
+    if isinstance(first, dict):
+        return {name: _concatenate([column[name] for column in columns]) for name in first}
+    return first if len(columns) == 1 or np.ndim(first) == 0 else np.concatenate(columns, axis=1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from robot_rl.contract import ActionSpec, Field
+from robot_rl.contract import ActionSpec, Field, Layout
 
 if TYPE_CHECKING:
     from robot_rl.tasks.base import Task
@@ -51,6 +51,12 @@ class StoreSchema:
     @property
     def action_size(self) -> int:
         return self.action.size
+
+    @property
+    def layout(self) -> Layout:
+        """The sizes, for an agent. A gripper is open or closed: its axis has two values."""
+        options = 2 if self.action.axes[-1] == "gripper" else 0
+        return Layout(self.state_size, self.action_size, self.images, options)
 
     def to_json(self) -> str:
         return json.dumps(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 
 
@@ -16,15 +17,20 @@ class Agent(NamedTuple):
     Attributes:
         name, config: which, and how.
         updates_per_call: critic steps G in one ``update``.
-        create: ``(key, state_size, action_size) -> state``.
+        create: ``(key, layout) -> state``. Raises ValueError for a layout that the algorithm cannot work with.
         update: ``(state, batch) -> (state, info)``, one compiled call; ``batch`` has leading axes ``(G, n)`` and
             ``info`` scalar metrics named like ``critic/q_mean``.
         actor: ``state -> params``: what a policy process needs, flat name → array.
+        acting: JSON values that go with the parameters: ``kind`` names the actor in `robot_rl.policies`, the others are
+            its settings.
+        horizon: steps H of a window in a batch; above 1, its actions are chunks.
     """
 
     name: str
     config: Any
     updates_per_call: int
-    create: Callable[[jax.Array, int, int], Any]
+    create: Callable[[jax.Array, Layout], Any]
     update: Callable[[Any, Batch], tuple[Any, Mapping[str, jax.Array]]]
     actor: Callable[[Any], Mapping[str, jax.Array]]
+    acting: Mapping[str, Any]
+    horizon: int = 1

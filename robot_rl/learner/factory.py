@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from robot_rl.config import AGENTS, ConfigError, RunConfig
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from robot_rl.config import ConfigError, RunConfig
 from robot_rl.data.store import StoreReader
 from robot_rl.learner import lagrangian, rlpd
 from robot_rl.learner.agent import Agent
@@ -11,26 +16,38 @@ from robot_rl.progress import schema_of
 from robot_rl.run import Run
 from robot_rl.tasks import make_task
 
+ALGORITHMS: dict[str, tuple[type, Callable[[Any], Agent]]] = {
+    "rlpd": (rlpd.RlpdConfig, rlpd.make_agent),
+    "rlpd_lagrangian": (lagrangian.LagrangianConfig, lagrangian.make_agent),
+}
 
-def make_agent(config: RunConfig) -> Agent:
-    """The algorithm named by ``learner.agent``.
 
-    Raises `ConfigError` on any other name, `ValueError` on settings it cannot work with.
+def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
+    """The algorithm ``name`` with ``settings`` put over the defaults of its config.
+
+    Raises `ConfigError` for a name or a setting that is unknown, or a value it cannot work with.
     """
-    settings = config.learner
-    match settings.agent:
-        case "rlpd":
-            return rlpd.make_agent(rlpd.RlpdConfig(critic_steps=settings.utd))
-        case "rlpd_lagrangian":
-            return lagrangian.make_agent(
-                lagrangian.LagrangianConfig(critic_steps=settings.utd, cost_limit=settings.cost_limit)
-            )
-    raise ConfigError(f"unknown agent learner.agent={config.learner.agent!r}; choose from {', '.join(AGENTS)}")
+    if name not in ALGORITHMS:
+        raise ConfigError(f"unknown agent {name!r}; choose from {', '.join(ALGORITHMS)}")
+    config_type, make = ALGORITHMS[name]
+    known = [field.name for field in dataclasses.fields(config_type)]
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"agent {name} has no setting {key!r}{hint} (valid: {', '.join(known)})")
+    try:
+        return make(config_type(**settings))
+    except ValueError as error:
+        raise ConfigError(f"agent {name}: {error}") from error
 
 
 def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
     """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
     settings = config.learner
+    chosen: dict[str, Any] = {"critic_steps": settings.utd}
+    if settings.agent == "rlpd_lagrangian":
+        chosen["cost_limit"] = settings.cost_limit
     try:
         loop = LoopConfig(
             utd=float(settings.utd),
@@ -39,7 +56,7 @@ def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
             seed=config.seed,
         )
         return LearnerLoop(
-            make_agent(config),
+            make_agent(settings.agent, chosen),
             schema_of(make_task(config.task), config),
             demos=[StoreReader(run.root / name, successes_only=True) for name in config.demo_stores],
             online=StoreReader(run.online),

@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 from robot_rl.learner import rlpd
 from robot_rl.learner.agent import Agent
@@ -74,13 +75,14 @@ class LagrangianState(NamedTuple):
     multiplier: jax.Array
 
 
-def create(key: jax.Array, state_size: int, action_size: int, config: LagrangianConfig) -> LagrangianState:
+def create(key: jax.Array, layout: Layout, config: LagrangianConfig) -> LagrangianState:
     """A fresh agent; its RLPD part is the one that `rlpd.create` makes of the same key."""
+    sizes = layout.state_size, layout.action_size
     cost_critics = critics_create(
-        jax.random.fold_in(key, 1), state_size, action_size, config.hidden, config.cost_critics, config.layer_norm
+        jax.random.fold_in(key, 1), *sizes, config.hidden, config.cost_critics, config.layer_norm
     )
     return LagrangianState(
-        rlpd=rlpd.create(key, state_size, action_size, config),
+        rlpd=rlpd.create(key, layout, config),
         cost_critics=cost_critics,
         target_cost_critics=jax.tree.map(jnp.copy, cost_critics),
         cost_optimiser=optax.adam(config.learning_rate).init(cost_critics),
@@ -161,4 +163,5 @@ def make_agent(config: LagrangianConfig | None = None) -> Agent:
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=lambda state: state.rlpd.actor,
+        acting={"kind": "gaussian"},
     )

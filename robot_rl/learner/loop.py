@@ -17,7 +17,7 @@ import numpy as np
 
 from robot_rl.contract import Source
 from robot_rl.data.episode import Transitions
-from robot_rl.data.replay import ReplayBuffer, SymmetricSampler
+from robot_rl.data.replay import ReplayBuffer, Sampler
 from robot_rl.data.schema import StoreError, StoreSchema
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent
@@ -70,17 +70,16 @@ class LearnerLoop:
         self.agent = agent
         self.schema = schema
         self.governor = UtdGovernor(self.config.utd, self.config.start_after, self.config.max_debt)
-        sizes = (schema.state_size, schema.action_size)
-        self.demo_buffer = ReplayBuffer(self.config.demo_capacity, *sizes)
-        self.online_buffer = ReplayBuffer(self.config.capacity, *sizes)
-        self.state = agent.create(jax.random.PRNGKey(self.config.seed), *sizes)
+        self.demo_buffer = ReplayBuffer(self.config.demo_capacity, schema.layout)
+        self.online_buffer = ReplayBuffer(self.config.capacity, schema.layout)
+        self.state = agent.create(jax.random.PRNGKey(self.config.seed), schema.layout)
         self.halted = ""
         self.messages: list[str] = []
         self._readers = (*demos, online)  # the online store last
         self._checked = [False] * len(self._readers)
         self._arrivals: list[list[int]] = []  # [reader, steps] in order of arrival, for refilling
         self._checkpoints = None if checkpoints is None else Path(checkpoints)
-        self._sampler = SymmetricSampler(self.demo_buffer, self.online_buffer)
+        self._sampler = Sampler((self.demo_buffer, self.online_buffer), (0.5, 0.5))
         self._rng = np.random.default_rng(self.config.seed)
         self._calls = 0
         self._demo_steps = 0
@@ -120,7 +119,8 @@ class LearnerLoop:
         """Make one update call if one is due; returns whether it was."""
         if self.halted or self.governor.due < self.agent.updates_per_call:
             return False
-        batch = self._sampler.sample(self._rng, self.agent.updates_per_call, self.config.batch_size)
+        updates, horizon = self.agent.updates_per_call, self.agent.horizon
+        batch = self._sampler.sample(self._rng, updates, self.config.batch_size, horizon)
         state, info = self.agent.update(self.state, batch)
         scalars = {name: float(value) for name, value in info.items()}
         wrong = [name for name, value in scalars.items() if not math.isfinite(value)]
@@ -136,7 +136,9 @@ class LearnerLoop:
     def parameters(self) -> bytes:
         """The actor for the policy process, packed (`robot_rl.policies.parameters`)."""
         params = {name: np.asarray(value) for name, value in self.agent.actor(self.state).items()}
-        return pack(params, self.version, self._identity() | {"seed": self.config.seed})
+        return pack(
+            params, self.version, self._identity() | {"seed": self.config.seed, "acting": dict(self.agent.acting)}
+        )
 
     def metrics(self) -> dict[str, float]:
         """Scalars for logs and plots."""

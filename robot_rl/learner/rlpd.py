@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import (
@@ -75,11 +76,12 @@ class RlpdState(NamedTuple):
     step: jax.Array  # critic steps made
 
 
-def create(key: jax.Array, state_size: int, action_size: int, config: RlpdConfig) -> RlpdState:
+def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
     """A fresh agent."""
     actor_key, critic_key, key = jax.random.split(key, 3)
-    actor = actor_create(actor_key, state_size, action_size, config.hidden)
-    critics = critics_create(critic_key, state_size, action_size, config.hidden, config.critics, config.layer_norm)
+    sizes = layout.state_size, layout.action_size
+    actor = actor_create(actor_key, *sizes, config.hidden)
+    critics = critics_create(critic_key, *sizes, config.hidden, config.critics, config.layer_norm)
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     adam = optax.adam(config.learning_rate)
     return RlpdState(
@@ -206,4 +208,5 @@ def make_agent(config: RlpdConfig | None = None) -> Agent:
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=lambda state: state.actor,
+        acting={"kind": "gaussian"},
     )

@@ -65,6 +65,10 @@ class NumpyActor:
             mean = mean + std * self._rng.standard_normal(mean.shape, dtype=np.float32)
         return np.tanh(mean)
 
+    def act(self, features: np.ndarray, deterministic: bool) -> np.ndarray:
+        """One action, as a chunk ``(1, a)``."""
+        return self(features, deterministic)[None]
+
 
 def _layers(params: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
     count = len(params) // 2

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from robot_rl.contract import ActionChunk, Observation
-from robot_rl.policies.actor import NumpyActor
 
 
 @runtime_checkable
@@ -16,6 +16,16 @@ class Policy(Protocol):
 
     def __call__(self, observation: Observation) -> ActionChunk:
         """Actions for the next control periods, first one now."""
+
+
+class Actor(Protocol):
+    """What a learner trains, in numpy: features in, actions out. It keeps its own stream of noise."""
+
+    def load(self, params: Mapping[str, np.ndarray]) -> None:
+        """Go on with other parameters of the same sizes; the noise continues. Raises `ParameterError`."""
+
+    def act(self, features: np.ndarray, deterministic: bool) -> np.ndarray:
+        """Actions ``(h, a)`` float32 in [−1, 1] for ``features (d,)``."""
 
 
 class RandomPolicy:
@@ -32,11 +42,10 @@ class RandomPolicy:
 class ActorPolicy:
     """A trained actor; ``version`` is that of the parameters it acts by."""
 
-    def __init__(self, actor: NumpyActor, version: int = -1, deterministic: bool = False) -> None:
+    def __init__(self, actor: Actor, version: int = -1, deterministic: bool = False) -> None:
         self.actor = actor
         self.version = version
         self.deterministic = deterministic
 
     def __call__(self, observation: Observation) -> ActionChunk:
-        action = self.actor(observation.state, self.deterministic)
-        return ActionChunk(observation.stamp_ns, action[None], self.version)
+        return ActionChunk(observation.stamp_ns, self.actor.act(observation.state, self.deterministic), self.version)

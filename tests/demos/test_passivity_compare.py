@@ -12,6 +12,7 @@ import pytest
 from controllers.core import ControllerConfig
 from controllers.state import Setpoint
 from demos.passivity import compare
+from robot_rl.contract import Layout
 from robot_rl.data.store import StoreReader
 from robot_rl.policies.loading import describe
 from robot_rl.policies.parameters import pack
@@ -38,7 +39,7 @@ def test_a_policy_that_hurries_runs_the_tank_dry_only_without_the_filter(monkeyp
     """Full stroke along every axis: more than the tight tank pays for."""
     monkeypatch.setattr(compare.TASK.__class__, "horizon", 20)
     agent = compare.make_agents()["agnostic"]
-    state = agent.create(jax.random.PRNGKey(0), compare.TASK.state_size, compare.TASK.action.size)
+    state = agent.create(jax.random.PRNGKey(0), Layout(compare.TASK.state_size, compare.TASK.action.size))
     params = {name: np.zeros_like(value) for name, value in agent.actor(state).items()}
     params["b2"][:4] = (3.0, 3.0, -3.0, 3.0)
     data = pack(params, 1, describe(compare.TASK))

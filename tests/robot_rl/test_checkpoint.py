@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from robot_rl.contract import Layout
 from robot_rl.learner import rlpd
 from robot_rl.learner.checkpoint import (
     CheckpointError,
@@ -25,11 +26,11 @@ def same(one, two) -> bool:
 
 
 def test_an_agent_survives_the_round_trip_bit_for_bit(tmp_path) -> None:
-    state = rlpd.create(jax.random.PRNGKey(3), 4, 2, rlpd.RlpdConfig(hidden=(8, 8)))
+    state = rlpd.create(jax.random.PRNGKey(3), Layout(4, 2), rlpd.RlpdConfig(hidden=(8, 8)))
     save(tmp_path, 7, state, {"note": "x"})
     found = load_latest(tmp_path)
     assert found.meta == {"note": "x"} and found.messages == ()
-    blank = rlpd.create(jax.random.PRNGKey(0), 4, 2, rlpd.RlpdConfig(hidden=(8, 8)))
+    blank = rlpd.create(jax.random.PRNGKey(0), Layout(4, 2), rlpd.RlpdConfig(hidden=(8, 8)))
     assert not same(blank, state)
     assert same(leaves_to_tree(blank, found.leaves), state)
 

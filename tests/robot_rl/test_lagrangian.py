@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from robot_rl.config import ConfigError, load_config
+from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.learner import lagrangian, networks, rlpd
@@ -27,7 +28,7 @@ N, D, A = 6, 3, 2
 
 def tiny(config: LagrangianConfig = TINY, seed: int = 0) -> LagrangianState:
     """A small agent with no zero biases and targets that differ from the critics."""
-    state = lagrangian.create(jax.random.PRNGKey(seed), D, A, config)
+    state = lagrangian.create(jax.random.PRNGKey(seed), Layout(D, A), config)
     rng = np.random.default_rng(seed)
 
     def stir(tree):
@@ -53,7 +54,7 @@ def batch_of(*lead: int, seed: int = 0) -> Batch:
         cost=rng.random(lead),
         recent_cost=np.full(lead[:-1], 0.03),
     )
-    return Batch(*(np.asarray(column, np.float32) for column in values))
+    return jax.tree.map(lambda column: np.asarray(column, np.float32), values)
 
 
 def constant_critics(values: list[float], inputs: int = D + A) -> networks.Params:
@@ -158,8 +159,8 @@ def test_without_a_multiplier_it_is_rlpd_step_for_step() -> None:
     """Same key, same batches, λ held at 0: actor, critics, temperature, optimisers and random state agree."""
     config = replace(TINY, initial_multiplier=0.0, multiplier_rate=0.0)
     mine, theirs = (
-        lagrangian.create(jax.random.PRNGKey(3), D, A, config),
-        rlpd.create(jax.random.PRNGKey(3), D, A, TINY),
+        lagrangian.create(jax.random.PRNGKey(3), Layout(D, A), config),
+        rlpd.create(jax.random.PRNGKey(3), Layout(D, A), TINY),
     )
     assert equal(mine.rlpd, theirs)
     for number in range(3):
@@ -238,7 +239,7 @@ def test_the_mean_cost_of_a_chain_converges_to_the_solution() -> None:
     config = LagrangianConfig(hidden=(32, 32), critics=2, learning_rate=1e-3, target_rate=0.05, cost_discount=0.5)
     states = np.eye(3, dtype=np.float32)
     rng = np.random.default_rng(0)
-    state = lagrangian.create(jax.random.PRNGKey(0), 3, 1, config)
+    state = lagrangian.create(jax.random.PRNGKey(0), Layout(3, 1), config)
     for _ in range(150):
         where = rng.integers(0, 3, (10, 32))
         action = rng.uniform(-1, 1, (10, 32, 1)).astype(np.float32)
@@ -269,7 +270,7 @@ def test_the_policy_meets_the_limit_of_a_bandit() -> None:
         multiplier_rate=0.01,
     )
     rng = np.random.default_rng(0)
-    state = lagrangian.create(jax.random.PRNGKey(0), 1, 1, config)
+    state = lagrangian.create(jax.random.PRNGKey(0), Layout(1, 1), config)
     nothing = np.zeros((4, 64, 1), np.float32)
     seen: list[float] = []
     for number in range(900):

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_rl.data.replay import ReplayBuffer, SymmetricSampler
+from robot_rl.contract import Layout
+from robot_rl.data.replay import ReplayBuffer, Sampler
 from tests.robot_rl.recording import transitions
+
+LAYOUT = Layout(5, 2)
 
 
 def rows(buffer: ReplayBuffer) -> set[tuple]:
@@ -32,7 +35,7 @@ def expected(part) -> list[tuple]:
 @settings(deadline=None)
 @given(st.integers(2, 40), st.lists(st.tuples(st.integers(1, 25), st.integers(0, 25)), min_size=1, max_size=12))
 def test_the_ring_holds_the_newest_transitions_whole(capacity: int, episodes) -> None:
-    buffer = ReplayBuffer(capacity, 5, 2)
+    buffer = ReplayBuffer(capacity, LAYOUT)
     added: list[tuple] = []
     for number, (count, cut) in enumerate(episodes):
         part = transitions(count, seed=number, episode=number)
@@ -44,18 +47,18 @@ def test_the_ring_holds_the_newest_transitions_whole(capacity: int, episodes) ->
     assert held == set(added[len(added) - len(held) :])
     assert buffer.added == len(added)
     batch = buffer.sample(np.random.default_rng(0), 50)
-    assert {(*s, *a, r, m, *n, c) for s, a, r, m, n, c in zip(*batch[:-1], strict=True)} <= held
+    assert {(*s, *a, r, m, *n, c) for s, a, r, m, n, c in zip(*batch[:6], strict=True)} <= held
 
 
 def test_only_termination_masks() -> None:
-    buffer = ReplayBuffer(20, 5, 2)
+    buffer = ReplayBuffer(20, LAYOUT)
     buffer.add(transitions(4, episode=0, terminated=True))
     buffer.add(transitions(4, episode=1, terminated=False))
     assert buffer.mask[buffer.starts].tolist() == [1, 1, 1, 0, 1, 1, 1, 1]
 
 
 def test_digest_does_not_depend_on_how_steps_arrive_but_on_their_order() -> None:
-    whole, pieces, swapped = (ReplayBuffer(50, 5, 2) for _ in range(3))
+    whole, pieces, swapped = (ReplayBuffer(50, LAYOUT) for _ in range(3))
     first, second = transitions(6, 0, 0), transitions(5, 1, 1)
     whole.add(first)
     whole.add(second)
@@ -69,7 +72,7 @@ def test_digest_does_not_depend_on_how_steps_arrive_but_on_their_order() -> None
 
 
 def test_sampling_is_uniform() -> None:
-    buffer = ReplayBuffer(100, 5, 2)
+    buffer = ReplayBuffer(100, LAYOUT)
     for number in range(5):
         buffer.add(transitions(4, number, number))
     draws = 20_000
@@ -80,8 +83,8 @@ def test_sampling_is_uniform() -> None:
 
 
 def test_every_update_is_half_demonstrations() -> None:
-    demo, online = ReplayBuffer(50, 5, 2), ReplayBuffer(50, 5, 2)
-    sampler = SymmetricSampler(demo, online)
+    demo, online = ReplayBuffer(50, LAYOUT), ReplayBuffer(50, LAYOUT)
+    sampler = Sampler((demo, online), (0.5, 0.5))
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="empty replay buffer"):
         sampler.sample(rng, 1, 4)
@@ -89,15 +92,16 @@ def test_every_update_is_half_demonstrations() -> None:
     assert sampler.sample(rng, 3, 8).state.shape == (3, 8, 5)
     online.add(transitions(10, 1))
     batch = sampler.sample(rng, 3, 8)
-    assert [column.shape for column in batch] == [(3, 8, 5), (3, 8, 2), (3, 8), (3, 8), (3, 8, 5), (3, 8), (3,)]
+    shapes = [(3, 8, 5), (3, 8, 2), (3, 8), (3, 8), (3, 8, 5), (3, 8), (3,), (3, 8, 2), (3, 8)]
+    assert [column.shape for column in batch if column is not None] == shapes
     from_demo = (batch.state[:, :, None] == demo.state[:10]).all(-1).any(-1)
     assert from_demo.sum(axis=1).tolist() == [4, 4, 4]
-    only_online = SymmetricSampler(ReplayBuffer(5, 5, 2), online).sample(rng, 2, 7)
+    only_online = Sampler((ReplayBuffer(5, LAYOUT), online), (0.5, 0.5)).sample(rng, 2, 7)
     assert only_online.reward.shape == (2, 7)
 
 
 def test_the_recent_cost_is_that_of_the_newest_steps_whatever_their_episodes() -> None:
-    buffer = ReplayBuffer(30, 5, 2)
+    buffer = ReplayBuffer(30, LAYOUT)
     assert buffer.recent_cost(4) == 0.0
     costs: list[float] = []
     for number in range(12):  # round the ring more than once, episodes of one step among them
@@ -106,7 +110,7 @@ def test_the_recent_cost_is_that_of_the_newest_steps_whatever_their_episodes() -
         costs += part.cost.tolist()
         for count in (1, 3, 7):
             assert buffer.recent_cost(count) == pytest.approx(np.mean(costs[-count:]), rel=1e-6)
-    online = SymmetricSampler(ReplayBuffer(5, 5, 2), buffer)
+    online = Sampler((ReplayBuffer(5, LAYOUT), buffer), (0.5, 0.5))
     assert (
         online.sample(np.random.default_rng(0), 2, 4).recent_cost.tolist() == [np.float32(buffer.recent_cost(256))] * 2
     )
@@ -117,13 +121,60 @@ def test_images_are_stored_once_per_observation() -> None:
 
     part = transitions(5)
     images = np.arange(6 * 2 * 3 * 3, dtype=np.uint8).reshape(6, 2, 3, 3)
-    buffer = ReplayBuffer(6, 5, 2, {"wrist": (2, 3)})
+    buffer = ReplayBuffer(6, Layout(5, 2, {"wrist": (2, 3)}))
     buffer.add(dataclasses.replace(part, images={"wrist": images}))
     assert np.array_equal(buffer.images["wrist"], images)
 
 
 def test_a_sequence_of_draws_is_reproducible() -> None:
-    buffer = ReplayBuffer(50, 5, 2)
+    buffer = ReplayBuffer(50, LAYOUT)
     buffer.add(transitions(20))
     one, two = (buffer.sample(np.random.default_rng(3), 16) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+@settings(deadline=None)
+@given(st.integers(4, 40), st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(2, 6))
+def test_windows_stop_where_their_run_stops(capacity: int, lengths: list[int], horizon: int) -> None:
+    buffer = ReplayBuffer(capacity, LAYOUT)
+    runs = [transitions(n, seed=i, episode=i, terminated=bool(i % 2)) for i, n in enumerate(lengths)]
+    for run in runs:
+        buffer.add(run)
+    batch = buffer.sample(np.random.default_rng(0), 60, horizon)
+    for k in range(60):
+        found = [
+            (run, int(at[0])) for run in runs if len(at := np.flatnonzero((run.state[:-1] == batch.state[k]).all(1)))
+        ]
+        ((run, first),) = found
+        steps = min(horizon, len(run) - first)
+        end = first + steps
+        assert batch.valid[k].tolist() == [1.0] * steps + [0.0] * (horizon - steps)
+        assert np.array_equal(batch.action[k, :steps], run.action[first:end]) and not batch.action[k, steps:].any()
+        assert np.array_equal(batch.reward[k, :steps], run.reward[first:end]) and not batch.reward[k, steps:].any()
+        assert np.array_equal(batch.next_state[k], run.state[end])
+        assert batch.mask[k] == 1.0 - run.terminated[end - 1]
+        known = [run.action[first]] + [run.action[first - 1]] * (first > 0)  # the step before may be overwritten
+        assert any(np.array_equal(batch.previous_action[k], action) for action in known)
+
+
+def test_the_previous_action_is_the_one_before_in_the_same_run() -> None:
+    buffer = ReplayBuffer(50, LAYOUT)
+    runs = [transitions(5, seed=i, episode=i) for i in range(2)]
+    for run in runs:
+        buffer.add(run)
+    batch = buffer.sample(np.random.default_rng(0), 100)
+    for run in runs:
+        for k in range(5):
+            drawn = (batch.state == run.state[k]).all(axis=1)
+            assert drawn.any() and (batch.previous_action[drawn] == run.action[max(k - 1, 0)]).all()
+
+
+def test_shares_follow_the_weights() -> None:
+    buffers = [ReplayBuffer(50, LAYOUT) for _ in range(3)]
+    for number in (0, 2):
+        buffers[number].add(transitions(10, number))
+    batch = Sampler(buffers, (3.0, 5.0, 1.0)).sample(np.random.default_rng(0), 2, 16)
+    counts = [(batch.state[:, :, None] == buffer.state[:10]).all(-1).any(-1).sum(axis=1).tolist() for buffer in buffers]
+    assert counts == [[12, 12], [0, 0], [4, 4]], "the share of the empty one goes to the others"
+    with pytest.raises(ValueError, match="positive weights"):
+        Sampler(buffers, (1.0, 0.0, 1.0))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 from robot_rl.learner import networks, rlpd
 from robot_rl.learner.rlpd import RlpdConfig
@@ -19,7 +20,7 @@ N, D, A = 6, 3, 2
 
 def tiny(config: RlpdConfig = TINY, seed: int = 0) -> rlpd.RlpdState:
     """A small agent with no zero biases and targets that differ from the critics."""
-    state = rlpd.create(jax.random.PRNGKey(seed), D, A, config)
+    state = rlpd.create(jax.random.PRNGKey(seed), Layout(D, A), config)
     rng = np.random.default_rng(seed)
 
     def stir(tree):
@@ -41,7 +42,7 @@ def batch_of(*lead: int, seed: int = 0) -> Batch:
         rng.random(lead),
         np.zeros(lead[:-1]),
     )
-    return Batch(*(np.asarray(column, np.float32) for column in values))
+    return jax.tree.map(lambda column: np.asarray(column, np.float32), values)
 
 
 def reference_q(params, member: int, state, action) -> np.ndarray:
@@ -249,7 +250,7 @@ def test_values_of_a_two_state_chain_converge_to_the_solution() -> None:
     config = RlpdConfig(hidden=(32, 32), critics=4, discount=0.5, learning_rate=1e-3, target_rate=0.05)
     states = np.eye(3, dtype=np.float32)
     rng = np.random.default_rng(0)
-    state = rlpd.create(jax.random.PRNGKey(0), 3, 1, config)
+    state = rlpd.create(jax.random.PRNGKey(0), Layout(3, 1), config)
     for _ in range(150):
         where = rng.integers(0, 3, (10, 32))
         action = rng.uniform(-1, 1, (10, 32, 1)).astype(np.float32)
@@ -269,7 +270,7 @@ def test_the_actor_finds_the_best_action_of_a_bandit() -> None:
     """Reward 1 − (a − 0.5)², always terminal: a* = 0.5; the entropy target leaves std ~ 0.1, α then biases little."""
     config = RlpdConfig(hidden=(32, 32), critics=4, learning_rate=3e-3, initial_temperature=0.01, target_entropy=-2.0)
     rng = np.random.default_rng(0)
-    state = rlpd.create(jax.random.PRNGKey(0), 1, 1, config)
+    state = rlpd.create(jax.random.PRNGKey(0), Layout(1, 1), config)
     for _ in range(300):
         action = rng.uniform(-1, 1, (4, 64, 1)).astype(np.float32)
         zeros = np.zeros((4, 64, 1), np.float32)
