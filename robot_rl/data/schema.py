@@ -58,6 +58,16 @@ class StoreSchema:
         options = 2 if self.action.axes[-1] == "gripper" else 0
         return Layout(self.state_size, self.action_size, self.images, options)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for parameters and checkpoints to make sense; JSON values."""
+        return {
+            "task": self.task,
+            "state_size": self.state_size,
+            "axes": list(self.action.axes),
+            "scale": list(self.action.scale),
+        }
+
     def to_json(self) -> str:
         return json.dumps(
             {
@@ -89,6 +99,11 @@ class StoreSchema:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not an episode store's schema: {error!r}") from error
+
+    def misfit(self, store: StoreSchema) -> str:
+        """Why steps of ``store`` cannot be learnt from here, in words; empty when they can."""
+        difference = store.difference(self)
+        return f"does not fit task {self.task!r}: it has {difference}" if difference else ""
 
     def difference(self, other: StoreSchema) -> str:
         """What tells this schema from ``other``, in words; empty when nothing does."""

@@ -10,12 +10,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
-from robot_rl.contract import Source
+from robot_rl.contract import Layout, Source
 from robot_rl.data.episode import Transitions
 from robot_rl.data.replay import ReplayBuffer, Sampler
 from robot_rl.data.schema import StoreError, StoreSchema
@@ -41,12 +41,27 @@ class LoopConfig:
     seed: int = 0
 
 
+class Domain(Protocol):
+    """What is learnt: the schema of a task's stores, or whatever else has a layout and a name."""
+
+    @property
+    def layout(self) -> Layout:
+        """The sizes, for an agent."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What must be the same for parameters and checkpoints to make sense; JSON values."""
+
+    def misfit(self, store: StoreSchema) -> str:
+        """Why steps of ``store`` cannot be learnt from here, in words; empty when they can."""
+
+
 class LearnerLoop:
     """Feeds one agent.
 
     Args:
         agent: the algorithm.
-        schema: task and layout; every store must match it.
+        schema: what is learnt, see `Domain`; every store must fit it.
         demos: stores of demonstrations.
         online: the store that the session writes, or None when steps come by `add` only.
         config: see `LoopConfig`.
@@ -59,7 +74,7 @@ class LearnerLoop:
     def __init__(
         self,
         agent: Agent,
-        schema: StoreSchema,
+        schema: Domain,
         *,
         demos: Sequence[StoreReader] = (),
         online: StoreReader | None = None,
@@ -93,6 +108,11 @@ class LearnerLoop:
     def add(self, transitions: Transitions) -> None:
         """Online steps handed over directly, without a store."""
         self._ingest(len(self._readers) - 1, transitions)
+
+    def add_demonstration(self, transitions: Transitions) -> None:
+        """Steps of a demonstration handed over directly; checkpoints do not know where to find them again."""
+        self._demo_steps += len(transitions)
+        self.demo_buffer.add(transitions)
 
     def poll(self) -> int:
         """Take in what the stores have gained; returns the number of steps.
@@ -235,17 +255,11 @@ class LearnerLoop:
         if not self._checked[index]:
             if reader.schema is None:
                 return False
-            if difference := reader.schema.difference(self.schema):
-                raise StoreError(f"{reader.path} does not fit task {self.schema.task!r}: it has {difference}")
+            if misfit := self.schema.misfit(reader.schema):
+                raise StoreError(f"{reader.path} {misfit}")
             self._checked[index] = True
         return True
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for parameters and checkpoints to make sense."""
-        return {
-            "agent": self.agent.name,
-            "task": self.schema.task,
-            "state_size": self.schema.state_size,
-            "axes": list(self.schema.action.axes),
-            "scale": list(self.schema.action.scale),
-        }
+        return {"agent": self.agent.name, **self.schema.identity}
