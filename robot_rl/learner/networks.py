@@ -17,7 +17,7 @@ LAST_LAYER = 0.01  # values and actions start near 0; from anywhere in ±1 it ta
 
 def actor_create(key: jax.Array, state_size: int, action_size: int, hidden: Sequence[int]) -> Params:
     """``w0, b0, …`` of an MLP with a last layer of width 2a: mean and log std. The numpy actor reads the same."""
-    return _mlp_create(key, (state_size, *hidden, 2 * action_size))
+    return mlp_create(key, (state_size, *hidden, 2 * action_size))
 
 
 def actor_apply(params: Params, state: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -52,7 +52,7 @@ def critics_create(
 ) -> Params:
     """An ensemble: each parameter has a leading axis ``members``. ``g, c``: scale and offset of the LayerNorms."""
     keys = jax.random.split(key, members)
-    params = jax.vmap(lambda k: _mlp_create(k, (state_size + action_size, *hidden, 1)))(keys)
+    params = jax.vmap(lambda k: mlp_create(k, (state_size + action_size, *hidden, 1)))(keys)
     if layer_norm:
         for i, width in enumerate(hidden):
             params[f"g{i}"] = jnp.ones((members, width))
@@ -80,7 +80,7 @@ def layer_norm(x: jax.Array) -> jax.Array:
     return centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + LAYER_NORM_EPSILON)
 
 
-def _mlp_create(key: jax.Array, sizes: Sequence[int]) -> Params:
+def mlp_create(key: jax.Array, sizes: Sequence[int]) -> Params:
     """Glorot-uniform weights, zero biases; the last layer's weights times ``LAST_LAYER``."""
     params = {}
     for i, (inputs, outputs) in enumerate(pairwise(sizes)):
