@@ -1,0 +1,80 @@
+"""The improvement gate: a champion gives way to anything but a significant drop."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from robot_rl.promotion import ImprovementGate, Record, drop_probability
+
+
+def run(gate: ImprovementGate, outcomes: list[bool], first: int = 0) -> list[bool]:
+    return [gate.add(success, first + i) for i, success in enumerate(outcomes)]
+
+
+def test_the_probability_is_that_of_all_ways_to_shuffle_the_outcomes() -> None:
+    now, best = Record(0, 1, 3), Record(1, 3, 4)
+    outcomes = [1] * 4 + [0] * 3
+    shuffles = list(itertools.permutations(outcomes))
+    as_bad = sum(sum(shuffle[:3]) <= 1 for shuffle in shuffles)
+    assert drop_probability(now, best) == pytest.approx(as_bad / len(shuffles), rel=1e-12)
+
+
+def test_equal_policies_are_rarely_held_back_and_broken_ones_always() -> None:
+    rng = np.random.default_rng(0)
+    trials = 4000
+    best = rng.binomial(20, 0.8, trials)
+    false = [
+        drop_probability(Record(0, int(k), 20), Record(0, int(b), 20)) < 0.05
+        for k, b in zip(rng.binomial(20, 0.8, trials), best, strict=True)
+    ]
+    assert np.mean(false) < 0.05
+    assert drop_probability(Record(0, 0, 20), Record(0, 20, 20)) < 1e-10
+    assert drop_probability(Record(0, 16, 20), Record(0, 20, 20)) > 0.05
+    assert drop_probability(Record(0, 15, 20), Record(0, 20, 20)) < 0.05
+
+
+def test_no_champion_before_a_whole_window_then_every_version_that_is_no_worse() -> None:
+    gate = ImprovementGate(window=4)
+    assert run(gate, [False, True, True, True]) == [False, False, False, True]
+    assert gate.champion == Record(3, 3, 4)
+    assert gate.add(True, 9) and gate.champion == gate.best == Record(9, 4, 4)
+
+
+def test_a_collapse_leaves_the_champion_until_success_is_back() -> None:
+    gate = ImprovementGate(window=10)
+    run(gate, [True] * 10)
+    verdicts = run(gate, [False] * 10, first=10)
+    assert verdicts == [True] * 3 + [False] * 7, "7 of 10 are no significant drop from 10 of 10; 6 of 10 are"
+    assert gate.champion == Record(12, 7, 10) and gate.held_back
+    back = run(gate, [True] * 10, first=20)
+    assert back == [False] * 6 + [True] * 4 and gate.champion.version == 29
+
+
+def test_many_small_drops_do_not_add_up() -> None:
+    gate = ImprovementGate(window=20)
+    run(gate, [True] * 20)
+    for failures in range(1, 11):  # 5 % worse with every window
+        run(gate, [False] * failures + [True] * (20 - failures), first=20 * failures)
+    assert gate.best.rate == 1.0 and gate.champion.rate >= 0.8
+    assert gate.held_back
+
+
+def test_a_gate_goes_on_where_it_was() -> None:
+    one, two = ImprovementGate(window=3), ImprovementGate(window=3)
+    run(one, [True, False, True, True])
+    two.restore(json.loads(json.dumps(one.state())))
+    outcomes = [False, False, True, True, True]
+    assert run(one, outcomes) == run(two, outcomes) and one.state() == two.state()
+    blank = ImprovementGate()
+    blank.restore(json.loads(json.dumps(ImprovementGate().state())))
+    assert blank.champion is None and not blank.held_back
+
+
+@pytest.mark.parametrize(("window", "level"), [(0, 0.05), (20, 0.0), (20, 1.0)])
+def test_settings_that_make_no_sense_are_refused(window: int, level: float) -> None:
+    with pytest.raises(ValueError, match="window of at least one episode"):
+        ImprovementGate(window, level)
