@@ -12,6 +12,7 @@ import difflib
 import re
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -40,8 +41,9 @@ class LearnerConfig:
 
     Attributes:
         agent: algorithm; see `robot_rl.learner`.
-        cost_limit: mean share of a step, above 0 to 1, that the passivity filter may hold back; for rlpd_lagrangian.
-        utd: critic updates for each online step.
+        settings: of the algorithm, by the names of its own config, e.g. ``learner.settings.discount=0.98``. They are
+            checked when the learner is made (`robot_rl.learner.factory`).
+        utd: critic updates for each online step; unset: the algorithm's own ``critic_steps``.
         start_after: online steps before learning starts.
         max_debt: critic updates that may be due when an episode begins; above it, the next one waits for the learner.
         publish_every: learner calls between two publications of the parameters.
@@ -51,8 +53,8 @@ class LearnerConfig:
     """
 
     agent: str = "rlpd"
-    cost_limit: float = 0.02
-    utd: int = 4
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    utd: int | None = None
     start_after: int = 100
     max_debt: int = 200
     publish_every: int = 10
@@ -61,8 +63,10 @@ class LearnerConfig:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        require(self, cost_limit=(0.0, 1.0), utd=(1, inf), start_after=(0, inf), max_debt=(0, inf), threads=(0, inf))
+        require(self, start_after=(0, inf), max_debt=(0, inf), threads=(0, inf))
         require(self, publish_every=(1, inf), checkpoint_every=(1, inf), keep_checkpoints=(1, inf))
+        if self.utd is not None:
+            require(self, utd=(1, inf))
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,8 @@ def plain(value: Any) -> Any:
     """A configuration as dicts, lists and scalars."""
     if dataclasses.is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value
@@ -202,12 +208,12 @@ def _merge(config: Any, values: dict[str, Any], prefix: str) -> Any:
             hint = f"; did you mean {prefix}{nearest[0]}?" if nearest else ""
             raise ConfigError(f"unknown key {name}{hint} (valid: {', '.join(sorted(known))})")
         current = getattr(config, key)
-        if dataclasses.is_dataclass(current):
+        if dataclasses.is_dataclass(current) or isinstance(current, Mapping):
             if not isinstance(value, dict):
                 raise ConfigError(f"{name} is a group of keys ({name}.<key>=value), not {value!r}")
-            changes[key] = _merge(current, value, f"{name}.")
+            changes[key] = {**current, **value} if isinstance(current, Mapping) else _merge(current, value, f"{name}.")
         else:
-            changes[key] = _coerce(name, value, hints[key])
+            changes[key] = coerce(name, value, hints[key])
     try:
         return dataclasses.replace(config, **changes)
     except RangeError as error:
@@ -216,8 +222,8 @@ def _merge(config: Any, values: dict[str, Any], prefix: str) -> Any:
         raise ConfigError(f"{prefix.rstrip('.') or 'configuration'}: {error}") from error
 
 
-def _coerce(name: str, value: Any, hint: Any) -> Any:
-    """``value`` as the type of the field, or a `ConfigError` that names both."""
+def coerce(name: str, value: Any, hint: Any) -> Any:
+    """``value`` as the type ``hint``, or a `ConfigError` that names ``name``, the value and the type wanted."""
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         options = typing.get_args(hint)
@@ -226,16 +232,23 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
         *others, hint = (option for option in options if option is not type(None))
         for option in others:
             with contextlib.suppress(ConfigError):
-                return _coerce(name, value, option)
+                return coerce(name, value, option)
         origin = typing.get_origin(hint)
+    if origin is typing.Literal:
+        if value in typing.get_args(hint):
+            return value
+        raise ConfigError(f"{name}={value!r} is unknown; choose from {', '.join(map(str, typing.get_args(hint)))}")
     if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
         try:
             return hint(**value)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{name}={value!r}: {error}") from error
     if origin is tuple and isinstance(value, list | tuple | str | int) and not isinstance(value, bool):
+        kind = typing.get_args(hint)[0]
         items = str(value).split(",") if isinstance(value, str | int) else value
-        return tuple(_coerce(name, item, typing.get_args(hint)[0]) for item in items if item != "")
+        if kind in (int, float):
+            items = [yaml.safe_load(item) if isinstance(item, str) else item for item in items]
+        return tuple(coerce(name, item, kind) for item in items if item not in ("", None))
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         with contextlib.suppress(ValueError):  # YAML takes 1e-3 for text
             return float(value)

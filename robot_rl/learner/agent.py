@@ -24,6 +24,7 @@ class Agent(NamedTuple):
         acting: JSON values that go with the parameters: ``kind`` names the actor in `robot_rl.policies`, the others are
             its settings.
         horizon: steps H of a window in a batch; above 1, its actions are chunks.
+        demo_share: share of demonstrations in a minibatch that suits it; None: in proportion to how many there are.
     """
 
     name: str
@@ -34,3 +35,4 @@ class Agent(NamedTuple):
     actor: Callable[[Any], Mapping[str, jax.Array]]
     acting: Mapping[str, Any]
     horizon: int = 1
+    demo_share: float | None = 0.5

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from robot_rl.config import ConfigError, RunConfig
+from robot_rl.config import ConfigError, RunConfig, coerce
 from robot_rl.data.store import StoreReader
 from robot_rl.learner import lagrangian, rlpd
 from robot_rl.learner.agent import Agent
@@ -25,19 +26,20 @@ ALGORITHMS: dict[str, tuple[type, Callable[[Any], Agent]]] = {
 def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
     """The algorithm ``name`` with ``settings`` put over the defaults of its config.
 
-    Raises `ConfigError` for a name or a setting that is unknown, or a value it cannot work with.
+    Raises `ConfigError` for a name or a setting that is unknown, or a value of the wrong type or range.
     """
     if name not in ALGORITHMS:
         raise ConfigError(f"unknown agent {name!r}; choose from {', '.join(ALGORITHMS)}")
     config_type, make = ALGORITHMS[name]
+    hints = typing.get_type_hints(config_type)
     known = [field.name for field in dataclasses.fields(config_type)]
     for key in settings:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
+            near = difflib.get_close_matches(str(key), known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ConfigError(f"agent {name} has no setting {key!r}{hint} (valid: {', '.join(known)})")
     try:
-        return make(config_type(**settings))
+        return make(config_type(**{key: coerce(key, value, hints[key]) for key, value in settings.items()}))
     except ValueError as error:
         raise ConfigError(f"agent {name}: {error}") from error
 
@@ -45,18 +47,17 @@ def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
 def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
     """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
     settings = config.learner
-    chosen: dict[str, Any] = {"critic_steps": settings.utd}
-    if settings.agent == "rlpd_lagrangian":
-        chosen["cost_limit"] = settings.cost_limit
+    steps = {} if settings.utd is None else {"critic_steps": settings.utd}
+    agent = make_agent(settings.agent, steps | dict(settings.settings))
     try:
         loop = LoopConfig(
-            utd=float(settings.utd),
+            utd=float(settings.utd or agent.updates_per_call),
             start_after=settings.start_after,
             keep_checkpoints=settings.keep_checkpoints,
             seed=config.seed,
         )
         return LearnerLoop(
-            make_agent(settings.agent, chosen),
+            agent,
             schema_of(make_task(config.task), config),
             demos=[StoreReader(run.root / name, successes_only=True) for name in config.demo_stores],
             online=StoreReader(run.online),

@@ -165,8 +165,6 @@ def test_where_the_arm_is_must_make_sense(override: str, message: str) -> None:
     ("override", "fits"),
     [
         ("learner.utd=-1", "at least 1"),
-        ("learner.cost_limit=2.0", "from 0.0 to 1.0"),
-        ("learner.cost_limit=nan", "from 0.0 to 1.0"),
         ("learner.start_after=-5", "at least 0"),
         ("learner.publish_every=0", "at least 1"),
         ("learner.checkpoint_every=0", "at least 1"),

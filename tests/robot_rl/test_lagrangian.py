@@ -324,8 +324,9 @@ def test_the_learner_loop_feeds_it_costs_and_resumes_it_bit_for_bit(tmp_path) ->
 
 
 def test_the_configuration_reaches_the_agent() -> None:
-    agent = make_agent(load_config(None, ["learner.agent=rlpd_lagrangian", "learner.cost_limit=0.05", "learner.utd=2"]))
-    assert (agent.name, agent.config.cost_limit, agent.updates_per_call) == ("rlpd_lagrangian", 0.05, 2)
+    config = load_config(None, ["learner.agent=rlpd_lagrangian", "learner.settings.cost_limit=0.05"])
+    agent = make_agent(config.learner.agent, config.learner.settings)
+    assert (agent.name, agent.config.cost_limit) == ("rlpd_lagrangian", 0.05)
     with pytest.raises(ConfigError, match="rlpd_lagrangian"):
         load_config(None, ["learner.agent=rlpd_lagrangean"])
 
