@@ -11,7 +11,7 @@ from hardware.sim.render import SceneRenderer
 from robot_rl.config import ConfigError, RunConfig
 from robot_rl.contract import ActionChunk, Observation
 from robot_rl.policies.base import Policy
-from robot_rl.policies.loading import load_actor
+from robot_rl.policies.loading import ActorLoader, load_actor
 from robot_rl.progress import IMAGE_SIZE, Progress, job_seed, open_store, session_config
 from robot_rl.rollout import Rollout
 from robot_rl.run import Run, read_parameters
@@ -46,7 +46,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             from robot_rl.learner.factory import make_learner
             from robot_rl.training import Trainer
 
-            acting = _Newest(lambda data: load_actor(data, task, config.seed, deterministic=False))
+            acting = _Newest(ActorLoader(task, config.seed, deterministic=False))
             trainer = Trainer(run, config, make_learner(run, config), acting.take)
             trainer.start(resume=config.resume)
             policy, after_step = acting, lambda: _catch_up(trainer.step)

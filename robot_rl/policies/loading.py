@@ -30,19 +30,42 @@ def make_actor(params: Mapping[str, np.ndarray], acting: Mapping[str, Any], seed
     return ACTORS[kind](params, {name: value for name, value in acting.items() if name != "kind"}, seed)
 
 
-def load_actor(data: bytes, task: Task, seed: int, deterministic: bool) -> ActorPolicy:
-    """The policy packed in ``data``.
+class ActorLoader:
+    """Makes a policy of each publication of a learner, one after the other.
 
-    Raises `ParameterError` when the bytes are damaged, or the policy is of another task or shape.
+    Parameters that differ from the ones before only in their values are taken over by the actor that acts already: its
+    noise goes on. Others, of another kind, settings or sizes, get a new actor.
     """
-    params, version, meta = unpack(data)
-    wanted = describe(task, meta.get("acting", {}))
-    for key, value in wanted.items():
-        if meta.get(key) != value:
-            raise ParameterError(f"it was trained with {key} {meta.get(key)!r}, but this run has {key} {value!r}")
-    # Another stream of noise for each version: restarting the same one would repeat it with every publication.
-    actor = make_actor(params, meta.get("acting", {}), seed * 1_000_003 + version + 1)
-    return ActorPolicy(actor, version, deterministic)
+
+    def __init__(self, task: Task, seed: int, deterministic: bool) -> None:
+        self._task, self._seed, self._deterministic = task, seed, deterministic
+        self._actor: Actor | None = None
+        self._form: object = None  # of the parameters that the actor was made for
+
+    def __call__(self, data: bytes) -> ActorPolicy:
+        """The policy packed in ``data``.
+
+        Raises `ParameterError` when the bytes are damaged, or the policy is of another task or shape; the policy before
+        it stays as it was.
+        """
+        params, version, meta = unpack(data)
+        acting = meta.get("acting", {})
+        for key, value in describe(self._task, acting).items():
+            if meta.get(key) != value:
+                raise ParameterError(f"it was trained with {key} {meta.get(key)!r}, but this run has {key} {value!r}")
+        form = acting, {name: array.shape for name, array in params.items()}
+        if self._actor is not None and form == self._form:
+            self._actor.load(params)
+        else:
+            # A process that starts anew shall not repeat the noise that it explored with before.
+            self._actor = make_actor(params, acting, self._seed * 1_000_003 + version + 1)
+            self._form = form
+        return ActorPolicy(self._actor, version, self._deterministic)
+
+
+def load_actor(data: bytes, task: Task, seed: int, deterministic: bool) -> ActorPolicy:
+    """The policy packed in ``data``, by itself. Raises `ParameterError` as `ActorLoader` does."""
+    return ActorLoader(task, seed, deterministic)(data)
 
 
 def describe(task: Task, acting: Mapping[str, Any] = GAUSSIAN) -> dict[str, object]:

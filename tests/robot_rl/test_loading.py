@@ -1,0 +1,70 @@
+"""Publication after publication: the noise of exploration goes on as long as the policy is of one make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robot_rl.contract import Observation
+from robot_rl.policies.loading import GAUSSIAN, ActorLoader, describe, load_actor
+from robot_rl.policies.parameters import ParameterError, pack
+from robot_rl.tasks import make_task
+
+TASK = make_task("reach")
+SEEN = Observation(7, 0, np.ones(TASK.state_size, np.float32))
+
+
+def published(version: int, value: float = 0.0, hidden: int = 4, acting: Mapping[str, Any] = GAUSSIAN) -> bytes:
+    """An actor of one hidden layer whose mean is ``value`` on every axis, and σ = 1."""
+    size = TASK.action.size
+    params = {
+        "w0": np.zeros((TASK.state_size, hidden), np.float32),
+        "b0": np.zeros(hidden, np.float32),
+        "w1": np.zeros((hidden, 2 * size), np.float32),
+        "b1": np.repeat(np.float32([value, 0.0]), size),
+    }
+    return pack(params, version, describe(TASK, acting))
+
+
+def noise(policy, mean: float) -> np.ndarray:
+    """ε of the next action."""
+    return np.arctanh(policy(SEEN).actions[0].astype(np.float64)) - mean
+
+
+def test_the_noise_goes_on_over_publications() -> None:
+    load, once = ActorLoader(TASK, 3, False), load_actor(published(1), TASK, 3, False)
+    drawn = []
+    for version, mean in ((1, 0.0), (2, 0.5), (5, -0.5)):
+        policy = load(published(version, mean))
+        assert policy.version == version
+        drawn += [noise(policy, mean) for _ in range(3)]
+    np.testing.assert_allclose(drawn, [noise(once, 0.0) for _ in range(9)], atol=1e-3)
+
+
+@pytest.mark.parametrize("other", [{"hidden": 8}, {"acting": {"kind": "gaussian", "held": 2}}], ids=["sizes", "acting"])
+def test_a_policy_of_another_make_gets_an_actor_of_its_own(other: dict) -> None:
+    load = ActorLoader(TASK, 3, False)
+    first, second = load(published(1)), load(published(2, **other))
+    assert second.actor is not first.actor
+    alone = load_actor(published(2, **other), TASK, 3, False)
+    assert np.array_equal(second(SEEN).actions, alone(SEEN).actions)
+
+
+def test_what_is_refused_changes_nothing() -> None:
+    load, once = ActorLoader(TASK, 3, False), load_actor(published(1, 0.5), TASK, 3, False)
+    policy = load(published(1, 0.5))
+    good = published(2, 0.25)
+    for wrong in (good[:-1] + b"?", published(3, np.nan), published(4, acting={"kind": "oracle"}), b""):
+        with pytest.raises(ParameterError):
+            load(wrong)
+    assert policy.version == 1
+    assert np.array_equal(policy(SEEN).actions, once(SEEN).actions)
+    np.testing.assert_allclose(noise(load(good), 0.25), noise(once, 0.5), atol=1e-5)
+
+
+def test_a_process_that_starts_again_explores_by_other_noise() -> None:
+    first, second = (load_actor(published(version), TASK, 3, False) for version in (1, 2))
+    assert not np.array_equal(first(SEEN).actions, second(SEEN).actions)
