@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from robot_rl.contract import Layout
+from robot_rl.data.replay import Batch
 from robot_rl.learner.networks import Params, layer_norm
 
 CHANNELS = (32, 32, 32, 32)
@@ -63,6 +64,17 @@ def shift(key: jax.Array, images: Mapping[str, jax.Array] | None) -> Mapping[str
         crop = jax.vmap(lambda one, at, shape=image.shape[1:]: jax.lax.dynamic_slice(one, (at[0], at[1], 0), shape))
         moved[name] = crop(padded, offsets)
     return moved
+
+
+def augment(key: jax.Array, batch: Batch) -> Batch:
+    """``batch`` with its images and next images shifted, each by its own draw; the same without cameras."""
+    now, after = jax.random.split(key)
+    return batch._replace(images=shift(now, batch.images), next_images=shift(after, batch.next_images))
+
+
+def published(actor: Params, params: Params) -> Params:
+    """What a policy process needs: the actor's parameters, and the encoder's under ``encoder/``."""
+    return actor | {f"encoder/{name}": value for name, value in params.items()}
 
 
 def _embed(params: Params, name: str, image: jax.Array) -> jax.Array:

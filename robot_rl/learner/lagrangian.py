@@ -20,6 +20,7 @@ One call of `update` is that of `rlpd`, with
   over a policy that costs nothing. The excess is relative and clipped, so that λ falls as fast as it rises: the steps
   before anything is learnt cost many times d. Projected ascent, not a log or softplus parameter: λ can be 0, where this
   is `rlpd` step for step. The actor's loss is divided by 1 + λ, so that its slope does not grow with λ.
+- *Images.* The reward critics alone teach the encoder, for the same reason; C sees its features as constants.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import optax
 
 from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
-from robot_rl.learner import rlpd
+from robot_rl.learner import encoder, rlpd
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import Params, actor_apply, critics_apply, critics_create, tanh_gaussian
 from robot_rl.learner.rlpd import RlpdConfig, RlpdState
@@ -77,7 +78,7 @@ class LagrangianState(NamedTuple):
 
 def create(key: jax.Array, layout: Layout, config: LagrangianConfig) -> LagrangianState:
     """A fresh agent; its RLPD part is the one that `rlpd.create` makes of the same key."""
-    sizes = layout.state_size, layout.action_size
+    sizes = encoder.size(layout), layout.action_size
     cost_critics = critics_create(
         jax.random.fold_in(key, 1), *sizes, config.hidden, config.cost_critics, config.layer_norm
     )
@@ -91,7 +92,7 @@ def create(key: jax.Array, layout: Layout, config: LagrangianConfig) -> Lagrangi
 
 
 def cost_target(key: jax.Array, state: LagrangianState, batch: Batch, config: LagrangianConfig) -> jax.Array:
-    """y_C ``(n,)``."""
+    """y_C ``(n,)``; ``batch.next_state`` is the features."""
     next_action, _ = tanh_gaussian(key, *actor_apply(state.rlpd.actor, batch.next_state))
     cost = critics_apply(state.target_cost_critics, batch.next_state, next_action).max(axis=0)
     gamma = config.cost_discount
@@ -99,7 +100,7 @@ def cost_target(key: jax.Array, state: LagrangianState, batch: Batch, config: La
 
 
 def actor_loss(actor: Params, key: jax.Array, state: LagrangianState, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """L_π, and the policy's entropy estimate H_π."""
+    """L_π, and the policy's entropy estimate H_π; ``batch.state`` is the features."""
     action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state))
     q = critics_apply(state.rlpd.critics, batch.state, action).mean(axis=0)
     cost = critics_apply(state.cost_critics, batch.state, action).mean(axis=0)
@@ -116,9 +117,9 @@ def multiplier_step(multiplier: jax.Array, recent_cost: jax.Array, config: Lagra
 
 def critic_step(
     state: LagrangianState, key: jax.Array, batch: Batch, config: LagrangianConfig
-) -> tuple[LagrangianState, dict[str, jax.Array]]:
-    """One step of both ensembles on one minibatch; the targets follow."""
-    inner, info = rlpd.critic_step(state.rlpd, key, batch, config)
+) -> tuple[LagrangianState, tuple[Batch, dict[str, jax.Array]]]:
+    """One step of both ensembles on one minibatch; the targets follow. Returns what `rlpd.critic_step` does."""
+    inner, (batch, info) = rlpd.critic_step(state.rlpd, key, batch, config)
     target = cost_target(jax.random.fold_in(key, 1), state, batch, config)
     (loss, cost), gradient = jax.value_and_grad(rlpd.critic_loss, has_aux=True)(state.cost_critics, target, batch)
     change, optimiser = optax.adam(config.learning_rate).update(gradient, state.cost_optimiser)
@@ -130,7 +131,8 @@ def critic_step(
         cost_optimiser=optimiser,
         multiplier=state.multiplier,
     )
-    return state, info | {"cost/loss": loss, "cost/c_mean": cost.mean(), "cost/batch_mean": batch.cost.mean()}
+    info = info | {"cost/loss": loss, "cost/c_mean": cost.mean(), "cost/batch_mean": batch.cost.mean()}
+    return state, (batch, info)
 
 
 @partial(jax.jit, static_argnames="config")
@@ -139,9 +141,9 @@ def update(
 ) -> tuple[LagrangianState, dict[str, jax.Array]]:
     """G critic steps, one actor and temperature step, one of λ; ``batch`` has leading axes ``(G, n)``."""
     keys = jax.random.split(state.rlpd.key, batch.reward.shape[0] + 2)
-    state, critic_info = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
+    state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
 
-    last = jax.tree.map(lambda column: column[-1], batch)
+    last = jax.tree.map(lambda column: column[-1], seen)
     (loss, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.rlpd.actor, keys[1], state, last)
     inner = rlpd.policy_step(state.rlpd, gradient, entropy, config)._replace(key=keys[0])
     state = state._replace(rlpd=inner, multiplier=multiplier_step(state.multiplier, last.recent_cost, config))
@@ -162,6 +164,6 @@ def make_agent(config: LagrangianConfig | None = None) -> Agent:
         updates_per_call=config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
-        actor=lambda state: state.rlpd.actor,
+        actor=lambda state: encoder.published(state.rlpd.actor, state.rlpd.encoder),
         acting={"kind": "gaussian"},
     )

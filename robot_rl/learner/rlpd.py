@@ -9,6 +9,11 @@ One call of `update` takes G minibatches: G critic steps, then one actor and one
 
 S: ``subset`` members drawn without replacement, once per minibatch; only they are evaluated. m is 0 where the task
 ended and 1 otherwise, so time limits are bootstrapped.
+
+With cameras s is f_θ(s, images), the state and what the encoder f finds in the images (`encoder`). θ is learnt with the
+critics, by L_Q alone: L_π sees its features as constants, those of the last critic step. s' is f_θ̄(s', images'), by the
+encoder that the targets follow, for Q̄ and π alike: one pass over the next images where SERL makes two. Every minibatch
+is shifted first, images and next images independently.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ import optax
 
 from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
+from robot_rl.learner import encoder
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import (
     Params,
@@ -63,14 +69,16 @@ class RlpdConfig:
 
 
 class RlpdState(NamedTuple):
-    """Everything that learns."""
+    """Everything that learns; without cameras the encoders are empty."""
 
     actor: Params
+    encoder: Params
     critics: Params
+    target_encoder: Params
     target_critics: Params
     log_alpha: jax.Array
     actor_optimiser: Any
-    critic_optimiser: Any
+    critic_optimiser: Any  # of encoder and critics
     alpha_optimiser: Any
     key: jax.Array
     step: jax.Array  # critic steps made
@@ -79,18 +87,21 @@ class RlpdState(NamedTuple):
 def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
     """A fresh agent."""
     actor_key, critic_key, key = jax.random.split(key, 3)
-    sizes = layout.state_size, layout.action_size
+    sizes = encoder.size(layout), layout.action_size
+    eyes = encoder.create(jax.random.fold_in(key, 2), layout)
     actor = actor_create(actor_key, *sizes, config.hidden)
     critics = critics_create(critic_key, *sizes, config.hidden, config.critics, config.layer_norm)
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     adam = optax.adam(config.learning_rate)
     return RlpdState(
         actor=actor,
+        encoder=eyes,
         critics=critics,
+        target_encoder=jax.tree.map(jnp.copy, eyes),
         target_critics=jax.tree.map(jnp.copy, critics),
         log_alpha=log_alpha,
         actor_optimiser=adam.init(actor),
-        critic_optimiser=adam.init(critics),
+        critic_optimiser=adam.init((eyes, critics)),
         alpha_optimiser=adam.init(log_alpha),
         key=key,
         step=jnp.int32(0),
@@ -98,7 +109,7 @@ def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
 
 
 def critic_target(key: jax.Array, state: RlpdState, batch: Batch, config: RlpdConfig) -> jax.Array:
-    """y ``(n,)``."""
+    """y ``(n,)``; ``batch.next_state`` is the features."""
     subset_key, action_key = jax.random.split(key)
     next_action, log_prob = tanh_gaussian(action_key, *actor_apply(state.actor, batch.next_state))
     chosen = draw_subset(subset_key, config.critics, config.subset)
@@ -115,7 +126,7 @@ def draw_subset(key: jax.Array, members: int, size: int) -> jax.Array:
 
 
 def critic_loss(critics: Params, target: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """L_Q over all members, and Q ``(members, n)``."""
+    """L_Q over all members, and Q ``(members, n)``; ``batch.state`` is the features."""
     q = critics_apply(critics, batch.state, batch.action)
     return ((q - target) ** 2).mean(), q
 
@@ -123,7 +134,7 @@ def critic_loss(critics: Params, target: jax.Array, batch: Batch) -> tuple[jax.A
 def actor_loss(
     actor: Params, key: jax.Array, critics: Params, log_alpha: jax.Array, batch: Batch
 ) -> tuple[jax.Array, jax.Array]:
-    """L_π, and the policy's entropy estimate H_π."""
+    """L_π, and the policy's entropy estimate H_π; ``batch.state`` is the features."""
     action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state))
     q = critics_apply(critics, batch.state, action).mean(axis=0)
     return (jnp.exp(log_alpha) * log_prob - q).mean(), -log_prob.mean()
@@ -136,19 +147,35 @@ def alpha_loss(log_alpha: jax.Array, entropy: jax.Array, target_entropy: float) 
 
 def critic_step(
     state: RlpdState, key: jax.Array, batch: Batch, config: RlpdConfig
-) -> tuple[RlpdState, dict[str, jax.Array]]:
-    """One step of the critics on one minibatch; the targets follow."""
+) -> tuple[RlpdState, tuple[Batch, dict[str, jax.Array]]]:
+    """One step of encoder and critics on one minibatch; the targets follow.
+
+    Returns the minibatch as the networks saw it as well: features in place of states and images.
+    """
+    batch = encoder.augment(jax.random.fold_in(key, 2), batch)
+    batch = batch._replace(next_state=encoder.features(state.target_encoder, batch.next_state, batch.next_images))
     target = critic_target(key, state, batch, config)
-    (loss, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critics, target, batch)
+
+    def loss_of(learnt: tuple[Params, Params]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        eyes, critics = learnt
+        features = encoder.features(eyes, batch.state, batch.images)
+        loss, q = critic_loss(critics, target, batch._replace(state=features))
+        return loss, (q, features)
+
+    learnt = state.encoder, state.critics
+    (loss, (q, features)), gradient = jax.value_and_grad(loss_of, has_aux=True)(learnt)
     change, optimiser = optax.adam(config.learning_rate).update(gradient, state.critic_optimiser)
-    critics = optax.apply_updates(state.critics, change)
+    eyes, critics = optax.apply_updates(learnt, change)
     state = state._replace(
+        encoder=eyes,
         critics=critics,
+        target_encoder=optax.incremental_update(eyes, state.target_encoder, config.target_rate),
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
         critic_optimiser=optimiser,
         step=state.step + 1,
     )
-    return state, {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/target_mean": target.mean()}
+    info = {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/target_mean": target.mean()}
+    return state, (batch._replace(state=features, images=None, next_images=None), info)
 
 
 def policy_step(state: RlpdState, gradient: Params, entropy: jax.Array, config: RlpdConfig) -> RlpdState:
@@ -170,9 +197,9 @@ def policy_step(state: RlpdState, gradient: Params, entropy: jax.Array, config: 
 def update(state: RlpdState, batch: Batch, config: RlpdConfig) -> tuple[RlpdState, dict[str, jax.Array]]:
     """G critic steps and one actor and temperature step; ``batch`` has leading axes ``(G, n)``."""
     keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
-    state, critic_info = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
+    state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
 
-    last = jax.tree.map(lambda column: column[-1], batch)
+    last = jax.tree.map(lambda column: column[-1], seen)
     (loss, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
         state.actor, keys[1], state.critics, state.log_alpha, last
     )
@@ -188,12 +215,12 @@ def summary(
     info |= {"actor/loss": loss, "actor/entropy": entropy, "temperature/alpha": jnp.exp(state.log_alpha)}
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
     info |= {"critic/norm": optax.tree.norm(state.critics), "actor/norm": optax.tree.norm(state.actor)}
-    return info
+    return info | ({"encoder/norm": optax.tree.norm(state.encoder)} if state.encoder else {})
 
 
 @partial(jax.jit, static_argnames="deterministic")
 def sample(actor: Params, state: jax.Array, key: jax.Array, deterministic: bool = False) -> jax.Array:
-    """Action ``(…, a)`` in [−1, 1] for ``state (…, d)``: ``tanh μ``, or a draw."""
+    """Action ``(…, a)`` in [−1, 1] for features ``state (…, f)``: ``tanh μ``, or a draw."""
     mean, log_std = actor_apply(actor, state)
     return jnp.tanh(mean) if deterministic else tanh_gaussian(key, mean, log_std)[0]
 
@@ -207,6 +234,6 @@ def make_agent(config: RlpdConfig | None = None) -> Agent:
         updates_per_call=config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
-        actor=lambda state: state.actor,
+        actor=lambda state: encoder.published(state.actor, state.encoder),
         acting={"kind": "gaussian"},
     )
