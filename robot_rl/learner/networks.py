@@ -50,28 +50,35 @@ def tanh_gaussian(key: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[
 def critics_create(
     key: jax.Array, state_size: int, action_size: int, hidden: Sequence[int], members: int, layer_norm: bool
 ) -> Params:
-    """An ensemble: each parameter has a leading axis ``members``. ``g, c``: scale and offset of the LayerNorms."""
-    keys = jax.random.split(key, members)
-    params = jax.vmap(lambda k: mlp_create(k, (state_size + action_size, *hidden, 1)))(keys)
+    """An ensemble of critics ``Q(s, a)``: `ensemble_create` with one output."""
+    return ensemble_create(key, (state_size + action_size, *hidden, 1), members, layer_norm)
+
+
+def critics_apply(params: Params, state: jax.Array, action: jax.Array) -> jax.Array:
+    """``Q (members, n)`` for ``state (n, d)`` and ``action (n, a)``."""
+    return ensemble_apply(params, jnp.concatenate((state, action), axis=-1))[..., 0]
+
+
+def ensemble_create(key: jax.Array, sizes: Sequence[int], members: int, layer_norm: bool) -> Params:
+    """MLPs side by side: a leading axis ``members`` on each parameter. ``g, c``: scale and offset of the LayerNorms."""
+    params = jax.vmap(lambda k: mlp_create(k, sizes))(jax.random.split(key, members))
     if layer_norm:
-        for i, width in enumerate(hidden):
+        for i, width in enumerate(sizes[1:-1]):
             params[f"g{i}"] = jnp.ones((members, width))
             params[f"c{i}"] = jnp.zeros((members, width))
     return params
 
 
-def critics_apply(params: Params, state: jax.Array, action: jax.Array) -> jax.Array:
-    """``Q (members, n)`` for ``state (n, d)`` and ``action (n, a)``: Dense → LayerNorm → ReLU, …, Dense."""
-    layers = sum(name.startswith("w") for name in params)
-    hidden = jnp.concatenate((state, action), axis=-1)
-    hidden = jnp.broadcast_to(hidden, (params["w0"].shape[0], *hidden.shape))
-    for i in range(layers - 1):
+def ensemble_apply(params: Params, inputs: jax.Array) -> jax.Array:
+    """``(members, n, outputs)`` for ``inputs (n, d)``: Dense → LayerNorm → ReLU, …, Dense."""
+    last = sum(name.startswith("w") for name in params) - 1
+    hidden = jnp.broadcast_to(inputs, (params["w0"].shape[0], *inputs.shape))
+    for i in range(last):
         hidden = hidden @ params[f"w{i}"] + params[f"b{i}"][:, None]
         if f"g{i}" in params:
             hidden = layer_norm(hidden) * params[f"g{i}"][:, None] + params[f"c{i}"][:, None]
         hidden = jax.nn.relu(hidden)
-    last = layers - 1
-    return (hidden @ params[f"w{last}"])[..., 0] + params[f"b{last}"]
+    return hidden @ params[f"w{last}"] + params[f"b{last}"][:, None]
 
 
 def layer_norm(x: jax.Array) -> jax.Array:
