@@ -4,6 +4,9 @@ While a command blocks, only its own answer is awaited; the hand's states arrive
 So the child forks after connecting: the *reader* takes states and nothing else, the *mover* carries out commands and
 nothing else, on one connection. What the driver wishes and what the reader has seen is in shared memory, so that the
 driver never waits for either.
+
+libfranka closes the connection when no state has come for 1 s. That the hand is lost does not follow: the computer, or
+the simulator, may have stood still. So the reader ends, and the mover connects again and goes on with what it was at.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -27,15 +32,15 @@ from hardware.interfaces import GripperReading, HardwareError
 GRIPPER_PORT = 1338
 STROKE = 0.08  # [m] between the fingers when open
 CONNECT_TIMEOUT = 20.0  # [s]
-SILENCE = 1.0  # [s] without a state after which the hand counts as lost
+LOST_AFTER = 5.0  # [s] of connecting again in vain after which the hand counts as lost
 READ_PERIOD = 0.01  # [s] between two readings
 POLL_PERIOD = 0.01  # [s] between two looks at what the driver wishes, and whether it is still there
 ARRIVED = 0.0005  # [m] a command this close to the present width needs no motion
 HELD = 0.002  # [m] fingers this much wider than their target hold something
 
-HAND = np.dtype([("stamp", "f8"), ("width", "f8"), ("is_grasped", "u1")])  # time.monotonic() [s], [m]
-# 0 at rest [s], [m], at the last rest, whether the hand gave up.
-MOTION = np.dtype([("since", "f8"), ("target", "f8"), ("grasped", "u1"), ("failed", "u1")])
+HAND = np.dtype([("width", "f8"), ("is_grasped", "u1")])  # [m]
+# 0 at rest [s], [m], at the last rest, whether the hand gave up, 0 while connected [s].
+MOTION = np.dtype([("since", "f8"), ("target", "f8"), ("grasped", "u1"), ("failed", "u1"), ("lost", "f8")])
 WISH = np.dtype([("width", "f8")])  # [m]
 MEMORY = mmap.PAGESIZE
 
@@ -153,11 +158,10 @@ class FrankaGripper(Device):
             raise self._failed(child)
         hand, motion = memory.look()
         now = time.monotonic()
-        silent = now - float(hand["stamp"])
-        if silent > SILENCE:
+        if 0.0 < float(motion["lost"]) < now - LOST_AFTER:
             raise HardwareError(
-                f"the gripper at {address} has not reported for {silent:.1f} s: see that the hand is plugged in and "
-                f"the robot on, then connect again"
+                f"the gripper at {address} fell silent and could not be reached again within {LOST_AFTER:.0f} s: see "
+                f"that the hand is plugged in and the robot on, then connect again"
             )
         if 0.0 < float(motion["since"]) < now - self._timeout:
             raise HardwareError(
@@ -196,7 +200,7 @@ class _HandMemory:
 
     def begin(self) -> None:
         """Wait for the first state. Raises `MailboxError` when its writer stopped."""
-        self._hand = self.hand.read(SILENCE)
+        self._hand = self.hand.read(CONNECT_TIMEOUT)
 
     def look(self) -> tuple[np.void, np.void]:
         """The state and the motion, or what they were before when they are being written just now; never waits."""
@@ -205,6 +209,14 @@ class _HandMemory:
         if (motion := self.motion.try_read()) is not None:
             _, self._motion = motion
         return self._hand, self._motion
+
+    def write_lost(self, since: float) -> None:
+        """The mover's: the connection is lost ``since`` [s], if it was not before; 0: it is there again."""
+        motion = self.motion
+        if since == 0.0 or motion.view("lost")[0] == 0.0:
+            motion.begin()
+            motion.view("lost")[0] = since
+            motion.end()
 
     def write_wish(self, width: float) -> None:
         """The driver's: go to ``width`` [m], instead of what was wished for before and not yet begun."""
@@ -224,25 +236,29 @@ class _HandMemory:
 # The child process.
 
 
+class ReaderEnded(Exception):
+    """The reader gave the connection up, and with it the mover's."""
+
+
 def report(memory: _HandMemory, state: Any) -> None:
-    """Publish what the hand said, now."""
+    """Publish what the hand said."""
     hand = memory.hand
     hand.begin()
-    hand.view("stamp")[0] = time.monotonic()
     hand.view("width")[0] = state.width
     hand.view("is_grasped")[0] = state.is_grasped
     hand.end()
 
 
 def read_forever(hand: Any, memory: _HandMemory, mover: int) -> None:
-    """The reader: publish states until the hand falls silent or process ``mover`` has ended."""
+    """The reader: publish states until process ``mover`` has ended. Raises pylibfranka's exceptions."""
     while os.getppid() == mover:
         report(memory, hand.read_once())
         time.sleep(READ_PERIOD)
 
 
-def fork_reader(pipe: Connection, hand: Any, memory: _HandMemory) -> int:
-    """Start the reader; its process id."""
+@contextmanager
+def reading(pipe: Connection, hand: Any, memory: _HandMemory) -> Iterator[int]:
+    """A reader while inside; its process id."""
     mover = os.getpid()
     reader = os.fork()
     if reader == 0:
@@ -250,17 +266,33 @@ def fork_reader(pipe: Connection, hand: Any, memory: _HandMemory) -> int:
         try:
             read_forever(hand, memory, mover)
         finally:
-            os._exit(0)  # without closing the connection, which is the mover's
-    return reader
+            os._exit(0)
+    try:
+        yield reader
+    finally:
+        os.kill(reader, signal.SIGKILL)
+        os.waitpid(reader, 0)
 
 
-def serve(pipe: Connection, hand: Any, memory: _HandMemory, settings: GripperSettings) -> None:
-    """The mover: carry out the newest wish until the pipe says anything, or closes."""
-    parent = os.getppid()
-    while os.getppid() == parent and not pipe.poll(POLL_PERIOD):
+def serve(pipe: Connection, hand: Any, memory: _HandMemory, settings: GripperSettings, reader: int) -> None:
+    """The mover: go on with a motion that was interrupted, then carry out the newest wish, until told to end.
+
+    Raises pylibfranka's exceptions, and `ReaderEnded`.
+    """
+    motion = memory.motion
+    if motion.view("since")[0] > 0.0:
+        move(hand, memory, float(motion.view("target")[0]), settings)
+    while not told_to_end(pipe):
+        if os.waitid(os.P_PID, reader, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            raise ReaderEnded
         target = memory.take_wish()
         if target is not None:
             move(hand, memory, target, settings)
+
+
+def told_to_end(pipe: Connection) -> bool:
+    """Whether the driver has said anything, or is gone; waits for it for `POLL_PERIOD`."""
+    return pipe.poll(POLL_PERIOD)
 
 
 def move(hand: Any, memory: _HandMemory, target: float, settings: GripperSettings) -> None:
@@ -289,18 +321,38 @@ def move(hand: Any, memory: _HandMemory, target: float, settings: GripperSetting
     note.end()
 
 
+def run(pipe: Connection, memory: _HandMemory, settings: GripperSettings) -> None:
+    """Connect, say so, and serve until told to end; connect again when the connection is lost.
+
+    Raises pylibfranka's exceptions, `HardwareError`.
+    """
+    franka = import_pylibfranka()
+    ready = False
+    while True:
+        try:
+            hand = franka.Gripper(settings.address)
+            report(memory, hand.read_once())
+            memory.write_lost(0.0)
+            with reading(pipe, hand, memory) as reader:
+                if not ready:
+                    pipe.send((READY, None))
+                    ready = True
+                serve(pipe, hand, memory, settings, reader)
+            return
+        except (franka.NetworkException, ReaderEnded):
+            if not ready:
+                raise
+        memory.write_lost(time.monotonic())
+        if told_to_end(pipe):
+            return
+
+
 def main() -> None:
     pipe, (descriptor,) = child_pipe()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings: GripperSettings = pipe.recv()
-    reader = 0
     try:
-        memory = _HandMemory(descriptor)
-        hand = import_pylibfranka().Gripper(settings.address)
-        report(memory, hand.read_once())
-        reader = fork_reader(pipe, hand, memory)
-        pipe.send((READY, None))
-        serve(pipe, hand, memory, settings)
+        run(pipe, _HandMemory(descriptor), settings)
     except (EOFError, OSError):
         pass  # the driver is gone
     except HardwareError as error:
@@ -309,10 +361,6 @@ def main() -> None:
     except Exception as error:  # pylibfranka's exceptions share no base class
         pipe.send((FAILED, f"the gripper at {settings.address} failed: {error}; is the hand mounted and homed?"))
         sys.exit(1)
-    finally:
-        if reader:
-            os.kill(reader, signal.SIGKILL)
-            os.waitpid(reader, 0)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ ROBOT_PORT = 1337
 READY = "ready"
 FAILED = "failed"
 PROBE_TIMEOUT = 1.0  # [s]
+EXIT_PATIENCE = 1.0  # [s] that a process may take from closing its pipe to its end
 
 # One thread for linear algebra: seven joints gain nothing from more, and the loop must not wait for them.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -79,9 +80,10 @@ class ChildProcess:
         return self._process.poll()
 
     def describe_exit(self) -> str:
-        """How it ended, in words."""
-        code = self.exit_code
-        if code is None:
+        """How it ended, in words; waits a moment for the end that a closed pipe announces."""
+        try:
+            code = self._process.wait(EXIT_PATIENCE)
+        except subprocess.TimeoutExpired:
             return "still runs"
         if code < 0:
             return f"was ended by {signal.Signals(-code).name}"

@@ -46,7 +46,7 @@ GripperMoveCommand.handle = open_halfway
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15.0
+    deadline = time.monotonic() + 60.0
     while not condition():
         assert time.monotonic() < deadline, "what the test waits for does not happen"
         time.sleep(0.005)
@@ -125,7 +125,7 @@ def test_motion_without_an_end_is_an_error_and_a_silent_hand_another() -> None:
         with FrankaGripper(server.address) as gripper:
             gripper.read()
             server.process.send_signal(signal.SIGSTOP)
-            assert f"the gripper at {server.address} has not reported" in error_of(gripper.read)
+            assert f"the gripper at {server.address} fell silent" in error_of(gripper.read)
             server.process.send_signal(signal.SIGCONT)
 
 
@@ -163,6 +163,23 @@ def test_death_of_the_process_is_an_error_and_leaves_no_reader_behind(robot: Sim
         wait_until(lambda: not os.path.exists(f"/proc/{reader}") or is_zombie(reader))
         with pytest.raises(HardwareError, match="SIGKILL"):
             gripper.command(0.5)
+
+
+def test_a_pause_of_the_hand_interrupts_a_motion_and_no_more(robot: SimulatedServer) -> None:
+    """As where the machine stands still: libfranka gives the connection up after 1 s."""
+    with FrankaGripper(robot.address, speed=0.02) as gripper:
+        child = gripper.process_id
+        (reader,) = children(child)
+        gripper.command(0.9)
+        wait_until(lambda: gripper.read().width == pytest.approx(0.9, abs=0.02))
+        gripper.command(0.1)
+        wait_until(lambda: gripper.read().width < 0.8)
+        robot.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: is_zombie(reader))
+        robot.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: gripper.read().width == pytest.approx(0.1, abs=0.02))
+        gripper.command(0.6)
+        wait_until(lambda: gripper.read().width == pytest.approx(0.6, abs=0.02))
 
 
 def children(pid: int) -> list[int]:
