@@ -28,7 +28,7 @@ from robot_rl.session import SessionConfig
 ARMS = ("sim", "fr3", "crisp")
 SIMULATORS = ("own", "running")
 NAMESPACE = r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?"
-AGENTS = ("rlpd", "rlpd_lagrangian")
+AGENTS = ("rlpd", "rlpd_lagrangian", "flash_sac", "sac", "hil")
 
 
 class ConfigError(ValueError):
@@ -44,6 +44,7 @@ class LearnerConfig:
         settings: of the algorithm, by the names of its own config, e.g. ``learner.settings.discount=0.98``. They are
             checked when the learner is made (`robot_rl.learner.factory`).
         utd: critic updates for each online step; unset: the algorithm's own ``critic_steps``.
+        batch_size: transitions (or chunks) that a critic update learns from.
         start_after: online steps before learning starts.
         max_debt: critic updates that may be due when an episode begins; above it, the next one waits for the learner.
         publish_every: learner calls between two publications of the parameters.
@@ -55,6 +56,7 @@ class LearnerConfig:
     agent: str = "rlpd"
     settings: Mapping[str, Any] = field(default_factory=dict)
     utd: int | None = None
+    batch_size: int = 256
     start_after: int = 100
     max_debt: int = 200
     publish_every: int = 10
@@ -63,7 +65,7 @@ class LearnerConfig:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        require(self, start_after=(0, inf), max_debt=(0, inf), threads=(0, inf))
+        require(self, batch_size=(1, inf), start_after=(0, inf), max_debt=(0, inf), threads=(0, inf))
         require(self, publish_every=(1, inf), checkpoint_every=(1, inf), keep_checkpoints=(1, inf))
         if self.utd is not None:
             require(self, utd=(1, inf))

@@ -5,21 +5,25 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from robot_rl.config import ConfigError, RunConfig, coerce
+from robot_rl.config import ConfigError, LearnerConfig, RunConfig, coerce
 from robot_rl.data.store import StoreReader
-from robot_rl.learner import lagrangian, rlpd
+from robot_rl.learner import flash_sac, hil, lagrangian, rlpd, sac
 from robot_rl.learner.agent import Agent
-from robot_rl.learner.loop import LearnerLoop, LoopConfig
+from robot_rl.learner.loop import Domain, LearnerLoop, LoopConfig
 from robot_rl.progress import schema_of
 from robot_rl.run import Run
 from robot_rl.tasks import make_task
 
 ALGORITHMS: dict[str, tuple[type, Callable[[Any], Agent]]] = {
     "rlpd": (rlpd.RlpdConfig, rlpd.make_agent),
+    "flash_sac": (flash_sac.FlashConfig, flash_sac.make_agent),
     "rlpd_lagrangian": (lagrangian.LagrangianConfig, lagrangian.make_agent),
+    "sac": (sac.SacConfig, sac.make_agent),
+    "hil": (hil.HilConfig, hil.make_agent),
 }
 
 
@@ -44,25 +48,38 @@ def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
         raise ConfigError(f"agent {name}: {error}") from error
 
 
-def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
-    """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
-    settings = config.learner
+def make_loop(
+    settings: LearnerConfig,
+    domain: Domain,
+    seed: int,
+    *,
+    demos: Sequence[StoreReader] = (),
+    online: StoreReader | None = None,
+    checkpoints: Path | None = None,
+) -> LearnerLoop:
+    """A learner of ``domain``. Raises `ConfigError` when the settings do not fit, or the agent not the domain."""
     steps = {} if settings.utd is None else {"critic_steps": settings.utd}
     agent = make_agent(settings.agent, steps | dict(settings.settings))
     try:
-        loop = LoopConfig(
+        config = LoopConfig(
             utd=float(settings.utd or agent.updates_per_call),
             start_after=settings.start_after,
+            batch_size=settings.batch_size,
             keep_checkpoints=settings.keep_checkpoints,
-            seed=config.seed,
+            seed=seed,
         )
-        return LearnerLoop(
-            agent,
-            schema_of(make_task(config.task), config),
-            demos=[StoreReader(run.root / name, successes_only=True) for name in config.demo_stores],
-            online=StoreReader(run.online),
-            config=loop,
-            checkpoints=run.checkpoints,
-        )
+        return LearnerLoop(agent, domain, demos=demos, online=online, config=config, checkpoints=checkpoints)
     except ValueError as error:
         raise ConfigError(f"learner: {error}") from error
+
+
+def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
+    """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
+    return make_loop(
+        config.learner,
+        schema_of(make_task(config.task), config),
+        config.seed,
+        demos=[StoreReader(run.root / name, successes_only=True) for name in config.demo_stores],
+        online=StoreReader(run.online),
+        checkpoints=run.checkpoints,
+    )
