@@ -34,6 +34,8 @@ class Batch(NamedTuple):
         previous_action: ``(…, a)`` of the step before the window; at the start of a run, the window's first action.
         valid: ``(…, H)``: 1 where the run went on that far, 0 after its end.
         images, next_images: camera → ``(…, h, w, 3)`` uint8 at ``state`` and ``next_state``; None without cameras.
+        return_deviation, return_largest: ``(updates,)`` √Var(G) and max |G| of all steps so far, see
+            `robot_rl.data.returns`; None where nobody counts them.
     """
 
     state: Any
@@ -47,6 +49,8 @@ class Batch(NamedTuple):
     valid: Any = None
     images: Any = None
     next_images: Any = None
+    return_deviation: Any = None
+    return_largest: Any = None
 
 
 class ReplayBuffer:

@@ -18,6 +18,7 @@ import numpy as np
 from robot_rl.contract import Layout, Source
 from robot_rl.data.episode import Transitions
 from robot_rl.data.replay import ReplayBuffer, Sampler
+from robot_rl.data.returns import ReturnStatistics
 from robot_rl.data.schema import StoreError, StoreSchema
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent
@@ -87,6 +88,7 @@ class LearnerLoop:
         self.governor = UtdGovernor(self.config.utd, self.config.start_after, self.config.max_debt)
         self.demo_buffer = ReplayBuffer(self.config.demo_capacity, schema.layout)
         self.online_buffer = ReplayBuffer(self.config.capacity, schema.layout)
+        self.returns = ReturnStatistics(agent.config.discount)  # refilled like the buffers
         self.state = agent.create(jax.random.PRNGKey(self.config.seed), schema.layout)
         self.halted = ""
         self.messages: list[str] = []
@@ -113,6 +115,7 @@ class LearnerLoop:
         """Steps of a demonstration handed over directly; checkpoints do not know where to find them again."""
         self._demo_steps += len(transitions)
         self.demo_buffer.add(transitions)
+        self.returns.add(transitions)
 
     def poll(self) -> int:
         """Take in what the stores have gained; returns the number of steps.
@@ -140,7 +143,7 @@ class LearnerLoop:
         if self.halted or self.governor.due < self.agent.updates_per_call:
             return False
         updates, horizon = self.agent.updates_per_call, self.agent.horizon
-        batch = self._sampler.sample(self._rng, updates, self.config.batch_size, horizon)
+        batch = self.returns.put_into(self._sampler.sample(self._rng, updates, self.config.batch_size, horizon))
         state, info = self.agent.update(self.state, batch)
         scalars = {name: float(value) for name, value in info.items()}
         wrong = [name for name, value in scalars.items() if not math.isfinite(value)]
@@ -240,6 +243,7 @@ class LearnerLoop:
             self._arrivals[-1][1] += len(transitions)
         else:
             self._arrivals.append([index, len(transitions)])
+        self.returns.add(transitions)
         if index < len(self._readers) - 1:
             self._demo_steps += len(transitions)
             self.demo_buffer.add(transitions)

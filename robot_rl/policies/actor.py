@@ -26,7 +26,7 @@ class NumpyActor:
     """
 
     def __init__(self, params: Mapping[str, np.ndarray], seed: int = 0) -> None:
-        self._layers = _layers(params)
+        self._layers = read_layers(params)
         self._rng = np.random.default_rng(seed)
 
     @property
@@ -39,7 +39,7 @@ class NumpyActor:
 
     def load(self, params: Mapping[str, np.ndarray]) -> None:
         """Go on with other parameters of the same sizes; the noise continues. Raises `ParameterError`."""
-        layers = _layers(params)
+        layers = read_layers(params)
         sizes = layers[0][0].shape[0], layers[-1][0].shape[1] // 2
         if sizes != (self.state_size, self.action_size):
             raise ParameterError(
@@ -70,7 +70,8 @@ class NumpyActor:
         return self(features, deterministic)[None]
 
 
-def _layers(params: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+def read_layers(params: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Weights and biases in order. Raises `ParameterError` when they do not fit together or are not finite."""
     count = len(params) // 2
     if count == 0 or set(params) != {f"{kind}{i}" for kind in "wb" for i in range(count)}:
         raise ParameterError(f"actor parameters are named w0, b0, w1, …; got {sorted(params)}")
