@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import ipaddress
 import re
 import types
 import typing
@@ -155,11 +156,25 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
             f"arm=crisp with namespace={config.namespace!r}, which is CRISP's too: its controllers would follow the "
             "session's target_pose past every check; give this graph another one, e.g. namespace=rl"
         )
+    if not config.controller.tank.filter and (config.arm != "sim" or not is_loopback(config.robot_ip)):
+        raise ConfigError(
+            f"controller.tank.filter=false with arm={config.arm} robot_ip={config.robot_ip}: without the filter nothing "
+            "limits the energy that the arm can put out, so it is off in simulation only; leave it on, or take arm=sim "
+            "at an address of this computer, e.g. robot_ip=127.0.0.1"
+        )
     if config.learner.agent not in AGENTS:
         near = difflib.get_close_matches(config.learner.agent, AGENTS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"learner.agent={config.learner.agent!r} is unknown; choose from {', '.join(AGENTS)}{hint}")
     return config
+
+
+def is_loopback(address: str) -> bool:
+    """Whether ``address`` is of this computer only, where no robot can be."""
+    try:
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _nested(overrides: list[str] | tuple[str, ...]) -> dict[str, Any]:

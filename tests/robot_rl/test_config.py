@@ -212,3 +212,21 @@ def test_settings_that_make_sense_only_together_may_come_in_any_order() -> None:
         controller = load_config(None, [f"controller.{override}" for override in overrides]).controller
         assert (controller.hold_after, controller.damp_after) == (4.0, 8.0)
     assert load_config(None, ["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        ["arm=fr3", "robot_ip=172.16.0.2"],
+        ["arm=fr3"],
+        ["arm=crisp", "namespace=rl"],
+        ["simulator=running", "robot_ip=172.16.0.2"],  # whatever is there, it is no simulator of ours
+        ["robot_ip=panda.local"],
+    ],
+)
+def test_the_passivity_filter_cannot_be_switched_off_on_a_real_arm(arm: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"controller\.tank\.filter=false with arm=.* in simulation only"):
+        load_config(None, [*arm, "controller.tank.filter=false"])
+    assert load_config(None, arm).controller.tank.filter
+    for address in ("127.0.0.1", "localhost", "127.70.1.2"):
+        assert not load_config(None, [f"robot_ip={address}", "controller.tank.filter=false"]).controller.tank.filter
