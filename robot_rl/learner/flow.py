@@ -20,7 +20,7 @@ from robot_rl.learner.networks import Params, mlp_create
 
 
 def flow_create(key: jax.Array, feature_size: int, size: int, hidden: Sequence[int]) -> Params:
-    """``w0, b0, …`` of an MLP from features (f), point (k = ``size``) and time (1), in this order, to a velocity (k)."""
+    """``w0, b0, …`` of an MLP from features (f), point (k = ``size``) and time (1), in this order, to velocity (k)."""
     return mlp_create(key, (feature_size + size + 1, *hidden, size))
 
 
@@ -56,7 +56,7 @@ def flow_loss(
 
 
 def flow_sample(params: Params, features: jax.Array, noise: jax.Array, steps: int) -> jax.Array:
-    """``a (…, k)`` in [−1, 1], where ``noise (…, k)`` ends for ``features (…, f)`` after ``steps`` of Euler's method."""
+    """``a (…, k)`` in [−1, 1]: where ``noise (…, k)`` ends for ``features (…, f)``, by ``steps`` of Euler's method."""
     x = noise
     for i in range(steps):
         x = x + velocity(params, features, x, i / steps) / steps

@@ -1,4 +1,7 @@
-"""Flow policies in numpy: what a policy process runs, without JAX. `robot_rl.learner.flow` trains the same function."""
+"""Flow policies in numpy: what a policy process runs, without JAX.
+
+`robot_rl.learner.flow` and `robot_rl.learner.chunked` train the same functions; tests hold them together.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from robot_rl.policies.critics import Critics
 from robot_rl.policies.parameters import ParameterError
 
 
@@ -38,6 +42,68 @@ class Flow:
                 hidden = np.maximum(hidden, 0.0, out=hidden) @ weight + offset
             x = x + hidden * np.float32(1.0 / steps)
         return np.clip(x, -1.0, 1.0)
+
+
+class FlowActor:
+    """Chunks of actions from a flow; with critics, the best of several by the mean of their members.
+
+    Deterministic chunks start from the same ``samples`` points of noise for ever, the first of which is zero.
+
+    Args:
+        params: ``policy/…`` of a `Flow`, and ``critic/…`` of `Critics` where ``samples`` is above 1. Raises
+            `ParameterError` when they do not fit together.
+        horizon: H, actions in a chunk.   samples: N, chunks to choose from.   steps: of Euler's method.
+        seed: of the exploration noise.
+    """
+
+    def __init__(
+        self, params: Mapping[str, np.ndarray], horizon: int, samples: int = 1, steps: int = 10, seed: int = 0
+    ) -> None:
+        self._horizon, self._samples, self._steps = horizon, samples, steps
+        self._flow, self._critics = self._read(params)
+        self._rng = np.random.default_rng(seed)
+        self._fixed = np.random.default_rng(0).standard_normal((samples, self._flow.size), dtype=np.float32)
+        self._fixed[0] = 0.0
+
+    def load(self, params: Mapping[str, np.ndarray]) -> None:
+        """Go on with other parameters of the same sizes; the noise continues. Raises `ParameterError`."""
+        flow, critics = self._read(params)
+        sizes, mine = (flow.feature_size, flow.size), (self._flow.feature_size, self._flow.size)
+        if sizes != mine:
+            raise ParameterError(f"parameters for feature and chunk sizes {sizes}; this policy has {mine}")
+        self._flow, self._critics = flow, critics
+
+    def act(self, features: np.ndarray, deterministic: bool) -> np.ndarray:
+        """A chunk ``(H, a)`` in [−1, 1] for ``features (f,)``."""
+        noise = self._fixed if deterministic else self._rng.standard_normal(self._fixed.shape, dtype=np.float32)
+        return self.choose(np.asarray(features, np.float32), noise).reshape(self._horizon, -1)
+
+    def choose(self, features: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """The chunk ``(k,)`` that the critics like best, of those that ``noise (N, k)`` leads to."""
+        chunks = self._flow.sample(features, noise, self._steps)
+        if self._critics is None:
+            return chunks[0]
+        return chunks[self._critics(features, chunks).mean(axis=0).argmax()]
+
+    def _read(self, params: Mapping[str, np.ndarray]) -> tuple[Flow, Critics | None]:
+        parts = {
+            part: {name.removeprefix(part): array for name, array in params.items() if name.startswith(part)}
+            for part in ("policy/", "critic/")
+        }
+        if unknown := [name for name in params if not name.startswith(tuple(parts))]:
+            raise ParameterError(f"parameters of a flow are named policy/… and critic/…; got {unknown}")
+        flow = Flow(parts["policy/"])
+        if flow.size % self._horizon:
+            raise ParameterError(f"a flow of {flow.size} numbers is no chunk of {self._horizon} actions")
+        if (self._samples > 1) != bool(parts["critic/"]):
+            raise ParameterError(f"{self._samples} samples and {len(parts['critic/'])} arrays of critics to choose by")
+        critics = Critics(parts["critic/"]) if parts["critic/"] else None
+        if critics is not None and critics.input_size != flow.feature_size + flow.size:
+            raise ParameterError(
+                f"critics of {critics.input_size} inputs cannot judge a flow from {flow.feature_size} features to "
+                f"{flow.size} numbers"
+            )
+        return flow, critics
 
 
 def mlp_layers(params: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
