@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -30,6 +30,7 @@ ARMS = ("sim", "fr3", "crisp")
 SIMULATORS = ("own", "running")
 NAMESPACE = r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?"
 AGENTS = ("rlpd", "rlpd_lagrangian", "flash_sac", "sac", "hil", "chunked")
+PROPORTIONAL = "proportional"
 
 
 class ConfigError(ValueError):
@@ -46,6 +47,12 @@ class LearnerConfig:
             checked when the learner is made (`robot_rl.learner.factory`).
         utd: critic updates for each online step; unset: the algorithm's own ``critic_steps``.
         batch_size: transitions (or chunks) that a critic update learns from.
+        demo_share: of a minibatch, 0 to 1, that demonstrations make up, or ``proportional``: as they do of all steps;
+            unset: the algorithm's own.
+        online_stores: of other arms' sessions, to learn from as well, relative to the run's folder or absolute.
+        online_weights: of the run's own online store and each of ``online_stores``, within what demonstrations leave;
+            empty: in proportion to their sizes.
+        capacity: online observations kept, of all arms together; unset: 1 000 000, with cameras 200 000.
         start_after: online steps before learning starts.
         max_debt: critic updates that may be due when an episode begins; above it, the next one waits for the learner.
         publish_every: learner calls between two publications of the parameters.
@@ -58,6 +65,10 @@ class LearnerConfig:
     settings: Mapping[str, Any] = field(default_factory=dict)
     utd: int | None = None
     batch_size: int = 256
+    demo_share: float | Literal["proportional"] | None = None
+    online_stores: tuple[str, ...] = ()
+    online_weights: tuple[float, ...] = ()
+    capacity: int | None = None
     start_after: int = 100
     max_debt: int = 200
     publish_every: int = 10
@@ -70,6 +81,17 @@ class LearnerConfig:
         require(self, publish_every=(1, inf), checkpoint_every=(1, inf), keep_checkpoints=(1, inf))
         if self.utd is not None:
             require(self, utd=(1, inf))
+        if self.capacity is not None:
+            require(self, capacity=(2, inf))
+        if isinstance(self.demo_share, float):
+            require(self, demo_share=(0.0, 1.0))
+        if self.online_weights and len(self.online_weights) != 1 + len(self.online_stores):
+            raise RangeError(
+                f"online_weights={list(self.online_weights)} must be one for the run's own online store and one for each "
+                f"of online_stores: {1 + len(self.online_stores)}"
+            )
+        if not all(0.0 < weight < inf for weight in self.online_weights):
+            raise RangeError(f"online_weights={list(self.online_weights)} must be positive")
 
 
 @dataclass(frozen=True)
@@ -158,9 +180,9 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
         )
     if not config.controller.tank.filter and (config.arm != "sim" or not is_loopback(config.robot_ip)):
         raise ConfigError(
-            f"controller.tank.filter=false with arm={config.arm} robot_ip={config.robot_ip}: without the filter nothing "
-            "limits the energy that the arm can put out, so it is off in simulation only; leave it on, or take arm=sim "
-            "at an address of this computer, e.g. robot_ip=127.0.0.1"
+            f"controller.tank.filter=false with arm={config.arm} robot_ip={config.robot_ip}: without the filter "
+            "nothing limits the energy that the arm can put out, so it is off in simulation only; leave it on, or take "
+            "arm=sim at an address of this computer, e.g. robot_ip=127.0.0.1"
         )
     if config.learner.agent not in AGENTS:
         near = difflib.get_close_matches(config.learner.agent, AGENTS, 1)

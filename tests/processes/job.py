@@ -14,7 +14,7 @@ from robot_rl.run import Run
 from tests.conftest import session_processes
 from tests.hardware.simulated import unused_address
 
-PATIENCE = 120.0  # [s] before a test gives up waiting; never what it measures
+PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
 
 
 class Job:
@@ -49,10 +49,16 @@ class Job:
         return "".join(path.read_text() for path in self.run.logs.glob(f"*-{name}.log"))
 
     def node(self, name: str) -> int:
-        """Process id of a node."""
+        """Process id of a node; waits for one that is being started."""
         mark = f"node {name} --run {self.run.root}"
-        (found,) = [pid for pid, line in session_processes().items() if mark in line]
-        return found
+        found: list[int] = []
+
+        def look() -> bool:
+            found[:] = [pid for pid, line in session_processes().items() if mark in line]
+            return len(found) == 1
+
+        self.wait(look, f"one process of the node {name}")
+        return found[0]
 
     def kill(self, name: str) -> None:
         os.kill(self.node(name), signal.SIGKILL)

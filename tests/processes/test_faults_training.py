@@ -20,7 +20,7 @@ from tests.fault_table import FaultTable, check_torques, telemetry_of
 from tests.processes.job import PATIENCE, Job
 from tests.processes.witness import Witness
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture
@@ -46,8 +46,7 @@ def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, i
 
     # Policy: the session holds the arm still, and goes on with the new one.
     killed = _kill(job, "policy")
-    aborted, reason = witness.wait(killed, "episode:aborted")
-    assert "no policy answer" in reason
+    aborted, reason = witness.wait(killed, "episode:aborted", because="no policy answer")
     back, _ = witness.wait(killed, "chunk")
     fault_table.add("policy killed (-9)", f"steps held still, then episode aborted: {reason}", aborted)
     fault_table.add("policy killed (-9)", "started again, answers with the newest parameters", back)

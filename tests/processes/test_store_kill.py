@@ -14,12 +14,15 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from robot_rl.contract import Ending
 from robot_rl.data.store import EpisodeStore, StoreReader
 from tests.robot_rl.recording import PIXELS
 
+pytestmark = pytest.mark.timeout(600)
 KILLS = 5
+PATIENCE = 300.0  # [s] before the test gives up waiting; never what it measures
 WRITER = """
 import itertools, os, sys
 from robot_rl.contract import Outcome
@@ -79,14 +82,14 @@ def killed_writer(path: str, seed: int, kill_after: int, poll) -> int:
     try:
         count = 0
         while count < kill_after:
-            ready, _, _ = select.select([child.stdout], [], [], 60.0)
-            assert ready, "the writer wrote nothing for a minute"
+            ready, _, _ = select.select([child.stdout], [], [], PATIENCE)
+            assert ready, f"the writer wrote nothing for {PATIENCE:g} s"
             data = os.read(child.stdout.fileno(), kill_after - count)
             assert data, f"the writer ended by itself with {child.wait()}"
             count += len(data)
             poll()
         child.send_signal(signal.SIGKILL)
-        child.wait(30.0)
+        child.wait(PATIENCE)
         return count + len(child.stdout.read())  # what it acknowledged before the signal reached it
     finally:
         child.kill()

@@ -18,16 +18,20 @@ from controllers.ros import topics as arm_topics
 from controllers.state import Mode
 from robot_rl.ros import topics
 
-PATIENCE = 120.0  # [s] before a test gives up waiting; never what it measures
+PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Heard(NamedTuple):
-    """Something that was said at ``when`` (`time.monotonic()`): ``what`` like ``mode:HOLD`` or ``event:reflex``."""
+    """Something that was heard at ``when`` (`time.monotonic()`): ``what`` like ``mode:HOLD`` or ``event:reflex``.
+
+    It may have happened long before: nothing is heard while the test does not spin.
+    """
 
     when: float
     what: str
     detail: str
+    robot_time: float = 0.0  # [s], of an event
 
 
 class Witness:
@@ -46,7 +50,7 @@ class Witness:
         self._mode = -1.0
         self.node = ros.node("witness")
         listen = self._listener(f"/{namespace}/" if namespace else "/")
-        listen(DiagnosticStatus, arm_topics.ARM_EVENTS, lambda m: self._note(f"event:{m.name}", m.message), 20)
+        listen(DiagnosticStatus, arm_topics.ARM_EVENTS, self._on_event, 20)
         listen(JointState, arm_topics.ARM_STATUS, self._on_status, 5)
         listen(PoseStamped, arm_topics.CURRENT_POSE, self._on_pose, 5)
         listen(PoseStamped, arm_topics.TARGET_POSE, lambda m: self._note("target:policy", ""), 5)
@@ -61,8 +65,12 @@ class Witness:
 
         return listen
 
-    def _note(self, what: str, detail: str) -> None:
-        self.heard.append(Heard(time.monotonic(), what, detail))
+    def _note(self, what: str, detail: str, robot_time: float = 0.0) -> None:
+        self.heard.append(Heard(time.monotonic(), what, detail, robot_time))
+
+    def _on_event(self, message: DiagnosticStatus) -> None:
+        values = {value.key: value.value for value in message.values}
+        self._note(f"event:{message.name}", message.message, float(values["robot_time"]))
 
     def _on_status(self, message: JointState) -> None:
         self.reading = dict(zip(message.name, message.position, strict=True))
@@ -77,9 +85,17 @@ class Witness:
         """The first thing heard after ``since`` whose name is one of ``what``."""
         return next((heard for heard in self.heard if heard.when > since and heard.what in what), None)
 
-    def wait(self, since: float, *what: str) -> tuple[float, str]:
-        """Spin until one of ``what`` is heard; milliseconds after ``since`` and the reason that came with it."""
-        self._ros.spin_until(lambda: self.first(since, *what), PATIENCE)
-        heard = self.first(since, *what)
+    def wait(self, since: float, *what: str, because: str = "") -> tuple[float, str]:
+        """Spin until one of ``what`` is heard; milliseconds after ``since`` and the reason that came with it.
+
+        Only one whose reason says ``because`` counts.
+        """
+
+        def found() -> Heard | None:
+            later = (heard for heard in self.heard if heard.when > since and heard.what in what)
+            return next((heard for heard in later if because in heard.detail), None)
+
+        self._ros.spin_until(found, PATIENCE)
+        heard = found()
         assert heard is not None
         return 1000.0 * (heard.when - since), heard.detail
