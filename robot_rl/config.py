@@ -29,7 +29,7 @@ from robot_rl.session import SessionConfig
 ARMS = ("sim", "fr3", "crisp")
 SIMULATORS = ("own", "running")
 NAMESPACE = r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?"
-AGENTS = ("rlpd", "rlpd_lagrangian", "flash_sac", "sac", "hil", "chunked")
+AGENTS = ("rlpd", "rlpd_lagrangian", "flash_sac", "sac", "hil", "chunked", "expo")
 PROPORTIONAL = "proportional"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from robot_rl.config import ConfigError, LearnerConfig, RunConfig, coerce
 from robot_rl.data.store import StoreReader
-from robot_rl.learner import chunked, flash_sac, hil, lagrangian, rlpd, sac
+from robot_rl.learner import chunked, expo, flash_sac, hil, lagrangian, rlpd, sac
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.loop import Domain, LearnerLoop, LoopConfig
 from robot_rl.progress import schema_of
@@ -20,6 +20,7 @@ from robot_rl.tasks import make_task
 
 ALGORITHMS: dict[str, tuple[type, Callable[[Any], Agent]]] = {
     "chunked": (chunked.ChunkedConfig, chunked.make_agent),
+    "expo": (expo.ExpoConfig, expo.make_agent),
     "rlpd": (rlpd.RlpdConfig, rlpd.make_agent),
     "flash_sac": (flash_sac.FlashConfig, flash_sac.make_agent),
     "rlpd_lagrangian": (lagrangian.LagrangianConfig, lagrangian.make_agent),

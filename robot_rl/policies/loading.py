@@ -9,6 +9,7 @@ import numpy as np
 
 from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.base import Actor, ActorPolicy
+from robot_rl.policies.expo import ExpoActor
 from robot_rl.policies.flow import FlowActor
 from robot_rl.policies.parameters import ParameterError, unpack
 from robot_rl.tasks.base import Task
@@ -16,6 +17,7 @@ from robot_rl.tasks.base import Task
 GAUSSIAN = {"kind": "gaussian"}
 # How each kind of `Agent.acting` is made: (parameters, settings, seed) → actor.
 ACTORS: dict[str, Callable[[Mapping[str, np.ndarray], Mapping[str, Any], int], Actor]] = {
+    "expo": lambda params, settings, seed: ExpoActor(params, seed=seed, **settings),
     "flow": lambda params, settings, seed: FlowActor(params, seed=seed, **settings),
     "gaussian": lambda params, settings, seed: NumpyActor(params, seed),
 }
