@@ -114,7 +114,8 @@ def prepare(job: str, config: RunConfig, root: Path | None) -> Run:
         if root is None and not config.policy:
             raise ConfigError("which policy? name a run (--run DIR) or a file (policy=FILE)")
         try:
-            load_actor(read_parameters(Run((root or Path()).absolute()), config), task, seed=0, deterministic=True)
+            data = read_parameters(Run((root or Path()).absolute()), config)
+            load_actor(data, task, seed=0, deterministic=True, images=schema_of(task, config).images)
         except ValueError as error:
             raise ConfigError(f"this policy cannot be used: {error}") from error
         if root is not None:

@@ -12,7 +12,7 @@ from robot_rl.config import ConfigError, RunConfig
 from robot_rl.contract import ActionChunk, Observation
 from robot_rl.policies.base import Policy
 from robot_rl.policies.loading import ActorLoader, load_actor
-from robot_rl.progress import IMAGE_SIZE, Progress, job_seed, open_store, session_config
+from robot_rl.progress import IMAGE_SIZE, Progress, job_seed, open_store, schema_of, session_config
 from robot_rl.rollout import Rollout
 from robot_rl.run import Run, read_parameters
 from robot_rl.session import Session
@@ -38,15 +38,16 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         progress = Progress(run, job, config, store)
         session = Session(task, session_config(job, config), store, job_seed(job, config.seed), first=progress.episodes)
         rollout = Rollout(session, world, task.expert if job == "record" else None, renderer)
+        images = schema_of(task, config).images
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing
         if job == "eval":
-            policy = load_actor(read_parameters(run, config), task, config.seed, deterministic=True)
+            policy = load_actor(read_parameters(run, config), task, config.seed, deterministic=True, images=images)
         elif job == "train":
             from robot_rl.learner.factory import make_learner
             from robot_rl.training import Trainer
 
-            acting = _Newest(ActorLoader(task, config.seed, deterministic=False))
+            acting = _Newest(ActorLoader(task, config.seed, deterministic=False, images=images))
             trainer = Trainer(run, config, make_learner(run, config), acting.take)
             trainer.start(resume=config.resume)
             policy, after_step = acting, lambda: _catch_up(trainer.step)

@@ -1,7 +1,12 @@
 """What a network sees: the state, and of each camera's image a few numbers that a small convolutional network finds.
 
-An image is halved four times by 3×3 convolutions with ReLU and then brought down to ``EMBEDDING`` numbers by a dense
-layer, LayerNorm and tanh (as in SERL). Without cameras there is nothing to learn, and the features are the state.
+    f(s, images) = s, tanh(LayerNorm(W flatten(ReLU(conv(… ReLU(conv(x/255 − ½))))))), …   one such part for each camera
+
+The convolutions are `robot_rl.policies.encoder.LAYERS`. Departures from SERL, which takes a pretrained network: the
+first layer cuts the image into patches of 4×4 pixels, as vision transformers do, which costs a quarter of 3×3 windows
+over the halved image and finds a dot as exactly (docs/RESULTS.md); and a dense layer reads where things are from all
+positions at once, where SERL's spatial embeddings are such a layer of low rank. Without cameras there is nothing to
+learn, and the features are the state.
 """
 
 from __future__ import annotations
@@ -14,23 +19,27 @@ import jax.numpy as jnp
 from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 from robot_rl.learner.networks import Params, layer_norm
+from robot_rl.policies.encoder import LAYERS, PREFIX
 
-CHANNELS = (32, 32, 32, 32)
 EMBEDDING = 64  # numbers that stand for an image
-PAD = 4  # [pixels] by which `shift` moves an image at most
+SHIFT = 1 / 32  # share of an image's shorter side by which `shift` moves it at most: 4 pixels of 128 (SERL)
 
 
 def create(key: jax.Array, layout: Layout) -> Params:
-    """Parameters ``<camera>/k0 (3, 3, in, out), /b0, …, /w, /b, /g, /c``; empty without cameras."""
+    """Parameters ``<camera>/k0 (4, 4, 3, 32), /b0, …, /w, /b, /g, /c``; empty without cameras.
+
+    Weights are Glorot-uniform, as all others; ``g, c``: scale and offset of the LayerNorm.
+    """
     params: Params = {}
     for name, (height, width) in sorted(layout.images.items()):
         inputs = 3
-        for i, outputs in enumerate(CHANNELS):
+        for i, (kernel, stride, outputs) in enumerate(LAYERS):
             key, subkey = jax.random.split(key)
-            bound = (6.0 / (9 * (inputs + outputs))) ** 0.5
-            params[f"{name}/k{i}"] = jax.random.uniform(subkey, (3, 3, inputs, outputs), minval=-bound, maxval=bound)
+            bound = (6.0 / (kernel**2 * (inputs + outputs))) ** 0.5
+            shape = kernel, kernel, inputs, outputs
+            params[f"{name}/k{i}"] = jax.random.uniform(subkey, shape, minval=-bound, maxval=bound)
             params[f"{name}/b{i}"] = jnp.zeros(outputs)
-            inputs, height, width = outputs, -(-height // 2), -(-width // 2)
+            inputs, height, width = outputs, -(-height // stride), -(-width // stride)
         key, subkey = jax.random.split(key)
         flat = height * width * inputs
         bound = (6.0 / (flat + EMBEDDING)) ** 0.5
@@ -47,20 +56,21 @@ def size(layout: Layout) -> int:
 
 def features(params: Params, state: jax.Array, images: Mapping[str, jax.Array] | None) -> jax.Array:
     """``(n, f)``: ``state (n, d)`` and the embeddings of ``images`` (camera → ``(n, h, w, 3)`` uint8), by name."""
-    return jnp.concatenate(
-        (state, *(_embed(params, name, image) for name, image in sorted((images or {}).items()))), -1
-    )
+    if not images:
+        return state
+    return jnp.concatenate((state, *(_embed(params, name, images[name]) for name in sorted(images))), axis=-1)
 
 
 def shift(key: jax.Array, images: Mapping[str, jax.Array] | None) -> Mapping[str, jax.Array] | None:
-    """Each image ``(n, h, w, 3)`` moved by up to `PAD` pixels, its edge repeated (DrQ's augmentation)."""
+    """Each image ``(n, h, w, 3)`` moved by up to `SHIFT`, at least a pixel, its edge repeated (DrQ's augmentation)."""
     if images is None:
         return None
     moved = {}
     for name, image in sorted(images.items()):
         key, subkey = jax.random.split(key)
-        offsets = jax.random.randint(subkey, (len(image), 2), 0, 2 * PAD + 1)
-        padded = jnp.pad(image, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0)), mode="edge")
+        pad = max(1, round(SHIFT * min(image.shape[1:3])))
+        offsets = jax.random.randint(subkey, (len(image), 2), 0, 2 * pad + 1)
+        padded = jnp.pad(image, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
         crop = jax.vmap(lambda one, at, shape=image.shape[1:]: jax.lax.dynamic_slice(one, (at[0], at[1], 0), shape))
         moved[name] = crop(padded, offsets)
     return moved
@@ -74,14 +84,14 @@ def augment(key: jax.Array, batch: Batch) -> Batch:
 
 def published(actor: Params, params: Params) -> Params:
     """What a policy process needs: the actor's parameters, and the encoder's under ``encoder/``."""
-    return actor | {f"encoder/{name}": value for name, value in params.items()}
+    return actor | {f"{PREFIX}{name}": value for name, value in params.items()}
 
 
 def _embed(params: Params, name: str, image: jax.Array) -> jax.Array:
-    hidden = image.astype(jnp.float32) / 255.0 - 0.5
-    for i in range(len(CHANNELS)):
+    hidden = image.astype(params[f"{name}/w"].dtype) / 255.0 - 0.5
+    for i, (_, stride, _) in enumerate(LAYERS):
         hidden = jax.lax.conv_general_dilated(
-            hidden, params[f"{name}/k{i}"], (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            hidden, params[f"{name}/k{i}"], (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
         hidden = jax.nn.relu(hidden + params[f"{name}/b{i}"])
     hidden = hidden.reshape(len(hidden), -1) @ params[f"{name}/w"] + params[f"{name}/b"]

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from robot_rl.contract import ActionChunk, Observation
+from robot_rl.policies.encoder import NumpyEncoder
 
 
 @runtime_checkable
@@ -40,12 +41,18 @@ class RandomPolicy:
 
 
 class ActorPolicy:
-    """A trained actor; ``version`` is that of the parameters it acts by."""
+    """A trained actor; ``version`` is that of the parameters it acts by. Without an encoder it sees the state alone."""
 
-    def __init__(self, actor: Actor, version: int = -1, deterministic: bool = False) -> None:
+    def __init__(
+        self, actor: Actor, version: int = -1, deterministic: bool = False, encoder: NumpyEncoder | None = None
+    ) -> None:
         self.actor = actor
+        self.encoder = encoder
         self.version = version
         self.deterministic = deterministic
 
     def __call__(self, observation: Observation) -> ActionChunk:
-        return ActionChunk(observation.stamp_ns, self.actor.act(observation.state, self.deterministic), self.version)
+        features = observation.state
+        if self.encoder is not None:
+            features = self.encoder(features, observation.images)
+        return ActionChunk(observation.stamp_ns, self.actor.act(features, self.deterministic), self.version)

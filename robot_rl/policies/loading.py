@@ -9,7 +9,9 @@ import numpy as np
 
 from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.base import Actor, ActorPolicy
+from robot_rl.policies.encoder import NumpyEncoder, split
 from robot_rl.policies.expo import ExpoActor
+from robot_rl.policies.flash import FlashActor
 from robot_rl.policies.flow import FlowActor
 from robot_rl.policies.parameters import ParameterError, unpack
 from robot_rl.tasks.base import Task
@@ -18,6 +20,7 @@ GAUSSIAN = {"kind": "gaussian"}
 # How each kind of `Agent.acting` is made: (parameters, settings, seed) → actor.
 ACTORS: dict[str, Callable[[Mapping[str, np.ndarray], Mapping[str, Any], int], Actor]] = {
     "expo": lambda params, settings, seed: ExpoActor(params, seed=seed, **settings),
+    "flash": lambda params, settings, seed: FlashActor(params, seed, **settings),
     "flow": lambda params, settings, seed: FlowActor(params, seed=seed, **settings),
     "gaussian": lambda params, settings, seed: NumpyActor(params, seed),
 }
@@ -39,24 +42,32 @@ class ActorLoader:
 
     Parameters that differ from the ones before only in their values are taken over by the actor that acts already: its
     noise goes on. Others, of another kind, settings or sizes, get a new actor.
+
+    Args:
+        images: camera → (height, width) of the images that come with the observations.
     """
 
-    def __init__(self, task: Task, seed: int, deterministic: bool) -> None:
+    def __init__(
+        self, task: Task, seed: int, deterministic: bool, images: Mapping[str, tuple[int, int]] | None = None
+    ) -> None:
         self._task, self._seed, self._deterministic = task, seed, deterministic
+        self._images = dict(images or {})
         self._actor: Actor | None = None
         self._form: object = None  # of the parameters that the actor was made for
 
     def __call__(self, data: bytes) -> ActorPolicy:
         """The policy packed in ``data``.
 
-        Raises `ParameterError` when the bytes are damaged, or the policy is of another task or shape; the policy before
-        it stays as it was.
+        Raises `ParameterError` when the bytes are damaged, or the policy is of another task or shape, or needs images
+        that there are none of; the policy before it stays as it was.
         """
-        params, version, meta = unpack(data)
+        published, version, meta = unpack(data)
         acting = meta.get("acting", {})
         for key, value in describe(self._task, acting).items():
             if meta.get(key) != value:
                 raise ParameterError(f"it was trained with {key} {meta.get(key)!r}, but this run has {key} {value!r}")
+        params, eyes = split(published)
+        encoder = NumpyEncoder(eyes, self._images) if eyes else None
         form = acting, {name: array.shape for name, array in params.items()}
         if self._actor is not None and form == self._form:
             self._actor.load(params)
@@ -64,12 +75,14 @@ class ActorLoader:
             # A process that starts anew shall not repeat the noise that it explored with before.
             self._actor = make_actor(params, acting, self._seed * 1_000_003 + version + 1)
             self._form = form
-        return ActorPolicy(self._actor, version, self._deterministic)
+        return ActorPolicy(self._actor, version, self._deterministic, encoder)
 
 
-def load_actor(data: bytes, task: Task, seed: int, deterministic: bool) -> ActorPolicy:
+def load_actor(
+    data: bytes, task: Task, seed: int, deterministic: bool, images: Mapping[str, tuple[int, int]] | None = None
+) -> ActorPolicy:
     """The policy packed in ``data``, by itself. Raises `ParameterError` as `ActorLoader` does."""
-    return ActorLoader(task, seed, deterministic)(data)
+    return ActorLoader(task, seed, deterministic, images)(data)
 
 
 def describe(task: Task, acting: Mapping[str, Any] = GAUSSIAN) -> dict[str, object]:

@@ -6,6 +6,7 @@ from controllers.ros.runtime import ros, spin
 from robot_rl.config import RunConfig
 from robot_rl.policies.base import Policy, RandomPolicy
 from robot_rl.policies.loading import ActorLoader
+from robot_rl.progress import schema_of
 from robot_rl.ros.policy_node import PolicyNode
 from robot_rl.run import Run, read_parameters
 from robot_rl.tasks import make_task
@@ -13,7 +14,7 @@ from robot_rl.tasks import make_task
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
-    load = ActorLoader(task, config.seed, deterministic=job == "eval")
+    load = ActorLoader(task, config.seed, deterministic=job == "eval", images=schema_of(task, config).images)
     policy: Policy = RandomPolicy(task.action.size, config.seed)
     if job == "eval":
         policy = load(read_parameters(run, config))
