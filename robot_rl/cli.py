@@ -30,6 +30,14 @@ def build_parser() -> argparse.ArgumentParser:
         )
     demo = commands.add_parser("demo", help="record, train and evaluate on the simulated arm, from nothing")
     _common(demo).add_argument("--fast", action="store_true", help="in process, in a few minutes")
+    _gym_options(
+        commands.add_parser(
+            "gym",
+            help="learn in any Gymnasium environment, with the learner that robots have",
+            description="Learn in a Gymnasium environment; after every evaluation, one JSON line is appended to FILE: "
+            "step, wall_s (of training), return_mean, success_rate (null where info never tells), utd, updates_per_s.",
+        )
+    )
     sim = commands.add_parser("sim", help="serve a simulated FR3, or several (arms=2), on loopback addresses")
     _common(sim)
     config = commands.add_parser("config", help="print all settings with their values")
@@ -63,6 +71,35 @@ def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+def _gym_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--env", required=True, metavar="ID", help="e.g. Hopper-v5 or robot_rl/PegInsertion-v0")
+    parser.add_argument(
+        "--module", nargs="+", action="extend", default=[], metavar="PKG", help="import first; it registers the env"
+    )
+    parser.add_argument("--agent", metavar="NAME", help="algorithm; default: the setting learner.agent")
+    parser.add_argument("--steps", type=int, default=100_000, help="environment steps (default 100000)")
+    parser.add_argument("--seed", type=int, default=0, help="of environment, exploration and learning (default 0)")
+    parser.add_argument("--demos", type=Path, metavar="PATH", help="an episode store or a robomimic HDF5 file")
+    parser.add_argument(
+        "--demo-keys",
+        default="",
+        metavar="KEY,…",
+        help="of the HDF5 file's observations, where the environment's is one vector; default: all, alphabetically",
+    )
+    parser.add_argument("--eval-episodes", type=int, default=10, metavar="M", help="of each evaluation (default 10)")
+    parser.add_argument(
+        "--eval-every", type=int, default=0, metavar="N", help="steps between evaluations; default: a twentieth of all"
+    )
+    parser.add_argument("--env-kwargs", default="{}", metavar="JSON", help="given to the environment")
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the lines are appended to it")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="of the learner, e.g. learner.utd=1 learner.settings.discount=0.99",
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status: 0, 2 for anything the user can put right, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
@@ -86,6 +123,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from robot_rl.processes import run_process
 
         return run_process(arguments.name, arguments.run, arguments.job)
+    if arguments.command == "gym":
+        from robot_rl.gym.command import gym_command
+
+        return gym_command(arguments)
     from robot_rl import jobs
 
     if arguments.command == "rt-plot":

@@ -1,0 +1,291 @@
+"""``robot-rl gym``: learn in a Gymnasium environment, with the learner that robots have.
+
+After every environment step the learner makes the updates that the step has earned, and the next action is decided by
+the newest parameters. Every so often the deterministic policy is evaluated in an environment of its own, over episodes
+whose seeds training never uses and that are the same at each evaluation and for every agent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from robot_rl.config import ConfigError, LearnerConfig
+from robot_rl.contract import Source
+from robot_rl.data.episode import Transitions
+from robot_rl.gym.demos import load_demos
+from robot_rl.gym.making import import_modules, make_env
+from robot_rl.gym.player import Player
+from robot_rl.gym.spaces import Actions, EnvDomain, EnvError, Observations
+from robot_rl.learner.factory import make_loop
+from robot_rl.learner.loop import LearnerLoop
+from robot_rl.ranges import require
+
+SUCCESS_KEYS = ("success", "succeed", "is_success")  # of ``info``: so the field's environments call it
+SHOW_PERIOD = 10.0  # [s] between lines in the terminal when none is evaluated
+RECENT = 10  # episodes whose mean return is shown
+EVALUATIONS = 20  # in a run, unless an interval is given
+
+
+@dataclass(frozen=True)
+class GymConfig:
+    """A run in an environment.
+
+    Attributes:
+        env: Gymnasium's id.
+        json: file that gets one line for each evaluation; appended to.
+        learner: agent and its settings; of the others, those that concern stores and processes mean nothing here.
+        steps: environment steps.
+        seed: of the environment, exploration and learning.
+        modules: imported first: they register the environment.
+        env_kwargs: given to the environment.
+        demos: episode store or robomimic HDF5, or None.
+        demo_keys: of the HDF5 file's observations, in the order of the state; see `robot_rl.gym.demos`.
+        eval_episodes: of each evaluation.
+        eval_every: steps between evaluations; 0: a twentieth of ``steps``. The last one comes after the last step.
+    """
+
+    env: str
+    json: Path
+    learner: LearnerConfig
+    steps: int = 100_000
+    seed: int = 0
+    modules: tuple[str, ...] = ()
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    demos: Path | None = None
+    demo_keys: tuple[str, ...] = ()
+    eval_episodes: int = 10
+    eval_every: int = 0
+
+    def __post_init__(self) -> None:
+        require(self, steps=(1, inf), seed=(0, 2**31 - 1), eval_episodes=(1, inf), eval_every=(0, inf))
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """Undiscounted return and whether ``info`` ever said success; None when it never said anything about it."""
+
+    total: float
+    success: bool | None
+
+
+def run_gym(config: GymConfig, tell: Callable[[str], None]) -> None:
+    """Do all of it. ``tell`` shows the person a line.
+
+    Raises `ConfigError` for whatever they can put right, and `EnvError` when the learner or the environment fails.
+    """
+    import_modules(config.env, config.modules)
+    with contextlib.ExitStack() as stack:
+        env, evaluation = (
+            stack.enter_context(contextlib.closing(make_env(config.env, config.env_kwargs))) for _ in range(2)
+        )
+        observations, actions = Observations(env.observation_space), Actions(env.action_space)
+        domain = EnvDomain(config.env, observations, actions)
+        demos = []
+        if config.demos is not None:
+            demos = load_demos(config.demos, domain, observations, actions, config.demo_keys)
+        _append(config.json, "")
+        learner = make_loop(config.learner, domain, config.seed)
+        for part in demos:
+            learner.add_demonstration(part)
+        tell(_opening(config, domain, demos))
+        GymRun(config, env, evaluation, observations, actions, learner, tell).run()
+
+
+class GymRun:
+    """The loop itself; `run_gym` says what the parts are."""
+
+    def __init__(
+        self,
+        config: GymConfig,
+        env: gymnasium.Env,
+        evaluation: gymnasium.Env,
+        observations: Observations,
+        actions: Actions,
+        learner: LearnerLoop,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._config, self._env, self._evaluation, self._tell = config, env, evaluation, tell
+        self._observe, self._actions, self._learner = observations, actions, learner
+        self._explorer = Player(learner.agent, learner.state, config.seed, deterministic=False)
+        self._exploiter = Player(learner.agent, learner.state, config.seed, deterministic=True)
+        self._acts_by = learner.version  # of the parameters
+        self._step = 0
+        self._episodes = 0
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._evaluating = 0.0  # [s] spent on it; not counted as time of training
+        self._began = self._shown = time.monotonic()
+        self._rate = (0.0, 0)  # time of training and updates made at the last evaluation
+
+    def run(self) -> None:
+        """From the first step to the last, evaluations included."""
+        every = self._config.eval_every or max(1, self._config.steps // EVALUATIONS)
+        training, evaluating = seeds(self._config.seed, self._config.eval_episodes)
+        episode = self._reset(training)
+        while self._step < self._config.steps:
+            if self._advance(episode):
+                self._recent.append(episode.total)
+                self._episodes += 1
+                episode = self._reset(None)
+            self._learn()
+            if self._step % every == 0 or self._step == self._config.steps:
+                self._evaluate(evaluating)
+            elif time.monotonic() - self._shown >= SHOW_PERIOD:
+                self._show(self._progress())
+            if self._learner.halted:
+                raise EnvError(f"learning halted after {self._step} steps: {self._learner.halted}")
+
+    def _reset(self, seed: int | None) -> _Episode:
+        self._explorer.begin()
+        observation, _ = self._env.reset(seed=seed)
+        return _Episode(*self._observe(observation))
+
+    def _advance(self, episode: _Episode) -> bool:
+        """One step, handed to the learner; returns whether the episode is over."""
+        action = self._explorer.act(episode.state, episode.images)
+        observation, reward, terminated, truncated, _ = self._env.step(self._actions.decode(action))
+        state, images = self._observe(observation)
+        if not (np.isfinite(reward) and np.isfinite(state).all()):
+            raise EnvError(
+                f"{self._config.env} gave reward {reward} and state {state} at step {self._step}; they must be finite"
+            )
+        self._step += 1
+        self._learner.add(
+            Transitions(
+                self._config.env,
+                self._episodes,
+                episode.steps,
+                np.stack((episode.state, state)),
+                {name: np.stack((episode.images[name], image)) for name, image in images.items()},
+                action[None],
+                action[None],
+                np.array([reward], np.float32),
+                np.array([terminated], bool),
+                np.array([truncated], bool),
+                np.array([Source.POLICY], np.uint8),
+                np.array([self._acts_by]),
+                np.zeros(1, np.float32),
+            )
+        )
+        episode.state, episode.images = state, images
+        episode.steps += 1
+        episode.total += float(reward)
+        return bool(terminated or truncated)
+
+    def _learn(self) -> None:
+        """Make all updates that are due, and act by what came of them."""
+        while self._learner.update():
+            pass
+        for message in self._learner.messages:
+            self._tell(f"learner: {message}")
+        self._learner.messages.clear()
+        if self._learner.version != self._acts_by:
+            self._acts_by = self._learner.version
+            self._explorer.load(self._learner.state)
+
+    def _evaluate(self, episode_seeds: list[int]) -> None:
+        """Play the episodes of an evaluation, write its line and show it."""
+        before = time.monotonic()
+        self._exploiter.load(self._learner.state)
+        results = [self._play(seed) for seed in episode_seeds]
+        line = self._line(results, before - self._began - self._evaluating)
+        _append(self._config.json, json.dumps(line) + "\n")
+        self._evaluating += time.monotonic() - before
+        success = "" if line["success_rate"] is None else f", success {line['success_rate']:.0%}"
+        self._show(f"{self._progress()}; evaluation: return {line['return_mean']:.2f}{success}")
+
+    def _play(self, seed: int) -> EpisodeResult:
+        """One episode of the deterministic policy."""
+        self._exploiter.begin()
+        observation, _ = self._evaluation.reset(seed=seed)
+        total, success, over = 0.0, None, False
+        while not over:
+            action = self._exploiter.act(*self._observe(observation))
+            observation, reward, terminated, truncated, info = self._evaluation.step(self._actions.decode(action))
+            total += float(reward)
+            said = [bool(np.any(info[key])) for key in SUCCESS_KEYS if key in info]
+            if said:
+                success = bool(success) or any(said)
+            over = bool(terminated or truncated)
+        return EpisodeResult(total, success)
+
+    def _line(self, results: list[EpisodeResult], wall: float) -> dict[str, Any]:
+        metrics = self._learner.metrics()
+        made = int(metrics["learner/updates"])
+        then, before = self._rate
+        self._rate = wall, made
+        totals = [result.total for result in results]
+        judged = [result.success for result in results if result.success is not None]
+        return {
+            "env": self._config.env,
+            "agent": self._config.learner.agent,
+            "seed": self._config.seed,
+            "step": self._step,
+            "wall_s": round(wall, 3),
+            "return_mean": float(np.mean(totals)),
+            "return_std": float(np.std(totals)),
+            "success_rate": sum(judged) / len(results) if judged else None,
+            "eval_episodes": len(results),
+            "episodes": self._episodes,
+            "utd": metrics["learner/utd"],
+            "updates": made,
+            "updates_per_s": round((made - before) / max(wall - then, 1e-9), 1),
+        }
+
+    def _progress(self) -> str:
+        metrics = self._learner.metrics()
+        recent = f", return {np.mean(self._recent):.2f} of the last {len(self._recent)}" if self._recent else ""
+        return (
+            f"step {self._step} of {self._config.steps}, {self._episodes} episodes{recent}, "
+            f"{int(metrics['learner/updates'])} updates, UTD {metrics['learner/utd']:.2f}"
+        )
+
+    def _show(self, text: str) -> None:
+        self._shown = time.monotonic()
+        self._tell(text)
+
+
+@dataclass
+class _Episode:
+    """The one being played: the newest observation, steps and return so far."""
+
+    state: np.ndarray
+    images: dict[str, np.ndarray]
+    steps: int = 0
+    total: float = 0.0
+
+
+def seeds(seed: int, episodes: int) -> tuple[int, list[int]]:
+    """For the training environment, and for each episode of an evaluation: the first is even, the others are odd."""
+    drawn = np.random.SeedSequence(seed).generate_state(episodes + 1) >> 1  # 31 bits: some environments take no more
+    return int(drawn[0]) & ~1, [int(number) | 1 for number in drawn[1:]]
+
+
+def _opening(config: GymConfig, domain: EnvDomain, demos: list[Transitions]) -> str:
+    layout = domain.layout
+    images = "".join(f", image {name} {h}×{w}" for name, (h, w) in layout.images.items())
+    discrete = f", the last of {layout.options} values" if layout.options else ""
+    learnt_from = f", {sum(map(len, demos))} steps of demonstrations" if demos else ""
+    return (
+        f"gym: {config.learner.agent} in {config.env}, state {layout.state_size}{images}, "
+        f"{layout.action_size} actions{discrete}{learnt_from}; results in {config.json}"
+    )
+
+
+def _append(path: Path, text: str) -> None:
+    """In one write, so that whoever is interrupted leaves whole lines. Raises `ConfigError` when it cannot be."""
+    try:
+        with open(path, "ab", buffering=0) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise ConfigError(f"--json {path} cannot be written: {error.strerror}") from error
