@@ -30,7 +30,6 @@ ARMS = ("sim", "fr3", "crisp")
 SIMULATORS = ("own", "running")
 NAMESPACE = r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?"
 AGENTS = ("rlpd", "rlpd_lagrangian", "flash_sac", "sac", "hil", "chunked", "expo")
-PROPORTIONAL = "proportional"
 
 
 class ConfigError(ValueError):
@@ -87,8 +86,8 @@ class LearnerConfig:
             require(self, demo_share=(0.0, 1.0))
         if self.online_weights and len(self.online_weights) != 1 + len(self.online_stores):
             raise RangeError(
-                f"online_weights={list(self.online_weights)} must be one for the run's own online store and one for each "
-                f"of online_stores: {1 + len(self.online_stores)}"
+                f"online_weights={list(self.online_weights)} must be {1 + len(self.online_stores)}: "
+                "one for the run's own online store and one for each of online_stores"
             )
         if not all(0.0 < weight < inf for weight in self.online_weights):
             raise RangeError(f"online_weights={list(self.online_weights)} must be positive")

@@ -96,7 +96,7 @@ def train(agent: Agent, seed: int, steps: int, demos: Path, online: Path) -> byt
         agent,
         SCHEMA,
         demos=[StoreReader(demos, successes_only=True)],
-        online=StoreReader(online),
+        online=[StoreReader(online)],
         config=LoopConfig(utd=float(agent.updates_per_call), batch_size=BATCH, seed=seed),
     )
     learner.poll()

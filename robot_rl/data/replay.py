@@ -7,7 +7,7 @@ kept once; the last observation of a run is a row that starts no transition.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,6 +116,14 @@ class ReplayBuffer:
 
     def sample(self, rng: np.random.Generator, count: int, horizon: int = 1) -> Batch:
         """``count`` windows of ``horizon`` steps, uniformly over their first steps and with replacement."""
+        batch, first, after = self.windows(rng, count, horizon)
+        if not self.images:
+            return batch
+        images, following = ({name: kept[rows] for name, kept in self.images.items()} for rows in (first, after))
+        return batch._replace(images=images, next_images=following)
+
+    def windows(self, rng: np.random.Generator, count: int, horizon: int) -> tuple[Batch, np.ndarray, np.ndarray]:
+        """As `sample`, with the rows ``(count,)`` of the images and next images in place of these."""
         first = self.sample_rows(rng, count)
         rows = (first[:, None] + np.arange(horizon)) % self.capacity
         valid = np.logical_and.accumulate(self.starts[rows], axis=1)
@@ -125,7 +133,7 @@ class ReplayBuffer:
         before = (first - 1) % self.capacity
         action, reward = self.action[rows] * valid[..., None], self.reward[rows] * valid
         chunk = horizon > 1
-        return Batch(
+        batch = Batch(
             state=self.state[first],
             action=action if chunk else action[:, 0],
             reward=reward if chunk else reward[:, 0],
@@ -135,9 +143,8 @@ class ReplayBuffer:
             recent_cost=self.recent_cost(RECENT),
             previous_action=self.action[np.where(self.starts[before], before, first)],
             valid=(valid if chunk else valid[:, 0]).astype(np.float32),
-            images={name: images[first] for name, images in self.images.items()} or None,
-            next_images={name: images[after] for name, images in self.images.items()} or None,
         )
+        return batch, first, after
 
     def recent_cost(self, count: int) -> float:
         """Mean cost of the newest transitions, ``count`` of them or as many as there are; 0 when there are none."""
@@ -163,40 +170,66 @@ class Sampler:
     """Minibatches from several buffers, each with its share of every one.
 
     RLPD's symmetric sampling is two buffers, demonstrations and online data, with weights ½ and ½. The share of an
-    empty buffer goes to the others.
+    empty buffer goes to the others. Shares that are no whole number of a minibatch are rounded up or down by chance, so
+    that they are met on average.
 
     Args:
-        buffers: the last one tells ``recent_cost``.
-        weights: one for each buffer; they need not add up to 1.
+        buffers: demonstrations first; those after them, or a single one, tell ``recent_cost``.
+        weights: one for each buffer, or a function from their sizes to these; they need not add up to 1.
     """
 
-    def __init__(self, buffers: Sequence[ReplayBuffer], weights: Sequence[float]) -> None:
-        if len(buffers) != len(weights) or not all(weight > 0.0 for weight in weights):
-            raise ValueError(f"{len(buffers)} buffers need as many positive weights, not {list(weights)}")
+    def __init__(
+        self,
+        buffers: Sequence[ReplayBuffer],
+        weights: Sequence[float] | Callable[[Sequence[int]], Sequence[float]],
+    ) -> None:
+        if not callable(weights):
+            if len(buffers) != len(weights) or not all(weight > 0.0 for weight in weights):
+                raise ValueError(f"{len(buffers)} buffers need as many positive weights, not {list(weights)}")
+            weights = tuple(weights)
         self.buffers = tuple(buffers)
-        self.weights = tuple(weights)
+        self.weights = weights
 
     def sample(self, rng: np.random.Generator, updates: int, batch_size: int, horizon: int = 1) -> Batch:
         """Batch with leading axes ``(updates, batch_size)``; along the second, the buffers one after another."""
-        filled = [(b, w) for b, w in zip(self.buffers, self.weights, strict=True) if len(b)]
+        weights = self.weights([len(b) for b in self.buffers]) if callable(self.weights) else self.weights
+        filled = [(b, w) for b, w in zip(self.buffers, weights, strict=True) if len(b) and w > 0.0]
         if not filled:
             raise ValueError("cannot sample from empty replay buffers")
-        edges = np.rint(np.cumsum([0.0, *(w for _, w in filled)]) / sum(w for _, w in filled) * batch_size).astype(int)
-        parts = [
-            _reshape(buffer.sample(rng, updates * count, horizon), updates, count)
-            for (buffer, _), count in zip(filled, np.diff(edges), strict=True)
-            if count
-        ]
-        recent_cost = np.full(updates, self.buffers[-1].recent_cost(RECENT), np.float32)
-        return Batch(*(_concatenate(columns) for columns in zip(*parts, strict=True)))._replace(recent_cost=recent_cost)
+        shares = np.cumsum([w for _, w in filled]) / sum(w for _, w in filled) * batch_size
+        edges = np.floor(np.concatenate(([0.0], shares[:-1].round(9) + rng.random(), [batch_size]))).astype(int)
+        parts = []
+        images, following = (self._frames(updates, batch_size) for _ in range(2))
+        for (buffer, _), start, stop in zip(filled, edges, edges[1:], strict=False):
+            if start == stop:
+                continue
+            part, first, after = buffer.windows(rng, updates * (stop - start), horizon)
+            parts.append(_reshape(part, updates, stop - start))
+            _gather(buffer.images, first.reshape(updates, -1), images, slice(start, stop))
+            _gather(buffer.images, after.reshape(updates, -1), following, slice(start, stop))
+        online = [buffer.recent_cost(RECENT) for buffer in self.buffers[1:] or self.buffers if len(buffer)]
+        recent_cost = np.full(updates, np.mean(online) if online else 0.0, np.float32)
+        return Batch(*(_concatenate(columns) for columns in zip(*parts, strict=True)))._replace(
+            recent_cost=recent_cost, images=images or None, next_images=following or None
+        )
+
+    def _frames(self, updates: int, batch_size: int) -> dict[str, np.ndarray]:
+        """Room for a batch's images."""
+        kept = self.buffers[0].images
+        return {name: np.empty((updates, batch_size, *frames.shape[1:]), np.uint8) for name, frames in kept.items()}
+
+
+def _gather(kept: Mapping[str, np.ndarray], rows: np.ndarray, into: Mapping[str, np.ndarray], columns: slice) -> None:
+    """Copy the images at ``rows (updates, n)`` to where the batch has them, and nowhere else on the way."""
+    for name, frames in kept.items():
+        for update, wanted in enumerate(rows):  # `out` is written in place only where it is contiguous and not checked
+            np.take(frames, wanted, axis=0, out=into[name][update, columns], mode="clip")
 
 
 def _reshape(batch: Batch, updates: int, count: int) -> Batch:
     """Split the leading axis of every column but ``recent_cost``."""
 
     def split(column: Any) -> Any:
-        if isinstance(column, dict):
-            return {name: split(images) for name, images in column.items()}
         return column if np.ndim(column) == 0 else column.reshape(updates, count, *column.shape[1:])
 
     return Batch(*(split(column) for column in batch))
@@ -204,6 +237,4 @@ def _reshape(batch: Batch, updates: int, count: int) -> Batch:
 
 def _concatenate(columns: Sequence[Any]) -> Any:
     first = columns[0]
-    if isinstance(first, dict):
-        return {name: _concatenate([column[name] for column in columns]) for name in first}
     return first if len(columns) == 1 or np.ndim(first) == 0 else np.concatenate(columns, axis=1)

@@ -28,6 +28,9 @@ ALGORITHMS: dict[str, tuple[type, Callable[[Any], Agent]]] = {
     "hil": (hil.HilConfig, hil.make_agent),
 }
 
+STATE_CAPACITY = 1_000_000  # online observations kept, without cameras
+IMAGE_CAPACITY = 200_000  # with cameras: 9.8 GB for each of 128×128 pixels
+
 
 def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
     """The algorithm ``name`` with ``settings`` put over the defaults of its config.
@@ -56,17 +59,22 @@ def make_loop(
     seed: int,
     *,
     demos: Sequence[StoreReader] = (),
-    online: StoreReader | None = None,
+    online: Sequence[StoreReader] = (),
     checkpoints: Path | None = None,
 ) -> LearnerLoop:
     """A learner of ``domain``. Raises `ConfigError` when the settings do not fit, or the agent not the domain."""
     steps = {} if settings.utd is None else {"critic_steps": settings.utd}
     agent = make_agent(settings.agent, steps | dict(settings.settings))
+    demo_share = agent.demo_share if settings.demo_share is None else settings.demo_share
+    capacity = settings.capacity or (IMAGE_CAPACITY if domain.layout.images else STATE_CAPACITY)
     try:
         config = LoopConfig(
             utd=float(settings.utd or agent.updates_per_call),
             start_after=settings.start_after,
             batch_size=settings.batch_size,
+            demo_share=demo_share if isinstance(demo_share, float) else None,
+            online_weights=settings.online_weights,
+            capacity=capacity,
             keep_checkpoints=settings.keep_checkpoints,
             seed=seed,
         )
@@ -77,11 +85,12 @@ def make_loop(
 
 def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
     """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
+    online = (run.online, *(run.root / name for name in config.learner.online_stores))
     return make_loop(
         config.learner,
         schema_of(make_task(config.task), config),
         config.seed,
         demos=[StoreReader(run.root / name, successes_only=True) for name in config.demo_stores],
-        online=StoreReader(run.online),
+        online=[StoreReader(path) for path in online],
         checkpoints=run.checkpoints,
     )

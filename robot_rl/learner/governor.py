@@ -62,6 +62,12 @@ class UtdGovernor:
             raise ValueError(f"{updates} updates made where {self.due} were due")
         self.made += updates
 
+    def unmake(self, updates: int) -> None:
+        """The last updates turned out bad and were undone. Raises ValueError when fewer were made."""
+        if not 0 <= updates <= self.made:
+            raise ValueError(f"{updates} updates undone where {self.made} were made")
+        self.made -= updates
+
     def state(self) -> dict[str, int]:
         """Counters for a checkpoint."""
         return {name: asdict(self)[name] for name in ("received", "made", "forgiven")}

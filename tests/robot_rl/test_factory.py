@@ -13,7 +13,7 @@ from robot_rl.run import Run
 
 
 def test_the_configuration_knows_every_algorithm_and_no_other() -> None:
-    assert tuple(ALGORITHMS) == AGENTS
+    assert sorted(ALGORITHMS) == sorted(AGENTS)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -50,7 +50,7 @@ def test_a_setting_that_cannot_be_used_is_named_with_its_value_and_what_would_fi
 
 
 def test_an_unknown_algorithm_is_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown agent 'sarsa'; choose from rlpd, "):
+    with pytest.raises(ConfigError, match="unknown agent 'sarsa'; choose from .*rlpd"):
         make_agent("sarsa", {})
 
 

@@ -298,7 +298,7 @@ def test_the_learner_loop_feeds_it_costs_and_resumes_it_bit_for_bit(tmp_path) ->
 
     def loop() -> LearnerLoop:
         online = StoreReader(tmp_path / "online")
-        return LearnerLoop(agent, SCHEMA, online=online, config=config, checkpoints=tmp_path / "checkpoints")
+        return LearnerLoop(agent, SCHEMA, online=[online], config=config, checkpoints=tmp_path / "checkpoints")
 
     with EpisodeStore.create_or_open(tmp_path / "online", SCHEMA) as store:
         first, second = loop(), None

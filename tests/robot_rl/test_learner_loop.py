@@ -26,7 +26,7 @@ def loop(tmp_path, agent=AGENT, schema: StoreSchema = SCHEMA, config: LoopConfig
         agent,
         schema,
         demos=[StoreReader(tmp_path / "demos")],
-        online=StoreReader(tmp_path / "online"),
+        online=[StoreReader(tmp_path / "online")],
         config=config,
         checkpoints=tmp_path / "checkpoints",
     )
@@ -81,10 +81,10 @@ def test_interventions_are_demonstrations_too(tmp_path, stores) -> None:
     with_them, without = loop(tmp_path), loop(tmp_path, config=LoopConfig(interventions_to_demos=False))
     for learner in (with_them, without):
         learner.poll()
-        assert len(learner.online_buffer) == 9
-    assert (len(with_them.demo_buffer), len(without.demo_buffer)) == (3, 0)
-    starts = with_them.demo_buffer.starts
-    assert np.array_equal(with_them.demo_buffer.action[starts], with_them.online_buffer.action[3:6])
+        assert len(learner.sources.online_buffers[0]) == 9
+    assert (len(with_them.sources.demo_buffer), len(without.sources.demo_buffer)) == (3, 0)
+    demos, (own,) = with_them.sources.demo_buffer, with_them.sources.online_buffers
+    assert np.array_equal(demos.action[demos.starts], own.action[3:6])
 
 
 def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path, stores) -> None:
@@ -108,10 +108,9 @@ def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path, stores) -> None:
     second = loop(tmp_path)
     assert second.restore() is True
     assert second.messages == []
-    for name in ("online_buffer", "demo_buffer"):
-        mine, theirs = getattr(first, name), getattr(second, name)
+    for mine, theirs in zip(first.sources.sampler.buffers, second.sources.sampler.buffers, strict=True):
         for array in ("state", "action", "reward", "mask", "cost", "starts"):
-            assert np.array_equal(getattr(mine, array), getattr(theirs, array)), (name, array)
+            assert np.array_equal(getattr(mine, array), getattr(theirs, array)), array
     assert first.governor == second.governor
     assert first.metrics() == second.metrics()
     assert first.parameters() == second.parameters()
