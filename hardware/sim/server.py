@@ -4,8 +4,9 @@ One thread does it all, so that nothing competes with the 1 kHz step for the int
 drivers' commands and the side channels' requests, steps, and sends the states.
 
 A robot's clock does not wait, and 20 ms without a command stop it. Only where the system does not grant real-time
-scheduling, the simulated one waits for a late command: up to `PATIENCE` once, until commands come again. And however
-late the simulation is itself, every state leaves the driver `ANSWER_TIME` to answer before that counts as missed.
+scheduling, or has no core to spare for the driver's loop, the simulated one waits for a late command: up to `PATIENCE`
+once, until commands come again. And however late the simulation is itself, every state leaves the driver `ANSWER_TIME`
+to answer before that counts as missed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ GRIPPER_PORT = 1338
 SCENE_PORT = 1339  # default of the side channel
 
 ANSWER_TIME = 0.0004  # that a driver has at least for its answer, also while the simulation catches up [s]
-PATIENCE = 0.05  # that the clock waits for a late command, where it may [s]
+PATIENCE = 0.2  # that the clock waits for a late command, where it may [s]
+CORES = 4  # so many or more leave one to the driver's loop alone, see `hardware.franka.realtime`
 ACTIONS = ("place", "objects", "state", "statistics", "faults", "user_stop")
 PRIORITY = 60  # SCHED_FIFO priority asked for, below that of the driver's real-time process
 GREATEST_LAG = 0.05  # beyond this the simulated time stays behind instead of catching up [s]
@@ -227,16 +229,16 @@ def serve(
         ready: called once, when drivers can connect.
         faults: how bad the network to the driver is; perfect when left out.
         patience: how long the robot's clock waits for a late command [s]; left out: not at all with real-time
-            scheduling, `PATIENCE` without.
+            scheduling and a core for the driver's loop, else `PATIENCE`.
 
     Raises:
         HardwareError: no loopback address, or a port is taken.
         SceneError: the scene cannot be built.
     """
-    # A robot does not slow down when the workstation is busy. Where this is not permitted, the simulated one does.
+    # A robot does not slow down when the workstation is busy. Where that cannot be had, the simulated one does.
+    wait = 0.0 if len(os.sched_getaffinity(0)) >= CORES else PATIENCE
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
-        wait = 0.0
     except PermissionError:
         wait = PATIENCE
     robot = SimulatedRobot(scene, address, scene_port, faults, wait if patience is None else patience)

