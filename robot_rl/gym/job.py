@@ -117,8 +117,10 @@ class GymRun:
     ) -> None:
         self._config, self._env, self._evaluation, self._tell = config, env, evaluation, tell
         self._observe, self._actions, self._learner = observations, actions, learner
-        self._explorer = Player(learner.agent, learner.state, config.seed, deterministic=False)
-        self._exploiter = Player(learner.agent, learner.state, config.seed, deterministic=True)
+        self._explorer, self._exploiter = (
+            Player(learner.agent, learner.schema.layout, learner.state, config.seed, deterministic)
+            for deterministic in (False, True)
+        )
         self._acts_by = learner.version  # of the parameters
         self._step = 0
         self._episodes = 0
@@ -186,12 +188,12 @@ class GymRun:
         """Make all updates that are due, and act by what came of them."""
         while self._learner.update():
             pass
+        if self._learner.version != self._acts_by:
+            self._explorer.load(self._learner.state)
+            self._acts_by = self._learner.version
         for message in self._learner.messages:
             self._tell(f"learner: {message}")
         self._learner.messages.clear()
-        if self._learner.version != self._acts_by:
-            self._acts_by = self._learner.version
-            self._explorer.load(self._learner.state)
 
     def _evaluate(self, episode_seeds: list[int]) -> None:
         """Play the episodes of an evaluation, write its line and show it."""
