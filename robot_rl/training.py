@@ -33,7 +33,7 @@ class Trainer:
         self._episodes = StoreReader(run.online, images=False)
         self._logged_episodes = 0
         self._published = -1
-        self._checkpointed = loop.version
+        self._checkpointed = 0
         self._said = -STATUS_PERIOD
         self._rate = (time.monotonic(), 0.0)
 
@@ -46,6 +46,7 @@ class Trainer:
                 raise ConfigError(f"cannot resume: {error}") from error
             origin = f"going on after {self._loop.version} update calls" if restored else "nothing to resume from"
             self._loop.messages.append(origin)
+        self._checkpointed = self._loop.version
         self._loop.poll()
         self.publish()
 
@@ -56,26 +57,25 @@ class Trainer:
         if version - max(self._published, 0) >= self._settings.publish_every:
             self.publish()
         if version - self._checkpointed >= self._settings.checkpoint_every:
-            self._checkpointed = version
             self._loop.checkpoint()
+            self._checkpointed = self._loop.version
         if worked and version % LOG_EVERY == 0:
             self._log(version)
         if time.monotonic() - self._said >= STATUS_PERIOD:
             self._report()
-        for message in self._loop.messages:
-            sys.stderr.write(f"learner: {message}\n")
-        self._loop.messages.clear()
+        self._tell()
         return worked
 
     @property
     def debt(self) -> int:
-        """Critic updates that are due; none of a learner that has halted, for nobody shall wait for it."""
-        return 0 if self._loop.halted else self._loop.governor.due
+        """Critic updates that are due and will be made: whole calls, and none by a learner that has halted."""
+        call = self._loop.agent.updates_per_call
+        return 0 if self._loop.halted else self._loop.governor.due // call * call
 
     def publish(self) -> None:
         """Hand out the present parameters."""
-        self._published = self._loop.version
         data = self._loop.parameters()
+        self._published = self._loop.version
         write_atomically(self._run.parameters, data)
         self._publish(data)
 
@@ -87,7 +87,14 @@ class Trainer:
         self.publish()
         self._loop.checkpoint()
         self._report()
+        self._tell()
         self._writer.close()
+
+    def _tell(self) -> None:
+        """What the operator should hear of."""
+        for message in self._loop.messages:
+            sys.stderr.write(f"learner: {message}\n")
+        self._loop.messages.clear()
 
     def _log(self, version: int) -> None:
         metrics = self._loop.metrics()
@@ -117,6 +124,8 @@ class Trainer:
                 "online_steps": int(metrics["learner/online_steps"]),
                 "demo_steps": int(metrics["learner/demo_steps"]),
                 "version": self._loop.version,
+                "staleness": round(metrics["learner/staleness"], 1),
+                "staleness_max": int(metrics["learner/staleness_max"]),
                 "halted": self._loop.halted,
             },
         )

@@ -63,7 +63,10 @@ def leaves_to_tree(template: Tree, leaves: Mapping[str, np.ndarray]) -> Tree:
 
 
 def save(directory: str | Path, number: int, tree: Any, meta: Mapping[str, Any], keep: int = 3) -> Path:
-    """Write checkpoint ``number`` (rising) and remove all but the newest ``keep``. Raises `CheckpointError`."""
+    """Write checkpoint ``number`` and remove all but the newest ``keep``. Raises `CheckpointError`.
+
+    Those of a higher number go as well: they are damaged, or the learner fell back behind them.
+    """
     folder = Path(directory)
     path = folder / f"{number:012d}{SUFFIX}"
     scratch = path.with_suffix(".tmp")
@@ -76,7 +79,11 @@ def save(directory: str | Path, number: int, tree: Any, meta: Mapping[str, Any],
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, path)
-        for old in _newest_first(folder)[max(1, keep) :]:
+        _sync(folder)
+        known = _newest_first(folder)
+        place = known.index(path)
+        killed = folder.glob("*.tmp")  # while they wrote
+        for old in (*known[:place], *known[place + max(1, keep) :], *killed):
             old.unlink()
     except (OSError, BlobError) as error:
         raise CheckpointError(f"{path}: checkpoint not written: {error}") from error
@@ -117,6 +124,15 @@ def load_latest(directory: str | Path) -> Checkpoint | None:
     if messages:
         raise CheckpointError("no checkpoint can be read: " + "; ".join(messages))
     return None
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in ``folder`` outlast a power cut, as its files do."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _newest_first(folder: Path) -> list[Path]:

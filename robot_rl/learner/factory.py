@@ -72,7 +72,7 @@ def make_loop(
             utd=float(settings.utd or agent.updates_per_call),
             start_after=settings.start_after,
             batch_size=settings.batch_size,
-            demo_share=demo_share if isinstance(demo_share, float) else None,
+            demo_share=None if isinstance(demo_share, str) else demo_share,
             online_weights=settings.online_weights,
             capacity=capacity,
             keep_checkpoints=settings.keep_checkpoints,

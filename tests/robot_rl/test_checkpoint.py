@@ -42,6 +42,17 @@ def test_only_the_newest_are_kept(tmp_path) -> None:
     assert load_latest(tmp_path).meta["number"] == 4
 
 
+def test_what_lies_beyond_the_point_fallen_back_to_is_removed_and_so_is_what_a_killed_writer_left(tmp_path) -> None:
+    for number in (1, 5, 6):
+        save(tmp_path, number, TREE, {"number": number})
+    for path in tmp_path.glob("*[56].checkpoint"):
+        path.write_bytes(b"damaged")
+    (tmp_path / "000000000007.tmp").write_bytes(b"half")
+    assert load_latest(tmp_path).meta["number"] == 1
+    save(tmp_path, 2, TREE, {"number": 2}, keep=1)
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["000000000002.checkpoint"]
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_a_damaged_newest_falls_back_with_a_message(tmp_path, damage) -> None:
     save(tmp_path, 1, TREE, {"number": 1})
