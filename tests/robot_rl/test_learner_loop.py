@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from robot_rl.contract import ActionSpec
+from robot_rl.data.replay import Batch
 from robot_rl.data.schema import StoreError, StoreSchema
 from robot_rl.data.store import EpisodeStore, StoreReader
+from robot_rl.learner.agent import Agent
 from robot_rl.learner.checkpoint import CheckpointError, load, save
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 from robot_rl.learner.rlpd import RlpdConfig, make_agent
@@ -207,3 +211,126 @@ def test_a_loss_that_is_not_finite_stops_updates_and_keeps_the_last_good_paramet
     assert version == learner.version >= unpack(good).version
     NumpyActor(params)  # raises unless finite
     assert learner.step() is False
+
+
+@jax.jit
+def doubled(state: dict, batch: Batch) -> tuple[dict, dict]:
+    q = 2.0 * state["q"]
+    return {"q": q}, {"critic/q_mean": q}
+
+
+DOUBLING = Agent(  # Q doubles with every call
+    name="doubling",
+    config=RlpdConfig(discount=0.5),
+    updates_per_call=4,
+    create=lambda key, layout: {"q": jnp.float32(-1.0)},
+    update=doubled,
+    actor=lambda state: state,
+    acting={"kind": "none"},
+)
+
+
+def test_a_value_that_explodes_stops_updates_once_and_keeps_the_parameters_before_it() -> None:
+    learner = LearnerLoop(DOUBLING, SCHEMA, config=CONFIG)
+    learner.add(dataclasses.replace(transitions(200), reward=np.full(200, -3.0, np.float32)))
+    run_dry(learner)
+    # The limit is ten times 3/(1 − ½) = 60: Q was −32 after five calls, −64 after six.
+    assert learner.halted == (
+        "update 5 gave critic/q_mean -64: it explodes (the limit is 60), "
+        "far beyond what rewards of up to 3 can add up to; updates stopped, the parameters before it are kept"
+    )
+    assert learner.messages == [learner.halted]
+    metrics = learner.metrics()
+    assert (metrics["critic/q_mean"], metrics["learner/updates"], learner.version) == (-32.0, 20.0, 5)
+    last = learner.parameters()
+    assert unpack(last).params["q"] == -32.0
+    learner.add(transitions(50, 1, 1))
+    assert not learner.step() and learner.parameters() == last and len(learner.messages) == 1
+
+
+def test_staleness_is_how_many_versions_the_acting_parameters_were_behind() -> None:
+    learner = LearnerLoop(AGENT, SCHEMA, config=CONFIG)
+    by_policy = dataclasses.replace(transitions(30), source=np.zeros(30, np.uint8))
+    learner.add(by_policy)
+    run_dry(learner)
+    assert learner.version == 20
+    acted = np.array([-1, 18, 14, 20, 25, 3], np.int64)  # none, …, from a future that was lost, a person's
+    source = np.array([0, 0, 0, 0, 0, 1], np.uint8)
+    learner = LearnerLoop(AGENT, SCHEMA, config=CONFIG)
+    learner.add(dataclasses.replace(by_policy, version=np.full(30, -1, np.int64)))
+    assert learner.metrics()["learner/staleness"] == learner.metrics()["learner/staleness_max"] == 0.0
+    run_dry(learner)
+    learner.add(dataclasses.replace(transitions(6, 1, 1), version=acted, source=source))
+    metrics = learner.metrics()
+    assert metrics["learner/staleness"] == pytest.approx((2 + 6 + 0 + 0) / 4)
+    assert metrics["learner/staleness_max"] == 6.0
+
+
+def test_when_an_update_is_looked_at_makes_no_difference(tmp_path, stores) -> None:
+    """Looked at, published and checkpointed after every call, or never: the same learner."""
+    demos, online = stores
+    record(demos, 20, 0)
+    record(online, 30, 1)
+    often, never = loop(tmp_path), loop(tmp_path)
+    while often.step():
+        often.metrics(), often.parameters(), often.checkpoint()
+    run_dry(never)
+    record(online, 10, 2)
+    resumed = loop(tmp_path)
+    assert resumed.restore()
+    for learner in (often, never, resumed):
+        run_dry(learner)
+        assert learner.version == 30
+    assert same(often.state, never.state) and same(often.state, resumed.state)
+    assert often.metrics() == never.metrics() == resumed.metrics()
+
+
+def test_a_checkpoint_while_an_update_is_computed_holds_what_it_comes_to(tmp_path, stores) -> None:
+    _, online = stores
+    record(online, 30, 1)
+    first = loop(tmp_path)
+    for _ in range(4):
+        first.step()
+    path = first.checkpoint()
+    assert load(path).meta["governor"]["made"] == 16
+    second = loop(tmp_path)
+    assert second.restore() and second.version == first.version == 4
+    assert same(first.state, second.state)
+    for learner in (first, second):
+        run_dry(learner)
+    assert first.version == second.version == 20 and first.parameters() == second.parameters()
+
+
+def test_a_call_that_can_never_be_due_is_refused() -> None:
+    with pytest.raises(ValueError, match="4 critic steps a call can never be due at once: no more than max_debt 3"):
+        LearnerLoop(AGENT, SCHEMA, config=LoopConfig(max_debt=3))
+
+
+def test_several_arms_feed_one_learner_and_all_their_steps_earn_updates(tmp_path) -> None:
+    def arms(config: LoopConfig) -> LearnerLoop:
+        online = [StoreReader(tmp_path / name) for name in ("left", "right")]
+        return LearnerLoop(AGENT, SCHEMA, online=online, config=config, checkpoints=tmp_path / "checkpoints")
+
+    with (
+        EpisodeStore.create_or_open(tmp_path / "left", SCHEMA) as left,
+        EpisodeStore.create_or_open(tmp_path / "right", SCHEMA) as right,
+    ):
+        config = dataclasses.replace(CONFIG, online_weights=(3.0, 1.0))
+        first = arms(config)
+        record(left, 12, 0)
+        run_dry(first)
+        assert first.version == 2
+        record(right, 20, 1)
+        record(left, 8, 2)
+        run_dry(first)
+        assert first.version == 30 and first.governor.received == 40
+        first.checkpoint()
+        second = arms(config)
+        assert second.restore() and second.messages == []
+        for learner in (first, second):
+            assert learner.sources.sampler.weights([0, 20, 20]) == [0.0, 0.75, 0.25]
+        record(right, 5, 3)
+        for learner in (first, second):
+            run_dry(learner)
+            assert learner.version == 35
+        assert same(first.state, second.state)
