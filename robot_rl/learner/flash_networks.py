@@ -12,6 +12,7 @@ mode they take running ones, ``mk, vk`` in a dict of their own: those are follow
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import jax
@@ -24,6 +25,7 @@ BATCH_EPSILON = 1e-5
 EXPANSION = 4  # a block is so many times wider inside
 
 
+@partial(jax.jit, static_argnames=("inputs", "width", "blocks", "outputs", "members"))
 def create(
     key: jax.Array, inputs: int, width: int, blocks: int, outputs: int, members: int | None = None
 ) -> tuple[Params, Params]:
@@ -96,6 +98,7 @@ def follow(statistics: Params, moments: Params, rows: int, rate: jax.Array) -> P
     return {name: old + rate * (unbiased[name[0]] * moments[name] - old) for name, old in statistics.items()}
 
 
+@jax.jit
 def fold(params: Params, statistics: Params) -> Params:
     """The network in evaluation mode without its norms: ``w0, b0, …`` for `robot_rl.policies.flash`.
 

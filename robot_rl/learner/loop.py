@@ -96,6 +96,7 @@ class LearnerLoop:
             demo_capacity=self.config.demo_capacity,
             interventions=self.config.interventions_to_demos,
             mixture=Mixture(self.config.demo_share, self.config.online_weights),
+            discount=agent.config.discount,
         )
         self.halted = ""
         self.messages = self.sources.messages
@@ -150,7 +151,7 @@ class LearnerLoop:
         if self.halted or self.governor.due < updates:
             return False
         batch = self.sources.sampler.sample(self._rng, updates, self.config.batch_size, self.agent.horizon)
-        batch = jax.device_put(self._devices.place_batch(batch))
+        batch = jax.device_put(self._devices.place_batch(self.sources.returns.put_into(batch)))
         if not self._settle():
             return False
         before = self._state

@@ -16,6 +16,7 @@ import numpy as np
 from robot_rl.contract import Layout, Source
 from robot_rl.data.episode import Transitions
 from robot_rl.data.replay import ReplayBuffer, Sampler
+from robot_rl.data.returns import ReturnStatistics
 from robot_rl.data.schema import StoreError, StoreSchema
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.checkpoint import CheckpointError
@@ -85,6 +86,7 @@ class Sources:
         demo_capacity: demonstration observations kept, interventions included.
         interventions: a person's corrections count as demonstrations too.
         mixture: shares of a minibatch.
+        discount: γ of the returns that ``returns`` counts, of all steps once.
 
     ``arrivals`` are ``[kind, index, steps]`` in order, for refilling. ``messages`` collects what the operator should
     hear of; ``largest_reward`` is the largest |reward| of all steps.
@@ -100,6 +102,7 @@ class Sources:
         demo_capacity: int,
         interventions: bool,
         mixture: Mixture,
+        discount: float,
     ) -> None:
         count = max(1, len(online))
         if mixture.online and len(mixture.online) != count:
@@ -110,6 +113,7 @@ class Sources:
         self.arrivals: list[list[Any]] = []
         self.demo_steps = 0
         self.largest_reward = 0.0
+        self.returns = ReturnStatistics(discount)
         self.messages: list[str] = []
         self._domain = domain
         self._interventions = interventions
@@ -146,6 +150,7 @@ class Sources:
     def add_demonstration(self, transitions: Transitions) -> None:
         """Steps of a demonstration handed over without a store; `refill` does not know where to find them again."""
         self._demonstrate(transitions)
+        self.returns.add(transitions)
         self.demo_steps += len(transitions)
 
     def refill(self, origin: Path, arrivals: Sequence[Sequence[Any]], digests: Sequence[Sequence[int]]) -> None:
@@ -202,6 +207,7 @@ class Sources:
             self.add_demonstration(transitions)
             return
         feed.buffer.add(transitions)
+        self.returns.add(transitions)
         self._notice(transitions)
         if self._interventions and (transitions.source == Source.PERSON).any():
             for run in transitions.by_person():
