@@ -19,6 +19,7 @@ class Line(gymnasium.Env):
         acts: ``box`` (from −3 to 5), ``wide`` (no bounds), ``tuple``, ``dict``, ``discrete`` or ``many``.
         ends: ``never``, or ``success``: terminated with that in info where |x| < 0.1.
         tells: key of info, at every step, that says whether |x| < 0.1; "" for none.
+        reward, drift: added to the reward and to x, at every step.
         log: write down what happens.
     """
 
@@ -30,10 +31,11 @@ class Line(gymnasium.Env):
         tells: str = "",
         horizon: int = 5,
         reward: float = 0.0,
+        drift: float = 0.0,
         log: bool = False,
     ) -> None:
         self._sees, self._ends, self._tells, self._horizon, self._log = sees, ends, tells, horizon, log
-        self._reward = reward
+        self._reward, self._drift = reward, drift
         self._x, self._t = 0.0, 0
         box = spaces.Box(-np.inf, np.inf, (2, 1))
         image = spaces.Box(0, 255, (16, 20, 3), np.uint8)
@@ -73,7 +75,7 @@ class Line(gymnasium.Env):
                 move = (action[0] - 1.0) / 4.0
             case _:
                 move = action
-        self._x = float(np.clip(self._x + 0.5 * move, -1.0, 1.0))
+        self._x = float(np.clip(self._x + self._drift + 0.5 * move, -1.0, 1.0))
         self._t += 1
         reached = abs(self._x) < 0.1
         terminated, truncated = self._ends == "success" and reached, self._t >= self._horizon
