@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCENE_PORT = 1339
+PATIENCE = 60.0  # [s] before a process that was told to end is made to; never what a test measures
 ROOT = Path(__file__).resolve().parents[2]
 CUBE = (
     '<body name="cube" pos="0.5 0.2 0.02"><freejoint/>'
@@ -66,6 +68,16 @@ def simulated_server(address: str | None = None, **options: float | str) -> Iter
         assert process.stdout.readline() == "ready\n"
         yield SimulatedServer(address, process)
     finally:
-        process.terminate()
-        process.wait(10)
+        end(process)
         process.stdout.close()
+
+
+def end(process: subprocess.Popen) -> None:
+    """Have ``process`` end, and make it when it does not: one with real-time scheduling would starve later tests."""
+    process.send_signal(signal.SIGCONT)
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

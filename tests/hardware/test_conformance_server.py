@@ -42,7 +42,7 @@ def run(scenario: str, server: SimulatedServer) -> dict:
         capture_output=True,
         text=True,
         env=environment(),
-        timeout=60,
+        timeout=110,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -122,7 +122,7 @@ def test_the_user_stop_ends_the_motion_until_it_is_released(patient: SimulatedSe
         scene.user_stop(True)
         assert client.stdout.readline() == "stopped\n"
         scene.user_stop(False)
-        told = json.loads(client.communicate("go\n", timeout=30)[0])
+        told = json.loads(client.communicate("go\n", timeout=110)[0])
     assert told["stopped"] == "ControlException: libfranka: Move command aborted: User Stop pressed!"
     assert (told["after"]["mode"], told["after"]["errors"]) == ("UserStopped", "[]")
     for refused in (told["refused"], told["recovery"]):

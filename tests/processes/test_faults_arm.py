@@ -34,7 +34,7 @@ from robot_rl.run import SIMULATOR, Run
 from robot_rl.tasks import make_task
 from tests.conftest import session_processes
 from tests.fault_table import FaultTable, check_torques, telemetry_of
-from tests.hardware.simulated import unused_address
+from tests.hardware.simulated import end, unused_address
 from tests.processes.witness import Witness
 
 pytestmark = pytest.mark.timeout(600)
@@ -72,10 +72,7 @@ class ArmGraph:
     def close(self) -> None:
         self.scene.disconnect()
         for process in (self.arm, self.simulator):
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
-            process.wait(20)
+            end(process)
 
 
 class Commander:

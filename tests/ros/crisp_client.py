@@ -40,7 +40,7 @@ from crisp_py.robot.robot_config import FrankaConfig  # noqa: E402
 STEP = np.array([0.0, 0.03, 0.02])  # [m]
 TURN = 0.15  # [rad] of the last joint
 NEAR, NEAR_JOINT = 0.003, 0.02  # [m], [rad] at which a target counts as reached
-PATIENCE = 20.0  # [s] for each
+PATIENCE = 60.0  # [s] for each
 
 
 def tell(what: str, robot: Robot, **more: object) -> None:
@@ -64,7 +64,7 @@ def wait_until(arrived: Callable[[], bool]) -> None:
 
 def main(namespace: str) -> None:
     robot = Robot(namespace=namespace, robot_config=FrankaConfig())
-    robot.wait_until_ready(timeout=30.0)
+    robot.wait_until_ready(timeout=PATIENCE)
     while robot._current_twist is None:
         time.sleep(0.01)
     tell("ready", robot)
