@@ -13,6 +13,7 @@ from robot_rl.policies.encoder import NumpyEncoder, split
 from robot_rl.policies.expo import ExpoActor
 from robot_rl.policies.flash import FlashActor
 from robot_rl.policies.flow import FlowActor
+from robot_rl.policies.grasp import GraspActor
 from robot_rl.policies.parameters import ParameterError, unpack
 from robot_rl.tasks.base import Task
 
@@ -23,6 +24,7 @@ ACTORS: dict[str, Callable[[Mapping[str, np.ndarray], Mapping[str, Any], int], A
     "flash": lambda params, settings, seed: FlashActor(params, seed, **settings),
     "flow": lambda params, settings, seed: FlowActor(params, seed=seed, **settings),
     "gaussian": lambda params, settings, seed: NumpyActor(params, seed),
+    "grasp": lambda params, settings, seed: GraspActor(params, seed=seed, **settings),
 }
 
 

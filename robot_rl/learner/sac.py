@@ -1,0 +1,85 @@
+"""SAC: soft actor-critic with a learnt temperature (Haarnoja et al., arXiv 1812.05905).
+
+One call of `update` takes G minibatches: G critic steps, then one actor and one temperature step on the last of them.
+
+    y    = r + γ m (min_i Q̄_i(s', a') − α log π(a'|s')),   a' ~ π(s')
+    L_Q  = mean over members and batch of (Q_i(s, a) − y)²
+    L_π  = mean of α log π(ã|s) − min_i Q_i(s, ã),   ã ~ π(s)
+    L_α  = log α · (H_π − H̄),   H_π = −mean log π,   H̄ = −|A|
+
+m is 0 where the task ended and 1 otherwise. All but L_π is `rlpd` with two critics, both in the target, no LayerNorm and
+the entropy in the backup; images are seen as there. What differs from the paper: L_α descends log α in place of α, which
+keeps α positive and its steps relative, as the paper's own code does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from robot_rl.contract import Layout
+from robot_rl.data.replay import Batch
+from robot_rl.learner import encoder, rlpd
+from robot_rl.learner.agent import Agent
+from robot_rl.learner.networks import Params, actor_apply, critics_apply, tanh_gaussian
+from robot_rl.learner.rlpd import RlpdConfig, RlpdState
+
+SacState = RlpdState
+
+
+@dataclass(frozen=True)
+class SacConfig(RlpdConfig):
+    """Defaults: the paper's. For the settings see `RlpdConfig`."""
+
+    critics: int = 2
+    subset: int = 2  # both: the target is their minimum
+    layer_norm: bool = False
+    discount: float = 0.99
+    initial_temperature: float = 1.0
+    entropy_backup: bool = True  # what is learnt is the soft value
+    critic_steps: int = 1  # G: one critic, one actor and one temperature step for each environment step
+
+
+def create(key: jax.Array, layout: Layout, config: SacConfig) -> SacState:
+    """A fresh agent."""
+    return rlpd.create(key, layout, config)
+
+
+def actor_loss(
+    actor: Params, key: jax.Array, critics: Params, log_alpha: jax.Array, batch: Batch
+) -> tuple[jax.Array, jax.Array]:
+    """L_π, and the policy's entropy estimate H_π; ``batch.state`` is the features."""
+    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state))
+    q = critics_apply(critics, batch.state, action).min(axis=0)
+    return (jnp.exp(log_alpha) * log_prob - q).mean(), -log_prob.mean()
+
+
+@partial(jax.jit, static_argnames="config")
+def update(state: SacState, batch: Batch, config: SacConfig) -> tuple[SacState, dict[str, jax.Array]]:
+    """G critic steps and one actor and temperature step; ``batch`` has leading axes ``(G, n)``."""
+    keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
+    state, (seen, critic_info) = jax.lax.scan(lambda s, kb: rlpd.critic_step(s, *kb, config), state, (keys[2:], batch))
+
+    last = jax.tree.map(lambda column: column[-1], seen)
+    (loss, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
+        state.actor, keys[1], state.critics, state.log_alpha, last
+    )
+    state = rlpd.policy_step(state, gradient, entropy, config)._replace(key=keys[0])
+    return state, rlpd.summary(state, critic_info, loss, entropy)
+
+
+def make_agent(config: SacConfig | None = None) -> Agent:
+    """SAC by the contract that all agents share."""
+    config = config or SacConfig()
+    return Agent(
+        name="sac",
+        config=config,
+        updates_per_call=config.critic_steps,
+        create=partial(create, config=config),
+        update=partial(update, config=config),
+        actor=lambda state: encoder.published(state.actor, state.encoder),
+        acting={"kind": "gaussian"},
+    )
