@@ -52,7 +52,8 @@ class StoreReader:
         """
         if self.schema is None:
             return []
-        newest = max(self._layout.all_indices(), default=-1)
+        following = self._offset > 0 and self._layout.journal(self._index).exists()  # then there is no later one
+        newest = self._index if following else max(self._layout.all_indices(), default=-1)
         parts: list[Transitions] = []
         while limit is None or limit > 0:
             part = self._next(newest, limit)
@@ -99,8 +100,10 @@ class StoreReader:
                 return tail
             if self._layout.episode(self._index).exists():
                 continue  # it was finished while we looked
+            if self._layout.journal(self._index).exists():
+                return None
             later = next((index for index in self._layout.all_indices() if index > self._index), None)
-            if later is None or self._layout.journal(self._index).exists():
+            if later is None:
                 return None
             if not self._layout.episode(self._index).exists():  # a later one exists, so this one never will
                 self._go_to(later)
