@@ -1,132 +1,285 @@
-"""How fast the learner updates, against the fastest this machine multiplies matrices in the same minute.
+"""How fast the learners update: against the fastest this machine multiplies matrices, and against other libraries.
 
-Prints one JSON line. Updates (replay sampling included) and the roofline's matrix products are measured in turns, so
-that other load on the machine hits both; medians of each.
+A JSON line for each agent. An update is what a learner does for it: replay sampling, transfer, the compiled call, the
+look at what came of it. Updates, the roofline's matrix products and, with ``--peers``, the train calls of
+Stable-Baselines3 and sbx at the same sizes take turns, so that other load on the machine hits all of them; medians of
+each. A peer that is not installed is left out; ``--peer-python`` names an interpreter that has it.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
-from robot_rl.data.replay import ReplayBuffer, Sampler
-from robot_rl.learner import rlpd
+from robot_rl.learner.agent import Agent
+from robot_rl.learner.factory import make_agent
+from robot_rl.learner.loop import LearnerLoop, LoopConfig
 
 ROOFLINE_SIZE = 1024
+EPISODE = 100  # steps
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}  # the same in peers.py, which runs without robot_rl
+CAMERAS = {"side": (128, 128), "wrist": (128, 128)}
 
 
-def mlp_flops(sizes: Sequence[int]) -> int:
-    """Of one forward pass of one sample: a multiplication and an addition per weight."""
-    return sum(2 * a * b for a, b in pairwise(sizes))
+@dataclass(frozen=True)
+class Case:
+    """An agent at a size; ``critics`` and ``layer_norm`` are what peers are asked for, None where they have no such."""
+
+    agent: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    images: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    steps: int = 20_000  # in the buffer
+    critics: int | None = None
+    layer_norm: bool = False
 
 
-def flops_per_call(state_size: int, action_size: int, batch: int, config: rlpd.RlpdConfig) -> int:
-    """Matrix products of one `rlpd.update`; everything else (LayerNorm, Adam, …) is overhead by this count."""
-    actor = mlp_flops((state_size, *config.hidden, 2 * action_size))
-    critic = mlp_flops((state_size + action_size, *config.hidden, 1))
-    first = mlp_flops((state_size + action_size, config.hidden[0]))  # its input needs no gradient in a critic step
-    critic_step = actor + config.subset * critic + config.critics * (3 * critic - first)
-    actor_step = 3 * actor - mlp_flops((state_size, config.hidden[0])) + config.critics * 2 * critic
-    return batch * (config.critic_steps * critic_step + actor_step)
+CASES = {
+    "sac": Case("sac", critics=2),
+    "rlpd": Case("rlpd", critics=10, layer_norm=True),
+    "flash_sac": Case("flash_sac"),
+    "chunked": Case("chunked", {"horizon": 5, "hidden": (512, 512, 512, 512)}),
+    "rlpd_images": Case("rlpd", images=CAMERAS, steps=1_000),
+}
 
 
-def timed(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    jax.block_until_ready(function())
-    return time.perf_counter() - start
+@dataclass(frozen=True)
+class Domain:
+    """What a `LearnerLoop` is to learn: sizes, and no stores."""
+
+    layout: Layout
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {}
+
+    def misfit(self, store: object) -> str:
+        return "the benchmark takes no stores"
 
 
-def filled_buffer(state_size: int, action_size: int, seed: int) -> ReplayBuffer:
-    rng = np.random.default_rng(seed)
-    buffer = ReplayBuffer(50_000, Layout(state_size, action_size))
-    for episode in range(200):
-        steps = 100
-        ends = np.arange(steps) == steps - 1
-        buffer.add(
+def matmul_flops(jaxpr: Any, share: float = 1.0) -> float:
+    """Floating-point operations of the matrix products and convolutions in ``jaxpr``; all else is overhead by it.
+
+    A scan's body counts as often as it runs. A branch is taken in ``share`` of the cases, the cheaper one otherwise.
+    Zeros that a strided convolution's gradient is padded with are not counted.
+    """
+    total = 0.0
+    for equation in jaxpr.eqns:
+        match equation.primitive.name:
+            case "dot_general":
+                (contracted, _), _ = equation.params["dimension_numbers"]
+                left, out = equation.invars[0].aval, equation.outvars[0].aval
+                total += 2.0 * out.size * np.prod([left.shape[axis] for axis in contracted])
+            case "conv_general_dilated":
+                kernel, out = equation.invars[1].aval, equation.outvars[0].aval
+                outputs = kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
+                dilation = np.prod(equation.params["lhs_dilation"])
+                total += 2.0 * out.size * kernel.size / outputs / dilation
+            case "scan":
+                total += equation.params["length"] * matmul_flops(equation.params["jaxpr"], share)
+            case "cond":
+                costs = sorted(matmul_flops(branch, share) for branch in equation.params["branches"])
+                total += share * costs[-1] + (1.0 - share) * costs[0]
+            case _:
+                total += sum(matmul_flops(inner, share) for inner in _inner(equation.params.values()))
+    return float(total)
+
+
+def _inner(values: Any) -> Iterator[Any]:
+    for value in values:
+        if hasattr(value, "eqns"):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _inner(value)
+
+
+def filled(agent: Agent, case: Case, layout: Layout, batch_size: int) -> LearnerLoop:
+    """A learner with a buffer of noise, which is owed more updates than it can ever make."""
+    config = LoopConfig(
+        utd=1e6, start_after=0, max_debt=10**12, batch_size=batch_size, demo_share=None, capacity=2 * case.steps
+    )
+    learner = LearnerLoop(agent, Domain(layout), config=config)
+    rng = np.random.default_rng(0)
+    for episode in range(case.steps // EPISODE):
+        ends = np.arange(EPISODE) == EPISODE - 1
+        learner.add(
             Transitions(
                 "benchmark",
                 episode,
                 0,
-                rng.normal(size=(steps + 1, state_size)).astype(np.float32),
-                {},
-                *(rng.uniform(-1, 1, (steps, action_size)).astype(np.float32) for _ in range(2)),
+                rng.normal(size=(EPISODE + 1, layout.state_size)).astype(np.float32),
+                {name: rng.integers(0, 256, (EPISODE + 1, *size, 3), np.uint8) for name, size in layout.images.items()},
+                *(rng.uniform(-1.0, 1.0, (EPISODE, layout.action_size)).astype(np.float32) for _ in range(2)),
                 ends.astype(np.float32),
                 ends,
-                np.zeros(steps, bool),
-                np.zeros(steps, np.uint8),
-                np.zeros(steps, np.int64),
-                np.zeros(steps, np.float32),
+                np.zeros(EPISODE, bool),
+                np.zeros(EPISODE, np.uint8),
+                np.zeros(EPISODE, np.int64),
+                np.zeros(EPISODE, np.float32),
             )
         )
-    return buffer
+    return learner
 
 
-def measure(
-    state_size: int, action_size: int, batch_size: int, calls: int, config: rlpd.RlpdConfig
-) -> dict[str, object]:
-    rng = np.random.default_rng(0)
-    sampler = Sampler([filled_buffer(state_size, action_size, seed) for seed in range(2)], (0.5, 0.5))
-    state = rlpd.create(jax.random.PRNGKey(0), Layout(state_size, action_size), config)
-    square = jax.numpy.asarray(rng.normal(size=(ROOFLINE_SIZE, ROOFLINE_SIZE)).astype(np.float32))
+class Peer:
+    """Another library's learner in its own process; ``name`` is None where it is not installed."""
+
+    def __init__(self, python: str, peer: str, clock: str, sizes: Mapping[str, int], layer_norm: bool) -> None:
+        command = [python, str(Path(__file__).with_name("peers.py")), peer, "--clock", clock]
+        command += [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
+        command += ["--layer-norm"] if layer_norm else []
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        answer = self._read()
+        self.name = answer.removeprefix("ready ") if answer.startswith("ready ") else None
+
+    def train(self, calls: int) -> float:
+        """Seconds that ``calls`` train calls take."""
+        print(calls, file=self._process.stdin, flush=True)
+        return float(self._read())
+
+    def close(self) -> None:
+        self._process.communicate()
+
+    def _read(self) -> str:
+        return self._process.stdout.readline().strip() if self._process.stdout else ""
+
+
+def measure(case: Case, arguments: argparse.Namespace, peers: list[Peer]) -> list[dict[str, Any]]:
+    """The case's line; with peers, one for each."""
+    layout = Layout(arguments.state, arguments.action, case.images)
+    agent = make_agent(case.agent, case.settings)
+    learner = filled(agent, case, layout, arguments.batch)
+    batch = learner.sources.sampler.sample(
+        np.random.default_rng(0), agent.updates_per_call, arguments.batch, agent.horizon
+    )
+    share = 1.0 / getattr(agent.config, "actor_every", 1)
+    flops = matmul_flops(jax.make_jaxpr(agent.update)(learner.state, batch), share)
+    square = jax.numpy.asarray(np.random.default_rng(0).normal(size=(ROOFLINE_SIZE, ROOFLINE_SIZE)).astype(np.float32))
     multiply = jax.jit(jax.numpy.matmul)
 
-    def one_call() -> rlpd.RlpdState:
-        nonlocal state
-        state, _ = rlpd.update(state, sampler.sample(rng, config.critic_steps, batch_size), config=config)
-        return state
+    clock = CLOCKS[arguments.clock]
 
-    for _ in range(3):  # compile
-        one_call()
-        multiply(square, square)
-    updates, products, samples = [], [], []
-    for _ in range(calls):
-        updates.append(timed(one_call))
-        products.append(timed(lambda: multiply(square, square)))
-        samples.append(timed(lambda: sampler.sample(rng, config.critic_steps, batch_size)))
-    call = statistics.median(updates)
-    gflops = flops_per_call(state_size, action_size, batch_size, config) / call / 1e9
-    roofline = 2 * ROOFLINE_SIZE**3 / statistics.median(products) / 1e9
-    return {
+    def call(count: int) -> None:
+        for _ in range(count):
+            learner.update()
+        jax.block_until_ready(learner.state)
+
+    def sample() -> None:
+        rng = np.random.default_rng(1)
+        for _ in range(arguments.calls):
+            learner.sources.sampler.sample(rng, agent.updates_per_call, arguments.batch, agent.horizon)
+
+    call(3)  # compile
+    jax.block_until_ready(multiply(square, square))
+    for peer in peers:
+        peer.train(3)
+    ours, products, samples, theirs = [], [], [], [[] for _ in peers]
+    for _ in range(arguments.turns):
+        ours.append(timed(lambda: call(arguments.calls), clock) / arguments.calls)
+        products.append(timed(lambda: jax.block_until_ready(multiply(square, square)), clock))
+        samples.append(timed(sample, clock) / arguments.calls)
+        for times, peer in zip(theirs, peers, strict=True):
+            times.append(peer.train(arguments.calls) / arguments.calls)
+    second = statistics.median(ours)
+    gflops, roofline = flops / second / 1e9, 2 * ROOFLINE_SIZE**3 / statistics.median(products) / 1e9
+    line = {
         "benchmark": "learner_throughput",
-        "agent": "rlpd",
-        "config": dataclasses.asdict(config)
-        | {"state_size": state_size, "action_size": action_size, "batch_size": batch_size},
-        "updates_per_s": round(config.critic_steps / call, 1),
-        "updates_per_s_best": round(config.critic_steps / min(updates), 1),
+        "agent": case.agent,
+        "config": {
+            **vars(agent.config),
+            "state": arguments.state,
+            "action": arguments.action,
+            "batch": arguments.batch,
+            "images": {name: list(size) for name, size in case.images.items()},
+        },
+        "updates_per_s": round(agent.updates_per_call / second, 1),
+        "updates_per_s_best": round(agent.updates_per_call / min(ours), 1),
+        "call_ms": round(1e3 * second, 3),
+        "mflop_per_update": round(flops / agent.updates_per_call / 1e6, 1),
         "gflops": round(gflops, 1),
         "roofline_gflops": round(roofline, 1),
         "roofline_fraction": round(gflops / roofline, 3),
-        "sample_us": round(statistics.median(samples) * 1e6, 1),
-        "sample_share": round(statistics.median(samples) / call, 4),
+        "sample_share": round(statistics.median(samples) / second, 4),
+        "device": jax.devices()[0].platform,
+        "clock": arguments.clock,
+        "cores": len(os.sched_getaffinity(0)),
         "load": [round(value, 2) for value in os.getloadavg()],
     }
+    if not peers:
+        return [line]
+    return [
+        line
+        | {
+            "peer": peer.name,
+            "peer_updates_per_s": round(agent.updates_per_call / statistics.median(times), 1),
+            "ratio": round(statistics.median(t / o for t, o in zip(times, ours, strict=True)), 3),
+        }
+        for peer, times in zip(peers, theirs, strict=True)
+    ]
+
+
+def timed(function: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
+    function()
+    return clock() - start
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--state", type=int, default=25)
-    parser.add_argument("--action", type=int, default=4)
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--state", type=int, default=40)
+    parser.add_argument("--action", type=int, default=7)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--calls", type=int, default=100)
-    parser.add_argument("--json", type=Path, help="also append the line to this file")
+    parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--calls", type=int, default=5, help="update calls a turn")
+    parser.add_argument("--peers", nargs="*", choices=("sb3", "sbx"), help="compare with these; default: both")
+    parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has them")
+    parser.add_argument(
+        "--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time, on a busy machine, with one thread"
+    )
+    parser.add_argument("--json", type=Path, help="also append the lines to this file")
     arguments = parser.parse_args()
-    result = json.dumps(measure(arguments.state, arguments.action, arguments.batch, arguments.calls, rlpd.RlpdConfig()))
-    print(result)
-    if arguments.json:
-        with arguments.json.open("a") as file:
-            file.write(result + "\n")
+    names = () if arguments.peers is None else arguments.peers or ("sb3", "sbx")
+    for name in arguments.cases:
+        case = CASES[name]
+        for line in compared(case, arguments, names):
+            text = json.dumps(line)
+            print(text, flush=True)
+            if arguments.json:
+                with arguments.json.open("a") as file:
+                    file.write(text + "\n")
+
+
+def compared(case: Case, arguments: argparse.Namespace, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """`measure` with those of the peers that know the case and are installed."""
+    updates = make_agent(case.agent, case.settings).updates_per_call
+    sizes = {"state": arguments.state, "action": arguments.action, "batch": arguments.batch, "updates": updates}
+    started = []
+    try:
+        if case.critics is not None:
+            for name in names:
+                given = {**sizes, "critics": case.critics}
+                peer = Peer(arguments.peer_python, name, arguments.clock, given, case.layer_norm)
+                started.append(peer)
+                if peer.name is None:
+                    print(f"{name} is not installed in {arguments.peer_python}", file=sys.stderr)
+        return measure(case, arguments, [peer for peer in started if peer.name])
+    finally:
+        for peer in started:
+            peer.close()
 
 
 if __name__ == "__main__":
