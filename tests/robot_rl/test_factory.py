@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from robot_rl.config import AGENTS, ConfigError, load_config, save_config
+from robot_rl.data.store import EpisodeStore
 from robot_rl.learner.factory import ALGORITHMS, make_agent, make_learner
+from robot_rl.progress import schema_of
 from robot_rl.run import Run
+from robot_rl.tasks import make_task
+from tests.robot_rl.recording import steps
 
 
 def test_the_configuration_knows_every_algorithm_and_no_other() -> None:
@@ -50,7 +54,7 @@ def test_a_setting_that_cannot_be_used_is_named_with_its_value_and_what_would_fi
 
 
 def test_an_unknown_algorithm_is_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown agent 'sarsa'; choose from .*rlpd"):
+    with pytest.raises(ConfigError, match=r"unknown agent .sarsa.; choose from .*rlpd"):
         make_agent("sarsa", {})
 
 
@@ -68,3 +72,53 @@ def test_updates_per_step_and_per_call(tmp_path: Path, overrides: list[str], utd
     config = load_config(None, [*tiny, *overrides])
     learner = make_learner(Run.create(config, tmp_path), config)
     assert (learner.governor.target, learner.agent.updates_per_call) == (utd, steps)
+
+
+@pytest.mark.parametrize(
+    ("agent", "overrides", "share"),
+    [
+        ("rlpd", [], 0.5),  # its own
+        ("sac", [], None),
+        ("rlpd", ["learner.demo_share=0.25"], 0.25),
+        ("sac", ["learner.demo_share=1"], 1.0),
+        ("rlpd", ["learner.demo_share=proportional"], None),
+    ],
+)
+def test_the_share_of_demonstrations_is_the_algorithms_own_unless_given(agent, overrides, share, tmp_path) -> None:
+    tiny = ["task=reach", f"learner.agent={agent}", "learner.settings.hidden=8,8", "learner.capacity=100"]
+    config = load_config(None, [*tiny, *overrides])
+    assert make_learner(Run.create(config, tmp_path), config).config.demo_share == share
+
+
+def test_stores_of_other_arms_are_learnt_from_with_their_weights(tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "online"
+    stores = [f"learner.online_stores=../right/online,{other}", "learner.online_weights=2,1,1", "learner.capacity=90"]
+    config = load_config(None, ["task=reach", "learner.settings.hidden=8,8", *stores])
+    learner = make_learner(Run.create(config, tmp_path / "left"), config)
+    assert learner.sources.sampler.weights([0, 5, 5, 5]) == pytest.approx([0.0, 0.5, 0.25, 0.25])
+    assert [buffer.capacity for buffer in learner.sources.online_buffers] == [30, 30, 30]
+    for name, kind in (("left/online", 0), ("right/online", 1), ("elsewhere/online", 2)):
+        with EpisodeStore.create_or_open(tmp_path / name, schema_of(make_task("reach"), config)) as store:
+            writer = store.begin()
+            for step in steps(4 + kind, schema=store.schema):
+                writer.append(step)
+            writer.finish()
+    learner.poll()
+    assert [len(buffer) for buffer in learner.sources.online_buffers] == [4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("learner.demo_share=1.5", "learner.demo_share=1.5 is out of range; it must be from 0.0 to 1.0"),
+        ("learner.demo_share=half", "learner.demo_share='half' is unknown; choose from proportional"),
+        ("learner.online_weights=1,2", "learner.online_weights=[1.0, 2.0] must be 1: one for the run's own online"),
+        ("learner.online_weights=0", "learner.online_weights=[0.0] must be positive"),
+        ("learner.online_weights=nan", "learner.online_weights=[nan] must be positive"),
+        ("learner.capacity=1", "learner.capacity=1 is out of range; it must be at least 2"),
+        ("learner.settings=fast", "learner.settings is a group of keys (learner.settings.<key>=value), not 'fast'"),
+    ],
+)
+def test_a_mixture_that_makes_no_sense_is_refused(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        load_config(None, [override])
