@@ -53,11 +53,14 @@ class LearnerConfig:
             empty: in proportion to their sizes.
         capacity: online observations kept, of all arms together; unset: 1 000 000, with cameras 200 000.
         start_after: online steps before learning starts.
+        pretrain: learner calls on demonstrations alone before that; unset: as many as suit the algorithm.
         max_debt: critic updates that may be due when an episode begins; above it, the next one waits for the learner.
         publish_every: learner calls between two publications of the parameters.
         checkpoint_every: learner calls between two checkpoints.
         keep_checkpoints: so many are kept.
         threads: CPU threads of the learner process; 0: all cores but two.
+        gate_window: episodes without intervention over which success is compared before a policy is handed on for
+            evaluation (`robot_rl.promotion`).
     """
 
     agent: str = "rlpd"
@@ -69,17 +72,22 @@ class LearnerConfig:
     online_weights: tuple[float, ...] = ()
     capacity: int | None = None
     start_after: int = 100
+    pretrain: int | None = None
     max_debt: int = 200
     publish_every: int = 10
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
     threads: int = 0
+    gate_window: int = 20
 
     def __post_init__(self) -> None:
         require(self, batch_size=(1, inf), start_after=(0, inf), max_debt=(0, inf), threads=(0, inf))
         require(self, publish_every=(1, inf), checkpoint_every=(1, inf), keep_checkpoints=(1, inf))
+        require(self, gate_window=(1, inf))
         if self.utd is not None:
             require(self, utd=(1, inf))
+        if self.pretrain is not None:
+            require(self, pretrain=(0, inf))
         if self.capacity is not None:
             require(self, capacity=(2, inf))
         if isinstance(self.demo_share, float):
@@ -116,7 +124,7 @@ class RunConfig:
         steps: online steps to train for.
         episodes: episodes to evaluate.
         demo_stores: stores of demonstrations to learn from, relative to the run's folder or absolute.
-        policy: parameter file to evaluate; "" takes the newest of the run.
+        policy: parameter file to evaluate; "" takes the run's champion (`robot_rl.promotion`), or its newest.
         resume: continue from the run's newest checkpoint.
     """
 

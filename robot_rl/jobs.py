@@ -13,7 +13,7 @@ from hardware.interfaces import CameraError
 from robot_rl.bringup import prepare, specs
 from robot_rl.config import ConfigError, RunConfig, plain
 from robot_rl.report import plot_curve, write_summary, write_video
-from robot_rl.run import Run
+from robot_rl.run import Run, policy_file
 from robot_rl.supervisor import Supervisor, ros_domain
 
 SHOW_PERIOD = 10.0  # [s] between progress lines when no episode ends
@@ -76,6 +76,8 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
         raise ConfigError("arm has no --fast: it serves other programs, in real time")
     run = prepare(job, config, root)
     tell(f"{job}: {config.task}, run {run.root}")
+    if job == "eval":
+        tell(f"policy: {policy_file(run, config)}")
     if fast:
         from robot_rl.fast import run_fast
 
@@ -144,6 +146,11 @@ class Display:
                 f"{session['interventions']} interventions",
                 f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}",
             ]
+            if learner.get("held_back"):
+                parts.append(
+                    f"success fell to {learner['now_success']:.0%}: champion stays version {learner['champion']} "
+                    f"({learner['champion_success']:.0%})"
+                )
             if learner.get("halted"):
                 parts.append(f"learner halted: {learner['halted']}")
         else:

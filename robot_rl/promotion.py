@@ -12,11 +12,16 @@ so that many small drops, each of them insignificant, do not add up.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb
 from typing import Any
+
+from robot_rl.contract import Ending
+from robot_rl.data.reader import StoreReader
+from robot_rl.run import Run, write_atomically
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class ImprovementGate:
         level: probability below which a drop is significant.
 
     Attributes:
-        champion: of the promoted policy at its promotion; None before the first.
+        champion: of the promoted policy, when it was promoted; None before the first.
         best: the best window so far, the newest of several that are equally good.
     """
 
@@ -73,15 +78,18 @@ class ImprovementGate:
         return self.best is not None and drop_probability(self.now, self.best) < self.level
 
     def add(self, success: bool, version: int) -> bool:
-        """Judge after an episode that the policy drove alone; returns whether ``version`` becomes the champion."""
+        """Judge after an episode that the policy drove alone; returns whether ``version`` may be promoted."""
         self._recent.append(success)
         self._version = version
         if len(self._recent) < self.window or self.held_back:
             return False
-        self.champion = self.now
         if self.best is None or self.now.rate >= self.best.rate:
             self.best = self.now
         return True
+
+    def promote(self) -> None:
+        """The policy of now is the champion."""
+        self.champion = self.now
 
     def state(self) -> dict[str, Any]:
         """JSON values for a checkpoint."""
@@ -97,3 +105,63 @@ class ImprovementGate:
         )
         self._recent = deque((bool(success) for success in state["recent"]), maxlen=self.window)
         self._version = int(state["version"])
+
+
+class Promotion:
+    """The gate of a run: judges its online episodes and keeps the champion's parameters on disk.
+
+    Whatever was judged is kept beside them, so that a learner that is started again goes on where it was. ``messages``
+    collects what the operator should hear of.
+    """
+
+    def __init__(self, run: Run, window: int) -> None:
+        self.gate = ImprovementGate(window)
+        self._run = run
+        self._episodes = StoreReader(run.online, images=False)
+        self._judged = 0
+        self._published: dict[int, bytes] = {}  # since the last episode that was judged
+        self.messages: list[str] = []
+        if run.gate.exists():
+            try:
+                state = json.loads(run.gate.read_text(encoding="utf-8"))
+                self.gate.restore(state["gate"])
+                self._judged = int(state["judged"])
+            except (ValueError, KeyError, TypeError) as error:
+                self.gate = ImprovementGate(window)
+                self.messages.append(f"{run.gate} cannot be read ({error!r}); all episodes are judged again")
+
+    def publish(self, version: int, data: bytes) -> None:
+        """Parameters that may act from now on."""
+        self._published[version] = data
+
+    def judge(self) -> bool:
+        """Take in the episodes that have ended; returns whether there is a new champion.
+
+        Aborted ones, and those that a person had a hand in, say nothing about the policy.
+        """
+        promoted = False
+        ended = self._episodes.episodes()
+        for info in ended[self._judged :]:
+            if info.interventions or info.ending is Ending.ABORTED:
+                continue
+            version = int(self._episodes.column(info.index, "version")[-1])
+            if self.gate.add(info.success, version) and version in self._published:
+                self.gate.promote()
+                write_atomically(self._run.champion, self._published[version])
+                promoted = True
+            self._published = {number: data for number, data in self._published.items() if number >= version}
+        if len(ended) > self._judged:
+            self._judged = len(ended)
+            state = {"judged": self._judged, "gate": self.gate.state()}
+            write_atomically(self._run.gate, json.dumps(state).encode())
+        return promoted
+
+    def status(self) -> dict[str, Any]:
+        """Champion and policy of now, side by side; JSON values."""
+        champion, now = self.gate.champion, self.gate.now
+        return {
+            "champion": None if champion is None else champion.version,
+            "champion_success": None if champion is None else champion.rate,
+            "now_success": now.rate if now.episodes else None,
+            "held_back": self.gate.held_back,
+        }

@@ -55,6 +55,8 @@ def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
         "env_steps": steps,
         "updates": learner.get("updates", 0),
         "utd": round(learner.get("utd", 0.0), 3),
+        "version": learner.get("version"),
+        "champion": learner.get("champion"),
         "success_rate": round(successes / len(evaluation), 4) if evaluation else None,
         "success_ci95": [round(x, 4) for x in wilson_interval(successes, len(evaluation))],
         "episodes": len(evaluation),

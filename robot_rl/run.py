@@ -3,7 +3,8 @@
 runs/<time>-<task>/    or <time>-<namespace>-<task>, of one arm of several; -2, -3, … of the same second
     config.yaml     the resolved configuration, read by every process
     demos/ online/ evaluation/    episode stores
-    checkpoints/ policy.params    learner
+    checkpoints/ policy.params    learner: the newest
+    champion.params gate.json     learner: what the improvement gate handed on (see `robot_rl.promotion`)
     status/*.json   what each process last said, replaced atomically
     logs/*.log      output of each process
     tensorboard/    metrics
@@ -75,6 +76,16 @@ class Run:
         return self.root / "policy.params"
 
     @property
+    def champion(self) -> Path:
+        """The policy that the improvement gate handed on last."""
+        return self.root / "champion.params"
+
+    @property
+    def gate(self) -> Path:
+        """What the improvement gate has judged."""
+        return self.root / "gate.json"
+
+    @property
     def tensorboard(self) -> Path:
         return self.root / "tensorboard"
 
@@ -125,9 +136,14 @@ def settings_file(given: Path | None, root: Path | None) -> Path | None:
     return given
 
 
+def policy_file(run: Run, config: RunConfig) -> Path:
+    """The policy to evaluate: the one named, else the run's champion, else its newest."""
+    return Path(config.policy) if config.policy else run.champion if run.champion.exists() else run.parameters
+
+
 def read_parameters(run: Run, config: RunConfig) -> bytes:
     """The bytes of the policy to evaluate. Raises `ConfigError` when there is no such file."""
-    path = Path(config.policy) if config.policy else run.parameters
+    path = policy_file(run, config)
     if not path.exists():
         raise ConfigError(f"no policy at {path}; train one first (robot-rl train), or name one: policy=FILE")
     return path.read_bytes()

@@ -12,6 +12,7 @@ from robot_rl.config import ConfigError, RunConfig
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.checkpoint import CheckpointError
 from robot_rl.learner.loop import LearnerLoop
+from robot_rl.promotion import Promotion
 from robot_rl.run import Run, write_atomically
 
 STATUS_PERIOD = 1.0  # [s]
@@ -32,6 +33,7 @@ class Trainer:
         self._writer = Writer(str(run.tensorboard))
         self._episodes = StoreReader(run.online, images=False)
         self._logged_episodes = 0
+        self._promotion = Promotion(run, config.learner.gate_window)
         self._published = -1
         self._checkpointed = 0
         self._said = -STATUS_PERIOD
@@ -70,13 +72,14 @@ class Trainer:
     def debt(self) -> int:
         """Critic updates that are due and will be made: whole calls, and none by a learner that has halted."""
         call = self._loop.agent.updates_per_call
-        return 0 if self._loop.halted else self._loop.governor.due // call * call
+        return 0 if self._loop.halted else self._loop.due // call * call
 
     def publish(self) -> None:
         """Hand out the present parameters."""
         data = self._loop.parameters()
         self._published = self._loop.version
         write_atomically(self._run.parameters, data)
+        self._promotion.publish(self._published, data)
         self._publish(data)
 
     def finish(self) -> None:
@@ -86,18 +89,21 @@ class Trainer:
             pass
         self.publish()
         self._loop.checkpoint()
+        self._promotion.judge()
         self._report()
         self._tell()
         self._writer.close()
 
     def _tell(self) -> None:
         """What the operator should hear of."""
-        for message in self._loop.messages:
-            sys.stderr.write(f"learner: {message}\n")
-        self._loop.messages.clear()
+        for messages in (self._loop.messages, self._promotion.messages):
+            for message in messages:
+                sys.stderr.write(f"learner: {message}\n")
+            messages.clear()
 
     def _log(self, version: int) -> None:
-        metrics = self._loop.metrics()
+        self._promotion.judge()
+        metrics = self._loop.metrics() | self._gate_metrics()
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, version)
         episodes = self._episodes.episodes()
@@ -108,6 +114,10 @@ class Trainer:
             self._writer.add_scalar("episode/steps", float(episode.steps), steps)
             self._writer.add_scalar("episode/interventions", float(episode.interventions), steps)
         self._logged_episodes = len(episodes)
+
+    def _gate_metrics(self) -> dict[str, float]:
+        """The gate's status, as far as there is any."""
+        return {f"gate/{name}": float(value) for name, value in self._promotion.status().items() if value is not None}
 
     def _report(self) -> None:
         metrics = self._loop.metrics()
@@ -127,5 +137,6 @@ class Trainer:
                 "staleness": round(metrics["learner/staleness"], 1),
                 "staleness_max": int(metrics["learner/staleness_max"]),
                 "halted": self._loop.halted,
+                **self._promotion.status(),
             },
         )

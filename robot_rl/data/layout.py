@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from robot_rl.data.episode import Episode, read_episode
@@ -53,11 +54,14 @@ class StoreLayout:
             return f"{error}; skipped ({path.name} could not be renamed: {failure.strerror})"
         return f"{error}; set aside as {target.name}"
 
-    def load(self, schema: StoreSchema, index: int) -> Episode:
-        """A finished episode. Raises `StoreError` when there is none of that number or it is damaged."""
+    def load(self, schema: StoreSchema, index: int, names: Iterable[str] | None = None) -> Episode:
+        """A finished episode, or only its arrays ``names``.
+
+        Raises `StoreError` when there is none of that number or it is damaged.
+        """
         path = self.episode(index)
         if not path.exists():
             known = self.indices(".zarr")
             span = f"{known[0]} to {known[-1]}" if known else "none"
             raise StoreError(f"{self.root} has no finished episode {index} (it has {len(known)}: {span})")
-        return read_episode(path, schema)
+        return read_episode(path, schema, names)

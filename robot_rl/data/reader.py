@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from robot_rl.data.blob import Blob
 from robot_rl.data.episode import TRANSITION_ARRAYS, Episode, EpisodeInfo, Transitions, read_episode, read_info
 from robot_rl.data.journal import records_to_columns, scan
@@ -80,6 +82,10 @@ class StoreReader:
     def load_episode(self, index: int) -> Episode:
         """A finished episode. Raises `StoreError` when there is none of that number or it is damaged."""
         return self._layout.load(self.schema or self._layout.read_schema(), index)
+
+    def column(self, index: int, name: str) -> np.ndarray:
+        """One column of a finished episode. Raises `StoreError`."""
+        return self._layout.load(self.schema or self._layout.read_schema(), index, (name,))[name]
 
     def _next(self, newest: int, limit: int | None) -> Transitions | None:
         """The next part, of an episode up to number ``newest``; None when there is none."""

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from robot_rl.promotion import ImprovementGate, Record, drop_probability
+from robot_rl.contract import Outcome, Source
+from robot_rl.data.store import EpisodeStore
+from robot_rl.promotion import ImprovementGate, Promotion, Record, drop_probability
+from robot_rl.run import Run
+from tests.robot_rl.recording import SCHEMA, steps
 
 
 def run(gate: ImprovementGate, outcomes: list[bool], first: int = 0) -> list[bool]:
-    return [gate.add(success, first + i) for i, success in enumerate(outcomes)]
+    verdicts = []
+    for i, success in enumerate(outcomes):
+        verdicts.append(gate.add(success, first + i))
+        if verdicts[-1]:
+            gate.promote()
+    return verdicts
 
 
 def test_the_probability_is_that_of_all_ways_to_shuffle_the_outcomes() -> None:
@@ -41,7 +51,7 @@ def test_no_champion_before_a_whole_window_then_every_version_that_is_no_worse()
     gate = ImprovementGate(window=4)
     assert run(gate, [False, True, True, True]) == [False, False, False, True]
     assert gate.champion == Record(3, 3, 4)
-    assert gate.add(True, 9) and gate.champion == gate.best == Record(9, 4, 4)
+    assert run(gate, [True], 9) == [True] and gate.champion == gate.best == Record(9, 4, 4)
 
 
 def test_a_collapse_leaves_the_champion_until_success_is_back() -> None:
@@ -78,3 +88,66 @@ def test_a_gate_goes_on_where_it_was() -> None:
 def test_settings_that_make_no_sense_are_refused(window: int, level: float) -> None:
     with pytest.raises(ValueError, match="window of at least one episode"):
         ImprovementGate(window, level)
+
+
+def record(store: EpisodeStore, outcome: Outcome, version: int, person: bool = False) -> None:
+    """An episode of three steps, whose parameters change to ``version`` with the last."""
+    writer = store.begin({})
+    for number, step in enumerate(steps(3, version, outcome)):
+        acted = version - (number < 2)
+        source = Source.PERSON if person else Source.POLICY
+        writer.append(replace(step, source=source, timing=replace(step.timing, version=acted)))
+    writer.finish()
+
+
+def test_the_champion_on_disk_is_the_policy_that_acted_last(tmp_path) -> None:
+    run = Run(tmp_path)
+    promotion = Promotion(run, window=3)
+    for version in range(0, 100, 10):
+        promotion.publish(version, b"policy %d" % version)
+    with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
+        record(store, Outcome.success(), 10)
+        record(store, Outcome.success(), 20)
+        record(store, Outcome.success(), 30, person=True)
+        record(store, Outcome.aborted("stopped"), 30)
+        assert not promotion.judge() and not run.champion.exists(), "two episodes of three count"
+        record(store, Outcome.timeout(), 40)
+        assert promotion.judge() and run.champion.read_bytes() == b"policy 40"
+        assert promotion.status() == {
+            "champion": 40,
+            "champion_success": pytest.approx(2 / 3),
+            "now_success": pytest.approx(2 / 3),
+            "held_back": False,
+        }
+        record(store, Outcome.success(), 50)
+        again = Promotion(run, window=3)
+        assert not again.judge() and run.champion.read_bytes() == b"policy 40", "its bytes are not known any more"
+        assert again.gate.now == Record(50, 2, 3) and again.status()["champion"] == 40
+        again.publish(60, b"policy 60")
+        record(store, Outcome.success(), 60)
+        assert again.judge() and run.champion.read_bytes() == b"policy 60"
+        assert not again.judge(), "nothing new"
+
+
+def test_a_policy_that_got_worse_is_not_handed_on(tmp_path) -> None:
+    run = Run(tmp_path)
+    promotion = Promotion(run, window=4)
+    with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
+        for version in range(1, 9):
+            promotion.publish(version, b"policy %d" % version)
+            record(store, Outcome.success() if version <= 4 else Outcome.timeout(), version)
+            promotion.judge()
+    assert run.champion.read_bytes() == b"policy 7", "1 of 4 may be chance after 4 of 4, 0 of 4 is not"
+    assert promotion.status()["held_back"] and promotion.status()["now_success"] == 0.0
+
+
+def test_a_damaged_account_is_made_again_from_the_episodes(tmp_path) -> None:
+    run = Run(tmp_path)
+    with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
+        for version in range(3):
+            record(store, Outcome.success(), version)
+    run.gate.write_text('{"judged": 2, "gate": {}}')
+    promotion = Promotion(run, window=3)
+    assert "cannot be read" in promotion.messages[0]
+    promotion.publish(2, b"newest")
+    assert promotion.judge() and run.champion.read_bytes() == b"newest"

@@ -16,7 +16,7 @@ from robot_rl.tasks import make_task
 from tests.robot_rl.recording import steps
 
 SUMMARY = [
-    *("task", "agent", "arm", "seed", "demos", "robot_minutes", "env_steps", "updates", "utd"),
+    *("task", "agent", "arm", "seed", "demos", "robot_minutes", "env_steps", "updates", "utd", "version", "champion"),
     *("success_rate", "success_ci95", "episodes", "aborted", "reflexes", "wall_s"),
 ]
 CONFIG = RunConfig(task="reach", seed=3)
@@ -58,7 +58,7 @@ def run(tmp_path: Path) -> Run:
     record(run.demos, [Outcome.success()] * 3 + [Outcome.timeout()])
     record(run.online, [Outcome.timeout(), reflex, Outcome.success(), Outcome.aborted("camera lost")], 60)
     record(run.evaluation, [Outcome.success()] * 4 + [Outcome.timeout()])
-    run.say("learner", {"updates": 960, "utd": 4.0})
+    run.say("learner", {"updates": 960, "utd": 4.0, "version": 240, "champion": 230})
     run.say("job", {"arm": "in-process"})
     return run
 
@@ -79,6 +79,8 @@ def test_summary_says_what_is_on_disk(run: Run) -> None:
         "env_steps": 240,
         "updates": 960,
         "utd": 4.0,
+        "version": 240,
+        "champion": 230,
         "success_rate": 0.8,
         "success_ci95": [pytest.approx(lower, abs=1e-4), pytest.approx(upper, abs=1e-4)],
         "episodes": 5,
