@@ -20,7 +20,7 @@ POLL = 0.2  # [s]
 RESTARTS = 5  # of one process, before the job is given up
 # [s] to end by itself after SIGTERM: the learner writes a checkpoint, the arm may be in the middle of connecting.
 PATIENCE = {"learner": 60.0, "arm": 30.0}
-DEFAULT_PATIENCE = 8.0
+DEFAULT_PATIENCE = 20.0
 
 
 class JobFailed(RuntimeError):

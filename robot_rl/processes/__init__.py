@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NAMES = ("sim", "arm", "camera", "teleop", "expert", "policy", "learner", "session")
 
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
-SIMULATOR_PATIENCE = 30.0  # [s] for the simulator, started at the same time, to come up
+SIMULATOR_PATIENCE = 120.0  # [s] for the simulator, started at the same time, to come up
 
 
 def await_simulator(run: Run, config: RunConfig, stop: Stop) -> None:
