@@ -3,10 +3,10 @@
     f(s, images) = s, tanh(LayerNorm(W flatten(ReLU(conv(… ReLU(conv(x/255 − ½))))))), …   one such part for each camera
 
 The convolutions are `robot_rl.policies.encoder.LAYERS`. Departures from SERL, which takes a pretrained network: the
-first layer cuts the image into patches of 4×4 pixels, as vision transformers do, which costs a quarter of 3×3 windows
-over the halved image and finds a dot as exactly (docs/RESULTS.md); and a dense layer reads where things are from all
-positions at once, where SERL's spatial embeddings are such a layer of low rank. Without cameras there is nothing to
-learn, and the features are the state.
+first layer cuts the image into patches of 4×4 pixels, as vision transformers do, which costs a quarter of what four
+layers of 3×3 windows do and finds a dot in as many updates; and a dense layer reads where things are from all positions
+at once, where SERL's spatial embeddings are such a layer of low rank, which finds the dot later. Without cameras there
+is nothing to learn, and the features are the state.
 """
 
 from __future__ import annotations
