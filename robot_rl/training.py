@@ -35,7 +35,7 @@ class Trainer:
         self._logged_episodes = 0
         self._promotion = Promotion(run, config.learner.gate_window)
         self._published = -1
-        self._checkpointed = 0
+        self._checkpointed = self._logged = 0
         self._said = -STATUS_PERIOD
         self._rate = (time.monotonic(), 0.0)
 
@@ -48,7 +48,7 @@ class Trainer:
                 raise ConfigError(f"cannot resume: {error}") from error
             origin = f"going on after {self._loop.version} update calls" if restored else "nothing to resume from"
             self._loop.messages.append(origin)
-        self._checkpointed = self._loop.version
+        self._checkpointed = self._logged = self._loop.version
         self._loop.poll()
         self.publish()
 
@@ -61,7 +61,8 @@ class Trainer:
         if version - self._checkpointed >= self._settings.checkpoint_every:
             self._loop.checkpoint()
             self._checkpointed = self._loop.version
-        if worked and version % LOG_EVERY == 0:
+        if version - self._logged >= LOG_EVERY:
+            self._logged = version
             self._log(version)
         if time.monotonic() - self._said >= STATUS_PERIOD:
             self._report()
