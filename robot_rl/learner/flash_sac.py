@@ -45,23 +45,23 @@ SMALLEST_SCALE = 1e-8  # of rewards: as long as all of them are 0
 
 @dataclass(frozen=True)
 class FlashConfig:
-    """Defaults for robots: sparse rewards, some demonstrations, few steps. `published` has the paper's."""
+    """Defaults for robots: sparse rewards, some demonstrations, few steps, a small computer. See `published` too."""
 
-    actor_width: int = 128  # d of the actor; inside a block it is four times as wide
-    critic_width: int = 256  # d of each critic
+    actor_width: int = 64  # d of the actor; inside a block it is four times as wide
+    critic_width: int = 64  # d of each critic
     blocks: int = 2  # of actor and critics
     bins: int = 101  # values that a critic distributes over
     support: float = 5.0  # V: they span [−V, V], in units of scaled reward
     discount: float = 0.97  # γ
-    learning_rate: float = 3e-4  # of all optimisers (Adam) at the start …
-    final_learning_rate: float = 1.5e-4  # … and, by half a cosine, after so many steps of each
+    learning_rate: float = 1e-3  # of all optimisers (Adam) at the start …
+    final_learning_rate: float = 5e-4  # … and, by half a cosine, after so many steps of each
     decay_steps: int = 1_000_000
     target_rate: float = 0.01  # τ: how fast the target critics follow
     moment_rate: float = 0.01  # how fast the running moments of the batch norms follow
     actor_every: int = 2  # critic steps for each step of actor and temperature
     initial_temperature: float = 0.01  # α at the start
-    target_std: float = 0.15  # σ̄: the exploration that the temperature aims at
-    entropy_backup: bool = True  # whether the target counts −α log π as reward
+    target_std: float = 0.09  # σ̄: the exploration that the temperature aims at; about SAC's −|A|
+    entropy_backup: bool = False  # whether the target counts −α log π as reward: it can drown a sparse one
     scale_rewards: bool = True  # without, |returns| must be below V by themselves
     noise_repeats: int = flash.REPEATS  # longest time that exploration noise is held [steps]
     critic_steps: int = 4  # G, critic steps in one call
@@ -92,7 +92,17 @@ class FlashConfig:
 
 def published(steps: int = 1_000_000) -> FlashConfig:
     """The paper's settings for one environment and ``steps`` steps; with batches of 512 and 10 000 steps of start."""
-    return FlashConfig(discount=0.99, decay_steps=steps, critic_steps=1)
+    return FlashConfig(
+        actor_width=128,
+        critic_width=256,
+        discount=0.99,
+        learning_rate=3e-4,
+        final_learning_rate=1.5e-4,
+        decay_steps=steps,
+        target_std=0.15,
+        entropy_backup=True,
+        critic_steps=1,
+    )
 
 
 class FlashState(NamedTuple):
