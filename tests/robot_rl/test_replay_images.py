@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.robot_rl.recording import transitions
 
 SIZE = (3, 5)
 LAYOUT = Layout(5, 2, {"front": SIZE, "wrist": SIZE})
-PAGE = 4096
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def drawn(part: Transitions, size: tuple[int, int] = SIZE) -> Transitions:
