@@ -191,7 +191,10 @@ class Sampler:
         self.weights = weights
 
     def sample(self, rng: np.random.Generator, updates: int, batch_size: int, horizon: int = 1) -> Batch:
-        """Batch with leading axes ``(updates, batch_size)``; along the second, the buffers one after another."""
+        """Batch with leading axes ``(updates, batch_size)``; along the second, the buffers one after another.
+
+        It shares no memory with a buffer or another batch: a device may still read it when the next one is drawn.
+        """
         weights = self.weights([len(b) for b in self.buffers]) if callable(self.weights) else self.weights
         filled = [(b, w) for b, w in zip(self.buffers, weights, strict=True) if len(b) and w > 0.0]
         if not filled:
