@@ -25,6 +25,7 @@ class Agent(NamedTuple):
             its settings.
         horizon: steps H of a window in a batch; above 1, its actions are chunks.
         demo_share: share of demonstrations in a minibatch that suits it; None: in proportion to how many there are.
+        pretrain: calls of ``update`` on demonstrations alone, before the first online step, that suit it.
     """
 
     name: str
@@ -36,3 +37,4 @@ class Agent(NamedTuple):
     acting: Mapping[str, Any]
     horizon: int = 1
     demo_share: float | None = 0.5
+    pretrain: int = 0

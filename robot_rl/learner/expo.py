@@ -69,7 +69,7 @@ class ExpoConfig:
     discount: float = 0.97  # γ: a reward 33 steps (3.3 s) away counts for 1/e
     learning_rate: float = 3e-4  # of base, edit, critics and temperature (Adam)
     target_rate: float = 0.005  # τ: how fast the target critics follow
-    base_rate: float = 0.005  # how fast base̅ follows
+    base_rate: float = 0.02  # how fast base̅ follows: it steps once where the critics step G times
     initial_temperature: float = 0.01  # α at the start
     target_entropy: float | None = None  # H̄ of w; None: −|A|
     critic_steps: int = 4  # G, critic steps per step of the policies
@@ -90,6 +90,9 @@ class ExpoConfig:
             raise ValueError(f"edit_scale {self.edit_scale} must be in (0, 2]: an action is in [−1, 1]")
         if not (0.0 < self.target_rate <= 1.0 and 0.0 < self.base_rate <= 1.0):
             raise ValueError(f"target_rate {self.target_rate} and base_rate {self.base_rate} must be in (0, 1]")
+
+
+PRETRAIN = 300  # calls on demonstrations, after which the base policy imitates them; more made it no better
 
 
 class ExpoState(NamedTuple):
@@ -292,6 +295,7 @@ def make_agent(config: ExpoConfig | None = None) -> Agent:
             "edit_scale": config.edit_scale,
             "subset": config.subset,
         },
+        pretrain=PRETRAIN,
     )
 
 

@@ -71,6 +71,7 @@ def make_loop(
         config = LoopConfig(
             utd=float(settings.utd or agent.updates_per_call),
             start_after=settings.start_after,
+            pretrain=agent.pretrain if settings.pretrain is None else settings.pretrain,
             batch_size=settings.batch_size,
             demo_share=None if isinstance(demo_share, str) else demo_share,
             online_weights=settings.online_weights,

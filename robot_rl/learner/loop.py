@@ -41,6 +41,7 @@ class LoopConfig:
 
     utd: float = 4.0  # critic steps per environment step, of all arms together
     start_after: int = 100  # online steps before the first update
+    pretrain: int = 0  # calls on demonstrations alone, before all others
     max_debt: int = 2000  # critic steps that may be owed when the learner falls behind
     batch_size: int = 256  # transitions per critic step
     demo_share: float | None = 0.5  # of a minibatch; None: in proportion to how many demonstrations there are
@@ -103,10 +104,12 @@ class LearnerLoop:
         self._devices = devices or DataParallel()
         self._devices.check(self.config.batch_size)
         self._state = self._devices.place_state(agent.create(jax.random.PRNGKey(self.config.seed), schema.layout))
-        self._pending: tuple[Any, Mapping[str, jax.Array]] | None = None  # state before the last call, what it came to
+        # Of the last call: the state before it, what it came to, the critic steps that the governor counted.
+        self._pending: tuple[Any, Mapping[str, jax.Array], int] | None = None
         self._checkpoints = None if checkpoints is None else Path(checkpoints)
         self._rng = np.random.default_rng(self.config.seed)
         self._calls = 0
+        self._pretraining = self.config.pretrain  # calls on demonstrations still to be made
         self._staleness: deque[int] = deque(maxlen=STALENESS_WINDOW)
         self._info: Mapping[str, float] = {}
 
@@ -114,6 +117,16 @@ class LearnerLoop:
     def version(self) -> int:
         """Of the parameters: update calls made."""
         return self._calls
+
+    @property
+    def due(self) -> int:
+        """Critic steps to be made now: what the data has earned, and before that what pre-training takes."""
+        return self._pretraining_left * self.agent.updates_per_call + self.governor.due
+
+    @property
+    def _pretraining_left(self) -> int:
+        """Demonstrations that come later, a person's corrections say, are for learning along with the rest."""
+        return self._pretraining if len(self.sources.demo_buffer) and not self.governor.made else 0
 
     @property
     def state(self) -> Any:
@@ -148,16 +161,21 @@ class LearnerLoop:
     def update(self) -> bool:
         """Dispatch one update call if one is due; returns whether it was."""
         updates = self.agent.updates_per_call
-        if self.halted or self.governor.due < updates:
+        if self.halted or self.due < updates:
             return False
-        batch = self.sources.sampler.sample(self._rng, updates, self.config.batch_size, self.agent.horizon)
+        pretraining = self._pretraining_left > 0
+        sampler = self.sources.demo_sampler if pretraining else self.sources.sampler
+        batch = sampler.sample(self._rng, updates, self.config.batch_size, self.agent.horizon)
         batch = jax.device_put(self._devices.place_batch(self.sources.returns.put_into(batch)))
         if not self._settle():
             return False
         before = self._state
         self._state, info = self.agent.update(before, batch)
-        self._pending = before, info
-        self.governor.make(updates)
+        self._pending = before, info, 0 if pretraining else updates
+        if pretraining:
+            self._pretraining -= 1
+        else:
+            self.governor.make(updates)
         self._calls += 1
         return True
 
@@ -176,7 +194,7 @@ class LearnerLoop:
             "learner/updates": float(self.governor.made),
             "learner/version": float(self._calls),
             "learner/utd": self.governor.ratio,
-            "learner/due": float(self.governor.due),
+            "learner/due": float(self.due),
             "learner/forgiven": float(self.governor.forgiven),
             "learner/online_steps": float(self.governor.received),
             "learner/demo_steps": float(self.sources.demo_steps),
@@ -197,6 +215,7 @@ class LearnerLoop:
             "digests": self.sources.digests,
             "sampling": self._rng.bit_generator.state,
             "calls": self._calls,
+            "pretraining": self._pretraining,
             "staleness": list(self._staleness),
             "info": dict(self._info),
         }
@@ -225,6 +244,7 @@ class LearnerLoop:
         self.governor.restore(found.meta["governor"])
         self._rng.bit_generator.state = found.meta["sampling"]
         self._calls = found.meta["calls"]
+        self._pretraining = found.meta.get("pretraining", 0)
         self._staleness.extend(found.meta.get("staleness", ()))
         self._info = found.meta["info"]
         if found.meta["config"] != repr(self.agent.config):
@@ -241,13 +261,13 @@ class LearnerLoop:
         """Look at what the last call came to. Bad, it is undone and was the last: False."""
         if self._pending is None:
             return not self.halted
-        (before, pending), self._pending = self._pending, None
+        (before, pending, counted), self._pending = self._pending, None
         info = {name: float(value) for name, value in jax.device_get(dict(pending)).items()}
         layout, discount = self.schema.layout, self.agent.config.discount
         if wrong := trouble(info, self.sources.largest_reward, layout.action_size, discount):
             self._state = before
             self._calls -= 1
-            self.governor.unmake(self.agent.updates_per_call)
+            self.governor.unmake(counted)
             self.halted = f"update {self._calls} {wrong}; updates stopped, the parameters before it are kept"
             self.messages.append(self.halted)
             return False

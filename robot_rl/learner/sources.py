@@ -110,6 +110,7 @@ class Sources:
         self.demo_buffer = ReplayBuffer(demo_capacity, domain.layout)
         self.online_buffers = tuple(ReplayBuffer(max(2, capacity // count), domain.layout) for _ in range(count))
         self.sampler = Sampler((self.demo_buffer, *self.online_buffers), mixture)
+        self.demo_sampler = Sampler((self.demo_buffer,), (1.0,))
         self.arrivals: list[list[Any]] = []
         self.demo_steps = 0
         self.largest_reward = 0.0

@@ -334,3 +334,25 @@ def test_several_arms_feed_one_learner_and_all_their_steps_earn_updates(tmp_path
             run_dry(learner)
             assert learner.version == 35
         assert same(first.state, second.state)
+
+
+def test_pretraining_comes_first_sees_demonstrations_alone_and_survives_a_restart(tmp_path, stores) -> None:
+    demos, online = stores
+    config = dataclasses.replace(CONFIG, pretrain=3, interventions_to_demos=False)
+    learner = loop(tmp_path, config=config)
+    record(online, 9, 1)  # below start_after: they earn no updates
+    learner.step()
+    assert learner.version == 0 and learner.due == 0  # nothing to pre-train on
+    record(demos, 20, 0)
+    learner.poll()
+    assert learner.due == 3 * AGENT.updates_per_call
+    broken = learner.sources.online_buffers[0]
+    broken.reward[:] = np.nan  # would halt the learner if it were looked at
+    assert learner.update() and learner.update()
+    learner.checkpoint()
+    again = loop(tmp_path, config=config)
+    assert again.restore() and again.due == AGENT.updates_per_call
+    assert learner.update() and not learner.update()
+    assert not learner.halted and learner.version == 3
+    assert learner.governor.made == 0 and learner.due == 0
+    assert learner.metrics()["learner/utd"] == 0.0
