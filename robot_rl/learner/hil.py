@@ -7,9 +7,21 @@ value for each option. One call of `update` is that of `rlpd` over u, with, at e
     y_G  = r − p [o ≠ o₋] + γ m Ḡ(s', argmax_o' G(s', o'))
     L_G  = mean of (G(s, o) − y_G)²
 
-where o₋ is the option of the step before: p keeps the gripper from toggling. The learning critic chooses and its slow
-copy values what it chose (double DQN), which keeps the maximum's upward bias from feeding on itself. A layout without
-options has no G, and what is left is `rlpd` with other defaults.
+where o₋ is the option of the step before: p keeps the gripper from toggling, and the arm's critics do not see it. The
+learning critic chooses and its slow copy values what it chose (double DQN), which keeps the maximum's upward bias from
+feeding on itself. A layout without options has no G, and what is left is `rlpd` with other defaults.
+
+What differs from HIL-SERL:
+
+- *Options.* There, commands are increments: open, close, hold. Here a command says where the gripper shall be, −1
+  closed to +1 open, and to repeat the last one is to hold, so a gripper has two options.
+- *Exploration.* There, the gripper always does what G likes best and the person corrects it. So that it learns without
+  one as well, an exploring policy draws the option, P(o) ∝ exp(G(s, o)/T). T is of the order of what a lost step costs,
+  1 − γ: options that are worth the same get tried, and one that drops what is held, which costs ten steps, does not; a
+  fixed chance ε of a random option would drop it. T = 0 is HIL-SERL's. This was reasoned, not measured.
+- *Images.* There, G has an encoder of its own. Here it sees the features of the arm's critics, which alone teach the
+  encoder, as constants.
+- *Arm.* The entropy aimed at, −|A|, and the temperature at the start are `rlpd`'s.
 """
 
 from __future__ import annotations
@@ -34,8 +46,8 @@ from robot_rl.learner.rlpd import RlpdConfig, RlpdState
 class HilConfig(RlpdConfig):
     """`RlpdConfig` with HIL-SERL's ensemble and ratio, and what the gripper adds."""
 
-    critics: int = 2
-    critic_steps: int = 2
+    critics: int = 2  # E
+    critic_steps: int = 2  # critic steps per actor step
     toggle_penalty: float = 0.02  # p, in units of the reward
     grasp_temperature: float = 0.01  # T of the exploration, P(o) ∝ exp(G(s, o)/T); 0: greedy
 

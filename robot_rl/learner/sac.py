@@ -7,9 +7,9 @@ One call of `update` takes G minibatches: G critic steps, then one actor and one
     L_π  = mean of α log π(ã|s) − min_i Q_i(s, ã),   ã ~ π(s)
     L_α  = log α · (H_π − H̄),   H_π = −mean log π,   H̄ = −|A|
 
-m is 0 where the task ended and 1 otherwise. All but L_π is `rlpd` with two critics, both in the target, no LayerNorm and
-the entropy in the backup; images are seen as there. What differs from the paper: L_α descends log α in place of α, which
-keeps α positive and its steps relative, as the paper's own code does.
+m is 0 where the task ended and 1 otherwise. All but L_π is `rlpd` with two critics, both in the target, no LayerNorm
+and the entropy in the backup; images are seen as there. The temperature descends in log α, as in the paper's own code:
+α stays positive and its steps are relative.
 """
 
 from __future__ import annotations
