@@ -1,0 +1,88 @@
+"""What learners are tested against: networks in float64 numpy, batches and disturbed parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from robot_rl.data.replay import Batch
+
+
+def mlp(params: Mapping[str, Any], inputs: np.ndarray, member: int | None = None) -> np.ndarray:
+    """Dense (→ LayerNorm) → ReLU, …, Dense; ``member``: of an ensemble."""
+    p = {name: np.asarray(value, np.float64) for name, value in params.items()}
+    p = p if member is None else {name: value[member] for name, value in p.items()}
+    last = max(int(name[1:]) for name in p)
+    h = np.asarray(inputs, np.float64)
+    for i in range(last):
+        h = h @ p[f"w{i}"] + p[f"b{i}"]
+        if f"g{i}" in p:
+            h = (h - h.mean(-1, keepdims=True)) / np.sqrt(h.var(-1, keepdims=True) + 1e-6)
+            h = p[f"g{i}"] * h + p[f"c{i}"]
+        h = np.maximum(h, 0.0)
+    return h @ p[f"w{last}"] + p[f"b{last}"]
+
+
+def draw(params: Mapping[str, Any], features: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A tanh-Gaussian's action for ``noise``, and its log-probability by the change of variables itself."""
+    mean, log_std = np.split(mlp(params, features), 2, axis=-1)
+    std = np.exp(np.clip(log_std, np.log(1e-5), np.log(5.0)))
+    raw = mean + std * noise
+    density = np.exp(-0.5 * ((raw - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi)) / (1 - np.tanh(raw) ** 2)
+    return np.tanh(raw), np.log(density).sum(-1)
+
+
+def batch_of(
+    *lead: int, state: int, action: int, images: Sequence[str] = (), size: tuple[int, int] = (16, 16), seed: int = 0
+) -> Batch:
+    """Random columns with leading axes ``lead``; the last axis of actions is an option of two."""
+    rng = np.random.default_rng(seed)
+    actions, before = rng.uniform(-1, 1, (2, *lead, action))
+    actions[..., -1], before[..., -1] = np.sign(actions[..., -1]), np.sign(before[..., -1])
+    pixels = [
+        {name: rng.integers(0, 256, (*lead, *size, 3), dtype=np.uint8) for name in images} or None for _ in range(2)
+    ]
+    values = Batch(
+        state=rng.normal(size=(*lead, state)),
+        action=actions,
+        reward=rng.normal(size=lead),
+        mask=rng.random(lead) < 0.7,
+        next_state=rng.normal(size=(*lead, state)),
+        cost=rng.random(lead),
+        recent_cost=np.zeros(lead[:-1]),
+        previous_action=before,
+        valid=np.ones(lead),
+    )
+    return jax.tree.map(lambda c: np.asarray(c, np.float32), values)._replace(images=pixels[0], next_images=pixels[1])
+
+
+def stir(tree: Any, seed: int, by: float = 0.3) -> Any:
+    """``tree`` with noise on every parameter: no zero biases, and targets that differ from what they follow."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda p: p + jnp.asarray(by * rng.normal(size=p.shape), p.dtype), tree)
+
+
+def slopes(loss: Any, params: Any, draws: int = 5) -> tuple[list[float], list[float]]:
+    """Directional derivatives of ``loss`` along random directions: by central differences, and by `jax.grad`."""
+    loss = jax.jit(loss)
+    gradient = jax.jit(jax.grad(loss))(params)
+    rng = np.random.default_rng(0)
+    measured, derived = [], []
+    for _ in range(draws):
+        way = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape)), params)
+        ahead = loss(jax.tree.map(lambda p, w: p + 1e-6 * w, params, way))
+        behind = loss(jax.tree.map(lambda p, w: p - 1e-6 * w, params, way))
+        measured.append(float(ahead - behind) / 2e-6)
+        derived.append(float(sum(jax.tree.leaves(jax.tree.map(lambda g, w: (g * w).sum(), gradient, way)))))
+    return measured, derived
+
+
+def equal(one: Any, two: Any) -> bool:
+    """Whether two trees are the same, bit for bit."""
+    return jax.tree.structure(one) == jax.tree.structure(two) and jax.tree.all(
+        jax.tree.map(lambda a, b: bool((a == b).all()), one, two)
+    )
