@@ -82,4 +82,5 @@ def make_agent(config: SacConfig | None = None) -> Agent:
         update=partial(update, config=config),
         actor=lambda state: encoder.published(state.actor, state.encoder),
         acting={"kind": "gaussian"},
+        demo_share=None,  # every step is as likely as any other
     )
