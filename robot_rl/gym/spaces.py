@@ -20,6 +20,7 @@ from robot_rl.config import ConfigError
 from robot_rl.contract import Layout
 from robot_rl.data.schema import StoreSchema
 from robot_rl.envs import IDS
+from robot_rl.tasks import make_task
 
 WHOLE = "image"  # name of an image that is the whole observation
 TOLERANCE = 1e-3  # of a demonstration's action beyond its bounds, as a share of half the range: rounding, not an error
@@ -133,7 +134,10 @@ class EnvDomain:
 
     def __init__(self, env_id: str, observations: Observations, actions: Actions) -> None:
         self.env_id = env_id
-        self.layout = Layout(observations.state_size, actions.size, observations.images, actions.options)
+        self._task = IDS.get(env_id.rpartition(":")[2])
+        # The box of our own environments does not tell that a gripper is open or closed; their schema does.
+        own = StoreSchema.of(make_task(self._task)).layout.options if self._task else 0
+        self.layout = Layout(observations.state_size, actions.size, observations.images, actions.options or own)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -147,9 +151,8 @@ class EnvDomain:
         """
         mine, theirs = self.layout, store.layout
         images = {name: tuple(size) for name, size in theirs.images.items() if name in mine.images}
-        task = IDS.get(self.env_id, store.task)
         pairs = (
-            ("task", store.task, task),
+            ("task", store.task, self._task or store.task),
             ("state size", theirs.state_size, mine.state_size),
             ("action size", theirs.action_size, mine.action_size),
             ("images", images, {name: tuple(size) for name, size in mine.images.items()}),

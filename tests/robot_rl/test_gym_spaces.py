@@ -10,7 +10,9 @@ from gymnasium import spaces
 
 from robot_rl.contract import ActionSpec, Field, Layout
 from robot_rl.data.schema import StoreSchema
+from robot_rl.envs import IDS
 from robot_rl.gym.spaces import Actions, EnvDomain, EnvError, Observations
+from robot_rl.tasks import make_task
 
 ANY = (-np.inf, np.inf)
 PICTURE = spaces.Box(0, 255, (4, 6, 3), np.uint8)
@@ -190,3 +192,13 @@ def test_a_store_that_does_not_fit_is_described(
 ) -> None:
     misfit = domain(env_id, observation, action).misfit(SCHEMA)
     assert misfit.startswith(f"does not fit {env_id}") and words in misfit
+
+
+@pytest.mark.parametrize(("env_id", "options"), [("robot_rl/PickCube-v0", 2), ("robot_rl/Reach-v0", 0)])
+def test_the_gripper_of_our_own_environments_is_open_or_closed(env_id: str, options: int) -> None:
+    task = make_task(IDS[env_id])
+    state = spaces.Box(-np.inf, np.inf, (task.state_size,), np.float32)
+    box = spaces.Box(-1.0, 1.0, (task.action.size,), np.float32)
+    domain = EnvDomain(f"robot_rl.envs:{env_id}", Observations(state), Actions(box))
+    assert domain.layout == StoreSchema.of(task).layout and domain.layout.options == options
+    assert not domain.misfit(StoreSchema.of(task))
