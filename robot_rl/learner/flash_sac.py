@@ -322,12 +322,14 @@ def update(state: FlashState, batch: Batch, config: FlashConfig) -> tuple[FlashS
         shift_key, actor_key, critic_key = jax.random.split(step_key, 3)
         batch = encoder.augment(shift_key, batch)
         sight = look(state, batch)
+        eyes = state.encoder
         state = jax.lax.cond(
             state.step % config.actor_every == 0,
             lambda state: policy_step(state, actor_key, sight, config),
             lambda state: state,
             state,
         )
+        state = state._replace(encoder=eyes)  # the same; but now the compiler sees that s need not be encoded anew
         return critic_step(state, critic_key, batch, sight, config)
 
     state, infos = jax.lax.scan(step, state, (keys[1:], batch))
