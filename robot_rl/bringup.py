@@ -88,6 +88,13 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
     ]
 
 
+def check_learner(config: RunConfig) -> None:
+    """Raises `ConfigError` when the algorithm cannot work with the settings: before an arm moves, not after."""
+    from robot_rl.learner.factory import make_loop_config
+
+    make_loop_config(config.learner, config.seed, images=bool(config.cameras))
+
+
 def prepare(job: str, config: RunConfig, root: Path | None) -> Run:
     """Check that ``job`` can be done, and make its run's folder.
 
@@ -101,6 +108,8 @@ def prepare(job: str, config: RunConfig, root: Path | None) -> Run:
             f"source=expert drives only the simulated arm; with arm={config.arm} choose source="
             f"{', '.join(name for name in SOURCES if name != 'expert')}"
         )
+    if job == "train":
+        check_learner(config)
     if job == "train" and config.demo_stores:
         if root is None and not all(Path(name).is_absolute() for name in config.demo_stores):
             raise ConfigError(

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from hardware.interfaces import CameraError
-from robot_rl.bringup import prepare, specs
+from robot_rl.bringup import check_learner, prepare, specs
 from robot_rl.config import ConfigError, RunConfig, plain
 from robot_rl.report import plot_curve, write_summary, write_video
 from robot_rl.run import Run, policy_file
@@ -105,6 +105,7 @@ def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
     """Record, train, evaluate, report; the last line printed is the path of ``summary.json``."""
     began = time.monotonic()
     config = dataclasses.replace(config, source="expert")
+    check_learner(config)
     run = prepare("record", config, root)
     for job in ("record", "train", "eval"):
         run_job(job, config, run.root, fast)

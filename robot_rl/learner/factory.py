@@ -30,6 +30,7 @@ ALGORITHMS: dict[str, tuple[type, Callable[[Any], Agent]]] = {
 
 STATE_CAPACITY = 1_000_000  # online observations kept, without cameras
 IMAGE_CAPACITY = 200_000  # with cameras: 9.8 GB for each of 128×128 pixels
+DEMO_SHARE_OF_CAPACITY = 0.1  # observations of demonstrations kept, interventions included, beside the online ones
 
 
 def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
@@ -63,12 +64,21 @@ def make_loop(
     checkpoints: Path | None = None,
 ) -> LearnerLoop:
     """A learner of ``domain``. Raises `ConfigError` when the settings do not fit, or the agent not the domain."""
+    agent, config = make_loop_config(settings, seed, images=bool(domain.layout.images))
+    try:
+        return LearnerLoop(agent, domain, demos=demos, online=online, config=config, checkpoints=checkpoints)
+    except ValueError as error:
+        raise ConfigError(f"learner: {error}") from error
+
+
+def make_loop_config(settings: LearnerConfig, seed: int, images: bool) -> tuple[Agent, LoopConfig]:
+    """The algorithm and what the loop does around it. Raises `ConfigError` when the settings do not fit."""
     steps = {} if settings.utd is None else {"critic_steps": settings.utd}
     agent = make_agent(settings.agent, steps | dict(settings.settings))
     demo_share = agent.demo_share if settings.demo_share is None else settings.demo_share
-    capacity = settings.capacity or (IMAGE_CAPACITY if domain.layout.images else STATE_CAPACITY)
+    capacity = settings.capacity or (IMAGE_CAPACITY if images else STATE_CAPACITY)
     try:
-        config = LoopConfig(
+        return agent, LoopConfig(
             utd=float(settings.utd or agent.updates_per_call),
             start_after=settings.start_after,
             pretrain=agent.pretrain if settings.pretrain is None else settings.pretrain,
@@ -76,10 +86,10 @@ def make_loop(
             demo_share=None if isinstance(demo_share, str) else demo_share,
             online_weights=settings.online_weights,
             capacity=capacity,
+            demo_capacity=max(2, int(DEMO_SHARE_OF_CAPACITY * capacity)),
             keep_checkpoints=settings.keep_checkpoints,
             seed=seed,
         )
-        return LearnerLoop(agent, domain, demos=demos, online=online, config=config, checkpoints=checkpoints)
     except ValueError as error:
         raise ConfigError(f"learner: {error}") from error
 

@@ -13,6 +13,7 @@ from robot_rl.config import ConfigError, RunConfig, load_config
 from robot_rl.contract import ContractError, Outcome
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
+from robot_rl.jobs import run_demo
 from robot_rl.policies.loading import describe
 from robot_rl.policies.parameters import pack
 from robot_rl.processes import NAMES
@@ -158,3 +159,12 @@ def test_a_simulated_arm_has_a_ros_domain_of_its_own(monkeypatch: pytest.MonkeyP
     assert ros_domain(REACH, "arm") == 0, "served to other programs"
     assert ros_domain(RunConfig(namespace="left")) == ros_domain(RunConfig(simulator="running")) == 0, "one of several"
     assert ros_domain(RunConfig(arm="fr3")) == 0, "a robot is shared with what others run on its machine"
+
+
+def test_settings_that_the_algorithm_does_not_know_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    config = load_config(None, ["task=reach", "learner.settings.discont=0.9"])
+    with pytest.raises(ConfigError, match="agent rlpd has no setting 'discont'; did you mean discount"):
+        prepare("train", config, tmp_path / "run")
+    with pytest.raises(ConfigError, match="discount"):
+        run_demo(config, tmp_path / "run", fast=True)
+    assert not (tmp_path / "run").exists()
