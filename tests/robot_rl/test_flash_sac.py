@@ -26,6 +26,7 @@ TINY = FlashConfig(
     learning_rate=0.01,
     final_learning_rate=0.01,
     target_rate=0.1,
+    target_std=0.15,
     entropy_backup=True,
     critic_steps=1,
 )
