@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from controllers.core import ControllerConfig
+from hardware.franka.collision import CollisionThresholds
 from hardware.sim.inprocess import InProcessWorld
 from hardware.sim.render import SceneRenderer
 from robot_rl.contract import ActionChunk, Ending, Observation
@@ -32,7 +33,8 @@ class RobotEnv(gymnasium.Env):
 
     Observations are the state vector ``(d,)`` float32, or with ``cameras`` a dict of ``state`` and an
     ``(height, width, 3)`` uint8 image for each camera. Actions are ``(a,)`` in [−1, 1]. ``info`` holds ``success`` and
-    ``ending`` at the end of an episode.
+    ``ending`` at the end of an episode. A reflex of the arm truncates it, with its ``reason`` and the last observation
+    again.
 
     Resets move the arm back through the controller, as on a robot. A reset with a seed first puts the arm where it was
     at the beginning, so that the same seed and actions give the same bits.
@@ -42,6 +44,7 @@ class RobotEnv(gymnasium.Env):
         cameras: names of the scene's cameras to observe.
         image_size: height and width [pixels].
         horizon: steps until truncation; 0 takes the task's.
+        collision: where the arm's own reflex stops the motion; default: the driver's.
         render_mode: ``rgb_array`` draws the first scene camera.
     """
 
@@ -53,15 +56,17 @@ class RobotEnv(gymnasium.Env):
         cameras: tuple[str, ...] = (),
         image_size: int = 128,
         horizon: int = 0,
+        collision: CollisionThresholds | None = None,
         render_mode: str | None = None,
     ) -> None:
         self._task = make_task(task)
         self._scene = self._task.scene()
-        self._world = InProcessWorld(self._scene, ControllerConfig(workspace=self._task.workspace))
+        self._world = InProcessWorld(self._scene, ControllerConfig(workspace=self._task.workspace), collision)
         self._config = SessionConfig(horizon=horizon)
         self._renderer = SceneRenderer(self._scene, image_size, image_size, cameras) if cameras else None
         self._drawing: SceneRenderer | None = None
         self._rollout = self._begin(seed=0)
+        self._observed: Any = None
         self.render_mode = render_mode
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._task.action.size,), np.float32)
         state = gymnasium.spaces.Box(-np.inf, np.inf, (self._task.state_size,), np.float32)
@@ -81,17 +86,22 @@ class RobotEnv(gymnasium.Env):
             if directive.phase is Phase.STOPPED:
                 raise RuntimeError("a person stopped the simulated arm; release it, then call reset() again")
             directive = self._rollout.advance()
-        return self._pack(directive.observation), {}
+        self._observed = self._pack(directive.observation)
+        return self._observed, {}
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self._rollout.act(ActionChunk(0, np.asarray(action, dtype=np.float32)[None]))
         directive = self._rollout.advance()
+        if directive.ended is not None and directive.step is None:
+            # The arm stopped in the middle of the step, and what it would have come to was never observed.
+            reason = directive.ended.reason
+            return self._observed, 0.0, False, True, {"success": False, "ending": "aborted", "reason": reason}
         if directive.step is None:
-            reason = directive.ended.reason if directive.ended is not None else "no reading"
-            raise RuntimeError(f"the simulated arm stopped: {reason}; call reset()")
+            raise RuntimeError("the simulated arm gave no reading; call reset()")
         outcome = directive.step.outcome
         info = {"success": outcome.ending is Ending.SUCCESS, "ending": outcome.ending.value} if outcome.done else {}
-        return self._pack(directive.step.next_observation), outcome.reward, outcome.terminated, outcome.truncated, info
+        self._observed = self._pack(directive.step.next_observation)
+        return self._observed, outcome.reward, outcome.terminated, outcome.truncated, info
 
     def render(self) -> np.ndarray | None:
         if self.render_mode != "rgb_array":

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from hardware.franka.collision import CollisionThresholds
 from robot_rl.envs import IDS, RobotEnv
 from robot_rl.session import SessionError
 
@@ -86,6 +87,24 @@ def test_reaching_the_goal_terminates_with_a_reward() -> None:
             done = terminated or truncated
         assert (reward, terminated, truncated) == (1.0, True, False)
         assert info["success"]
+    finally:
+        env.close()
+
+
+def test_a_reflex_truncates_the_episode_and_the_next_one_begins() -> None:
+    env = RobotEnv("peg_insertion", collision=CollisionThresholds(force=(8.0,) * 6))
+    try:
+        before, _ = env.reset(seed=0)
+        truncated = False
+        while not truncated:
+            state, reward, terminated, truncated, info = env.step(np.array([1.0, 1.0, -1.0, 0.0], np.float32))
+            assert not terminated
+            before = before if truncated else state
+        assert (reward, info["success"], info["ending"]) == (0.0, False, "aborted")
+        assert "cartesian_reflex" in info["reason"] and np.array_equal(state, before)
+        env.reset()
+        *_, truncated, info = env.step(np.zeros(4, np.float32))
+        assert not truncated and info == {}
     finally:
         env.close()
 
