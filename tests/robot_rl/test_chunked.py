@@ -371,13 +371,14 @@ def test_values_of_a_chain_converge_to_the_solution_next_to_the_goal_too() -> No
 
 @pytest.mark.parametrize("name", EXTRACTIONS)
 def test_the_policy_finds_the_better_of_two_ways(name: str) -> None:
-    """The data go left twice or right twice; right is worth 1, left 0, and left then right, which nobody tried, −.
+    """The data go left twice (−0.6) or right twice (0.6); the reward rises with both actions from 0 to 1 between them.
 
-    All three find right, right; imitation alone finds it half of the time.
+    All three go right; imitation alone goes there half of the time. ``one_step`` climbs: the slope of Q, 1/2.4 for each
+    action, holds against the pull back to a left teacher, 2 · 0.3/2 for each unit, as far as 1.4 to the right of it.
     """
     config = ChunkedConfig(
         extraction=name, horizon=2, hidden=(32, 32), learning_rate=2e-3, flow_steps=5, samples=16, target_samples=1,
-        temperature=0.2, distillation=0.1, critic_steps=20,
+        temperature=0.2, distillation=0.3, critic_steps=20,
     )  # fmt: skip
     rng = np.random.default_rng(0)
     state = chunked.create(jax.random.PRNGKey(0), Layout(1, 1), config)
@@ -385,7 +386,8 @@ def test_the_policy_finds_the_better_of_two_ways(name: str) -> None:
         side = rng.choice((-0.6, 0.6), (20, 64, 1, 1)).astype(np.float32)
         ones, zeros = np.ones((20, 64, 1), np.float32), np.zeros((20, 64, 1), np.float32)
         action = np.clip(side + 0.05 * rng.normal(size=(20, 64, 2, 1)), -1, 1).astype(np.float32)
-        reward = np.concatenate((zeros, (side[..., 0] > 0).astype(np.float32) / config.discount), axis=-1)
+        worth = 0.5 + action.sum(axis=(2, 3))[..., None] / 2.4
+        reward = np.concatenate((zeros, worth / config.discount), axis=-1)
         batch = Batch(
             zeros, action, reward, zeros[..., 0], zeros, zeros[..., 0], zeros[:, 0, 0], None, np.tile(ones, (1, 1, 2))
         )
@@ -394,9 +396,9 @@ def test_the_policy_finds_the_better_of_two_ways(name: str) -> None:
     params = {key: np.asarray(value) for key, value in agent.actor(state).items()}
     actor = make_actor(params, agent.acting, 0)
     draws = np.array([actor.act(np.zeros(1, np.float32), False)[:, 0] for _ in range(200)])
-    assert (np.abs(draws - 0.6) < 0.35).all(axis=1).mean() > 0.9
-    if name != "aloe":
-        np.testing.assert_allclose(actor.act(np.zeros(1, np.float32), True), 0.6, atol=0.35)
+    assert (draws > 0.25).all(axis=1).mean() > 0.9
+    if name != "one_step":  # the others stay where the data are
+        assert (draws < 0.9).all(axis=1).mean() > 0.9
 
 
 @pytest.mark.parametrize("name", EXTRACTIONS)
