@@ -8,8 +8,8 @@ step of the critics and one of the policy:
 
 best_of_n  L_π = L_flow(a): the flow v imitates the data. a' is the one of M chunks of the flow that Q likes best, and
            acting takes the best of N. Q is the mean of the members; Q chooses and Q̄ values.
-one_step   L_π = L_flow(a) + α ‖π₁(s, z) − sg a_v(s, z)‖² − Q(s, π₁(s, z)): π₁ goes in one step where the flow goes
-           from the same noise z, as far as the critics do not know better. a' and acting: π₁.
+one_step   L_π = L_flow(a) + α mean (π₁(s, z) − sg a_v(s, z))² − Q(s, π₁(s, z)): π₁ goes in one step where the flow
+           goes from the same noise z, as far as the critics do not know better. a' and acting: π₁.
 aloe       L_π = w L_flow(a),   w = sg exp(clip((Q(s, a) − V)/β, −c, c)),   V = mean of Q over some chunks of the flow.
            Q is the minimum of the members. a' and acting: one chunk of the flow.
 
@@ -45,12 +45,13 @@ from robot_rl.learner import encoder
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.flow import flow_create, flow_loss, flow_sample, velocity
 from robot_rl.learner.networks import Params, critics_apply, critics_create
+from robot_rl.learner.precision import Precision, cast, store, value_and_grad
 
 EXTRACTIONS = ("best_of_n", "one_step", "aloe")
 
 
 @dataclass(frozen=True)
-class ChunkedConfig:
+class ChunkedConfig(Precision):
     """Defaults: sized for 2 cores; the papers have 4 layers of 512, γ 0.99 and M = N = 32."""
 
     extraction: str = "best_of_n"  # how the policy comes from flow and critics, see above
@@ -61,16 +62,17 @@ class ChunkedConfig:
     discount: float = 0.97  # γ, of one step
     learning_rate: float = 3e-4  # of policy and critics (Adam)
     target_rate: float = 0.005  # τ: how fast the target critics follow
-    flow_steps: int = 10  # of Euler's method, from noise to a chunk
+    flow_steps: int = 5  # of Euler's method, from noise to a chunk; half the papers', and an update twice as fast
     samples: int = 32  # N, best_of_n: chunks to choose from when acting
-    target_samples: int = 8  # M, best_of_n: chunks to choose from in the target, the costliest part of an update
-    distillation: float = 1.0  # α, one_step: how closely π₁ follows the flow; of the order of a typical Q
+    target_samples: int = 4  # M, best_of_n: chunks to choose from in the target, the costliest part of an update
+    distillation: float = 3.0  # α, one_step: how closely π₁ follows the flow; a few times the largest Q
     temperature: float = 0.5  # β, aloe: the advantage that makes a chunk count e times as much
     weight_limit: float = 5.0  # c, aloe: no chunk counts more than e^c times as much as an average one, or less
     value_samples: int = 4  # aloe: chunks that V is the mean of
     critic_steps: int = 4  # G, steps in one call
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.extraction not in EXTRACTIONS:
             raise ValueError(f"extraction {self.extraction!r}: choose from {', '.join(EXTRACTIONS)}")
         for name in ("horizon", "critics", "flow_steps", "samples", "target_samples", "value_samples", "critic_steps"):
@@ -122,7 +124,7 @@ def create(key: jax.Array, layout: Layout, config: ChunkedConfig) -> ChunkedStat
     one_step = flow_create(one_step_key, features, size, config.hidden) if config.extraction == "one_step" else {}
     policies = Policies(flow_create(flow_key, features, size, config.hidden), one_step)
     adam = optax.adam(config.learning_rate)
-    return ChunkedState(
+    state = ChunkedState(
         values=values,
         target_values=jax.tree.map(jnp.copy, values),
         policies=policies,
@@ -131,6 +133,7 @@ def create(key: jax.Array, layout: Layout, config: ChunkedConfig) -> ChunkedStat
         key=key,
         step=jnp.int32(0),
     )
+    return store(key, state, config.parameter_dtype)
 
 
 def q_values(critics: Params, features: jax.Array, chunks: jax.Array) -> jax.Array:
@@ -250,14 +253,14 @@ def train_step(
     fill_key, target_key, policy_key, image_key = jax.random.split(key, 4)
     batch = encoder.augment(image_key, batch)
     chunk = fill(fill_key, batch)
-    target = critic_target(target_key, state, batch, config)
+    target = critic_target(target_key, cast(state, config.dtype), batch, config)
     adam = optax.adam(config.learning_rate)
 
-    (loss, (q, features)), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.values, chunk, target, batch)
+    (loss, (q, features)), gradient = value_and_grad(critic_loss, config.dtype)(state.values, chunk, target, batch)
     change, value_optimiser = adam.update(gradient, state.value_optimiser)
     values = optax.apply_updates(state.values, change)
 
-    (policy, info), gradient = jax.value_and_grad(policy_loss, has_aux=True)(
+    (policy, info), gradient = value_and_grad(policy_loss, config.dtype)(
         state.policies, policy_key, values.critics, features, chunk, batch, config
     )
     change, policy_optimiser = adam.update(gradient, state.policy_optimiser)
@@ -281,12 +284,13 @@ def update(state: ChunkedState, batch: Batch, config: ChunkedConfig) -> tuple[Ch
         batch = batch._replace(
             action=batch.action[:, :, None], reward=batch.reward[..., None], valid=jnp.ones_like(batch.mask)[..., None]
         )
+    state = cast(state, "float32")
     keys = jax.random.split(state.key, batch.reward.shape[0] + 1)
     state, rows = jax.lax.scan(lambda s, kb: train_step(s, *kb, config), state, (keys[1:], batch))
     info = {name: values.mean() for name, values in rows.items()}
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
     info |= {"critic/norm": optax.tree.norm(state.values), "policy/norm": optax.tree.norm(state.policies)}
-    return state._replace(key=keys[0]), info
+    return store(keys[0], state._replace(key=keys[0]), config.parameter_dtype), info
 
 
 def acting_parameters(state: ChunkedState, config: ChunkedConfig) -> dict[str, jax.Array]:

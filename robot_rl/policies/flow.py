@@ -47,7 +47,8 @@ class Flow:
 class FlowActor:
     """Chunks of actions from a flow; with critics, the best of several by the mean of their members.
 
-    Deterministic chunks start from the same ``samples`` points of noise for ever, the first of which is zero.
+    Noise belongs to such a policy: it chooses between ways, and it frees an arm that friction holds, where the same
+    chunk would push in vain for ever. "Deterministic" chunks are drawn as well, from a stream that is always the same.
 
     Args:
         params: ``policy/…`` of a `Flow`, and ``critic/…`` of `Critics` where ``samples`` is above 1. Raises
@@ -62,8 +63,7 @@ class FlowActor:
         self._horizon, self._samples, self._steps = horizon, samples, steps
         self._flow, self._critics = self._read(params)
         self._rng = np.random.default_rng(seed)
-        self._fixed = np.random.default_rng(0).standard_normal((samples, self._flow.size), dtype=np.float32)
-        self._fixed[0] = 0.0
+        self._repeatable = np.random.default_rng(0)
 
     def load(self, params: Mapping[str, np.ndarray]) -> None:
         """Go on with other parameters of the same sizes; the noise continues. Raises `ParameterError`."""
@@ -75,7 +75,8 @@ class FlowActor:
 
     def act(self, features: np.ndarray, deterministic: bool) -> np.ndarray:
         """A chunk ``(H, a)`` in [−1, 1] for ``features (f,)``."""
-        noise = self._fixed if deterministic else self._rng.standard_normal(self._fixed.shape, dtype=np.float32)
+        rng = self._repeatable if deterministic else self._rng
+        noise = rng.standard_normal((self._samples, self._flow.size), dtype=np.float32)
         return self.choose(np.asarray(features, np.float32), noise).reshape(self._horizon, -1)
 
     def choose(self, features: np.ndarray, noise: np.ndarray) -> np.ndarray:
