@@ -37,8 +37,9 @@ class Checkpoint(NamedTuple):
 
 
 def tree_to_leaves(tree: Any) -> dict[str, np.ndarray]:
-    """Leaves of a pytree by path, copied to the host."""
-    return {jax.tree_util.keystr(path): np.array(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    """Leaves of a pytree by path, copied to the host. A blob has no bfloat16: these become float32, which is exact."""
+    paths = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): np.array(leaf, _stored_dtype(leaf)) for path, leaf in paths}
 
 
 def leaves_to_tree(template: Tree, leaves: Mapping[str, np.ndarray]) -> Tree:
@@ -53,12 +54,12 @@ def leaves_to_tree(template: Tree, leaves: Mapping[str, np.ndarray]) -> Tree:
         if name not in leaves:
             raise CheckpointError(f"the checkpoint lacks {name}, which this agent has; was the config changed?")
         stored = leaves[name]
-        if stored.shape != np.shape(leaf) or stored.dtype != leaf.dtype:
+        if stored.shape != np.shape(leaf) or stored.dtype != _stored_dtype(leaf):
             raise CheckpointError(
                 f"{name} is {stored.dtype} {stored.shape} in the checkpoint, "
                 f"{leaf.dtype} {np.shape(leaf)} in this agent; use the config it was trained with"
             )
-        restored.append(jax.numpy.array(stored))
+        restored.append(jax.numpy.array(stored, leaf.dtype))
     return jax.tree_util.tree_unflatten(structure, restored)
 
 
@@ -124,6 +125,11 @@ def load_latest(directory: str | Path) -> Checkpoint | None:
     if messages:
         raise CheckpointError("no checkpoint can be read: " + "; ".join(messages))
     return None
+
+
+def _stored_dtype(leaf: Any) -> np.dtype:
+    dtype = np.asarray(leaf).dtype
+    return np.dtype(np.float32) if dtype == jax.numpy.bfloat16 else dtype
 
 
 def _sync(folder: Path) -> None:

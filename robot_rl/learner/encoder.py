@@ -19,7 +19,8 @@ import numpy as np
 
 from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
-from robot_rl.learner.networks import Params, layer_norm
+from robot_rl.learner.networks import Params, head, layer_norm
+from robot_rl.learner.precision import cast
 from robot_rl.policies.encoder import LAYERS, PREFIX, padding
 
 EMBEDDING = 64  # numbers that stand for an image
@@ -84,15 +85,16 @@ def augment(key: jax.Array, batch: Batch) -> Batch:
 
 
 def published(actor: Params, params: Params) -> Params:
-    """What a policy process needs: the actor's parameters, and the encoder's under ``encoder/``."""
-    return actor | {f"{PREFIX}{name}": value for name, value in params.items()}
+    """What a policy process needs, in float32: the actor's parameters, and the encoder's under ``encoder/``."""
+    return cast(actor | {f"{PREFIX}{name}": value for name, value in params.items()}, "float32")
 
 
 def _embed(params: Params, name: str, image: jax.Array) -> jax.Array:
-    hidden = image.astype(params[f"{name}/w"].dtype) / 255.0 - 0.5
+    dtype = params[f"{name}/w"].dtype
+    hidden = (image.astype(jnp.promote_types(dtype, jnp.float32)) / 255.0 - 0.5).astype(dtype)
     for i, (_, stride, _) in enumerate(LAYERS):
         hidden = jax.nn.relu(_convolve(hidden, params[f"{name}/k{i}"], stride) + params[f"{name}/b{i}"])
-    hidden = hidden.reshape(len(hidden), -1) @ params[f"{name}/w"] + params[f"{name}/b"]
+    hidden = head(hidden.reshape(len(hidden), -1), params[f"{name}/w"]) + params[f"{name}/b"]
     return jnp.tanh(layer_norm(hidden) * params[f"{name}/g"] + params[f"{name}/c"])
 
 

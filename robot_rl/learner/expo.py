@@ -51,11 +51,12 @@ from robot_rl.learner.networks import (
     critics_create,
     tanh_gaussian,
 )
+from robot_rl.learner.precision import Precision, cast, store, value_and_grad
 from robot_rl.learner.rlpd import alpha_loss, critic_loss, draw_subset
 
 
 @dataclass(frozen=True)
-class ExpoConfig:
+class ExpoConfig(Precision):
     """Defaults: the paper's where no reason is given."""
 
     hidden: tuple[int, ...] = (256, 256)  # width of the hidden layers, critics and edit policy
@@ -75,6 +76,7 @@ class ExpoConfig:
     critic_steps: int = 4  # G, critic steps per step of the policies
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.subset <= self.critics:
             raise ValueError(f"subset {self.subset} must be between 1 and critics = {self.critics}")
         if not 0.0 <= self.discount < 1.0:
@@ -124,7 +126,7 @@ def create(key: jax.Array, layout: Layout, config: ExpoConfig) -> ExpoState:
     critics = critics_create(critic_key, features, actions, config.hidden, config.critics, config.layer_norm)
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     adam = optax.adam(config.learning_rate)
-    return ExpoState(
+    state = ExpoState(
         base=base,
         target_base=jax.tree.map(jnp.copy, base),
         edit=edit,
@@ -140,6 +142,7 @@ def create(key: jax.Array, layout: Layout, config: ExpoConfig) -> ExpoState:
         key=key,
         step=jnp.int32(0),
     )
+    return store(key, state, config.parameter_dtype)
 
 
 def edited(edit: Params, key: jax.Array, features: jax.Array, action: jax.Array, scale: float) -> Any:
@@ -202,8 +205,9 @@ def critic_step(
     """
     augment_key, target_key = jax.random.split(key)
     batch = encoder.augment(augment_key, batch)
-    batch = batch._replace(next_state=encoder.features(state.target_encoder, batch.next_state, batch.next_images))
-    target = critic_target(target_key, state, batch, config)
+    seen = cast(state, config.dtype)
+    batch = batch._replace(next_state=encoder.features(seen.target_encoder, batch.next_state, batch.next_images))
+    target = critic_target(target_key, seen, batch, config)
 
     def loss_of(learnt: tuple[Params, Params]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         eyes, critics = learnt
@@ -212,7 +216,7 @@ def critic_step(
         return loss, (q, features)
 
     learnt = state.encoder, state.critics
-    (loss, (q, features)), gradient = jax.value_and_grad(loss_of, has_aux=True)(learnt)
+    (loss, (q, features)), gradient = value_and_grad(loss_of, config.dtype)(learnt)
     (eyes, critics), optimiser = _descend(learnt, gradient, state.critic_optimiser, config)
     state = state._replace(
         encoder=eyes,
@@ -231,10 +235,12 @@ def policy_step(
 ) -> tuple[ExpoState, dict[str, jax.Array]]:
     """One step of base, edit and temperature; ``batch.state`` is the features."""
     base_key, edit_key = jax.random.split(key)
-    imitation, gradient = jax.value_and_grad(flow_loss)(state.base, base_key, batch.state, batch.action)
+    imitation, gradient = value_and_grad(flow_loss, config.dtype, has_aux=False)(
+        state.base, base_key, batch.state, batch.action
+    )
     base, base_optimiser = _descend(state.base, gradient, state.base_optimiser, config)
 
-    (loss, entropy), gradient = jax.value_and_grad(edit_loss, has_aux=True)(
+    (loss, entropy), gradient = value_and_grad(edit_loss, config.dtype)(
         state.edit, edit_key, state.critics, state.log_alpha, batch, config.edit_scale
     )
     edit, edit_optimiser = _descend(state.edit, gradient, state.edit_optimiser, config)
@@ -257,6 +263,7 @@ def policy_step(
 @partial(jax.jit, static_argnames="config")
 def update(state: ExpoState, batch: Batch, config: ExpoConfig) -> tuple[ExpoState, dict[str, jax.Array]]:
     """G critic steps, then one step of base, edit and temperature; ``batch`` has leading axes ``(G, n)``."""
+    state = cast(state, "float32")
     keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
     state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
     last = jax.tree.map(lambda column: column[-1], seen)
@@ -265,6 +272,7 @@ def update(state: ExpoState, batch: Batch, config: ExpoConfig) -> tuple[ExpoStat
     info["temperature/alpha"] = jnp.exp(state.log_alpha)
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
     info |= {f"{name}/norm": optax.tree.norm(getattr(state, part)) for name, part in LEARNT.items()}
+    state = store(keys[0], state, config.parameter_dtype)
     return state, info | ({"encoder/norm": optax.tree.norm(state.encoder)} if state.encoder else {})
 
 

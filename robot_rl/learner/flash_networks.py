@@ -18,7 +18,7 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 
-from robot_rl.learner.networks import Params
+from robot_rl.learner.networks import Params, head, widen
 from robot_rl.policies.flash import LOG_STD_MAX, LOG_STD_MIN, RMS_EPSILON
 
 BATCH_EPSILON = 1e-5
@@ -73,23 +73,26 @@ def apply(params: Params, x: jax.Array, statistics: Params | None = None) -> tup
 
     Evaluation mode with ``statistics``, which take the place of the batch's; then no moments come back.
     """
-    last = _layers(params) - 1
+    last, dtype = _layers(params) - 1, params["w0"].dtype
     moments: Params = {}
 
     def batch_norm(k: int, x: jax.Array) -> jax.Array:
+        x = widen(x)
         if statistics is None:
             moments[f"m{k}"], moments[f"v{k}"] = x.mean(axis=-2), x.var(axis=-2)
         taken = moments if statistics is None else statistics
         slope = params[f"g{k}"] * jax.lax.rsqrt(taken[f"v{k}"] + BATCH_EPSILON)
-        return (x - taken[f"m{k}"][..., None, :]) * slope[..., None, :] + params[f"c{k}"][..., None, :]
+        normed = (x - taken[f"m{k}"][..., None, :]) * slope[..., None, :] + params[f"c{k}"][..., None, :]
+        return normed.astype(dtype)
 
     hidden = batch_norm(0, x) @ params["w0"]
     for k in range(1, last, 2):
         inner = jax.nn.relu(batch_norm(k, hidden @ params[f"w{k}"]))
         hidden = hidden + jax.nn.relu(batch_norm(k + 1, inner @ params[f"w{k + 1}"]))
+    hidden = widen(hidden)
     hidden = hidden * jax.lax.rsqrt((hidden**2).mean(axis=-1, keepdims=True) + RMS_EPSILON)
-    hidden = hidden * params[f"g{last}"][..., None, :]
-    return hidden @ params[f"w{last}"] + params[f"b{last}"][..., None, :], moments
+    hidden = (hidden * params[f"g{last}"][..., None, :]).astype(dtype)
+    return head(hidden, params[f"w{last}"]) + params[f"b{last}"][..., None, :], moments
 
 
 def follow(statistics: Params, moments: Params, rows: int, rate: jax.Array) -> Params:

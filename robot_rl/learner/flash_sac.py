@@ -38,13 +38,14 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner import encoder, flash_networks
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import Params, tanh_gaussian
+from robot_rl.learner.precision import Precision, cast, store, value_and_grad
 from robot_rl.policies import flash
 
 SMALLEST_SCALE = 1e-8  # of rewards: as long as all of them are 0
 
 
 @dataclass(frozen=True)
-class FlashConfig:
+class FlashConfig(Precision):
     """Defaults for robots: sparse rewards, some demonstrations, few steps, a small computer. See `published` too."""
 
     actor_width: int = 64  # d of the actor; inside a block it is four times as wide
@@ -67,6 +68,7 @@ class FlashConfig:
     critic_steps: int = 4  # G, critic steps in one call
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("actor_width", "critic_width", "blocks", "actor_every", "decay_steps", "noise_repeats"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be ≥ 1")
@@ -146,7 +148,7 @@ def create(key: jax.Array, layout: Layout, config: FlashConfig) -> FlashState:
         critic_key, features + layout.action_size, config.critic_width, config.blocks, config.bins, members=2
     )
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
-    return FlashState(
+    state = FlashState(
         encoder=eyes,
         target_encoder=jax.tree.map(jnp.copy, eyes),
         actor=actor,
@@ -163,6 +165,7 @@ def create(key: jax.Array, layout: Layout, config: FlashConfig) -> FlashState:
         actor_loss=jnp.float32(0.0),
         entropy=jnp.float32(0.0),
     )
+    return store(key, state, config.parameter_dtype)
 
 
 def look(state: FlashState, batch: Batch) -> Sight:
@@ -258,7 +261,7 @@ def target_entropy(action_size: int, config: FlashConfig) -> float:
 
 def policy_step(state: FlashState, key: jax.Array, sight: Sight, config: FlashConfig) -> FlashState:
     """One step of the actor and one of the temperature."""
-    (loss, (entropy, moments)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
+    (loss, (entropy, moments)), gradient = value_and_grad(actor_loss, config.dtype)(
         state.actor, key, state, sight, config
     )
     change, actor_optimiser = config.optimiser.update(gradient, state.actor_optimiser)
@@ -281,12 +284,13 @@ def critic_step(
     state: FlashState, key: jax.Array, batch: Batch, sight: Sight, config: FlashConfig
 ) -> tuple[FlashState, dict[str, jax.Array]]:
     """One step of the critics and the encoder; their targets follow."""
-    outputs, _ = flash_networks.apply(state.actor, sight.next, state.actor_moments)
+    rounded = cast(state, config.dtype)
+    outputs, _ = flash_networks.apply(rounded.actor, sight.next, state.actor_moments)
     next_action, log_prob = tanh_gaussian(key, *flash_networks.gaussian(outputs))
-    target = critic_target(state, batch, sight, next_action, log_prob, config)
+    target = critic_target(rounded, batch, sight, next_action, log_prob, config)
 
     learnt = (state.critics, state.encoder)
-    (loss, (chances, moments)), gradient = jax.value_and_grad(critic_loss, has_aux=True)(
+    (loss, (chances, moments)), gradient = value_and_grad(critic_loss, config.dtype)(
         learnt, target, batch, sight.next, next_action
     )
     change, optimiser = config.optimiser.update(gradient, state.critic_optimiser)
@@ -315,13 +319,14 @@ def critic_step(
 @partial(jax.jit, static_argnames="config")
 def update(state: FlashState, batch: Batch, config: FlashConfig) -> tuple[FlashState, dict[str, jax.Array]]:
     """G critic steps, and an actor and temperature step before every second of all; ``batch`` is ``(G, n, …)``."""
+    state = cast(state, "float32")
     keys = jax.random.split(state.key, batch.reward.shape[0] + 1)
 
     def step(state: FlashState, given: tuple[jax.Array, Batch]) -> tuple[FlashState, dict[str, jax.Array]]:
         step_key, batch = given
         shift_key, actor_key, critic_key = jax.random.split(step_key, 3)
         batch = encoder.augment(shift_key, batch)
-        sight = look(state, batch)
+        sight = look(cast(state, config.dtype), batch)
         eyes = state.encoder
         state = jax.lax.cond(
             state.step % config.actor_every == 0,
@@ -333,7 +338,7 @@ def update(state: FlashState, batch: Batch, config: FlashConfig) -> tuple[FlashS
         return critic_step(state, critic_key, batch, sight, config)
 
     state, infos = jax.lax.scan(step, state, (keys[1:], batch))
-    return state._replace(key=keys[0]), {
+    return store(keys[0], state._replace(key=keys[0]), config.parameter_dtype), {
         **{name: values.mean() for name, values in infos.items()},
         "actor/loss": state.actor_loss,
         "actor/entropy": state.entropy,

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from robot_rl.learner.networks import Params, mlp_create
+from robot_rl.learner.networks import Params, head, mlp_create
 
 
 def flow_create(key: jax.Array, feature_size: int, size: int, hidden: Sequence[int]) -> Params:
@@ -33,11 +33,11 @@ def velocity(params: Params, features: jax.Array, x: jax.Array, t: jax.Array | f
     last = len(params) // 2 - 1
     count, split = features.shape[-1], features.shape[-1] + x.shape[-1]
     weights = params["w0"]
-    time = jnp.asarray(t)[..., None] * weights[split]
-    hidden = features @ weights[:count] + x @ weights[count:split] + time + params["b0"]
-    for i in range(1, last + 1):
+    features, x, t = (jnp.asarray(part).astype(weights.dtype) for part in (features, x, t))
+    hidden = features @ weights[:count] + x @ weights[count:split] + t[..., None] * weights[split] + params["b0"]
+    for i in range(1, last):
         hidden = jax.nn.relu(hidden) @ params[f"w{i}"] + params[f"b{i}"]
-    return hidden
+    return head(jax.nn.relu(hidden), params[f"w{last}"]) + params[f"b{last}"]
 
 
 def flow_loss(

@@ -39,6 +39,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner import encoder, rlpd
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import Params, ensemble_apply, ensemble_create
+from robot_rl.learner.precision import cast, store, value_and_grad
 from robot_rl.learner.rlpd import RlpdConfig, RlpdState
 
 
@@ -81,12 +82,13 @@ def create(key: jax.Array, layout: Layout, config: HilConfig) -> HilState:
         axes -= 1
         sizes = (encoder.size(layout), *config.hidden, layout.options)
         grasp = ensemble_create(jax.random.fold_in(key, 1), sizes, 1, config.layer_norm)
-    return HilState(
+    state = HilState(
         arm=rlpd.create(key, Layout(layout.state_size, axes, layout.images), config),
         grasp=grasp,
         target_grasp=jax.tree.map(jnp.copy, grasp),
         grasp_optimiser=optax.adam(config.learning_rate).init(grasp),
     )
+    return store(key, state, config.parameter_dtype)
 
 
 def grasp_values(grasp: Params, features: jax.Array) -> jax.Array:
@@ -126,8 +128,8 @@ def critic_step(
         return state._replace(arm=arm), (seen, info)
 
     whole = seen._replace(action=batch.action)
-    target = grasp_target(state, whole, config)
-    (loss, g), gradient = jax.value_and_grad(grasp_loss, has_aux=True)(state.grasp, target, whole)
+    target = grasp_target(cast(state, config.dtype), whole, config)
+    (loss, g), gradient = value_and_grad(grasp_loss, config.dtype)(state.grasp, target, whole)
     change, optimiser = optax.adam(config.learning_rate).update(gradient, state.grasp_optimiser)
     grasp = optax.apply_updates(state.grasp, change)
     state = HilState(
@@ -142,18 +144,19 @@ def critic_step(
 @partial(jax.jit, static_argnames="config")
 def update(state: HilState, batch: Batch, config: HilConfig) -> tuple[HilState, dict[str, jax.Array]]:
     """G critic steps, one actor and temperature step; ``batch`` has leading axes ``(G, n)``."""
+    state = cast(state, "float32")
     keys = jax.random.split(state.arm.key, batch.reward.shape[0] + 2)
     state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
 
     arm, last = state.arm, jax.tree.map(lambda column: column[-1], seen)
-    (loss, entropy), gradient = jax.value_and_grad(rlpd.actor_loss, has_aux=True)(
+    (loss, entropy), gradient = value_and_grad(rlpd.actor_loss, config.dtype)(
         arm.actor, keys[1], arm.critics, arm.log_alpha, last
     )
     arm = rlpd.policy_step(arm, gradient, entropy, config)._replace(key=keys[0])
     info = rlpd.summary(arm, critic_info, loss, entropy)
     if state.grasp:
         info["grasp/norm"] = optax.tree.norm(state.grasp)
-    return state._replace(arm=arm), info
+    return store(keys[0], state._replace(arm=arm), config.parameter_dtype), info
 
 
 def published(state: HilState) -> Params:

@@ -38,6 +38,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner import encoder, rlpd
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import Params, actor_apply, critics_apply, critics_create, tanh_gaussian
+from robot_rl.learner.precision import cast, store, value_and_grad
 from robot_rl.learner.rlpd import RlpdConfig, RlpdState
 
 
@@ -82,13 +83,14 @@ def create(key: jax.Array, layout: Layout, config: LagrangianConfig) -> Lagrangi
     cost_critics = critics_create(
         jax.random.fold_in(key, 1), *sizes, config.hidden, config.cost_critics, config.layer_norm
     )
-    return LagrangianState(
+    state = LagrangianState(
         rlpd=rlpd.create(key, layout, config),
         cost_critics=cost_critics,
         target_cost_critics=jax.tree.map(jnp.copy, cost_critics),
         cost_optimiser=optax.adam(config.learning_rate).init(cost_critics),
         multiplier=jnp.float32(config.initial_multiplier),
     )
+    return store(key, state, config.parameter_dtype)
 
 
 def cost_target(key: jax.Array, state: LagrangianState, batch: Batch, config: LagrangianConfig) -> jax.Array:
@@ -120,8 +122,8 @@ def critic_step(
 ) -> tuple[LagrangianState, tuple[Batch, dict[str, jax.Array]]]:
     """One step of both ensembles on one minibatch; the targets follow. Returns what `rlpd.critic_step` does."""
     inner, (batch, info) = rlpd.critic_step(state.rlpd, key, batch, config)
-    target = cost_target(jax.random.fold_in(key, 1), state, batch, config)
-    (loss, cost), gradient = jax.value_and_grad(rlpd.critic_loss, has_aux=True)(state.cost_critics, target, batch)
+    target = cost_target(jax.random.fold_in(key, 1), cast(state, config.dtype), batch, config)
+    (loss, cost), gradient = value_and_grad(rlpd.critic_loss, config.dtype)(state.cost_critics, target, batch)
     change, optimiser = optax.adam(config.learning_rate).update(gradient, state.cost_optimiser)
     critics = optax.apply_updates(state.cost_critics, change)
     state = LagrangianState(
@@ -140,15 +142,16 @@ def update(
     state: LagrangianState, batch: Batch, config: LagrangianConfig
 ) -> tuple[LagrangianState, dict[str, jax.Array]]:
     """G critic steps, one actor and temperature step, one of λ; ``batch`` has leading axes ``(G, n)``."""
+    state = cast(state, "float32")
     keys = jax.random.split(state.rlpd.key, batch.reward.shape[0] + 2)
     state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
 
     last = jax.tree.map(lambda column: column[-1], seen)
-    (loss, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.rlpd.actor, keys[1], state, last)
+    (loss, entropy), gradient = value_and_grad(actor_loss, config.dtype)(state.rlpd.actor, keys[1], state, last)
     inner = rlpd.policy_step(state.rlpd, gradient, entropy, config)._replace(key=keys[0])
     state = state._replace(rlpd=inner, multiplier=multiplier_step(state.multiplier, last.recent_cost, config))
     info = rlpd.summary(inner, critic_info, loss, entropy)
-    return state, info | {
+    return store(keys[0], state, config.parameter_dtype), info | {
         "cost/recent": last.recent_cost,
         "cost/multiplier": state.multiplier,
         "cost/norm": optax.tree.norm(state.cost_critics),

@@ -1,4 +1,7 @@
-"""Networks as plain functions of parameter pytrees: the tanh-Gaussian actor and the critic ensemble."""
+"""Networks as plain functions of parameter pytrees: the tanh-Gaussian actor and the critic ensemble.
+
+They multiply in the format of their parameters (see `precision`) and hand out float32.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,10 @@ def actor_create(key: jax.Array, state_size: int, action_size: int, hidden: Sequ
 def actor_apply(params: Params, state: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and log std ``(…, a)`` before the tanh, for ``state (…, d)``."""
     last = len(params) // 2 - 1
-    hidden = state
+    hidden = state.astype(params["w0"].dtype)
     for i in range(last):
         hidden = jax.nn.relu(hidden @ params[f"w{i}"] + params[f"b{i}"])
-    mean, log_std = jnp.split(hidden @ params[f"w{last}"] + params[f"b{last}"], 2, axis=-1)
+    mean, log_std = jnp.split(head(hidden, params[f"w{last}"]) + params[f"b{last}"], 2, axis=-1)
     return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
 
 
@@ -72,19 +75,30 @@ def ensemble_create(key: jax.Array, sizes: Sequence[int], members: int, layer_no
 def ensemble_apply(params: Params, inputs: jax.Array) -> jax.Array:
     """``(members, n, outputs)`` for ``inputs (n, d)``: Dense → LayerNorm → ReLU, …, Dense."""
     last = sum(name.startswith("w") for name in params) - 1
-    hidden = jnp.broadcast_to(inputs, (params["w0"].shape[0], *inputs.shape))
+    hidden = jnp.broadcast_to(inputs.astype(params["w0"].dtype), (params["w0"].shape[0], *inputs.shape))
     for i in range(last):
         hidden = hidden @ params[f"w{i}"] + params[f"b{i}"][:, None]
         if f"g{i}" in params:
             hidden = layer_norm(hidden) * params[f"g{i}"][:, None] + params[f"c{i}"][:, None]
         hidden = jax.nn.relu(hidden)
-    return hidden @ params[f"w{last}"] + params[f"b{last}"][:, None]
+    return head(hidden, params[f"w{last}"]) + params[f"b{last}"][:, None]
+
+
+def head(hidden: jax.Array, weights: jax.Array) -> jax.Array:
+    """``hidden @ weights``, the sums not rounded to the format of the factors."""
+    return jnp.matmul(hidden, weights, preferred_element_type=jnp.promote_types(hidden.dtype, jnp.float32))
+
+
+def widen(x: jax.Array) -> jax.Array:
+    """``x`` in float32 at least."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def layer_norm(x: jax.Array) -> jax.Array:
-    """``(x − mean) / √(var + ε)`` over the last axis."""
-    centred = x - x.mean(axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + LAYER_NORM_EPSILON)
+    """``(x − mean) / √(var + ε)`` over the last axis, in float32 and then in the format of ``x``."""
+    wide = widen(x)
+    centred = wide - wide.mean(axis=-1, keepdims=True)
+    return (centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + LAYER_NORM_EPSILON)).astype(x.dtype)
 
 
 def mlp_create(key: jax.Array, sizes: Sequence[int]) -> Params:

@@ -40,10 +40,11 @@ from robot_rl.learner.networks import (
     critics_create,
     tanh_gaussian,
 )
+from robot_rl.learner.precision import Precision, cast, store, value_and_grad
 
 
 @dataclass(frozen=True)
-class RlpdConfig:
+class RlpdConfig(Precision):
     """Defaults: the paper's, with HIL-SERL's discount and ratio."""
 
     hidden: tuple[int, ...] = (256, 256)  # width of the hidden layers, actor and critics
@@ -60,6 +61,7 @@ class RlpdConfig:
     critic_steps: int = 4  # G, critic steps per actor step
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.subset <= self.critics:
             raise ValueError(f"subset {self.subset} must be between 1 and critics = {self.critics}")
         if not 0.0 <= self.discount < 1.0:
@@ -93,7 +95,7 @@ def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
     critics = critics_create(critic_key, *sizes, config.hidden, config.critics, config.layer_norm)
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     adam = optax.adam(config.learning_rate)
-    return RlpdState(
+    state = RlpdState(
         actor=actor,
         encoder=eyes,
         critics=critics,
@@ -106,6 +108,7 @@ def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
         key=key,
         step=jnp.int32(0),
     )
+    return store(key, state, config.parameter_dtype)
 
 
 def critic_target(key: jax.Array, state: RlpdState, batch: Batch, config: RlpdConfig) -> jax.Array:
@@ -153,8 +156,9 @@ def critic_step(
     Returns the minibatch as the networks saw it as well: features in place of states and images.
     """
     batch = encoder.augment(jax.random.fold_in(key, 2), batch)
-    batch = batch._replace(next_state=encoder.features(state.target_encoder, batch.next_state, batch.next_images))
-    target = critic_target(key, state, batch, config)
+    seen = cast(state, config.dtype)
+    batch = batch._replace(next_state=encoder.features(seen.target_encoder, batch.next_state, batch.next_images))
+    target = critic_target(key, seen, batch, config)
 
     def loss_of(learnt: tuple[Params, Params]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         eyes, critics = learnt
@@ -163,7 +167,7 @@ def critic_step(
         return loss, (q, features)
 
     learnt = state.encoder, state.critics
-    (loss, (q, features)), gradient = jax.value_and_grad(loss_of, has_aux=True)(learnt)
+    (loss, (q, features)), gradient = value_and_grad(loss_of, config.dtype)(learnt)
     change, optimiser = optax.adam(config.learning_rate).update(gradient, state.critic_optimiser)
     eyes, critics = optax.apply_updates(learnt, change)
     state = state._replace(
@@ -196,15 +200,16 @@ def policy_step(state: RlpdState, gradient: Params, entropy: jax.Array, config: 
 @partial(jax.jit, static_argnames="config")
 def update(state: RlpdState, batch: Batch, config: RlpdConfig) -> tuple[RlpdState, dict[str, jax.Array]]:
     """G critic steps and one actor and temperature step; ``batch`` has leading axes ``(G, n)``."""
+    state = cast(state, "float32")
     keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
     state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
 
     last = jax.tree.map(lambda column: column[-1], seen)
-    (loss, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
+    (loss, entropy), gradient = value_and_grad(actor_loss, config.dtype)(
         state.actor, keys[1], state.critics, state.log_alpha, last
     )
     state = policy_step(state, gradient, entropy, config)._replace(key=keys[0])
-    return state, summary(state, critic_info, loss, entropy)
+    return store(keys[0], state, config.parameter_dtype), summary(state, critic_info, loss, entropy)
 
 
 def summary(

@@ -25,6 +25,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner import encoder, rlpd
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import Params, actor_apply, critics_apply, tanh_gaussian
+from robot_rl.learner.precision import cast, store, value_and_grad
 from robot_rl.learner.rlpd import RlpdConfig, RlpdState
 
 SacState = RlpdState
@@ -60,15 +61,16 @@ def actor_loss(
 @partial(jax.jit, static_argnames="config")
 def update(state: SacState, batch: Batch, config: SacConfig) -> tuple[SacState, dict[str, jax.Array]]:
     """G critic steps and one actor and temperature step; ``batch`` has leading axes ``(G, n)``."""
+    state = cast(state, "float32")
     keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
     state, (seen, critic_info) = jax.lax.scan(lambda s, kb: rlpd.critic_step(s, *kb, config), state, (keys[2:], batch))
 
     last = jax.tree.map(lambda column: column[-1], seen)
-    (loss, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
+    (loss, entropy), gradient = value_and_grad(actor_loss, config.dtype)(
         state.actor, keys[1], state.critics, state.log_alpha, last
     )
     state = rlpd.policy_step(state, gradient, entropy, config)._replace(key=keys[0])
-    return state, rlpd.summary(state, critic_info, loss, entropy)
+    return store(keys[0], state, config.parameter_dtype), rlpd.summary(state, critic_info, loss, entropy)
 
 
 def make_agent(config: SacConfig | None = None) -> Agent:
