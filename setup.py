@@ -38,7 +38,15 @@ EXTRAS = {
         "ros-kilted-std-srvs",
         "ros-kilted-trajectory-msgs",
     ],
-    "test": ["hypothesis>=6.100", "mypy>=1.14", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.9", "setuptools>=68"],
+    "test": [
+        "hypothesis>=6.100",
+        "mypy>=1.14",
+        "pytest>=8.3",
+        "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
+        "ruff>=0.9",
+        "setuptools>=68",
+    ],
     # Other people's programs that the simulated robot and the arm node are tested with. crisp-python is installed by
     # scripts/setup.sh: it asks for an older numpy than it needs.
     "clients": ["franky-control>=2.0; platform_machine == 'x86_64'", "scipy>=1.11"],
