@@ -48,6 +48,7 @@ from robot_rl.learner.networks import Params, critics_apply, critics_create
 from robot_rl.learner.precision import Precision, cast, store, value_and_grad
 
 EXTRACTIONS = ("best_of_n", "one_step", "aloe")
+PRETRAIN = 600  # steps on demonstrations alone: the policy begins as their imitation, not as noise
 
 
 @dataclass(frozen=True)
@@ -324,4 +325,5 @@ def make_agent(config: ChunkedConfig | None = None) -> Agent:
             "steps": 1 if config.extraction == "one_step" else config.flow_steps,
         },
         horizon=config.horizon,
+        pretrain=PRETRAIN // config.critic_steps,
     )
