@@ -83,6 +83,7 @@ def _is_parameter(path: tuple[Any, ...], leaf: Any) -> bool:
 
 def _round_at_random(key: jax.Array, value: jax.Array) -> jax.Array:
     """bfloat16 is the upper half of a float32: a uniform draw in place of the lower half decides about the carry."""
+    value = value.astype(jnp.float32)
     bits = jax.lax.bitcast_convert_type(value, jnp.uint32) + jax.random.bits(key, value.shape, jnp.uint16)
     kept = jax.lax.bitcast_convert_type((bits >> 16).astype(jnp.uint16), jnp.bfloat16)
     return jnp.where(jnp.isfinite(value), kept, value.astype(jnp.bfloat16))
