@@ -8,6 +8,11 @@ Parameters are a flat dict, layer k = 0 … 2N + 1 for N blocks: ``wk (in, out)`
 batch norm before W₀ and after W₁ … W₂ₙ; of the last layer ``g``, the RMSNorm's scale, ``w`` and ``b``. Each may have
 leading axes, those of an ensemble. Batch norms in training mode take mean and variance over the batch, in evaluation
 mode they take running ones, ``mk, vk`` in a dict of their own: those are followed, not learnt.
+
+With ``norm="layer"`` layer norms take the place of those inside, and ``h = (x̂, 1) W₀`` with x̂ normed by the running
+moments in both modes: the network is then one and the same function however a batch is composed. The 1 is there because
+layer norms see the direction of their input alone: without it (and x̂) the test's bandit is missed as soon as states
+are 20 times as large, or a hundredth.
 """
 
 from __future__ import annotations
@@ -18,77 +23,114 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 
-from robot_rl.learner.networks import Params, head, widen
+from robot_rl.learner.networks import Params, head, layer_norm, widen
 from robot_rl.policies.flash import LOG_STD_MAX, LOG_STD_MIN, RMS_EPSILON
 
 BATCH_EPSILON = 1e-5
 EXPANSION = 4  # a block is so many times wider inside
+NORMS = ("batch", "layer")
+CRITIC_REACH = 16.0  # norm of a critic's last features, √256, whatever its width: how sharp a distribution can be
 
 
-@partial(jax.jit, static_argnames=("inputs", "width", "blocks", "outputs", "members"))
+@partial(jax.jit, static_argnames=("inputs", "width", "blocks", "outputs", "members", "reach", "norm"))
 def create(
-    key: jax.Array, inputs: int, width: int, blocks: int, outputs: int, members: int | None = None
+    key: jax.Array,
+    inputs: int,
+    width: int,
+    blocks: int,
+    outputs: int,
+    members: int | None = None,
+    reach: float | None = None,
+    norm: str = "batch",
 ) -> tuple[Params, Params]:
     """Parameters and running statistics of a network, or of ``members`` of them on a leading axis.
 
-    Orthogonal weights, brought to their norms by `bound`; statistics of mean 0 and variance 1.
+    Orthogonal weights, brought to their norms by `bound`, which ``reach`` is for; statistics of mean 0 and variance 1.
+    ``norm``: one of `NORMS`.
     """
     if members is not None:
-        return jax.vmap(lambda k: create(k, inputs, width, blocks, outputs))(jax.random.split(key, members))
+        return jax.vmap(lambda k: create(k, inputs, width, blocks, outputs, None, reach, norm))(
+            jax.random.split(key, members)
+        )
     sizes = (inputs, width, *(EXPANSION * width, width) * blocks, outputs)
     params: Params = {}
     statistics: Params = {}
     last = len(sizes) - 2
+    layered = norm == "layer"
     for k, (before, after) in enumerate(pairwise(sizes)):
-        params[f"w{k}"] = jax.nn.initializers.orthogonal()(jax.random.fold_in(key, k), (before, after))
+        if k == 0 or (k < last and not layered):
+            measured = after if k else before
+            statistics |= {f"m{k}": jnp.zeros(measured), f"v{k}": jnp.ones(measured)}
+        rows = before + (layered and k == 0)
+        params[f"w{k}"] = jax.nn.initializers.orthogonal()(jax.random.fold_in(key, k), (rows, after))
+        if k == 0 and layered:
+            continue
         normed = before if k in (0, last) else after
         params[f"g{k}"] = jnp.ones(normed)
         if k < last:
             params[f"c{k}"] = jnp.zeros(normed)
-            statistics |= {f"m{k}": jnp.zeros(normed), f"v{k}": jnp.ones(normed)}
     params[f"b{last}"] = jnp.zeros(outputs)
-    return bound(params), statistics
+    return bound(params, reach), statistics
 
 
-def bound(params: Params) -> Params:
+def bound(params: Params, reach: float | None = None) -> Params:
     """The same directions at the norms they are held to: of every parameter after every step of an optimiser.
 
-    The weights of each output have norm 1, scale and offset of a batch norm together √d, the scale of the RMSNorm √d;
-    the head's bias is free.
+    The weights of each output have norm 1, scale and offset of a batch norm together √d, the scale of the RMSNorm
+    ``reach``, by default √d; the head's bias is free. Features after the RMSNorm are about as long as its scale, so
+    outputs lie within about ±``reach`` of the bias.
     """
+    last = _layers(params) - 1
     held = dict(params)
-    for k in range(_layers(params)):
-        w, g = params[f"w{k}"], params[f"g{k}"]
+    for k in range(last + 1):
+        w = params[f"w{k}"]
         held[f"w{k}"] = w / jnp.linalg.norm(w, axis=-2, keepdims=True)
+        if f"g{k}" not in params:
+            continue
+        g = params[f"g{k}"]
         c = params.get(f"c{k}", jnp.zeros_like(g))
-        stretch = jnp.sqrt(g.shape[-1] / (g**2 + c**2).sum(axis=-1, keepdims=True))
+        norm = g.shape[-1] ** 0.5 if reach is None or k < last else reach
+        stretch = norm / jnp.linalg.norm(jnp.concatenate((g, c), axis=-1), axis=-1, keepdims=True)
         held[f"g{k}"] = stretch * g
         if f"c{k}" in params:
             held[f"c{k}"] = stretch * c
     return held
 
 
+def is_layered(params: Params) -> bool:
+    """Whether layer norms take the place of batch norms: rows do not know of each other, nor of running statistics."""
+    return "g0" not in params
+
+
 def apply(params: Params, x: jax.Array, statistics: Params | None = None) -> tuple[jax.Array, Params]:
     """Outputs ``(…, n, out)`` for ``x (n, in)``, and the batch's means and variances at each batch norm, for `follow`.
 
-    Evaluation mode with ``statistics``, which take the place of the batch's; then no moments come back.
+    Evaluation mode with ``statistics``, which take the place of the batch's; then no moments come back. Networks with
+    layer norms always need ``statistics``, and always give the moments of ``x``.
     """
-    last, dtype = _layers(params) - 1, params["w0"].dtype
+    last, dtype, layered = _layers(params) - 1, params["w0"].dtype, is_layered(params)
     moments: Params = {}
 
-    def batch_norm(k: int, x: jax.Array) -> jax.Array:
-        x = widen(x)
-        if statistics is None:
+    def centred(k: int, x: jax.Array) -> jax.Array:
+        """``(x − mean) / √(var + ε)`` of batch or running moments."""
+        if statistics is None or layered:
             moments[f"m{k}"], moments[f"v{k}"] = x.mean(axis=-2), x.var(axis=-2)
         taken = moments if statistics is None else statistics
-        slope = params[f"g{k}"] * jax.lax.rsqrt(taken[f"v{k}"] + BATCH_EPSILON)
-        normed = (x - taken[f"m{k}"][..., None, :]) * slope[..., None, :] + params[f"c{k}"][..., None, :]
-        return normed.astype(dtype)
+        return (x - taken[f"m{k}"][..., None, :]) * jax.lax.rsqrt(taken[f"v{k}"][..., None, :] + BATCH_EPSILON)
 
-    hidden = batch_norm(0, x) @ params["w0"]
+    def norm(k: int, x: jax.Array) -> jax.Array:
+        x = layer_norm(widen(x)) if layered else centred(k, widen(x))
+        return (x * params[f"g{k}"][..., None, :] + params[f"c{k}"][..., None, :]).astype(dtype)
+
+    if layered:
+        x = centred(0, widen(x))
+        x = jnp.concatenate((x, jnp.ones((*x.shape[:-1], 1))), axis=-1).astype(dtype)
+    else:
+        x = norm(0, x)
+    hidden = x @ params["w0"]
     for k in range(1, last, 2):
-        inner = jax.nn.relu(batch_norm(k, hidden @ params[f"w{k}"]))
-        hidden = hidden + jax.nn.relu(batch_norm(k + 1, inner @ params[f"w{k + 1}"]))
+        inner = jax.nn.relu(norm(k, hidden @ params[f"w{k}"]))
+        hidden = hidden + jax.nn.relu(norm(k + 1, inner @ params[f"w{k + 1}"]))
     hidden = widen(hidden)
     hidden = hidden * jax.lax.rsqrt((hidden**2).mean(axis=-1, keepdims=True) + RMS_EPSILON)
     hidden = (hidden * params[f"g{last}"][..., None, :]).astype(dtype)
