@@ -18,7 +18,8 @@ After every step of an optimiser, and for the target critics after they follow, 
 departs from the published algorithm:
 
 - Critics have layer norms by default (``critic_norm``), not batch norms: one and the same function wherever it is
-  asked. On peg_insertion that alone did not help (seed 0: 0 % after 900 steps with either): why is not shown.
+  asked. For peg_insertion that is not enough: seed 0, after 600 steps, 5 % of 20 episodes with the critics' inputs
+  normed as here, 55 % with them as they are (and 0 % of 10 with batch norms).
 - The last features of critics have the norm 16, what √d is for the published d = 256, at every width d: logits lie
   within that of their bias. With √d the distributions of a narrow critic are too flat for its values to follow a peak:
   on the test's bandit of width 16 it lies at 0.37 ± 0.08 in place of 0.5, fitted by L_Q alone and no matter which
