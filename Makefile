@@ -8,7 +8,7 @@ CODE := controllers hardware robot_rl demos tests benchmarks launch setup.py
 DEMO_FLAGS = --task $(TASK) $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(FAST)),--fast)
 
 # Tests with no clock but their own share two processes; those with processes, robots and ROS have the machine to themselves.
-ALONE = tests/contracts tests/hardware tests/processes tests/ros tests/test_gate.py
+ALONE = tests/processes tests/ros tests/contracts tests/hardware tests/test_gate.py
 SHARING = $(filter-out $(ALONE) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py))
 # One thread for each; and most of their time is compiling, which takes a quarter less without the last optimisations.
 XLA = --xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
