@@ -24,7 +24,7 @@ PYTHON_HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkser
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Who starts a process ignoring Ctrl-C hands that on to its children: a shell's background jobs, pytest-xdist's workers.
+    # Whoever ignores Ctrl-C hands that on to its children: a shell's background jobs, pytest-xdist's workers.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # The same examples in every `make test`, so that it passes run after run; new ones each time in `make test-slow`.
