@@ -10,9 +10,7 @@ DEMO_FLAGS = --task $(TASK) $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(F
 # Tests with no clock but their own share two processes; those with processes, robots and ROS have the machine to themselves.
 ALONE = tests/processes tests/ros tests/contracts tests/hardware tests/test_gate.py
 SHARING = $(filter-out $(ALONE) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py))
-# One thread for each; and most of their time is compiling, which takes a quarter less without the last optimisations.
-XLA = --xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
-ONE_THREAD = XLA_FLAGS="$(XLA)" OMP_NUM_THREADS=1
+ONE_THREAD = XLA_FLAGS=--xla_cpu_multi_thread_eigen=false OMP_NUM_THREADS=1
 
 # Set by the ROS 2 wheels in the processes of another environment; with it, those in .venv would not find their libraries.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
