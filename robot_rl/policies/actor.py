@@ -16,17 +16,19 @@ from robot_rl.policies.parameters import ParameterError
 LOG_STD_MIN = float(np.log(1e-5))
 LOG_STD_MAX = float(np.log(5.0))
 
+Layers = list[tuple[np.ndarray, np.ndarray]]  # weights and biases in order
 
-class NumpyActor:
-    """Acts by the given parameters.
+
+class LayeredGaussian:
+    """A Gaussian before a tanh whose parameters are layers, the last one of width 2a: a mean and a log std per axis.
 
     Args:
-        params: as above. Raises `ParameterError` when the layers do not fit together or are not finite.
+        params: ``w0, b0, w1, b1, …``. Raises `ParameterError` when they do not fit together or are not finite.
         seed: of the exploration noise.
     """
 
     def __init__(self, params: Mapping[str, np.ndarray], seed: int = 0) -> None:
-        self._layers = read_layers(params)
+        self._layers = self._read(params)
         self._rng = np.random.default_rng(seed)
 
     @property
@@ -39,7 +41,7 @@ class NumpyActor:
 
     def load(self, params: Mapping[str, np.ndarray]) -> None:
         """Go on with other parameters of the same sizes; the noise continues. Raises `ParameterError`."""
-        layers = read_layers(params)
+        layers = self._read(params)
         sizes = layers[0][0].shape[0], layers[-1][0].shape[1] // 2
         if sizes != (self.state_size, self.action_size):
             raise ParameterError(
@@ -47,11 +49,27 @@ class NumpyActor:
             )
         self._layers = layers
 
+    def _read(self, params: Mapping[str, np.ndarray]) -> Layers:
+        layers = read_layers(params, "actor")
+        width = layers[-1][0].shape[1]
+        if width % 2:
+            raise ParameterError(f"the last layer has odd width {width}; it gives a mean and a log std per action axis")
+        return layers
+
+    def _inputs(self, state: np.ndarray) -> np.ndarray:
+        """``state (…, d)`` as float32, checked."""
+        state = np.asarray(state, np.float32)
+        if state.shape[-1:] != (self.state_size,):
+            raise ParameterError(f"state has shape {state.shape}; the parameters are for (…, {self.state_size})")
+        return state
+
+
+class NumpyActor(LayeredGaussian):
+    """Acts by the given parameters, see above."""
+
     def distribution(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``μ (…, a)`` and ``σ (…, a)`` before the tanh, for ``state (…, d)``."""
-        hidden = np.asarray(state, np.float32)
-        if hidden.shape[-1:] != (self.state_size,):
-            raise ParameterError(f"state has shape {hidden.shape}; the parameters are for (…, {self.state_size})")
+        hidden = self._inputs(state)
         for weight, bias in self._layers[:-1]:
             hidden = np.maximum(hidden @ weight + bias, 0.0)
         weight, bias = self._layers[-1]
@@ -70,21 +88,22 @@ class NumpyActor:
         return self(features, deterministic)[None]
 
 
-def read_layers(params: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Weights and biases in order. Raises `ParameterError` when they do not fit together or are not finite."""
+def read_layers(params: Mapping[str, np.ndarray], kind: str) -> Layers:
+    """``w (in, out)``, ``b (out,)`` of each layer, float32, of ``w0, b0, w1, …``.
+
+    Raises `ParameterError`, naming whose they are by ``kind``, when they do not fit together or are not finite.
+    """
     count = len(params) // 2
-    if count == 0 or set(params) != {f"{kind}{i}" for kind in "wb" for i in range(count)}:
-        raise ParameterError(f"actor parameters are named w0, b0, w1, …; got {sorted(params)}")
+    if count == 0 or set(params) != {f"{letter}{i}" for letter in "wb" for i in range(count)}:
+        raise ParameterError(f"{kind} parameters are named w0, b0, w1, …; got {sorted(params)}")
     layers = []
     width = np.shape(params["w0"])[0] if np.ndim(params["w0"]) == 2 else -1
     for i in range(count):
-        weight, bias = (np.ascontiguousarray(params[f"{kind}{i}"], np.float32) for kind in "wb")
+        weight, bias = (np.ascontiguousarray(params[f"{letter}{i}"], np.float32) for letter in "wb")
         if weight.ndim != 2 or weight.shape[0] != width or bias.shape != weight.shape[1:]:
             raise ParameterError(f"layer {i}: weights {weight.shape} and bias {bias.shape} after width {width}")
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             raise ParameterError(f"layer {i} is not finite")
         layers.append((weight, bias))
         width = weight.shape[1]
-    if width % 2:
-        raise ParameterError(f"the last layer has odd width {width}; it gives a mean and a log std per action axis")
     return layers

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from robot_rl.policies.actor import read_layers
+from robot_rl.policies.actor import LayeredGaussian, Layers
 from robot_rl.policies.parameters import ParameterError
 
 LOG_STD_MIN, LOG_STD_MAX = -10.0, 2.0
@@ -20,7 +20,7 @@ RMS_EPSILON = 1e-6
 REPEATS = 16  # longest time that one draw of noise is held [steps]
 
 
-class FlashActor:
+class FlashActor(LayeredGaussian):
     """Acts by the given parameters.
 
     Args:
@@ -32,38 +32,24 @@ class FlashActor:
     def __init__(self, params: Mapping[str, np.ndarray], seed: int = 0, repeats: int = REPEATS) -> None:
         if repeats < 1:
             raise ParameterError(f"repeats {repeats} is a number of steps: it must be at least 1")
-        self._layers = _blocks(params)
-        self._rng = np.random.default_rng(seed)
+        super().__init__(params, seed)
         weights = np.arange(1, repeats + 1) ** -2.0
         self._chances = weights / weights.sum()
         self._noise = np.zeros(self.action_size, np.float32)
         self._left = 0  # steps that the noise is still held for
 
-    @property
-    def state_size(self) -> int:
-        return self._layers[0][0].shape[0]
-
-    @property
-    def action_size(self) -> int:
-        return self._layers[-1][0].shape[1] // 2
-
-    def load(self, params: Mapping[str, np.ndarray]) -> None:
-        """Go on with other parameters of the same sizes; the noise continues. Raises `ParameterError`."""
-        layers = _blocks(params)
-        sizes = layers[0][0].shape[0], layers[-1][0].shape[1] // 2
-        if sizes != (self.state_size, self.action_size):
-            raise ParameterError(
-                f"parameters for state and action sizes {sizes}; this policy has {self.state_size, self.action_size}"
-            )
-        self._layers = layers
+    def _read(self, params: Mapping[str, np.ndarray]) -> Layers:
+        """The layers, checked for blocks of two that end as wide as they began."""
+        layers = super()._read(params)
+        widths = [weight.shape[1] for weight, _ in layers]
+        if len(layers) % 2 or any(width != widths[0] for width in widths[:-1:2]):
+            raise ParameterError(f"layers of widths {widths} are no residual blocks between a first and a last layer")
+        return layers
 
     def distribution(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``μ (…, a)`` and ``σ (…, a)`` before the tanh, for ``state (…, d)``."""
-        state = np.asarray(state, np.float32)
-        if state.shape[-1:] != (self.state_size,):
-            raise ParameterError(f"state has shape {state.shape}; the parameters are for (…, {self.state_size})")
         (first, offset), *inner, (last, bias) = self._layers
-        hidden = state @ first + offset
+        hidden = self._inputs(state) @ first + offset
         for (w1, b1), (w2, b2) in zip(inner[::2], inner[1::2], strict=True):
             hidden = hidden + np.maximum(np.maximum(hidden @ w1 + b1, 0.0) @ w2 + b2, 0.0)
         hidden = hidden / np.sqrt((hidden**2).mean(axis=-1, keepdims=True) + np.float32(RMS_EPSILON))
@@ -80,12 +66,3 @@ class FlashActor:
             self._left = 1 + int(self._rng.choice(len(self._chances), p=self._chances))
         self._left -= 1
         return np.tanh(mean + std * self._noise)[None]
-
-
-def _blocks(params: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The layers, checked for what a chain of layers does not ask for: blocks of two that end as wide as they began."""
-    layers = read_layers(params)
-    widths = [weight.shape[1] for weight, _ in layers]
-    if len(layers) % 2 or any(width != widths[0] for width in widths[:-1:2]):
-        raise ParameterError(f"layers of widths {widths} are no residual blocks between a first and a last layer")
-    return layers

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from robot_rl.policies.actor import read_layers
 from robot_rl.policies.critics import Critics
 from robot_rl.policies.parameters import ParameterError
 
@@ -22,7 +23,7 @@ class Flow:
     """
 
     def __init__(self, params: Mapping[str, np.ndarray]) -> None:
-        self.layers = mlp_layers(params)
+        self.layers = read_layers(params, "flow")
         self.size = self.layers[-1][0].shape[1]  # k
         self.feature_size = self.layers[0][0].shape[0] - self.size - 1
         if self.feature_size < 1:
@@ -105,24 +106,3 @@ class FlowActor:
                 f"{flow.size} numbers"
             )
         return flow, critics
-
-
-def mlp_layers(params: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """``[(w (in, out), b (out,)), …]`` float32 of ``w0, b0, w1, …``.
-
-    Raises `ParameterError` when the layers do not fit together or are not finite.
-    """
-    count = len(params) // 2
-    if count == 0 or set(params) != {f"{kind}{i}" for kind in "wb" for i in range(count)}:
-        raise ParameterError(f"flow parameters are named w0, b0, w1, …; got {sorted(params)}")
-    layers = []
-    width = np.shape(params["w0"])[0] if np.ndim(params["w0"]) == 2 else -1
-    for i in range(count):
-        weight, bias = (np.ascontiguousarray(params[f"{kind}{i}"], np.float32) for kind in "wb")
-        if weight.ndim != 2 or weight.shape[0] != width or bias.shape != weight.shape[1:]:
-            raise ParameterError(f"layer {i}: weights {weight.shape} and bias {bias.shape} after width {width}")
-        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-            raise ParameterError(f"layer {i} is not finite")
-        layers.append((weight, bias))
-        width = weight.shape[1]
-    return layers
