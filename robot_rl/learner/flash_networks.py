@@ -9,10 +9,10 @@ batch norm before W₀ and after W₁ … W₂ₙ; of the last layer ``g``, the 
 leading axes, those of an ensemble. Batch norms in training mode take mean and variance over the batch, in evaluation
 mode they take running ones, ``mk, vk`` in a dict of their own: those are followed, not learnt.
 
-With ``norm="layer"`` layer norms take the place of those inside, and ``h = (x̂, 1) W₀`` with x̂ normed by the running
-moments in both modes: the network is then one and the same function however a batch is composed. The 1 is there because
-layer norms see the direction of their input alone: without it (and x̂) the test's bandit is missed as soon as states
-are 20 times as large, or a hundredth.
+With ``norm="layer"`` layer norms take the place of those inside, and ``h = ((x − m) / √(v + 1), 1) W₀`` with running
+moments m, v in both modes: the network is then one and the same function however a batch is composed. Large inputs are
+brought to size and small ones left small, for a robot's are mostly noise (`flash_sac` has figures). The 1 at the end is
+there because layer norms see the direction of their input alone.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from robot_rl.learner.networks import Params, head, layer_norm, widen
 from robot_rl.policies.flash import LOG_STD_MAX, LOG_STD_MIN, RMS_EPSILON
 
 BATCH_EPSILON = 1e-5
+LAYERED_EPSILON = 1.0  # added to the variances of inputs
 EXPANSION = 4  # a block is so many times wider inside
 NORMS = ("batch", "layer")
 CRITIC_REACH = 16.0  # norm of a critic's last features, √256, whatever its width: how sharp a distribution can be
@@ -111,19 +112,19 @@ def apply(params: Params, x: jax.Array, statistics: Params | None = None) -> tup
     last, dtype, layered = _layers(params) - 1, params["w0"].dtype, is_layered(params)
     moments: Params = {}
 
-    def centred(k: int, x: jax.Array) -> jax.Array:
+    def centred(k: int, x: jax.Array, epsilon: float = BATCH_EPSILON) -> jax.Array:
         """``(x − mean) / √(var + ε)`` of batch or running moments."""
         if statistics is None or layered:
             moments[f"m{k}"], moments[f"v{k}"] = x.mean(axis=-2), x.var(axis=-2)
         taken = moments if statistics is None else statistics
-        return (x - taken[f"m{k}"][..., None, :]) * jax.lax.rsqrt(taken[f"v{k}"][..., None, :] + BATCH_EPSILON)
+        return (x - taken[f"m{k}"][..., None, :]) * jax.lax.rsqrt(taken[f"v{k}"][..., None, :] + epsilon)
 
     def norm(k: int, x: jax.Array) -> jax.Array:
         x = layer_norm(widen(x)) if layered else centred(k, widen(x))
         return (x * params[f"g{k}"][..., None, :] + params[f"c{k}"][..., None, :]).astype(dtype)
 
     if layered:
-        x = centred(0, widen(x))
+        x = centred(0, widen(x), LAYERED_EPSILON)
         x = jnp.concatenate((x, jnp.ones((*x.shape[:-1], 1))), axis=-1).astype(dtype)
     else:
         x = norm(0, x)

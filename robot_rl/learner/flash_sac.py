@@ -18,8 +18,9 @@ After every step of an optimiser, and for the target critics after they follow, 
 departs from the published algorithm:
 
 - Critics have layer norms by default (``critic_norm``), not batch norms: one and the same function wherever it is
-  asked. For peg_insertion that is not enough: seed 0, after 600 steps, 5 % of 20 episodes with the critics' inputs
-  normed as here, 55 % with them as they are (and 0 % of 10 with batch norms).
+  asked. Inputs that vary by less than 1 are not scaled up: most of those of a robot that hardly vary are noise. On
+  peg_insertion, seed 0, 98 % of 50 episodes succeed after 1200 steps; 84 % where inputs are scaled up by as much as
+  three, 5 % of 20 (after 600 steps) where each is brought to variance 1, 0 % of 10 with batch norms.
 - The last features of critics have the norm 16, what √d is for the published d = 256, at every width d: logits lie
   within that of their bias. With √d the distributions of a narrow critic are too flat for its values to follow a peak:
   on the test's bandit of width 16 it lies at 0.37 ± 0.08 in place of 0.5, fitted by L_Q alone and no matter which

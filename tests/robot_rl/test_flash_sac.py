@@ -176,7 +176,7 @@ def test_critics_with_layer_norms_equal_the_reference_and_know_no_batch() -> Non
         def normed(k: int, x: np.ndarray, p=p) -> np.ndarray:
             return p[f"g{k}"] * (x - x.mean(-1, keepdims=True)) / (x.std(-1, keepdims=True) + 1e-9) + p[f"c{k}"]
 
-        inputs = np.hstack(((x - running["m0"]) / np.sqrt(running["v0"] + 1e-5), np.ones((N, 1))))
+        inputs = np.hstack(((x - running["m0"]) / np.sqrt(running["v0"] + 1.0), np.ones((N, 1))))
         h = inputs @ p["w0"]
         h = h + np.maximum(normed(2, np.maximum(normed(1, h @ p["w1"]), 0.0) @ p["w2"]), 0.0)
         h = p["g3"] * h / np.sqrt((h**2).mean(-1, keepdims=True) + 1e-6)
@@ -521,6 +521,7 @@ def test_the_actor_finds_the_best_action_of_a_bandit(norm: str, scale: float) ->
     """Reward 1 − 4 (a − 0.5 s)², s = ±1, always terminal: a* = 0.5 s. The numbers that stand for s do not matter.
 
     To be 0.1 off costs 4 · 0.1² = 0.04: half a bin (0.08 wide), the finest that the distribution shows without a split.
+    The actor wanders about the optimum: what counts is where it was on average over the last third of its updates.
     Every one of five seeds has to be within that, and the mean of the ten within what chance would leave of it.
     """
     config = replace(LEARNS, target_std=0.05, critic_norm=norm)
@@ -528,14 +529,17 @@ def test_the_actor_finds_the_best_action_of_a_bandit(norm: str, scale: float) ->
     for seed in range(5):
         rng = np.random.default_rng(seed)
         state = flash_sac.create(jax.random.PRNGKey(seed), Layout(1, 1), config)
+        bests = []
         for _ in range(90):
             side = rng.choice([-1.0, 1.0], (10, 64, 1)).astype(np.float32)
             action = rng.uniform(-1, 1, (10, 64, 1)).astype(np.float32)
             reward = 2.5 * (1 - 4 * (action - 0.5 * side)[..., 0] ** 2)
             batch = Batch(scale * side, action, reward, 0 * reward, scale * side, **columns(reward))
             state, _ = flash_sac.update(state, batch, config=config)
-        best = flash_sac.sample(state.actor, state.actor_moments, sides, jax.random.PRNGKey(0), deterministic=True)
-        found.append(best[:, 0] * jnp.array([-1.0, 1.0]))
+            bests.append(
+                flash_sac.sample(state.actor, state.actor_moments, sides, jax.random.PRNGKey(0), deterministic=True)
+            )
+        found.append(np.mean(bests[60:], axis=0)[:, 0] * [-1.0, 1.0])
         draws = jax.vmap(lambda key, state=state: flash_sac.sample(state.actor, state.actor_moments, sides, key))(
             jax.random.split(jax.random.PRNGKey(1), 500)
         )
