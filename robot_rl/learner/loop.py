@@ -4,8 +4,8 @@ No thread, clock, sleep or ROS in here: `robot_rl.processes.learner` calls `Lear
 in process calls it after every environment step.
 
 An update is only *dispatched*: while the device computes it, the environment makes its step, the stores are read and
-the next batch is drawn and transferred. What it came to is looked at before the next one is dispatched, and before
-anything of it is handed out. Nothing depends on how long it took.
+the next batch is drawn and transferred. What it came to is looked at once the next one is dispatched, so that the
+device need not wait for that, and before anything of it is handed out. Nothing depends on how long it took.
 """
 
 from __future__ import annotations
@@ -51,6 +51,15 @@ class LoopConfig:
     interventions_to_demos: bool = True  # a person's corrections count as demonstrations too
     keep_checkpoints: int = 3
     seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A call of ``update``: the state before it, what it came to, the critic steps that the governor counted."""
+
+    before: Any
+    info: Mapping[str, jax.Array]
+    counted: int
 
 
 class LearnerLoop:
@@ -104,8 +113,7 @@ class LearnerLoop:
         self._devices = devices or DataParallel()
         self._devices.check(self.config.batch_size)
         self._state = self._devices.place_state(agent.create(jax.random.PRNGKey(self.config.seed), schema.layout))
-        # Of the last call: the state before it, what it came to, the critic steps that the governor counted.
-        self._pending: tuple[Any, Mapping[str, jax.Array], int] | None = None
+        self._pending: deque[_Call] = deque()  # calls whose outcome nobody has looked at
         self._checkpoints = None if checkpoints is None else Path(checkpoints)
         self._rng = np.random.default_rng(self.config.seed)
         self._calls = 0
@@ -166,18 +174,16 @@ class LearnerLoop:
         pretraining = self._pretraining_left > 0
         sampler = self.sources.demo_sampler if pretraining else self.sources.sampler
         batch = sampler.sample(self._rng, updates, self.config.batch_size, self.agent.horizon)
-        batch = jax.device_put(self._devices.place_batch(self.sources.returns.put_into(batch)))
-        if not self._settle():
-            return False
+        batch = self._devices.place_batch(self.sources.returns.put_into(batch))
         before = self._state
         self._state, info = self.agent.update(before, batch)
-        self._pending = before, info, 0 if pretraining else updates
+        self._pending.append(_Call(before, info, 0 if pretraining else updates))
         if pretraining:
             self._pretraining -= 1
         else:
             self.governor.make(updates)
         self._calls += 1
-        return True
+        return self._settle(leave=1)
 
     def parameters(self) -> bytes:
         """The actor for the policy process, packed (`robot_rl.policies.parameters`)."""
@@ -257,22 +263,23 @@ class LearnerLoop:
         acted = transitions.version[(transitions.source == Source.POLICY) & (transitions.version >= 0)]
         self._staleness.extend(np.maximum(self._calls - acted, 0).tolist())
 
-    def _settle(self) -> bool:
-        """Look at what the last call came to. Bad, it is undone and was the last: False."""
-        if self._pending is None:
-            return not self.halted
-        (before, pending, counted), self._pending = self._pending, None
-        info = {name: float(value) for name, value in jax.device_get(dict(pending)).items()}
-        layout, discount = self.schema.layout, self.agent.config.discount
-        if wrong := trouble(info, self.sources.largest_reward, layout.action_size, discount):
-            self._state = before
-            self._calls -= 1
-            self.governor.unmake(counted)
-            self.halted = f"update {self._calls} {wrong}; updates stopped, the parameters before it are kept"
-            self.messages.append(self.halted)
-            return False
-        self._info = info
-        return True
+    def _settle(self, leave: int = 0) -> bool:
+        """Look at what all calls but the last ``leave`` came to. A bad one and those after it are undone: False."""
+        while len(self._pending) > leave:
+            call = self._pending.popleft()
+            info = {name: float(value) for name, value in jax.device_get(dict(call.info)).items()}
+            layout, discount = self.schema.layout, self.agent.config.discount
+            if wrong := trouble(info, self.sources.largest_reward, layout.action_size, discount):
+                undone = (call, *self._pending)
+                self._pending.clear()
+                self._state = call.before
+                self._calls -= len(undone)
+                self.governor.unmake(sum(one.counted for one in undone))
+                self.halted = f"update {self._calls} {wrong}; updates stopped, the parameters before it are kept"
+                self.messages.append(self.halted)
+            else:
+                self._info = info
+        return not self.halted
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for parameters and checkpoints to make sense."""
