@@ -155,7 +155,7 @@ def write_episode(path: Path, scratch: Path, info: EpisodeInfo, columns: Mapping
             _sync_tree(scratch)
         os.rename(scratch, path)
         if fsync:
-            _sync(path.parent)
+            sync(path.parent)
     except OSError as error:
         raise StoreError(f"{path}: episode not written: {error}; its journal is kept") from error
 
@@ -226,7 +226,8 @@ def _attributes(path: Path) -> dict[str, Any]:
     return attributes
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file's bytes, or the names in a folder, outlast a power cut."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -237,5 +238,5 @@ def _sync(path: Path) -> None:
 def _sync_tree(root: Path) -> None:
     for directory, _, files in os.walk(root):
         for name in files:
-            _sync(Path(directory) / name)
-        _sync(Path(directory))
+            sync(Path(directory) / name)
+        sync(Path(directory))

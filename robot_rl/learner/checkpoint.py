@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from robot_rl.data.blob import BlobError, decode, encode
+from robot_rl.data.episode import sync
 
 MAGIC = b"RRC1"
 SUFFIX = ".checkpoint"
@@ -80,7 +81,7 @@ def save(directory: str | Path, number: int, tree: Any, meta: Mapping[str, Any],
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, path)
-        _sync(folder)
+        sync(folder)
         known = _newest_first(folder)
         place = known.index(path)
         killed = folder.glob("*.tmp")  # while they wrote
@@ -130,15 +131,6 @@ def load_latest(directory: str | Path) -> Checkpoint | None:
 def _stored_dtype(leaf: Any) -> np.dtype:
     dtype = np.asarray(leaf).dtype
     return np.dtype(np.float32) if dtype == jax.numpy.bfloat16 else dtype
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in ``folder`` outlast a power cut, as its files do."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -160,8 +160,7 @@ class Sources:
         What is not as ``digests`` say is told in ``messages``. Raises `CheckpointError`, of the checkpoint ``origin``,
         when a store is missing.
         """
-        for entry in arrivals:
-            kind, index, count = entry if len(entry) == 3 else self._by_number(*entry)
+        for kind, index, count in arrivals:
             feeds = self._demos if kind == DEMO else self._online
             feed = feeds[index] if index < len(feeds) else None
             if feed is None or feed.reader is None:
@@ -171,17 +170,8 @@ class Sources:
                 self._ingest(feed, transitions)
             if (missing := count - sum(map(len, parts))) > 0:
                 self.messages.append(f"{feed.reader.path}: {missing} steps that the checkpoint had seen are gone")
-        pairs = list(zip(self.digests, digests, strict=False))  # an arm may have joined since
-        if any(now[: len(then)] != list(then) for now, then in pairs):
+        if any(now != list(then) for now, then in zip(self.digests, digests, strict=False)):  # an arm may have joined
             self.messages.append(f"{origin}: the replay buffers are not what they were; the stores have changed since")
-        elif any(len(now) > len(then) for now, then in pairs):
-            self.messages.append(
-                f"{origin}: by an earlier version, which knew no costs; they are taken as they are now"
-            )
-
-    def _by_number(self, number: int, count: int) -> tuple[str, int, int]:
-        """An arrival as written before there could be several online stores: the one was numbered after the demos."""
-        return (DEMO, number, count) if number < len(self._demos) else (ONLINE, 0, count)
 
     def _read(self, feed: _Feed, limit: int | None) -> list[Transitions]:
         """New steps of a store that exists and fits; its messages become this object's."""
