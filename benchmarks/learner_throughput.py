@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 
 from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
+from robot_rl.learner import flash_sac
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
@@ -51,6 +52,7 @@ CASES = {
     "sac": Case("sac", critics=2),
     "rlpd": Case("rlpd", critics=10, layer_norm=True),
     "flash_sac": Case("flash_sac"),
+    "flash_sac_published": Case("flash_sac", {**asdict(flash_sac.published()), "critic_steps": 4}),
     "chunked": Case("chunked", {"horizon": 5, "hidden": (512, 512, 512, 512)}),
     "rlpd_images": Case("rlpd", images=CAMERAS, steps=1_000),
 }
@@ -165,6 +167,7 @@ def measure(case: Case, arguments: argparse.Namespace, peers: list[Peer]) -> lis
     batch = learner.sources.sampler.sample(
         np.random.default_rng(0), agent.updates_per_call, arguments.batch, agent.horizon
     )
+    batch = learner.sources.returns.put_into(batch)
     share = 1.0 / getattr(agent.config, "actor_every", 1)
     flops = matmul_flops(jax.make_jaxpr(agent.update)(learner.state, batch), share)
     square = jax.numpy.asarray(np.random.default_rng(0).normal(size=(ROOFLINE_SIZE, ROOFLINE_SIZE)).astype(np.float32))
