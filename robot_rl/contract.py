@@ -131,11 +131,14 @@ class ActionSpec:
         return float(np.clip(0.5 * (action[-1] + 1.0), 0.0, 1.0)) if self.axes[-1] == "gripper" else None
 
     def from_delta(self, delta: np.ndarray, gripper: float | None) -> np.ndarray:
-        """The action ``(size,)`` float32, clipped to [−1, 1], that comes nearest to a displacement ``(6,)``."""
+        """The action ``(size,)`` float32, clipped to [−1, 1], that comes nearest to a displacement ``(6,)``.
+
+        ``gripper``: opening 0–1; None only where it is no axis. Raises `ContractError` otherwise.
+        """
+        if gripper is None and "gripper" in self.axes:
+            raise ContractError(f"the axes {', '.join(self.axes)} need an opening of the gripper")
         values = [
-            2.0 * (1.0 if gripper is None else gripper) - 1.0
-            if axis == "gripper"
-            else delta[ACTION_AXES.index(axis)] / scale
+            2.0 * (gripper or 0.0) - 1.0 if axis == "gripper" else delta[ACTION_AXES.index(axis)] / scale
             for axis, scale in zip(self.axes, self.scale, strict=True)
         ]
         return np.clip(np.array(values, dtype=np.float32), -1.0, 1.0)

@@ -17,7 +17,9 @@ class Decision(NamedTuple):
     source: Source
 
 
-def decide(policy_action: np.ndarray, teleop: TeleopCommand | None, spec: ActionSpec, period: float) -> Decision:
+def decide(
+    policy_action: np.ndarray, teleop: TeleopCommand | None, spec: ActionSpec, period: float, opening: float
+) -> Decision:
     """The person's action when they are engaged, else the policy's.
 
     Args:
@@ -25,7 +27,9 @@ def decide(policy_action: np.ndarray, teleop: TeleopCommand | None, spec: Action
         teleop: the latest fresh command of the person's device, or None.
         spec: axes and scales; the person's twist becomes the displacement it makes in one ``period`` [s].
         period: control period [s].
+        opening: 0–1, what the gripper was told last; a person who does not mention the gripper leaves it at that.
     """
     if teleop is not None and teleop.engaged:
-        return Decision(spec.from_delta(teleop.twist * period, teleop.gripper), Source.PERSON)
+        wish = opening if teleop.gripper is None else teleop.gripper
+        return Decision(spec.from_delta(teleop.twist * period, wish), Source.PERSON)
     return Decision(np.clip(policy_action, -1.0, 1.0).astype(np.float32), Source.POLICY)

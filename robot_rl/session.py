@@ -213,6 +213,7 @@ class Session:
         self._recoveries = 0
         self._patience = 0
         self._last_time = 0.0
+        self._opening = 1.0  # of the gripper, as it was told last; measured at the start of an episode
 
     @property
     def phase(self) -> Phase:
@@ -279,8 +280,8 @@ class Session:
             self._chunk = list(chunk.actions)
             self._chunk_version = chunk.version
         late = self._config.ask_policy and not self._chunk
-        policy_action = self._chunk.pop(0) if self._chunk else self._hold(reading)
-        decision = decide(policy_action, teleop, spec, CONTROL_PERIOD)
+        policy_action = self._chunk.pop(0) if self._chunk else self._hold()
+        decision = decide(policy_action, teleop, spec, CONTROL_PERIOD, self._opening)
         if decision.source is Source.PERSON:
             self._chunk = []
         wanted = spec.target(reading.pose, decision.action, self._task.nominal)
@@ -300,7 +301,9 @@ class Session:
             reading,
         )
         priority = Priority.PERSON if decision.source is Source.PERSON else Priority.POLICY
-        return Command(target, spec.gripper(decision.action), priority)
+        opening = spec.gripper(decision.action)
+        self._opening = self._opening if opening is None else opening
+        return Command(target, opening, priority)
 
     def abort(self, reason: str) -> EpisodeSummary | None:
         """End the episode in progress as aborted; the step in flight is dropped. The arm is reset next."""
@@ -360,6 +363,7 @@ class Session:
         writer = self._sink.begin(meta) if self._sink is not None else None
         self._episode = _Episode(self._episodes, reading.robot_time, writer)
         self._last_time = reading.robot_time - CONTROL_PERIOD
+        self._opening = reading.gripper
         self._chunk = []
         self._phase = Phase.RUNNING
 
@@ -432,9 +436,9 @@ class Session:
         self._phase = Phase.RESET
         return summary
 
-    def _hold(self, reading: Reading) -> np.ndarray:
-        """The action that changes nothing."""
-        return self._task.action.from_delta(np.zeros(6), reading.gripper)
+    def _hold(self) -> np.ndarray:
+        """The action that changes nothing: what is held stays held, whose measured width is not what was asked for."""
+        return self._task.action.from_delta(np.zeros(6), self._opening)
 
 
 def _fault(reading: Reading) -> str:

@@ -25,7 +25,8 @@ from robot_rl.session import (
     SessionConfig,
     SessionError,
 )
-from robot_rl.tasks.base import CONTROL_PERIOD, TOOL_DOWN
+from robot_rl.tasks.base import CONTROL_PERIOD, TOOL_DOWN, Task
+from robot_rl.tasks.pick_cube import PickCube
 from robot_rl.tasks.reach import Reach
 from tests.robot_rl.readings import FAR, PerfectArm
 
@@ -63,10 +64,10 @@ class Sink(list[Recorded]):
 class Bench:
     """A session, an arm that does as told, and somebody who decides."""
 
-    def __init__(self, config: SessionConfig = SHORT, seed: int = 0) -> None:
+    def __init__(self, config: SessionConfig = SHORT, seed: int = 0, task: Task = TASK) -> None:
         self.sink = Sink()
-        self.session = Session(TASK, config, self.sink, seed)
-        self.arm = PerfectArm(TASK.nominal)
+        self.session = Session(task, config, self.sink, seed)
+        self.arm = PerfectArm(task.nominal)
         self.commands: list[Command] = []
         self.asked: list[bool] = []
         self.reading = self.arm.reading()
@@ -218,6 +219,16 @@ def test_a_late_policy_means_holding_still() -> None:
     late = [step.timing.late for step in bench.sink[0].steps]
     assert late == [False, True] + [False] * 6
     assert bench.sink[0].steps[1].timing.version == -1
+
+
+def test_what_is_held_stays_held_by_a_late_policy_and_a_person_who_does_not_mention_the_gripper() -> None:
+    bench = Bench(task=PickCube())
+    bench.arm.objects = {"cube": FAR}
+    bench.until_running(constant((0.0, 0.0, 0.0, -1.0)))
+    for person in (lambda reading: None, lambda reading: TeleopCommand(UP)):
+        bench.arm.gripper = 0.5  # the object keeps it open
+        bench.step(lambda observation: None, person)
+        assert bench.commands[-1].gripper == 0.0
 
 
 def test_too_many_late_answers_in_a_row_abort() -> None:
