@@ -142,6 +142,8 @@ def draw(curves: Sequence[Curve], picture: Path) -> None:
     import matplotlib.pyplot as plt
 
     tasks = [task for task in BUDGETS if any(curve.task == task for curve in curves)]
+    names = sorted({name for task in tasks for name, _ in _by_agent(curves, task)})
+    colours = {name: f"C{number}" for number, name in enumerate(names)}
     figure, axes = plt.subplots(1, len(tasks), figsize=(4 * len(tasks), 3.6), sharey=True, squeeze=False)
     for axis, task in zip(axes[0], tasks, strict=True):
         for agent, runs in _by_agent(curves, task):
@@ -149,15 +151,15 @@ def draw(curves: Sequence[Curve], picture: Path) -> None:
             minutes = [step / STEPS_PER_MINUTE for step in steps]
             rates = [[100 * point["success_rate"] for point in run.points] for run in runs]
             middle = [median(column) for column in zip(*rates, strict=True)]
-            (line,) = axis.plot(minutes, middle, marker="o", markersize=3, label=f"{agent} ({len(runs)})")
+            axis.plot(minutes, middle, colours[agent], marker="o", markersize=3, label=f"{agent} ({len(runs)})")
             for rate in rates:
-                axis.plot(minutes, rate, color=line.get_color(), alpha=0.2, linewidth=0.8)
+                axis.plot(minutes, rate, colours[agent], alpha=0.3, linewidth=0.8)
         axis.axhline(100 * BUDGETS[task].success, color="0.5", linestyle=":", linewidth=1)
         axis.set_title(task)
         axis.set_xlabel("robot minutes")
         axis.set_ylim(-4, 104)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, loc="lower right", title="agent (seeds)", title_fontsize=8)
+        axis.legend(fontsize=8, loc="best", title="agent (seeds)", title_fontsize=8)
     axes[0][0].set_ylabel("success of the deterministic policy [%]")
     figure.tight_layout()
     figure.savefig(picture, dpi=110)
