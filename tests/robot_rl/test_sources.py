@@ -134,15 +134,6 @@ def test_buffers_are_refilled_in_the_order_of_arrival_also_with_an_arm_more(tmp_
         fewer.refill(tmp_path, first.arrivals, first.digests)
 
 
-def test_the_arrivals_of_checkpoints_from_before_there_were_several_arms_are_understood(tmp_path) -> None:
-    record(tmp_path, "demos0", 10, 0)
-    record(tmp_path, "online0", 9, 1)
-    first, again = (sources(tmp_path, online=1) for _ in range(2))
-    first.poll()
-    again.refill(tmp_path, [[0, 10], [1, 9]], first.digests)
-    assert again.messages == [] and again.arrivals == first.arrivals
-
-
 def test_steps_that_are_handed_over_are_the_first_arms(tmp_path) -> None:
     part = transitions(12)
     both = sources(tmp_path, online=0)
