@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 
 from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
+from robot_rl.learner import flash_sac
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
@@ -51,6 +52,7 @@ CASES = {
     "sac": Case("sac", critics=2),
     "rlpd": Case("rlpd", critics=10, layer_norm=True),
     "flash_sac": Case("flash_sac"),
+    "flash_sac_published": Case("flash_sac", asdict(flash_sac.published())),
     "chunked": Case("chunked", {"horizon": 5, "hidden": (512, 512, 512, 512)}),
     "rlpd_images": Case("rlpd", images=CAMERAS, steps=1_000),
 }

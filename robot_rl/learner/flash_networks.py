@@ -33,7 +33,6 @@ NORMS = ("batch", "layer")
 CRITIC_REACH = 16.0  # norm of a critic's last features, √256, whatever its width: how sharp a distribution can be
 
 
-@partial(jax.jit, static_argnames=("inputs", "width", "blocks", "outputs", "members", "reach", "norm"))
 def create(
     key: jax.Array,
     inputs: int,
@@ -49,10 +48,17 @@ def create(
     Orthogonal weights, brought to their norms by `bound`, which ``reach`` is for; statistics of mean 0 and variance 1.
     ``norm``: one of `NORMS`.
     """
-    if members is not None:
-        return jax.vmap(lambda k: create(k, inputs, width, blocks, outputs, None, reach, norm))(
-            jax.random.split(key, members)
-        )
+    one = partial(_create_one, inputs=inputs, width=width, blocks=blocks, outputs=outputs, reach=reach, norm=norm)
+    if members is None:
+        return one(key)
+    # A program for each: batches of wide QR decompositions in one deadlock XLA's CPU threads on two cores.
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(one(k) for k in jax.random.split(key, members)))
+
+
+@partial(jax.jit, static_argnames=("inputs", "width", "blocks", "outputs", "reach", "norm"))
+def _create_one(
+    key: jax.Array, inputs: int, width: int, blocks: int, outputs: int, reach: float | None, norm: str
+) -> tuple[Params, Params]:
     sizes = (inputs, width, *(EXPANSION * width, width) * blocks, outputs)
     params: Params = {}
     statistics: Params = {}
