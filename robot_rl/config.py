@@ -63,7 +63,7 @@ class LearnerConfig:
             evaluation (`robot_rl.promotion`).
     """
 
-    agent: str = "rlpd"
+    agent: str = "flash_sac"
     settings: Mapping[str, Any] = field(default_factory=dict)
     utd: int | None = None
     batch_size: int = 256
@@ -141,7 +141,7 @@ class RunConfig:
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()
     demos: int = 20
-    steps: int = 3500
+    steps: int = 2400
     episodes: int = 50
     demo_stores: tuple[str, ...] = ("demos",)
     policy: str = ""

@@ -35,8 +35,8 @@ CONFIG = load_config(
         "learner.checkpoint_every=1",
         "learner.publish_every=1",
         "learner.batch_size=8",
-        "learner.settings.hidden=8,8",
-        "learner.settings.critics=2",
+        "learner.settings.actor_width=8",
+        "learner.settings.critic_width=8",
     ],
 )
 

@@ -88,7 +88,7 @@ def test_a_taken_port_is_named(folder: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_checkpoint_of_something_else_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(folder / "reach" / "checkpoints", 12, {}, {"agent": "rlpd", "task": "pick_cube"})
+    save(folder / "reach" / "checkpoints", 12, {}, {"agent": "flash_sac", "task": "pick_cube"})
     error = fails("train --task reach --run reach --fast resume=true", capsys)
     assert "000000000012.checkpoint: task is 'pick_cube', this learner's is 'reach'" in error
 

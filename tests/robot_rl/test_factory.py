@@ -68,7 +68,7 @@ def test_an_unknown_algorithm_is_refused() -> None:
     ],
 )
 def test_updates_per_step_and_per_call(tmp_path: Path, overrides: list[str], utd: float, steps: int) -> None:
-    tiny = ["task=reach", "learner.settings.hidden=8,8", "learner.settings.critics=2"]
+    tiny = ["task=reach", "learner.agent=rlpd", "learner.settings.hidden=8,8", "learner.settings.critics=2"]
     config = load_config(None, [*tiny, *overrides])
     learner = make_learner(Run.create(config, tmp_path), config)
     assert (learner.governor.target, learner.agent.updates_per_call) == (utd, steps)
@@ -93,7 +93,7 @@ def test_the_share_of_demonstrations_is_the_algorithms_own_unless_given(agent, o
 def test_stores_of_other_arms_are_learnt_from_with_their_weights(tmp_path: Path) -> None:
     other = tmp_path / "elsewhere" / "online"
     stores = [f"learner.online_stores=../right/online,{other}", "learner.online_weights=2,1,1", "learner.capacity=90"]
-    config = load_config(None, ["task=reach", "learner.settings.hidden=8,8", *stores])
+    config = load_config(None, ["task=reach", "learner.agent=rlpd", "learner.settings.hidden=8,8", *stores])
     learner = make_learner(Run.create(config, tmp_path / "left"), config)
     assert learner.sources.sampler.weights([0, 5, 5, 5]) == pytest.approx([0.0, 0.5, 0.25, 0.25])
     assert [buffer.capacity for buffer in learner.sources.online_buffers] == [30, 30, 30]
