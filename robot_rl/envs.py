@@ -17,7 +17,7 @@ from hardware.sim.inprocess import InProcessWorld
 from hardware.sim.render import SceneRenderer
 from robot_rl.contract import ActionChunk, Ending, Observation
 from robot_rl.rollout import Rollout
-from robot_rl.session import Phase, Session, SessionConfig
+from robot_rl.session import Phase, Session, SessionConfig, SessionError
 from robot_rl.tasks import make_task
 
 IDS = {
@@ -37,7 +37,8 @@ class RobotEnv(gymnasium.Env):
     again.
 
     Resets move the arm back through the controller, as on a robot. A reset with a seed first puts the arm where it was
-    at the beginning, so that the same seed and actions give the same bits.
+    at the beginning, so that the same seed and actions give the same bits; so does, with a warning, one that the arm
+    could not finish because it is jammed.
 
     Args:
         task: see `robot_rl.tasks`.
@@ -81,12 +82,15 @@ class RobotEnv(gymnasium.Env):
             self._rollout = self._begin(seed)
         else:
             self._rollout.session.abort("reset by the caller")
-        directive = self._rollout.advance()
-        while directive.observation is None:
-            if directive.phase is Phase.STOPPED:
-                raise RuntimeError("a person stopped the simulated arm; release it, then call reset() again")
-            directive = self._rollout.advance()
-        self._observed = self._pack(directive.observation)
+        try:
+            observation = self._first_observation()
+        except SessionError as error:
+            if seed is not None:
+                raise
+            gymnasium.logger.warn(f"{error} The arm is put where it was at the beginning.")
+            self._rollout = self._begin(int(self.np_random.integers(2**31)))
+            observation = self._first_observation()
+        self._observed = self._pack(observation)
         return self._observed, {}
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -123,6 +127,15 @@ class RobotEnv(gymnasium.Env):
         self._world.connect()
         self._world.start()
         return Rollout(Session(self._task, self._config, None, seed), self._world, renderer=self._renderer)
+
+    def _first_observation(self) -> Observation:
+        """Of the next episode, after the reset. Raises `SessionError` when the arm does not get to its start."""
+        directive = self._rollout.advance()
+        while directive.observation is None:
+            if directive.phase is Phase.STOPPED:
+                raise RuntimeError("a person stopped the simulated arm; release it, then call reset() again")
+            directive = self._rollout.advance()
+        return directive.observation
 
     def _pack(self, observation: Observation) -> Any:
         return {"state": observation.state, **observation.images} if observation.images else observation.state

@@ -20,7 +20,9 @@ TURN = 0.15  # [rad] of target ahead of the arm
 ARRIVED = 0.006  # [m]; the joints' stiction leaves 1–3 mm
 ARRIVED_ANGLE = 0.05  # [rad]
 STILL = 0.01  # [m/s]
-STAGE_STEPS = 50  # control periods before a stage is given up
+STAGE_STEPS = 50  # control periods before a stage is given up …
+JAMMED_STEPS = 15  # … and before a lift rocks what it lifts,
+ROCKING_STEPS = 3  # to and fro for so long each
 
 
 class Stage(enum.IntEnum):
@@ -88,11 +90,19 @@ class ResetMotion:
         height = max(self._task.retreat_height, self._start.pose.translation[2])
         if self._stage is Stage.LIFT:
             x, y, z = reading.pose.translation
-            return Pose(np.array([x, y, max(height, z)]), reading.pose.quat_xyzw)
+            up = Pose(np.array([x, y, max(height, z)]), reading.pose.quat_xyzw)
+            return up.moved(self._rocking()) if self._steps >= JAMMED_STEPS else up
         if self._stage is Stage.TRAVEL:
             x, y, _ = self._start.pose.translation
             return Pose(np.array([x, y, height]), self._start.pose.quat_xyzw)
         return self._start.pose
+
+    def _rocking(self) -> np.ndarray:
+        """``(6,)`` [m, rad]: to and fro about one axis after the other, which frees what is held from where it jams."""
+        number, step = divmod(self._steps - JAMMED_STEPS, 2 * ROCKING_STEPS)
+        rocking = np.zeros(6)
+        rocking[3 + number % 3] = TURN if step < ROCKING_STEPS else -TURN
+        return rocking
 
     @staticmethod
     def _ahead(pose: Pose, goal: Pose) -> Pose:

@@ -1,7 +1,9 @@
 """Peg search: the peg insertion with a tighter hole that is not where it is said to be. It has to be felt.
 
-The observation is the same as in `peg_insertion`: relative to the *nominal* hole. The true one is displaced by up to
-3 mm and 5°, which only contact forces and the way the peg moves give away.
+The observation is relative to the *nominal* hole. The true one is displaced by up to 3 mm and turned by up to 5°, which
+only contact forces and the way the peg moves give away. Upright, a peg has to be within a quarter of a millimetre and
+2° before anything can be felt at all. But the policy may lean it: one corner of a leaning peg drops into the hole from
+5 mm around, and slides on until two of the hole's walls stop it.
 """
 
 from __future__ import annotations
@@ -10,32 +12,65 @@ from typing import ClassVar
 
 import numpy as np
 
-from controllers.spatial import Pose
+from controllers.spatial import Pose, exp3, log3
+from controllers.workspace import OrientationCone, Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.sim.scene import SceneSpec
-from robot_rl.contract import Reading
+from robot_rl.contract import ActionSpec, Field, Reading
 from robot_rl.tasks import fields
-from robot_rl.tasks.base import TOOL_DOWN, Start
+from robot_rl.tasks.base import Start
 from robot_rl.tasks.peg_insertion import (
     BLOCK_TOP,
+    FRICTION,
     HOLE_XY,
-    PEG_BELOW_TCP,
     PEG_WIDTH,
+    PLUNGE,
     PegInsertion,
-    align_then_insert,
     block_with_hole,
+    tip,
 )
 
 DISPLACEMENT = 0.003  # [m] of the hole, x and y
 MISALIGNMENT = np.radians(5.0)
-TOUCHING = 0.0008  # [m] of the tip above the block; joints that stick may leave the tip that far up
+STEEPEST = np.radians(15.0)  # that the peg may lean
+
+# The expert's. It leans the peg about AXIS, so that the corner at CORNER, seen from the tip's middle, is the lowest.
+CORNER = np.array([0.5 * PEG_WIDTH, 0.5 * PEG_WIDTH, 0.0])  # [m] base axes, of an upright peg
+AXIS = np.array([-1.0, 1.0, 0.0]) / np.sqrt(2.0)  # base axes
+LEAN = np.radians(8.0)
+ENTRY = 0.003  # [m] x and y of where the corner comes down: within the hole, wherever it is
+NEAR = 0.0015  # [m] of it, and …
+LEANING = 0.015  # [rad] … of LEAN, before it comes down
+DEPTH = -0.0003  # [m] of a leaning corner: higher, it is not in the hole
+OVER = 0.004  # [m] of the corner above the block until then
+PUSH = np.array([0.004, 0.004, -0.005])  # [m] ahead of the measured corner: towards the two walls, and down
+WALL = 4.0  # [N] with which each of them has to answer
+RISE = 0.03  # [rad] per step
+SWEEP = 0.03  # [rad] per step, of the yaw, between ± MISALIGNMENT
+STUCK = 0.045  # [rad] of the yaw's reference ahead of the measured: it turns back
+FALLING = -0.005  # [m/s]
+NONE = np.zeros(2)
+INSIDE = -0.002  # [m] of the tip's middle: the peg is in
 
 
 class PegSearch(PegInsertion):
     """Success: the tip 15 mm deep, which within the workspace is possible in the hole only."""
 
     name: ClassVar[str] = "peg_search"
+    action: ClassVar[ActionSpec] = ActionSpec(
+        ("x", "y", "z", "roll", "pitch", "yaw"), (0.01, 0.01, 0.01, 0.05, 0.05, 0.05)
+    )
+    fields: ClassVar[tuple[Field, ...]] = (
+        Field("position", 3, 30.0),  # of the tip's middle, relative to the middle of the nominal hole
+        Field("offset", 3, 1.0),  # the same, magnified near there
+        *PegInsertion.fields[2:],
+    )
     horizon: ClassVar[int] = 150
+    workspace: ClassVar[Workspace] = Workspace(
+        PegInsertion.workspace.lower,
+        PegInsertion.workspace.upper,
+        cone=OrientationCone(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, -1.0]), STEEPEST),
+    )
     clearance: ClassVar[float] = 0.0005
     capture: ClassVar[float] = DISPLACEMENT + 0.002
 
@@ -58,12 +93,64 @@ class PegSearch(PegInsertion):
         hole = Pose.from_rotvec(centre, np.array([0.0, 0.0, yaw]))
         return Start(start.pose, start.gripper, {"hole": hole})
 
+    def state(self, reading: Reading) -> np.ndarray:
+        difference = tip(reading.pose).difference(tip(self.nominal))
+        values = {
+            **fields.arm_values(reading),
+            "position": difference[:3],
+            "offset": np.tanh(difference[:3] / 0.003),
+            "rotation": difference[3:],
+        }
+        return fields.pack(self.fields, values)
+
     def expert(self, reading: Reading) -> TeleopCommand:
-        """Touches down where the hole is said to be, then slides to where it is: what a policy can learn to feel."""
-        height = reading.pose.translation[2] - self.nominal.translation[2]
-        if height > TOUCHING:
-            return align_then_insert(reading, self.nominal)
-        hole = fields.object_pose(reading, "hole")
-        turned = hole.compose(Pose(np.zeros(3), TOOL_DOWN))
-        mouth = Pose(hole.translation + (0.0, 0.0, PEG_BELOW_TCP), turned.quat_xyzw)
-        return align_then_insert(reading, mouth, aside=2.0 * DISPLACEMENT, turned=2.0 * MISALIGNMENT)
+        """Feels, and never looks where the hole is.
+
+        It leans the peg and lets a corner down into the hole, slides it until two walls stop it, and rises, turning the
+        yaw to and fro until the peg drops.
+        """
+        position, rotation = np.split(tip(reading.pose).difference(tip(self.nominal)), 2)
+        corner = position + exp3(rotation) @ CORNER
+        lean = float(rotation @ AXIS)
+        to_entry = np.append(ENTRY - corner[:2], OVER - corner[2])
+        astray = np.abs(to_entry[:2]).max()
+        leans = lean > LEAN - LEANING
+        yaw = np.array([0.0, 0.0, self._sweep(reading, rotation[2])])
+        if position[2] < INSIDE:
+            falls = reading.twist[2] < FALLING
+            return self._move(
+                reading, np.array([0.0, 0.0, PLUNGE]), np.array([0.0, 0.0, rotation[2]]) if falls else yaw
+            )
+        if corner[2] > 0.5 * OVER or (corner[2] > DEPTH and leans and astray > 2.0 * NEAR):
+            if astray < NEAR and np.abs(rotation - LEAN * AXIS).max() < LEANING:
+                to_entry[2] = PUSH[2]
+            return self._move(reading, to_entry, LEAN * AXIS, FRICTION[:2])
+        walls = reading.wrench[:2] < -WALL
+        if leans and not walls.all():
+            return self._move(reading, PUSH, LEAN * AXIS, np.where(walls, 0.0, FRICTION[:2]))
+        return self._move(reading, PUSH * (0.5, 0.5, 1.0), max(0.0, lean - RISE) * AXIS + yaw)
+
+    def _sweep(self, reading: Reading, yaw: float) -> float:
+        """The next yaw [rad]: on the way it is being pulled, and back from where it ends or does not get on."""
+        ahead = reading.target.difference(reading.pose)[5]
+        direction = np.sign(ahead if abs(ahead) < STUCK else -ahead) or 1.0
+        if abs(yaw) > MISALIGNMENT:
+            direction = -np.sign(yaw)
+        return yaw + direction * SWEEP
+
+    def _move(
+        self, reading: Reading, corner: np.ndarray, rotation: np.ndarray, friction: np.ndarray = NONE
+    ) -> TeleopCommand:
+        """Move the corner by ``corner (3,)`` [m], and turn about it to ``rotation (3,)`` relative to the nominal.
+
+        ``friction (2,)`` [m] of x and y is pushed through, where it is not 0.
+        """
+        now = tip(reading.pose).difference(tip(self.nominal))[3:]
+        turn = np.clip(log3(exp3(rotation) @ exp3(now).T), -0.05, 0.05)
+        arm = reading.pose.translation - tip(reading.pose).translation - exp3(now) @ CORNER
+        spring = reading.target.difference(reading.pose)
+        way = fields.saturate(corner, 0.01) + np.cross(turn, arm)
+        sticks = np.flatnonzero(friction)
+        way[sticks] = fields.push_through_friction(way[sticks], spring[sticks], reading.twist[sticks], friction[sticks])
+        turn = fields.push_through_friction(turn, spring[3:], reading.twist[3:], np.full(3, FRICTION[2]))
+        return fields.drive(np.concatenate((way, turn)))

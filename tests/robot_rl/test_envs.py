@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import gymnasium
 import numpy as np
@@ -8,7 +8,9 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from hardware.franka.collision import CollisionThresholds
+from robot_rl.contract import Reading
 from robot_rl.envs import IDS, RobotEnv
+from robot_rl.reset import ResetMotion, ResetStep
 from robot_rl.session import SessionError
 
 
@@ -107,6 +109,34 @@ def test_a_reflex_truncates_the_episode_and_the_next_one_begins() -> None:
         assert not truncated and info == {}
     finally:
         env.close()
+
+
+def test_an_arm_that_cannot_be_reset_is_put_back_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = RobotEnv("reach")
+    try:
+        env.reset(seed=0)
+        for _ in range(10):
+            env.step(np.ones(3, np.float32))
+        monkeypatch.setattr(ResetMotion, "step", jammed(ResetMotion.step, times=1))
+        with pytest.warns(UserWarning, match="in the way.*put where it was at the beginning"):
+            state, _ = env.reset()
+        assert env.observation_space.contains(state) and not env.step(np.zeros(3, np.float32))[2]
+        monkeypatch.setattr(ResetMotion, "step", jammed(ResetMotion.step, times=1))
+        with pytest.raises(SessionError, match="in the way"):
+            env.reset(seed=1)
+    finally:
+        env.close()
+
+
+def jammed(step: Callable[..., ResetStep], times: int) -> Callable[..., ResetStep]:
+    """``ResetMotion.step`` that gives up as often."""
+    left = iter(range(times))
+
+    def give_up(motion: ResetMotion, reading: Reading) -> ResetStep:
+        taken = step(motion, reading)
+        return taken if next(left, None) is None else taken._replace(failure="is something in the way?")
+
+    return give_up
 
 
 def test_images_belong_to_the_observation_and_the_scene_can_be_drawn() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.spatial import Pose
-from robot_rl.reset import ARRIVED, STAGE_STEPS, STRIDE, TURN, ResetMotion, ResetStep
+from robot_rl.reset import ARRIVED, JAMMED_STEPS, ROCKING_STEPS, STAGE_STEPS, STRIDE, TURN, ResetMotion, ResetStep
 from robot_rl.session import Command
 from robot_rl.tasks.base import TOOL_DOWN, Start
 from robot_rl.tasks.peg_insertion import PegInsertion
@@ -84,6 +84,24 @@ def test_does_not_end_while_the_arm_still_moves() -> None:
     while not step.done:
         step = motion.step(arm.reading())
         arm.obey(Command(step.target, step.gripper))
+
+
+def test_a_lift_that_jams_is_rocked_about_each_axis_until_it_comes_free() -> None:
+    stuck, motion = PerfectArm(Pose(np.array([0.4, 0.1, LOW]), TOOL_DOWN)), ResetMotion(TASK, START)
+    turns = []
+    quiet = JAMMED_STEPS - 1
+    for _ in range(quiet + 6 * ROCKING_STEPS):
+        target = motion.step(stuck.reading()).target
+        assert target.translation[2] > LOW
+        turns.append(target.difference(stuck.pose)[3:])
+    before, rocking = turns[:quiet], np.array(turns[quiet:]).reshape(3, 2, ROCKING_STEPS, 3)
+    np.testing.assert_allclose(before, 0.0, atol=1e-9)
+    for axis in range(3):
+        there, back = rocking[axis]
+        assert (there[:, axis] > 0.05).all() and (back[:, axis] < -0.05).all()
+        np.testing.assert_allclose(np.delete(rocking[axis], axis, axis=-1), 0.0, atol=1e-9)
+    stuck.obey(Command(Pose(np.array([0.4, 0.1, TASK.retreat_height]), TOOL_DOWN), START.gripper))
+    assert motion.step(stuck.reading()).place == OBJECTS
 
 
 @pytest.mark.parametrize(("height", "stage"), [(LOW, "lift"), (TASK.retreat_height + 0.01, "travel")])

@@ -123,8 +123,9 @@ def test_where_the_hole_is_has_to_be_felt() -> None:
     assert 0.0025 < np.abs(aside).max() <= 0.003
     assert np.radians(4.5) < np.abs(turned).max() <= np.radians(5.0)
     pose = task.sample_start(rng).pose
-    states = [task.state(reading(pose, {"hole": hole})) for hole in holes[:2]]
-    assert np.array_equal(*states)
+    readings = [reading(pose, {"hole": hole}) for hole in holes[:2]]
+    assert np.array_equal(*map(task.state, readings))
+    assert np.array_equal(task.expert(reading(pose)).twist, task.expert(readings[0]).twist), "the expert feels, too"
 
 
 def test_a_cube_counts_when_it_is_held_up() -> None:
@@ -174,7 +175,7 @@ def test_pushing_grows_until_it_moves_and_ends_at_the_goal() -> None:
 def test_experts_succeed(name: str) -> None:
     for episode in expert_episodes(name, 5):
         assert episode.ending is Ending.SUCCESS, episode
-        assert 5 <= episode.steps <= 45
+        assert 5 <= episode.steps <= 60
 
 
 @pytest.mark.slow
