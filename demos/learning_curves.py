@@ -2,6 +2,7 @@
 
     python -m demos.learning_curves                       # learn what is not in the results yet, then draw
     python -m demos.learning_curves --tasks reach --agents rlpd expo --seeds 3
+    python -m demos.learning_curves --tasks peg_search --agents flash_sac --without force moment
     python -m demos.learning_curves --draw                # only the table and the picture
 
 Each run is `robot-rl gym` on the task in process, from 20 demonstrations of its script that all agents of a seed share.
@@ -26,6 +27,7 @@ AGENTS = ("rlpd", "hil", "flash_sac", "chunked", "expo")
 DEMOS = 20
 EPISODES = 50  # of an evaluation
 STEPS_PER_MINUTE = 600  # of robot time
+WITHOUT = "without="  # before what a curve's settings hide
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -82,22 +84,31 @@ def learn(task: str, agent: str, seed: int, settings: tuple[str, ...], work: Pat
     lines.unlink(missing_ok=True)
     arguments = ["--env", budget.env, "--agent", agent, "--seed", str(seed), "--steps", str(budget.steps)]
     arguments += ["--eval-every", str(budget.every), "--eval-episodes", str(EPISODES)]
-    arguments += ["--demos", str(_demonstrations(task, seed, work) / "demos"), "--json", str(lines), *settings]
-    _robot_rl("gym", arguments, work / f"{name}.log")
+    given, hidden = _split(settings)
+    demos = _demonstrations(task, seed, work, hidden) / "demos"
+    arguments += ["--demos", str(demos), "--json", str(lines), *given]
+    _robot_rl("gym", arguments, work / f"{name}.log", hidden)
     return Curve(task, agent, seed, settings, tuple(json.loads(line) for line in lines.read_text().splitlines()))
 
 
-def _demonstrations(task: str, seed: int, work: Path) -> Path:
+def _split(settings: Sequence[str]) -> tuple[list[str], str]:
+    """The learner's settings, and the fields of the state that are hidden, as `demos.blind` takes them."""
+    hidden = [setting.removeprefix(WITHOUT) for setting in settings if setting.startswith(WITHOUT)]
+    return [setting for setting in settings if not setting.startswith(WITHOUT)], ",".join(hidden)
+
+
+def _demonstrations(task: str, seed: int, work: Path, hidden: str = "") -> Path:
     """The run with the demonstrations of ``seed``."""
-    run = work / f"demos-{task}-{seed}"
-    arguments = ["--fast", "--task", task, "--seed", str(seed), "--run", str(run), f"demos={DEMOS}"]
-    _robot_rl("record", arguments, work / f"demos-{task}-{seed}.log")  # goes on where it was, if it was
-    return run
+    name = "-".join(filter(None, ("demos", task, str(seed), hidden)))
+    arguments = ["--fast", "--task", task, "--seed", str(seed), "--run", str(work / name), f"demos={DEMOS}"]
+    _robot_rl("record", arguments, work / f"{name}.log", hidden)  # goes on where it was, if it was
+    return work / name
 
 
-def _robot_rl(job: str, arguments: Sequence[str], log: Path) -> None:
+def _robot_rl(job: str, arguments: Sequence[str], log: Path, hidden: str = "") -> None:
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "robot_rl", job, *arguments]
+        module = ["demos.blind", hidden] if hidden else ["robot_rl"]
+        command = [sys.executable, "-m", *module, job, *arguments]
         subprocess.run(command, check=True, stdout=output, stderr=subprocess.STDOUT, env=os.environ | ONE_THREAD)
 
 
@@ -189,6 +200,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="so many, from 0 (default 5)")
     parser.add_argument("--settings", nargs="*", default=[], metavar="learner.key=value", help="for every agent")
     parser.add_argument(
+        "--without", nargs="*", default=[], metavar="FIELD", help="hide these of the state, for every agent"
+    )
+    parser.add_argument(
         "--parallel", type=int, default=os.cpu_count() or 1, help="runs at a time (default: a core each)"
     )
     parser.add_argument("--results", type=Path, default=Path("docs/learning-curves.jsonl"))
@@ -206,14 +220,14 @@ def main() -> None:
 
 def _learn_missing(arguments: argparse.Namespace) -> None:
     """Seeds in the outer loop: whatever is cut off, the agents have the same number of them."""
-    settings = tuple(arguments.settings)
+    settings = (*arguments.settings, *([WITHOUT + ",".join(arguments.without)] if arguments.without else []))
     known = {curve.key for curve in read(arguments.results)}
     for task in arguments.tasks:
         for seed in range(arguments.seeds):
             wanted = [agent for agent in arguments.agents if (task, agent, seed, settings) not in known]
             if not wanted:
                 continue
-            _demonstrations(task, seed, arguments.work)
+            _demonstrations(task, seed, arguments.work, _split(settings)[1])
             with ThreadPoolExecutor(arguments.parallel) as pool:
                 runs = [pool.submit(learn, task, agent, seed, settings, arguments.work) for agent in wanted]
                 for run in as_completed(runs):

@@ -46,8 +46,9 @@ def test_the_picture_has_a_panel_for_each_task(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("hidden", [(), ("linear_velocity", "linear_spring")])
 def test_a_run_is_made_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hidden: tuple[str, ...]
 ) -> None:
     """The real thing, small: demonstrations, a few steps, two evaluations."""
     monkeypatch.setitem(learning_curves.BUDGETS, "reach", Budget("robot_rl/Reach-v0", 20, 10, 0.95))
@@ -56,11 +57,14 @@ def test_a_run_is_made_once(
     results = tmp_path / "results.jsonl"
     arguments = ["--tasks", "reach", "--agents", "rlpd", "--seeds", "1", "--parallel", "1"]
     arguments += ["--results", str(results), "--work", str(tmp_path / "work")]
+    arguments += ["--without", *hidden] if hidden else []
     monkeypatch.setattr(sys, "argv", ["learning_curves", *arguments])
     main()
     (found,) = read(results)
     assert (found.task, found.agent, found.seed) == ("reach", "rlpd", 0)
     assert [point["step"] for point in found.points] == [10, 20]
+    assert found.settings == (("without=" + ",".join(hidden),) if hidden else ())
     before = results.read_bytes()
     main()
-    assert results.read_bytes() == before and "| `rlpd` | 1 |" in capsys.readouterr().out
+    name = " ".join(("rlpd", *found.settings))
+    assert results.read_bytes() == before and f"| `{name}` | 1 |" in capsys.readouterr().out

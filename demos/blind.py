@@ -1,0 +1,38 @@
+"""Any job of robot-rl on tasks that hide parts of the state, to see what a policy learns without them.
+
+    python -m demos.blind force,moment record --fast --task peg_search --run runs/blind demos=20
+    python -m demos.blind force,moment gym --env robot_rl/PegSearch-v0 --demos runs/blind/demos …
+
+The fields are there, and always 0. Demonstrations have to be recorded blind, too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from robot_rl.cli import main as robot_rl
+from robot_rl.tasks import TASKS, make_task
+
+
+def hide(names: Sequence[str]) -> None:
+    """Zero the fields called ``names`` of every task that has them. Raises `SystemExit` on a name that no task has."""
+    tasks = [type(make_task(name)) for name in TASKS]
+    known = sorted({field.name for task in tasks for field in task.fields})
+    for name in names:
+        if name not in known:
+            sys.exit(f"blind: no task has a field {name!r}; choose from {', '.join(known)}")
+    for task in tasks:
+        task.fields = tuple(replace(field, scale=0.0) if field.name in names else field for field in task.fields)
+
+
+def main() -> int:
+    if len(sys.argv) < 3:
+        sys.exit(f"usage: python -m demos.blind FIELD[,FIELD …] JOB …\n\n{__doc__}")
+    hide(sys.argv[1].split(","))
+    return robot_rl(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
