@@ -48,9 +48,9 @@ WALL = 4.0  # [N] with which each of them has to answer
 RISE = 0.03  # [rad] per step
 SWEEP = 0.03  # [rad] per step, of the yaw, between ± MISALIGNMENT
 STUCK = 0.045  # [rad] of the yaw's reference ahead of the measured: it turns back
-FALLING = -0.005  # [m/s]
-NONE = np.zeros(2)
-INSIDE = -0.002  # [m] of the tip's middle: the peg is in
+INSIDE = -0.002  # [m] of the tip's middle: the peg is in, …
+FALLING = -0.005  # [m/s] … and goes down by itself
+SLIPPERY = np.zeros(2)  # [m] no friction to push through
 
 
 class PegSearch(PegInsertion):
@@ -139,7 +139,7 @@ class PegSearch(PegInsertion):
         return yaw + direction * SWEEP
 
     def _move(
-        self, reading: Reading, corner: np.ndarray, rotation: np.ndarray, friction: np.ndarray = NONE
+        self, reading: Reading, corner: np.ndarray, rotation: np.ndarray, friction: np.ndarray = SLIPPERY
     ) -> TeleopCommand:
         """Move the corner by ``corner (3,)`` [m], and turn about it to ``rotation (3,)`` relative to the nominal.
 
