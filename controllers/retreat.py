@@ -2,10 +2,12 @@
 
 With the measured external wrench split into force f and moment m, and separately for each, the reference moves with
 
-    v = a · (|f| − f_yield) · f / |f|,    bounded by SPEED,
+    v = a · (|f| − f_yield) · f / |f|,    bounded by SLOWEST and 1 times SPEED,
 
 while |f| exceeds f_yield, 80 % of its limit. This is an admittance: the harder the push, the faster the arm leaves; it
-begins below the limit because a push is measured late and grows meanwhile. It moves the reference, not the arm, so that
+begins below the limit because a push is measured late and grows meanwhile. And it begins at once with some speed: while
+the arm gives way it follows no setpoint, so that, slower and slower, it would press with f_yield for ever on what does
+not move, whatever it is told. It moves the reference, not the arm, so that
 the spring stays between them and the energy tank books it like any other motion of the target. Reported is a push above
 the limit, once until it is below f_yield again.
 
@@ -20,6 +22,7 @@ import numpy as np
 
 YIELD = 0.8  # share of the limit from which on the arm gives way
 SPEED, TURN_SPEED = 0.1, 0.5  # fastest retreat [m/s], [rad/s]
+SLOWEST = 0.05  # of these
 FULL_SPEED_AT = 1.5  # times the limit
 
 
@@ -77,4 +80,5 @@ class _Part:
             self.exceeded = False
             return np.zeros(3)
         self.exceeded = self.exceeded or size > self._limit
-        return push * (min(self._speed, self._slope * (size - self._yield_at)) / size)
+        speed = self._slope * (size - self._yield_at)
+        return push * (min(self._speed, max(SLOWEST * self._speed, speed)) / size)

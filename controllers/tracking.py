@@ -66,9 +66,8 @@ class Tracking(abc.ABC):
     def give_way(self, twist: np.ndarray, time: float, dt: float) -> None:
         """Lead the target away with ``twist (6,)`` [m/s, rad/s] for ``dt`` [s], and no longer towards what pushes.
 
-        Of the goal, the part against ``twist`` is dropped for good. The rest of the way goes on: a target that is sent
-        away from a push arrives, however slow the retreat is by itself. A target beyond the spring's clip is taken back
-        to the clip first, which leaves the force as it is: there is nothing to unwind before it falls.
+        Of the goal, the part against ``twist`` is dropped for good. A target beyond the spring's clip is taken back to
+        the clip first, which leaves the force as it is: there is nothing to unwind before it falls.
         """
 
     @abc.abstractmethod
@@ -151,18 +150,16 @@ class PoseTracking(Tracking):
 
     def give_way(self, twist: np.ndarray, time: float, dt: float) -> None:
         model, gains = self._model, self.gains
-        x, R = self._path.at(time)
+        x, R = self._x, self._R
         goal_x, goal_R = self._goal
         if twist[:3].any():
             clip = np.asarray(gains.translational_clip)
-            step = _without_return(x - self._x, twist[:3]) + twist[:3] * dt
-            x = model.translation + np.clip(self._x - model.translation, -clip, clip) + step
+            x = model.translation + np.clip(x - model.translation, -clip, clip) + twist[:3] * dt
             goal_x = x + _without_return(goal_x - x, twist[:3])
         if twist[3:].any():
-            turn = log3(self._R.dot(model.rotation.T))
+            turn = log3(R.dot(model.rotation.T))
             turn *= min(1.0, gains.rotational_clip / max(float(np.linalg.norm(turn)), 1e-12))
-            step = _without_return(log3(R.dot(self._R.T)), twist[3:]) + twist[3:] * dt
-            R = exp3(step).dot(exp3(turn)).dot(model.rotation)
+            R = exp3(twist[3:] * dt).dot(exp3(turn)).dot(model.rotation)
             goal_R = exp3(_without_return(log3(goal_R.dot(R.T)), twist[3:])).dot(R)
         self._goal = (goal_x, goal_R)
         self._plan(x, R, time)
@@ -224,7 +221,8 @@ class JointTracking(Tracking):
 
     def follow(self, time: float, allowance: float, enforce: bool) -> float:
         law, q = self._law, self._model.q
-        aim = self._aim(time)
+        elapsed = time - self._start
+        aim = self._path.at(1.0 if elapsed >= self._duration else elapsed / self._duration)
         self._torque, self.potential = law.spring(q, aim)
         self.share = 1.0
         if self.potential > allowance:
@@ -240,15 +238,10 @@ class JointTracking(Tracking):
     def give_way(self, twist: np.ndarray, time: float, dt: float) -> None:
         q, J = self._model.q, self._model.jacobian
         away = J.T.dot(np.linalg.solve(J.dot(J.T) + PSEUDOINVERSE_DAMPING * np.eye(6), twist))
-
-        def without_return(way: np.ndarray) -> np.ndarray:
-            """The part of ``way (7,)`` that moves the TCP against the retreat, undone by as much of the retreat."""
-            against = min(0.0, float(J.dot(way).dot(twist)))
-            return way - away * (against / float(twist.dot(J.dot(away))))
-
-        step = without_return(self._aim(time) - self.q) + away * dt
-        begin = q + np.clip(self.q - q, -self._clip, self._clip) + step
-        self._plan(begin, begin + without_return(self._goal - begin), time)
+        begin = q + np.clip(self.q - q, -self._clip, self._clip) + away * dt
+        # The part of the way that moves the TCP against the retreat, undone by as much of the retreat.
+        against = min(0.0, float(J.dot(self._goal - begin).dot(twist)))
+        self._plan(begin, self._goal - away * (against / float(twist.dot(J.dot(away)))), time)
 
     def torque(self, state: ArmState, spring_share: float, wrench: np.ndarray | None) -> np.ndarray:
         torque: np.ndarray = spring_share * self._torque
@@ -256,11 +249,6 @@ class JointTracking(Tracking):
         if wrench is not None:
             torque += feedforward(self._model, wrench)
         return torque
-
-    def _aim(self, time: float) -> np.ndarray:
-        """Where the path is at ``time`` [s]: ``(7,)`` [rad]."""
-        elapsed = time - self._start
-        return self._path.at(1.0 if elapsed >= self._duration else elapsed / self._duration)
 
     def _plan(self, begin: np.ndarray, goal: np.ndarray, time: float) -> None:
         """Go from ``begin (7,)`` to ``goal (7,)`` [rad] at the setpoint's pace."""

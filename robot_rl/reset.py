@@ -56,6 +56,7 @@ class ResetMotion:
         self._start = start
         self._stage = Stage.LIFT
         self._steps = 0
+        self._jammed = start.pose.quat_xyzw  # how the lift began to be in want of rocking, if it is
 
     def step(self, reading: Reading) -> ResetStep:
         goal = self._goal(reading)
@@ -90,8 +91,10 @@ class ResetMotion:
         height = max(self._task.retreat_height, self._start.pose.translation[2])
         if self._stage is Stage.LIFT:
             x, y, z = reading.pose.translation
-            up = Pose(np.array([x, y, max(height, z)]), reading.pose.quat_xyzw)
-            return up.moved(self._rocking()) if self._steps >= JAMMED_STEPS else up
+            if self._steps < JAMMED_STEPS:
+                self._jammed = reading.pose.quat_xyzw
+                return Pose(np.array([x, y, max(height, z)]), self._jammed)
+            return Pose(np.array([x, y, max(height, z)]), self._jammed).moved(self._rocking())
         if self._stage is Stage.TRAVEL:
             x, y, _ = self._start.pose.translation
             return Pose(np.array([x, y, height]), self._start.pose.quat_xyzw)

@@ -100,32 +100,3 @@ def test_a_rested_joint_target_that_was_dragged_aside_does_not_jump_back(arm: Ar
     steps = [np.abs(after - before).max() for before, after in itertools.pairwise(path)]
     assert max(steps) == pytest.approx(RETURN_SPEED * DT)
     assert abs(path[-1][6] - ready[6]) < 0.01
-
-
-@pytest.mark.parametrize("push", [(0.0, 0.0, 1e-9, 0.0, 0.0, 0.0), (0.0, 0.0, 1e-9, 1e-9, 0.0, 0.0)])
-def test_a_pose_sent_away_from_a_push_arrives_though_the_push_goes_on(arm: ArmModel, push: tuple[float, ...]) -> None:
-    """At the force where an arm begins to give way, it does so at no speed; the setpoint has to be followed."""
-    tracking, gone = poses(arm)
-    x, R = tracking.target
-    way = np.array([0.0, 0.004, 0.008, 0.02, 0.0, 0.0])
-    tracking.move(x + way[:3], exp3(way[3:]) @ R, 0.0, 1.0)
-    for tick in range(111):
-        tracking.give_way(np.array(push), tick * DT, DT)
-        tracking.follow(tick * DT, np.inf, True)
-        assert np.abs(gone() - min(1.0, tick / 100) * way).max() < 1e-6
-    against = np.array([0.0, -0.004, -0.008, 0.0, 0.0, 0.0])
-    tracking.move(x + against[:3], R, 2.0, 1.0)
-    for tick in range(200, 311):
-        tracking.give_way(np.array(push), tick * DT, DT)
-        tracking.follow(tick * DT, np.inf, True)
-    assert np.abs(gone()[:3] - (0.0, -0.004, 0.008)).max() < 1e-6, "but never against it"
-
-
-def test_joints_sent_away_from_a_push_arrive_though_the_push_goes_on(arm: ArmModel, ready: np.ndarray) -> None:
-    tracking = JointTracking(arm, JointGains())
-    away = np.linalg.lstsq(arm.jacobian, np.array([0.0, 0.0, 0.005, 0.0, 0.0, 0.0]), rcond=None)[0]
-    tracking.move(ready + away, 0.0, 1.0)
-    for tick in range(111):
-        tracking.give_way(np.array([0.0, 0.0, 1e-9, 0.0, 0.0, 0.0]), tick * DT, DT)
-        tracking.follow(tick * DT, np.inf, True)
-        assert np.abs(tracking.q - ready - min(1.0, tick / 100) * away).max() < 1e-6
