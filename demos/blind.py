@@ -1,9 +1,9 @@
-"""Any job of robot-rl on tasks that hide parts of the state, to see what a policy learns without them.
+"""A job of robot-rl in this process, on tasks that hide parts of the state: what does a policy learn without them?
 
     python -m demos.blind force,moment record --fast --task peg_search --run runs/blind demos=20
     python -m demos.blind force,moment gym --env robot_rl/PegSearch-v0 --demos runs/blind/demos …
 
-The fields are there, and always 0. Demonstrations have to be recorded blind, too.
+The fields are there, and always 0. Demonstrations have to be recorded blind, too; stores do not say that they are.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def hide(names: Sequence[str]) -> None:
 def main() -> int:
     if len(sys.argv) < 3:
         sys.exit(f"usage: python -m demos.blind FIELD[,FIELD …] JOB …\n\n{__doc__}")
+    if sys.argv[2] != "gym" and "--fast" not in sys.argv:
+        sys.exit("blind: the job must be gym, or have --fast: other jobs are processes of their own, which would see")
     hide(sys.argv[1].split(","))
     return robot_rl(sys.argv[2:])
 

@@ -220,7 +220,10 @@ def main() -> None:
 
 def _learn_missing(arguments: argparse.Namespace) -> None:
     """Seeds in the outer loop: whatever is cut off, the agents have the same number of them."""
-    settings = (*arguments.settings, *([WITHOUT + ",".join(arguments.without)] if arguments.without else []))
+    settings = (
+        *arguments.settings,
+        *([WITHOUT + ",".join(sorted(set(arguments.without)))] if arguments.without else []),
+    )
     known = {curve.key for curve in read(arguments.results)}
     for task in arguments.tasks:
         for seed in range(arguments.seeds):

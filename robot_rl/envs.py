@@ -17,7 +17,7 @@ from hardware.sim.inprocess import InProcessWorld
 from hardware.sim.render import SceneRenderer
 from robot_rl.contract import ActionChunk, Ending, Observation
 from robot_rl.rollout import Rollout
-from robot_rl.session import Phase, Session, SessionConfig, SessionError
+from robot_rl.session import Phase, ResetError, Session, SessionConfig
 from robot_rl.tasks import make_task
 
 IDS = {
@@ -84,10 +84,10 @@ class RobotEnv(gymnasium.Env):
             self._rollout.session.abort("reset by the caller")
         try:
             observation = self._first_observation()
-        except SessionError as error:
+        except ResetError as error:
             if seed is not None:
                 raise
-            gymnasium.logger.warn(f"{error} The arm is put where it was at the beginning.")
+            gymnasium.logger.warn("%s The arm is put where it was at the beginning.", error)
             self._rollout = self._begin(int(self.np_random.integers(2**31)))
             observation = self._first_observation()
         self._observed = self._pack(observation)
@@ -129,7 +129,7 @@ class RobotEnv(gymnasium.Env):
         return Rollout(Session(self._task, self._config, None, seed), self._world, renderer=self._renderer)
 
     def _first_observation(self) -> Observation:
-        """Of the next episode, after the reset. Raises `SessionError` when the arm does not get to its start."""
+        """Of the next episode, after the reset. Raises `ResetError` when the arm does not get to its start."""
         directive = self._rollout.advance()
         while directive.observation is None:
             if directive.phase is Phase.STOPPED:

@@ -42,6 +42,10 @@ class SessionError(RuntimeError):
     """The session cannot go on without a person; the message says why."""
 
 
+class ResetError(SessionError):
+    """The arm does not get to the start of the next episode."""
+
+
 class Phase(enum.Enum):
     """Where the session stands."""
 
@@ -345,7 +349,7 @@ class Session:
             self._reset = ResetMotion(self._task, self._task.sample_start(rng))
         motion = self._reset.step(reading)
         if motion.failure:
-            raise SessionError(motion.failure)
+            raise ResetError(motion.failure)
         if motion.done:
             self._reset = None
             self._phase = Phase.READY

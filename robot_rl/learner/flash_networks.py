@@ -52,7 +52,9 @@ def create(
     if members is None:
         return one(key)
     # A program for each: batches of wide QR decompositions in one deadlock XLA's CPU threads on two cores.
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(one(k) for k in jax.random.split(key, members)))
+    return jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *(jax.block_until_ready(one(k)) for k in jax.random.split(key, members))
+    )
 
 
 @partial(jax.jit, static_argnames=("inputs", "width", "blocks", "outputs", "reach", "norm"))

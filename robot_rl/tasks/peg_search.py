@@ -54,7 +54,7 @@ SLIPPERY = np.zeros(2)  # [m] no friction to push through
 
 
 class PegSearch(PegInsertion):
-    """Success: the tip 15 mm deep, which within the workspace is possible in the hole only."""
+    """Success: the TCP 15 mm below where it is when an upright peg touches, which is possible in the hole only."""
 
     name: ClassVar[str] = "peg_search"
     action: ClassVar[ActionSpec] = ActionSpec(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demos.blind import hide
+from demos.blind import hide, main
 from robot_rl.tasks import TASKS, make_task
 from tests.robot_rl.readings import PerfectArm
 
@@ -26,6 +26,12 @@ def test_what_is_hidden_is_zero_and_the_rest_is_as_it_was() -> None:
     hidden = np.isin(names, ["force", "moment"])
     assert (seen[hidden] != 0.0).all() and (blind[hidden] == 0.0).all()
     assert np.array_equal(seen[~hidden], blind[~hidden])
+
+
+def test_a_job_whose_processes_would_see_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["blind", "force", "record", "--task", "reach", "--run", "somewhere"])
+    with pytest.raises(SystemExit, match="the job must be gym, or have --fast"):
+        main()
 
 
 def test_a_field_that_no_task_has_is_named() -> None:
