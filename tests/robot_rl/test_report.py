@@ -71,7 +71,7 @@ def test_summary_says_what_is_on_disk(run: Run) -> None:
     lower, upper = wilson_interval(4, 5)
     assert summary == {
         "task": "reach",
-        "agent": "rlpd",
+        "agent": "flash_sac",
         "arm": "in-process",
         "seed": 3,
         "demos": 3,
