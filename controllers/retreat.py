@@ -7,9 +7,9 @@ With the measured external wrench split into force f and moment m, and separatel
 while |f| exceeds f_yield, 80 % of its limit. This is an admittance: the harder the push, the faster the arm leaves; it
 begins below the limit because a push is measured late and grows meanwhile. And it begins at once with some speed: while
 the arm gives way it follows no setpoint, so that, slower and slower, it would press with f_yield for ever on what does
-not move, whatever it is told. It moves the reference, not the arm, so that
-the spring stays between them and the energy tank books it like any other motion of the target. Reported is a push above
-the limit, once until it is below f_yield again.
+not move, whatever it is told. It moves the reference, not the arm, so that the spring stays between them and the energy
+tank books it like any other motion of the target. Reported is a push above the limit, once until it is below f_yield
+again.
 
 The workspace does not hold it back: whoever pushes harder than f_yield may push the arm out of the box, as far as the
 joint limits let them, and the arm never turns against them for it. It stays where the push has left it until the next

@@ -37,8 +37,8 @@ class RobotEnv(gymnasium.Env):
     again.
 
     Resets move the arm back through the controller, as on a robot. A reset with a seed first puts the arm where it was
-    at the beginning, so that the same seed and actions give the same bits; so does, with a warning, one that the arm
-    could not finish because it is jammed.
+    at the beginning, so that the same seed and actions give the same bits. Where the arm does not get back by itself,
+    it is put there as well, with a warning.
 
     Args:
         task: see `robot_rl.tasks`.

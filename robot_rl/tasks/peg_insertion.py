@@ -30,6 +30,7 @@ START_HALF = np.array([0.03, 0.03, 0.03])  # [m] x, y, z
 START_YAW = np.radians(10.0)
 START_Q = (0.0, 0.0459, 0.0, -2.3763, 0.0, 2.4222, 0.785398)  # the TCP 0.2 m above the hole, straight down
 
+ASIDE, TURNED = 0.003, 0.06  # [m], [rad] from where it goes in: an expert keeps above the block further away
 HOVER = 0.006  # [m] of the tip above the block while the expert moves over the hole
 PRESS = -0.005  # [m] below the measured TCP: what an expert asks for to press lightly …
 PLUNGE = -0.009  # [m] … and to push the peg in
@@ -82,11 +83,14 @@ class PegInsertion(Task):
         return Start(pose, gripper=PEG_WIDTH / MAX_WIDTH)
 
     def state(self, reading: Reading) -> np.ndarray:
-        difference = reading.pose.difference(self.nominal)
+        return self._state_at(reading, reading.pose.difference(self.nominal), magnified=2)
+
+    def _state_at(self, reading: Reading, difference: np.ndarray, magnified: int) -> np.ndarray:
+        """The state with the peg ``difference (6,)`` [m, rad] from the nominal, ``magnified`` axes of it twice."""
         values = {
             **fields.arm_values(reading),
             "position": difference[:3],
-            "offset": np.tanh(difference[:2] / 0.003),
+            "offset": np.tanh(difference[:magnified] / 0.003),
             "rotation": difference[3:],
         }
         return fields.pack(self.fields, values)
@@ -100,10 +104,10 @@ class PegInsertion(Task):
         return align_then_insert(reading, self.nominal)
 
 
-def align_then_insert(reading: Reading, goal: Pose, aside: float = 0.003, turned: float = 0.06) -> TeleopCommand:
+def align_then_insert(reading: Reading, goal: Pose) -> TeleopCommand:
     """One step of: over the hole, turn, down; ``goal`` is the TCP pose with the tip in the mouth of the hole.
 
-    Closer than ``aside`` [m] and ``turned`` [rad] it presses lightly: the last millimetre is found in contact, sliding
+    Closer than `ASIDE` and `TURNED` it presses lightly: the last millimetre is found in contact, sliding
     the peg until it drops. Further away it keeps above the block.
     """
     to_goal, spring = tip(goal).difference(tip(reading.pose)), reading.target.difference(reading.pose)
@@ -111,7 +115,7 @@ def align_then_insert(reading: Reading, goal: Pose, aside: float = 0.003, turned
     down = float(np.clip(HOVER - height, -MAX_STEP, MAX_STEP))
     if height < -0.001:
         down = PLUNGE
-    elif np.abs(to_goal[:2]).max() < aside and abs(to_goal[5]) < turned:
+    elif np.abs(to_goal[:2]).max() < ASIDE and abs(to_goal[5]) < TURNED:
         down = min(down, PRESS)
     sideways = fields.saturate(to_goal[:2], MAX_STEP)
     sideways = fields.push_through_friction(sideways, spring[:2], reading.twist[:2], FRICTION[:2])

@@ -23,6 +23,7 @@ from robot_rl.tasks.peg_insertion import (
     BLOCK_TOP,
     FRICTION,
     HOLE_XY,
+    MAX_STEP,
     PEG_WIDTH,
     PLUNGE,
     PegInsertion,
@@ -46,6 +47,7 @@ OVER = 0.004  # [m] of the corner above the block until then
 PUSH = np.array([0.004, 0.004, -0.005])  # [m] ahead of the measured corner: towards the two walls, and down
 WALL = 4.0  # [N] with which each of them has to answer
 RISE = 0.03  # [rad] per step
+MAX_TURN = 0.05  # [rad] per step, about any axis
 SWEEP = 0.03  # [rad] per step, of the yaw, between ± MISALIGNMENT
 STUCK = 0.045  # [rad] of the yaw's reference ahead of the measured: it turns back
 INSIDE = -0.002  # [m] of the tip's middle: the peg is in, …
@@ -94,14 +96,11 @@ class PegSearch(PegInsertion):
         return Start(start.pose, start.gripper, {"hole": hole})
 
     def state(self, reading: Reading) -> np.ndarray:
-        difference = tip(reading.pose).difference(tip(self.nominal))
-        values = {
-            **fields.arm_values(reading),
-            "position": difference[:3],
-            "offset": np.tanh(difference[:3] / 0.003),
-            "rotation": difference[3:],
-        }
-        return fields.pack(self.fields, values)
+        return self._state_at(reading, self._tip(reading), magnified=3)
+
+    def _tip(self, reading: Reading) -> np.ndarray:
+        """``(6,)`` [m, rad] of the tip's middle: from the middle of the nominal hole, upright."""
+        return tip(reading.pose).difference(tip(self.nominal))
 
     def expert(self, reading: Reading) -> TeleopCommand:
         """Feels, and never looks where the hole is.
@@ -109,7 +108,7 @@ class PegSearch(PegInsertion):
         It leans the peg and lets a corner down into the hole, slides it until two walls stop it, and rises, turning the
         yaw to and fro until the peg drops.
         """
-        position, rotation = np.split(tip(reading.pose).difference(tip(self.nominal)), 2)
+        position, rotation = np.split(self._tip(reading), 2)
         corner = position + exp3(rotation) @ CORNER
         lean = float(rotation @ AXIS)
         to_entry = np.append(ENTRY - corner[:2], OVER - corner[2])
@@ -117,10 +116,9 @@ class PegSearch(PegInsertion):
         leans = lean > LEAN - LEANING
         yaw = np.array([0.0, 0.0, self._sweep(reading, rotation[2])])
         if position[2] < INSIDE:
-            falls = reading.twist[2] < FALLING
-            return self._move(
-                reading, np.array([0.0, 0.0, PLUNGE]), np.array([0.0, 0.0, rotation[2]]) if falls else yaw
-            )
+            if reading.twist[2] < FALLING:
+                yaw[2] = rotation[2]
+            return self._move(reading, np.array([0.0, 0.0, PLUNGE]), yaw)
         if corner[2] > 0.5 * OVER or (corner[2] > DEPTH and leans and astray > 2.0 * NEAR):
             if astray < NEAR and np.abs(rotation - LEAN * AXIS).max() < LEANING:
                 to_entry[2] = PUSH[2]
@@ -145,11 +143,11 @@ class PegSearch(PegInsertion):
 
         ``friction (2,)`` [m] of x and y is pushed through, where it is not 0.
         """
-        now = tip(reading.pose).difference(tip(self.nominal))[3:]
-        turn = np.clip(log3(exp3(rotation) @ exp3(now).T), -0.05, 0.05)
+        now = self._tip(reading)[3:]
+        turn = np.clip(log3(exp3(rotation) @ exp3(now).T), -MAX_TURN, MAX_TURN)
         arm = reading.pose.translation - tip(reading.pose).translation - exp3(now) @ CORNER
         spring = reading.target.difference(reading.pose)
-        way = fields.saturate(corner, 0.01) + np.cross(turn, arm)
+        way = fields.saturate(corner, MAX_STEP) + np.cross(turn, arm)
         sticks = np.flatnonzero(friction)
         way[sticks] = fields.push_through_friction(way[sticks], spring[sticks], reading.twist[sticks], friction[sticks])
         turn = fields.push_through_friction(turn, spring[3:], reading.twist[3:], np.full(3, FRICTION[2]))

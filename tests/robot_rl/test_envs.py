@@ -129,7 +129,7 @@ def test_an_arm_that_cannot_be_reset_is_put_back_with_a_warning(monkeypatch: pyt
 
 
 def jammed(step: Callable[..., ResetStep], times: int) -> Callable[..., ResetStep]:
-    """``ResetMotion.step`` that gives up as often."""
+    """``ResetMotion.step`` that gives up ``times`` times first."""
     left = iter(range(times))
 
     def give_up(motion: ResetMotion, reading: Reading) -> ResetStep:

@@ -200,19 +200,8 @@ def test_demonstrations_of_a_file_are_learnt_from(tmp_path: Path, capsys: pytest
 def test_our_own_environments_learn_from_our_own_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record(tmp_path / "demos", "reach")
     own = ["gym", "--env", "robot_rl/Reach-v0", "--json", str(tmp_path / "out"), "--demos", str(tmp_path / "demos")]
-    own += [
-        "--agent",
-        "rlpd",
-        "--steps",
-        "10",
-        "--eval-episodes",
-        "1",
-        "--eval-every",
-        "10",
-        "--env-kwargs",
-        '{"horizon": 6}',
-        *TINY,
-    ]
+    own += ["--steps", "10", "--eval-episodes", "1", "--eval-every", "10", "--env-kwargs", '{"horizon": 6}']
+    own += ["--agent", "rlpd", *TINY]
     assert main(own) == 0
     assert "steps of demonstrations" in capsys.readouterr().out
     (line,) = lines(tmp_path / "out")
@@ -278,20 +267,8 @@ def test_a_module_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: py
         "gymnasium.register('own/Line-v0', entry_point=Line)\n"
     )
     monkeypatch.chdir(tmp_path)
-    given = [
-        "--agent",
-        "rlpd",
-        "--module",
-        "own_worlds",
-        *TINY,
-        "--env",
-        "own/Line-v0",
-        "--steps",
-        "6",
-        "--eval-episodes",
-        "1",
-    ]
-    assert main(["gym", "--json", "out", "--eval-every", "6", *given]) == 0
+    given = ["--module", "own_worlds", *TINY, "--env", "own/Line-v0", "--steps", "6", "--eval-episodes", "1"]
+    assert main(["gym", "--agent", "rlpd", "--json", "out", "--eval-every", "6", *given]) == 0
     assert lines(tmp_path / "out")[0]["updates"] == 1, "settings after --module are settings"
 
 
