@@ -220,17 +220,15 @@ def main() -> None:
 
 def _learn_missing(arguments: argparse.Namespace) -> None:
     """Seeds in the outer loop: whatever is cut off, the agents have the same number of them."""
-    settings = (
-        *arguments.settings,
-        *([WITHOUT + ",".join(sorted(set(arguments.without)))] if arguments.without else []),
-    )
+    hidden = ",".join(sorted(set(arguments.without)))
+    settings = (*arguments.settings, *([WITHOUT + hidden] if hidden else []))
     known = {curve.key for curve in read(arguments.results)}
     for task in arguments.tasks:
         for seed in range(arguments.seeds):
             wanted = [agent for agent in arguments.agents if (task, agent, seed, settings) not in known]
             if not wanted:
                 continue
-            _demonstrations(task, seed, arguments.work, _split(settings)[1])
+            _demonstrations(task, seed, arguments.work, hidden)
             with ThreadPoolExecutor(arguments.parallel) as pool:
                 runs = [pool.submit(learn, task, agent, seed, settings, arguments.work) for agent in wanted]
                 for run in as_completed(runs):

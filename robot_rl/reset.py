@@ -56,7 +56,7 @@ class ResetMotion:
         self._start = start
         self._stage = Stage.LIFT
         self._steps = 0
-        self._jammed = start.pose.quat_xyzw  # how the lift began to be in want of rocking, if it is
+        self._jammed = start.pose.quat_xyzw  # orientation that a lift last had before it was rocked
 
     def step(self, reading: Reading) -> ResetStep:
         goal = self._goal(reading)

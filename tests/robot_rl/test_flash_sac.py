@@ -555,3 +555,12 @@ def test_the_actor_finds_the_best_action_of_a_bandit(norm: str, scale: float) ->
 def test_config_values_that_make_no_sense(wrong) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         FlashConfig(**wrong)
+
+
+def test_wide_critics_are_created_one_by_one_and_differ() -> None:
+    """As published. Their decompositions in one program never ended on two cores."""
+    critics, _ = flash_networks.create(jax.random.PRNGKey(3), 47, 256, 2, 101, members=2)
+    for member, key in enumerate(jax.random.split(jax.random.PRNGKey(3), 2)):
+        alone, _ = flash_networks.create(key, 47, 256, 2, 101)
+        assert all(np.array_equal(critics[name][member], alone[name]) for name in alone)
+    assert not np.allclose(critics["w0"][0], critics["w0"][1])
