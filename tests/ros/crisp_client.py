@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -90,6 +91,8 @@ def main(namespace: str) -> None:
     wait_until(lambda: bool(np.abs(robot.joint_values - begin - turn).max() < NEAR_JOINT))
     tell("set_target_joint", robot, target=(begin + turn).tolist())
     robot.shutdown()
+    for thread in set(threading.enumerate()) - {threading.main_thread()}:
+        thread.join(PATIENCE)  # crisp_py's own: what still spins while the interpreter ends may abort the process
 
 
 if __name__ == "__main__":
