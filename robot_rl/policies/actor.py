@@ -24,12 +24,10 @@ class LayeredGaussian:
 
     Args:
         params: ``w0, b0, w1, b1, …``. Raises `ParameterError` when they do not fit together or are not finite.
-        seed: of the exploration noise.
     """
 
-    def __init__(self, params: Mapping[str, np.ndarray], seed: int = 0) -> None:
+    def __init__(self, params: Mapping[str, np.ndarray]) -> None:
         self._layers = self._read(params)
-        self._rng = np.random.default_rng(seed)
 
     @property
     def state_size(self) -> int:
@@ -39,15 +37,10 @@ class LayeredGaussian:
     def action_size(self) -> int:
         return self._layers[-1][0].shape[1] // 2
 
-    def load(self, params: Mapping[str, np.ndarray]) -> None:
-        """Go on with other parameters of the same sizes; the noise continues. Raises `ParameterError`."""
-        layers = self._read(params)
-        sizes = layers[0][0].shape[0], layers[-1][0].shape[1] // 2
-        if sizes != (self.state_size, self.action_size):
-            raise ParameterError(
-                f"parameters for state and action sizes {sizes}; this policy has {self.state_size, self.action_size}"
-            )
-        self._layers = layers
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Of state and action."""
+        return self.state_size, self.action_size
 
     def _read(self, params: Mapping[str, np.ndarray]) -> Layers:
         layers = read_layers(params, "actor")
@@ -65,7 +58,19 @@ class LayeredGaussian:
 
 
 class NumpyActor(LayeredGaussian):
-    """Acts by the given parameters, see above."""
+    """Acts by the given parameters, see above; ``seed`` is of the exploration noise."""
+
+    def __init__(self, params: Mapping[str, np.ndarray], seed: int = 0) -> None:
+        super().__init__(params)
+        self._rng = np.random.default_rng(seed)
+
+    def load(self, params: Mapping[str, np.ndarray]) -> None:
+        """Go on with other parameters of the same sizes; the noise continues. Raises `ParameterError`."""
+        layers = self._read(params)
+        sizes = layers[0][0].shape[0], layers[-1][0].shape[1] // 2
+        if sizes != self.sizes:
+            raise ParameterError(f"parameters for state and action sizes {sizes}; this policy has {self.sizes}")
+        self._layers = layers
 
     def distribution(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``μ (…, a)`` and ``σ (…, a)`` before the tanh, for ``state (…, d)``."""

@@ -13,9 +13,7 @@ import numpy as np
 from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.critics import Critics
 from robot_rl.policies.flow import Flow
-from robot_rl.policies.parameters import ParameterError
-
-PARTS = ("base", "edit", "critics")
+from robot_rl.policies.parameters import ParameterError, parts
 
 
 class ExpoActor:
@@ -95,13 +93,8 @@ class _Networks(NamedTuple):
 
 
 def _read(params: Mapping[str, np.ndarray]) -> _Networks:
-    parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in PARTS}
-    for name, value in params.items():
-        part, _, rest = name.partition("/")
-        if part not in parts:
-            raise ParameterError(f"EXPO's parameters are named {', '.join(f'{p}/…' for p in PARTS)}; got {name}")
-        parts[part][rest] = value
-    nets = _Networks(Flow(parts["base"]), NumpyActor(parts["edit"]), Critics(parts["critics"]))
+    base, edit, critics = parts(params, ("base", "edit", "critics"), "EXPO's").values()
+    nets = _Networks(Flow(base), NumpyActor(edit), Critics(critics))
     features, size = nets.base.feature_size, nets.base.size
     inputs = {"edit": nets.edit.state_size, "critics": nets.critics.input_size}
     if set(inputs.values()) != {features + size} or nets.edit.action_size != size:

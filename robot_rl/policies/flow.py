@@ -11,7 +11,7 @@ import numpy as np
 
 from robot_rl.policies.actor import read_layers
 from robot_rl.policies.critics import Critics
-from robot_rl.policies.parameters import ParameterError
+from robot_rl.policies.parameters import ParameterError, parts
 
 
 class Flow:
@@ -88,18 +88,13 @@ class FlowActor:
         return chunks[self._critics(features, chunks).mean(axis=0).argmax()]
 
     def _read(self, params: Mapping[str, np.ndarray]) -> tuple[Flow, Critics | None]:
-        parts = {
-            part: {name.removeprefix(part): array for name, array in params.items() if name.startswith(part)}
-            for part in ("policy/", "critic/")
-        }
-        if unknown := [name for name in params if not name.startswith(tuple(parts))]:
-            raise ParameterError(f"parameters of a flow are named policy/… and critic/…; got {unknown}")
-        flow = Flow(parts["policy/"])
+        policy, critic = parts(params, ("policy", "critic"), "flow").values()
+        flow = Flow(policy)
         if flow.size % self._horizon:
             raise ParameterError(f"a flow of {flow.size} numbers is no chunk of {self._horizon} actions")
-        if (self._samples > 1) != bool(parts["critic/"]):
-            raise ParameterError(f"{self._samples} samples and {len(parts['critic/'])} arrays of critics to choose by")
-        critics = Critics(parts["critic/"]) if parts["critic/"] else None
+        if (self._samples > 1) != bool(critic):
+            raise ParameterError(f"{self._samples} samples and {len(critic)} arrays of critics to choose by")
+        critics = Critics(critic) if critic else None
         if critics is not None and critics.input_size != flow.feature_size + flow.size:
             raise ParameterError(
                 f"critics of {critics.input_size} inputs cannot judge a flow from {flow.feature_size} features to "

@@ -8,7 +8,9 @@ import numpy as np
 
 from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.critics import Ensemble
-from robot_rl.policies.parameters import ParameterError
+from robot_rl.policies.parameters import ParameterError, parts
+
+PARTS = ("arm", "grasp")
 
 
 class GraspActor:
@@ -24,17 +26,19 @@ class GraspActor:
 
     def __init__(self, params: Mapping[str, np.ndarray], temperature: float = 0.0, seed: int = 0) -> None:
         self._temperature = temperature
-        self._arm = NumpyActor(_part(params, "arm/"), seed)
-        self._grasp = self._read_grasp(params)
+        arm, grasp = parts(params, PARTS, "grasp policy").values()
+        self._arm = NumpyActor(arm, seed)
+        self._grasp = self._read_grasp(grasp)
         self._rng = np.random.default_rng((seed, 1))
 
     def load(self, params: Mapping[str, np.ndarray]) -> None:
         """Go on with other parameters of the same sizes; the noise continues. Raises `ParameterError`."""
-        grasp = self._read_grasp(params)
+        arm, options = parts(params, PARTS, "grasp policy").values()
+        grasp = self._read_grasp(options)
         new, old = (critic.outputs if critic else 0 for critic in (grasp, self._grasp))
         if new != old:
             raise ParameterError(f"parameters for {new} options; this policy has {old}")
-        self._arm.load(_part(params, "arm/"))
+        self._arm.load(arm)
         self._grasp = grasp
 
     def act(self, features: np.ndarray, deterministic: bool) -> np.ndarray:
@@ -50,16 +54,11 @@ class GraspActor:
 
     def _read_grasp(self, params: Mapping[str, np.ndarray]) -> Ensemble | None:
         """The critic of options, an ensemble of one; None where there is none."""
-        part = _part(params, "grasp/")
-        if not part:
+        if not params:
             return None
-        critic = Ensemble({name: np.asarray(value)[None] for name, value in part.items()}, "grasp")
+        critic = Ensemble({name: np.asarray(value)[None] for name, value in params.items()}, "grasp")
         if critic.input_size != self._arm.state_size:
             raise ParameterError(f"grasp layer 0 takes {critic.input_size} numbers, the arm's {self._arm.state_size}")
         if critic.outputs < 2:
             raise ParameterError(f"a grasp critic chooses between two options or more, not {critic.outputs}")
         return critic
-
-
-def _part(params: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}

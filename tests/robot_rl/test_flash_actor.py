@@ -23,7 +23,12 @@ def stirred(layout: Layout | None = None) -> flash_sac.FlashState:
     state = flash_sac.create(jax.random.PRNGKey(0), layout or Layout(D, A), CONFIG)
     rng = np.random.default_rng(0)
     stir = lambda tree: {k: np.asarray(p) + rng.uniform(0.0, 0.5, p.shape).astype("f") for k, p in tree.items()}  # noqa: E731
-    return state._replace(actor=flash_networks.bound(stir(state.actor)), actor_moments=stir(state.actor_moments))
+    return state._replace(
+        actor=flash_networks.bound(stir(state.actor)),
+        actor_moments=stir(state.actor_moments),
+        average_actor=flash_networks.bound(stir(state.actor)),
+        average_moments=stir(state.actor_moments),
+    )
 
 
 def params(layout: Layout | None = None) -> dict[str, np.ndarray]:
@@ -34,16 +39,23 @@ def test_parity_with_jax() -> None:
     state, seen = stirred(), np.random.default_rng(1).normal(size=(50, D)).astype(np.float32) * 3
     actor = make_actor(unpack(pack(params(), 0, {})).params, AGENT.acting, seed=0)
     assert isinstance(actor, FlashActor)
-    mean, std = actor.distribution(seen)
-    outputs, _ = flash_networks.apply(state.actor, seen, state.actor_moments)
-    jax_mean, jax_log_std = flash_networks.gaussian(outputs)
-    np.testing.assert_allclose(mean, jax_mean, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(std, np.exp(jax_log_std), rtol=1e-3, atol=1e-7)
-    chosen = flash_sac.sample(state.actor, state.actor_moments, seen, jax.random.PRNGKey(0), deterministic=True)
+    networks = (
+        (actor.newest, state.actor, state.actor_moments),
+        (actor.average, state.average_actor, state.average_moments),
+    )
+    for network, weights, moments in networks:
+        mean, std = network.distribution(seen)
+        outputs, _ = flash_networks.apply(weights, seen, moments)
+        jax_mean, jax_log_std = flash_networks.gaussian(outputs)
+        np.testing.assert_allclose(mean, jax_mean, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(std, np.exp(jax_log_std), rtol=1e-3, atol=1e-7)
+        assert network.sizes == (D, A)
+    chosen = flash_sac.sample(
+        state.average_actor, state.average_moments, seen, jax.random.PRNGKey(0), deterministic=True
+    )
     acted = np.concatenate([actor.act(row, deterministic=True) for row in seen])
     np.testing.assert_allclose(acted, chosen, atol=1e-4)
     assert acted.dtype == np.float32
-    assert (actor.state_size, actor.action_size) == (D, A)
 
 
 def test_an_agent_with_cameras_hands_out_its_encoder_too() -> None:
@@ -51,13 +63,13 @@ def test_an_agent_with_cameras_hands_out_its_encoder_too() -> None:
     given = params(layout)
     eyes = {name for name in given if name.startswith("encoder/")}
     assert eyes == {f"encoder/{name}" for name in encoder.create(jax.random.PRNGKey(0), layout)}
-    assert given["w0"].shape[0] == encoder.size(layout)
+    assert given["newest/w0"].shape[0] == encoder.size(layout)
 
 
 def noises(actor: FlashActor, count: int) -> np.ndarray:
     """The draws of ε that actions at one state show."""
     seen = np.zeros(D, np.float32)
-    mean, std = actor.distribution(seen)
+    mean, std = actor.newest.distribution(seen)
     actions = np.concatenate([actor.act(seen, deterministic=False) for _ in range(count)]).astype(np.float64)
     return (np.arctanh(actions) - mean) / std
 
@@ -65,8 +77,7 @@ def noises(actor: FlashActor, count: int) -> np.ndarray:
 def calm() -> dict[str, np.ndarray]:
     """Parameters of a policy with μ = 0, σ = e⁻⁴: no action is anywhere near ±1."""
     given = params()
-    last = max(int(name[1:]) for name in given if name[0] == "w")
-    return given | {f"w{last}": 0.0 * given[f"w{last}"], f"b{last}": 0.0 * given[f"b{last}"]}
+    return given | {name: 0.0 * given[name] for name in ("newest/w5", "newest/b5")}
 
 
 def test_noise_is_held_for_times_that_fall_with_their_square() -> None:
@@ -103,14 +114,20 @@ def test_every_step_has_noise_of_its_own_when_none_is_repeated() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     given = params()
     with pytest.raises(ParameterError, match="layer 1 is not finite"):
-        FlashActor(given | {"w1": given["w1"] * np.nan})
+        FlashActor(given | {"average/w1": given["average/w1"] * np.nan})
     with pytest.raises(ParameterError, match="no residual blocks"):
-        FlashActor({name: value for name, value in given.items() if name not in ("w5", "b5")})
+        FlashActor({name: value for name, value in given.items() if name not in ("newest/w5", "newest/b5")})
+    with pytest.raises(ParameterError, match=r"named newest/…, average/…; got w0"):
+        FlashActor(given | {"w0": given["newest/w0"]})
     with pytest.raises(ParameterError, match="repeats 0"):
         FlashActor(given, repeats=0)
     actor = FlashActor(given)
-    with pytest.raises(ParameterError, match=r"sizes \(8, 3\)"):
-        actor.load(given | {"w0": np.vstack((given["w0"], given["w0"][:1]))})
-    with pytest.raises(ParameterError, match=r"state has shape \(8,\)"):
-        actor.act(np.zeros(D + 1), deterministic=True)
-    actor.act(np.zeros(D), deterministic=True)  # the old ones stay in use
+    longer = {f"{name}/w0": np.vstack((given[f"{name}/w0"], given[f"{name}/w0"][:1])) for name in ("newest", "average")}
+    with pytest.raises(ParameterError, match=r"sizes \(8, 3\), the average \(7, 3\)"):
+        actor.load(given | {"newest/w0": longer["newest/w0"]})
+    with pytest.raises(ParameterError, match=r"sizes \(8, 3\); this policy has \(7, 3\)"):
+        actor.load(given | longer)
+    for deterministic in (False, True):
+        with pytest.raises(ParameterError, match=r"state has shape \(8,\)"):
+            actor.act(np.zeros(D + 1), deterministic)
+        actor.act(np.zeros(D), deterministic)  # the old ones stay in use

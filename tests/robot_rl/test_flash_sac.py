@@ -160,7 +160,12 @@ def test_norms_are_bounded_from_the_start_and_after_every_step_of_everything(nor
     after, _ = flash_sac.update(before, batch_of(1, N), config=config)
     assert np.abs(after.critics["w0"] - before.critics["w0"]).max() > 1e-3
     for state in (fresh, after):
-        for params, reach in ((state.actor, None), (state.critics, 16.0), (state.target_critics, 16.0)):
+        for params, reach in (
+            (state.actor, None),
+            (state.average_actor, None),
+            (state.critics, 16.0),
+            (state.target_critics, 16.0),
+        ):
             for ratio in norms(params, reach):
                 np.testing.assert_allclose(ratio, 1.0, rtol=1e-5)
 
@@ -380,6 +385,27 @@ def test_an_actor_step_moves_the_actor_and_the_temperature_only() -> None:
     assert after.critics is state.critics and after.target_critics is state.target_critics
 
 
+def test_an_average_of_the_latest_actors_is_published_beside_the_newest() -> None:
+    """With a share of 1 the plain average of all; with ½ step k has the rate 1 / (1 + k/2); with 0 it is the newest."""
+    batch = one(batch_of(1, N))
+    for share, rates in ((1.0, (1, 1 / 2, 1 / 3)), (0.5, (1, 2 / 3, 1 / 2)), (0.0, (1, 1, 1))):
+        config = replace(TINY, average_share=share)
+        state = tiny(config)
+        sight, average, moments = flash_sac.look(state, batch), state.average_actor, state.average_moments
+        for k, rate in enumerate(rates):
+            state = state._replace(step=jnp.int32(config.actor_every * k))
+            state = flash_sac.policy_step(state, jax.random.PRNGKey(k), sight, config)
+            average = flash_networks.bound({n: old + rate * (state.actor[n] - old) for n, old in average.items()})
+            moments = {n: old + rate * (state.actor_moments[n] - old) for n, old in moments.items()}
+        published = flash_sac.make_agent(config).actor(state)
+        for name, value in flash_networks.fold(average, moments).items():
+            np.testing.assert_allclose(published[f"average/{name}"], value, rtol=1e-4, atol=1e-5)
+        for name, value in flash_networks.fold(state.actor, state.actor_moments).items():
+            assert np.array_equal(published[f"newest/{name}"], value)
+        same = np.allclose(published["average/w1"], published["newest/w1"], atol=1e-4)
+        assert same == (share == 0.0)
+
+
 def test_actor_and_temperature_step_before_every_second_critic_step_however_calls_are_cut() -> None:
     whole, _ = flash_sac.update(tiny(), batch_of(4, N), config=TINY)
     state, counts = tiny(), []
@@ -550,7 +576,15 @@ def test_the_actor_finds_the_best_action_of_a_bandit(norm: str, scale: float) ->
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"discount": 1.0}, {"critic_steps": 0}, {"blocks": 0}, {"bins": 1}, {"support": 0.0}, {"noise_repeats": 0}],
+    [
+        {"discount": 1.0},
+        {"critic_steps": 0},
+        {"blocks": 0},
+        {"bins": 1},
+        {"support": 0.0},
+        {"noise_repeats": 0},
+        {"average_share": 1.1},
+    ],
 )
 def test_config_values_that_make_no_sense(wrong) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
