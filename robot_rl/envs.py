@@ -33,8 +33,7 @@ class RobotEnv(gymnasium.Env):
 
     Observations are the state vector ``(d,)`` float32, or with ``cameras`` a dict of ``state`` and an
     ``(height, width, 3)`` uint8 image for each camera. Actions are ``(a,)`` in [−1, 1]. ``info`` holds ``success`` and
-    ``ending`` at the end of an episode. A reflex of the arm truncates it, with its ``reason`` and the last observation
-    again.
+    ``ending`` at the end of an episode. A reflex of the arm terminates it as a failure, with its ``reason``.
 
     Resets move the arm back through the controller, as on a robot. A reset with a seed first puts the arm where it was
     at the beginning, so that the same seed and actions give the same bits. Where the arm does not get back by itself,
@@ -97,13 +96,17 @@ class RobotEnv(gymnasium.Env):
         self._rollout.act(ActionChunk(0, np.asarray(action, dtype=np.float32)[None]))
         directive = self._rollout.advance()
         if directive.ended is not None and directive.step is None:
-            # The arm stopped in the middle of the step, and what it would have come to was never observed.
+            # Something else than how it moved has stopped the arm, and what the step came to was never observed.
             reason = directive.ended.reason
             return self._observed, 0.0, False, True, {"success": False, "ending": "aborted", "reason": reason}
         if directive.step is None:
             raise RuntimeError("the simulated arm gave no reading; call reset()")
         outcome = directive.step.outcome
-        info = {"success": outcome.ending is Ending.SUCCESS, "ending": outcome.ending.value} if outcome.done else {}
+        info: dict[str, Any] = {}
+        if outcome.done:
+            info = {"success": outcome.ending is Ending.SUCCESS, "ending": outcome.ending.value}
+        if outcome.reason:
+            info["reason"] = outcome.reason
         self._observed = self._pack(directive.step.next_observation)
         return self._observed, outcome.reward, outcome.terminated, outcome.truncated, info
 

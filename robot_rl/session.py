@@ -34,6 +34,12 @@ from robot_rl.tasks.base import CONTROL_PERIOD, Task
 RECOVERY_ATTEMPTS = 3  # in a row, before a person has to look
 REFLEX = "the robot stopped the motion"  # how the reason of an episode begins that a reflex ended …
 STOPPED = "stopped by a person"  # … and of one that a person did
+# What the motion itself has brought about, by libfranka's names, and so whoever decided on it: a failure of the task.
+MOTION_ERRORS = (
+    *("joint_reflex", "cartesian_reflex", "self_collision_avoidance_violation", "power_limit_violation"),
+    *("joint_position_limits_violation", "cartesian_position_limits_violation", "force_control_safety_violation"),
+    *("joint_velocity_violation", "cartesian_velocity_violation"),
+)
 RECOVERED_STEPS = 10  # of an episode without a fault, after which the arm has recovered; or the end of a shorter one
 RECOVERY_PATIENCE = 20  # control periods that one attempt may take
 
@@ -245,12 +251,14 @@ class Session:
         ended, step = None, None
         fault = _fault(reading)
         if self._phase is Phase.RUNNING:
-            if fault:
+            pending = self._pending
+            if fault and (pending is None or not _is_failure(reading, pending)):
                 ended = self.abort(fault)
-            else:
-                step, ended = self._close_step(reading, teleop)
+            elif pending is not None:
+                outcome = Outcome.failure(fault) if fault else self._outcome(reading, teleop)
+                step, ended = self._close_step(reading, pending, outcome)
         if fault:
-            return self._recover(reading, ended)
+            return replace(self._recover(reading, ended), step=step)
         self._patience = 0
         if self._phase is Phase.STOPPED:
             self._phase = Phase.RESET
@@ -375,12 +383,13 @@ class Session:
         self._observations += 1
         return Observation(reading.stamp_ns, self._observations, self._task.state(reading), dict(reading.images))
 
-    def _close_step(self, reading: Reading, teleop: TeleopCommand | None) -> tuple[Step | None, EpisodeSummary | None]:
-        pending, episode = self._pending, self._episode
-        if pending is None or episode is None:
+    def _close_step(
+        self, reading: Reading, pending: _Pending, outcome: Outcome
+    ) -> tuple[Step | None, EpisodeSummary | None]:
+        episode = self._episode
+        if episode is None:
             return None, None
         self._pending = None
-        outcome = self._outcome(reading, teleop, episode)
         step = Step(
             pending.observation,
             pending.policy_action,
@@ -406,7 +415,7 @@ class Session:
             episode.writer.append(step)
         return step, self._end(outcome) if outcome.done else None
 
-    def _outcome(self, reading: Reading, teleop: TeleopCommand | None, episode: _Episode) -> Outcome:
+    def _outcome(self, reading: Reading, teleop: TeleopCommand | None) -> Outcome:
         if teleop is not None and teleop.success:
             return Outcome.success()
         if teleop is not None and teleop.failure:
@@ -414,7 +423,7 @@ class Session:
         if self._config.person_ends:
             return Outcome.running()
         outcome = self._task.outcome(reading)
-        if not outcome.done and episode.steps + 1 >= self._horizon:
+        if not outcome.done and self._episode is not None and self._episode.steps + 1 >= self._horizon:
             return Outcome.timeout(outcome.reward)
         return outcome
 
@@ -433,7 +442,7 @@ class Session:
             episode.interventions,
             episode.steps * CONTROL_PERIOD,
         )
-        if outcome.ending is not Ending.ABORTED:
+        if outcome.ending is not Ending.ABORTED and REFLEX not in outcome.reason:
             self._recoveries = 0
         self._episode = None
         self._episodes += 1
@@ -452,3 +461,9 @@ def _fault(reading: Reading) -> str:
         return f"{what}: {reading.fault}" if reading.fault else what
     idle = {Mode.IDLE: "the arm is not under control", Mode.DAMP: "setpoints went stale; the controller damped out"}
     return reading.fault or idle.get(reading.mode, "")
+
+
+def _is_failure(reading: Reading, pending: _Pending) -> bool:
+    """Whether the robot stopped because of how it was moved, not of the network or a person, and all of it was seen."""
+    moved_badly = reading.mode is Mode.FAULT and any(name in reading.fault for name in MOTION_ERRORS)
+    return moved_badly and reading.images.keys() == pending.observation.images.keys()

@@ -32,6 +32,7 @@ class PerfectArm:
     mode: Mode = Mode.TRACK
     fault: str = ""
     activity: float = 0.0  # [s] that the passivity filter held back
+    images: dict[str, np.ndarray] = field(default_factory=dict)
 
     def reading(self) -> Reading:
         """The next reading, one control period after the last."""
@@ -47,6 +48,7 @@ class PerfectArm:
             gripper=self.gripper,
             tank=2.0,
             mode=self.mode,
+            images=self.images,
             objects=self.objects,
             fault=self.fault,
             activity=self.activity,

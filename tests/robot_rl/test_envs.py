@@ -93,17 +93,17 @@ def test_reaching_the_goal_terminates_with_a_reward() -> None:
         env.close()
 
 
-def test_a_reflex_truncates_the_episode_and_the_next_one_begins() -> None:
+def test_a_reflex_is_a_failure_and_the_next_episode_begins() -> None:
     env = RobotEnv("peg_insertion", collision=CollisionThresholds(force=(8.0,) * 6))
     try:
         before, _ = env.reset(seed=0)
-        truncated = False
-        while not truncated:
+        terminated = False
+        while not terminated:
             state, reward, terminated, truncated, info = env.step(np.array([1.0, 1.0, -1.0, 0.0], np.float32))
-            assert not terminated
-            before = before if truncated else state
-        assert (reward, info["success"], info["ending"]) == (0.0, False, "aborted")
-        assert "cartesian_reflex" in info["reason"] and np.array_equal(state, before)
+            assert not truncated
+            before = before if terminated else state
+        assert (reward, info["success"], info["ending"]) == (0.0, False, "failure")
+        assert "cartesian_reflex" in info["reason"] and not np.array_equal(state, before)
         env.reset()
         *_, truncated, info = env.step(np.zeros(4, np.float32))
         assert not truncated and info == {}

@@ -73,12 +73,12 @@ def reaching() -> Iterator[Bench]:
 
 def test_a_reflex_ends_the_episode_in_the_robots_words_and_is_recovered_from(pressing: Bench) -> None:
     ended = pressing.until(lambda directive: directive.ended).ended
-    assert ended.ending is Ending.ABORTED
+    assert ended.ending is Ending.FAILURE
     assert ended.reason.startswith("the robot stopped the motion: cartesian_reflex")
     assert EventKind.REFLEX in pressing.kinds()
     assert EventKind.RECOVERED in pressing.kinds()
     again = pressing.until(lambda directive: directive.ended).ended
-    assert (again.index, again.ending) == (1, Ending.ABORTED)
+    assert (again.index, again.ending) == (1, Ending.FAILURE)
     assert again.steps > 3, "it got back to a start above the block"
 
 

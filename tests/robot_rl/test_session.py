@@ -353,16 +353,17 @@ def test_a_short_episode_that_ends_as_it_should_shows_that_the_arm_has_recovered
         bench.arm.mode = Mode.HOLD
 
 
-def test_an_arm_that_reflexes_at_the_begin_of_every_episode_is_left_to_a_person() -> None:
+@pytest.mark.parametrize("fault", ["", "cartesian_reflex"])
+def test_an_arm_that_reflexes_at_the_begin_of_every_episode_is_left_to_a_person(fault: str) -> None:
     bench = Bench()
     recovered = 0
     with pytest.raises(SessionError, match="look at the arm"):
         for _ in range(2 * RECOVERY_ATTEMPTS):
             bench.until_running(STILL)
             bench.step(STILL)
-            bench.arm.mode = Mode.FAULT
+            bench.arm.mode, bench.arm.fault = Mode.FAULT, fault
             recovered += bench.step(STILL).recover
-            bench.arm.mode = Mode.HOLD
+            bench.arm.mode, bench.arm.fault = Mode.HOLD, ""
     assert recovered == RECOVERY_ATTEMPTS
 
 
@@ -381,6 +382,48 @@ def test_the_robots_own_words_say_why_an_episode_ended() -> None:
     bench.until_running(STILL)
     bench.arm.mode, bench.arm.fault = Mode.FAULT, "cartesian_reflex at 24 N"
     assert bench.step(STILL).ended.reason == "the robot stopped the motion: cartesian_reflex at 24 N"
+
+
+def test_a_reflex_is_a_failure_that_the_step_which_led_to_it_ends_with() -> None:
+    """A learner that never saw that step, or took the ending for a time limit, would not learn to avoid it."""
+    bench = Bench()
+    bench.until_running(constant((0.0, 0.0, -1.0)))
+    bench.arm.mode, bench.arm.fault = Mode.FAULT, 'libfranka: motion aborted by reflex! ["cartesian_reflex"]'
+    directive = bench.step()
+    assert (directive.ended.ending, directive.ended.steps, directive.recover) == (Ending.FAILURE, 1, True)
+    (episode,) = bench.sink
+    (step,) = episode.steps
+    assert step is directive.step and step.action.tolist() == [0.0, 0.0, -1.0]
+    assert step.outcome == episode.outcome == Outcome.failure(f"the robot stopped the motion: {bench.arm.fault}")
+    assert step.outcome.terminated and step.next_observation.stamp_ns > step.observation.stamp_ns
+
+
+@pytest.mark.parametrize(
+    ("mode", "fault"),
+    [
+        (Mode.FAULT, 'motion aborted by reflex! ["communication_constraints_violation"]'),
+        (Mode.FAULT, "connection lost"),
+        (Mode.STOPPED, "cartesian_reflex, then the user stop"),
+        (Mode.HOLD, "the camera wrist has been silent for 0.4 s"),
+    ],
+)
+def test_what_the_motion_did_not_bring_about_is_not_held_against_the_policy(mode: Mode, fault: str) -> None:
+    bench = Bench()
+    bench.until_running(STILL)
+    bench.arm.mode, bench.arm.fault = mode, fault
+    directive = bench.step()
+    assert (directive.ended.ending, directive.step) == (Ending.ABORTED, None)
+    (episode,) = bench.sink
+    assert (episode.steps, episode.outcome.terminated) == ([], False)
+
+
+def test_a_reflex_that_not_all_cameras_saw_cannot_be_recorded_and_aborts() -> None:
+    bench = Bench()
+    bench.arm.images = {"wrist": np.zeros((2, 2, 3), np.uint8)}
+    bench.until_running(STILL)
+    bench.arm.mode, bench.arm.fault, bench.arm.images = Mode.FAULT, "cartesian_reflex", {}
+    assert bench.step().ended.ending is Ending.ABORTED
+    assert bench.sink[0].steps == []
 
 
 def test_a_person_who_stops_the_arm_is_waited_for() -> None:
