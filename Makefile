@@ -10,7 +10,8 @@ DEMO_FLAGS = --task $(TASK) $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(F
 # Tests with no clock but their own share two processes; those with processes, robots and ROS have the machine to themselves.
 ALONE = tests/processes tests/ros tests/contracts tests/hardware tests/test_gate.py
 SHARING = $(filter-out $(ALONE) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py))
-ONE_THREAD = XLA_FLAGS=--xla_cpu_multi_thread_eigen=false OMP_NUM_THREADS=1
+# They compile much and compute little, so XLA shall compile quickly.
+QUICK = XLA_FLAGS="--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0" OMP_NUM_THREADS=1
 
 # Set by the ROS 2 wheels in the processes of another environment; with it, those in .venv would not find their libraries.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -27,7 +28,7 @@ demo: setup ## learn TASK=peg_insertion on the simulated arm, in real time; FAST
 	@.venv/bin/robot-rl demo $(DEMO_FLAGS)
 
 test: lint ## lint, type check and every test but the slow ones
-	@$(ONE_THREAD) $(PY) -m pytest -q -n 2 --dist loadfile $(SHARING); sharing=$$?; \
+	@$(QUICK) $(PY) -m pytest -q -n 2 --dist loadfile $(SHARING); sharing=$$?; \
 		$(PY) -m pytest -q $(ALONE) && exit $$sharing
 
 test-slow: setup ## the tests that take minutes
