@@ -138,7 +138,7 @@ class CrispArm(Device):
 
     `start` begins to send targets, `stop` ends it; in between and afterwards CRISP holds its last target with its own
     stiffness, because no topic of CRISP's switches it off. A reflex of the robot is not known here either: it shows as
-    states that stop coming, and is put right at the robot.
+    states that stop coming, and is put right at the robot. So it aborts an episode, and is not held against a policy.
 
     Args:
         topics: see `CrispTopics`; not open.

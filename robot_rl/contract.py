@@ -192,7 +192,7 @@ class Reading:
         mode: what the controller is doing.
         images: camera name → ``(H, W, 3)`` uint8 RGB.
         objects: object name → pose in the base frame, where the scene knows it.
-        fault: why this reading cannot be trusted (reflex, lost sensor, stall), or "".
+        fault: why no step can begin at this reading (reflex, lost sensor, stall), or "".
         budget: energy left of the episode's budget [J].
         activity: for how long the passivity filter has held back, weighted by the share held back [s]; it only grows
             while a motion lasts. See `controllers.state.Tick`.

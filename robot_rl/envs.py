@@ -33,7 +33,8 @@ class RobotEnv(gymnasium.Env):
 
     Observations are the state vector ``(d,)`` float32, or with ``cameras`` a dict of ``state`` and an
     ``(height, width, 3)`` uint8 image for each camera. Actions are ``(a,)`` in [−1, 1]. ``info`` holds ``success`` and
-    ``ending`` at the end of an episode. A reflex of the arm terminates it as a failure, with its ``reason``.
+    ``ending`` at the end of an episode. A reflex of the arm terminates it as a failure, with its ``reason``;
+    whatever else stops the arm truncates it, with a ``reason`` and the last observation again.
 
     Resets move the arm back through the controller, as on a robot. A reset with a seed first puts the arm where it was
     at the beginning, so that the same seed and actions give the same bits. Where the arm does not get back by itself,

@@ -160,8 +160,7 @@ class Display:
             parts.append(
                 f"action after {session['obs_to_action_ms_p50']:.0f} ms (p95 {session['obs_to_action_ms_p95']:.0f})"
             )
-        if session["aborted"]:
-            parts.append(f"{session['aborted']} aborted")
+        parts += [f"{session[what]} {what}" for what in ("aborted", "reflexes") if session[what]]
         return ", ".join(parts)
 
 

@@ -3,7 +3,8 @@
 Learning goes up and down, and the newest parameters are not always the best that were. The *champion* is replaced by
 the policy of now unless success over the last ``window`` episodes without intervention has dropped significantly below
 the best window so far. The arm goes on learning with the newest parameters meanwhile: the gate holds nothing back but
-the promotion.
+the promotion. Where an agent publishes two networks (`flash_sac`), the window is of the one that explores, and so is a
+cautious judgement on the one that acts in an evaluation.
 
 Significantly: by Fisher's exact test, one-sided: were both windows equally good, a window as bad as the present one
 would come up with a probability below ``level``. The comparison is with the *best* window and not with the champion's,

@@ -40,6 +40,7 @@ MOTION_ERRORS = (
     *("joint_position_limits_violation", "cartesian_position_limits_violation", "force_control_safety_violation"),
     *("joint_velocity_violation", "cartesian_velocity_violation"),
 )
+NETWORK_ERROR = "communication_constraints_violation"  # what comes with it may come of it
 RECOVERED_STEPS = 10  # of an episode without a fault, after which the arm has recovered; or the end of a shorter one
 RECOVERY_PATIENCE = 20  # control periods that one attempt may take
 
@@ -82,7 +83,7 @@ class SessionConfig:
     Attributes:
         ask_policy: a policy acts when the person does not; False when only a person drives.
         wait_for_person: an episode starts when the person first moves (recording demonstrations), not at once.
-        person_ends: an episode ends only when the person says so, not by the task or the time limit.
+        person_ends: an episode ends only when the person says so or by a fault, not by the task or the time limit.
         horizon: steps until the time limit; 0 takes the task's.
         policy_timeout: [s] of steady time to wait for the policy's answer before holding still.
         late_limit: so many answers missing in a row end the episode as aborted.
@@ -255,8 +256,7 @@ class Session:
             if fault and (pending is None or not _is_failure(reading, pending)):
                 ended = self.abort(fault)
             elif pending is not None:
-                outcome = Outcome.failure(fault) if fault else self._outcome(reading, teleop)
-                step, ended = self._close_step(reading, pending, outcome)
+                step, ended = self._close_step(reading, pending, self._outcome(reading, teleop, fault))
         if fault:
             return replace(self._recover(reading, ended), step=step)
         self._patience = 0
@@ -403,7 +403,7 @@ class Session:
             pending.cost(reading),
         )
         episode.steps += 1
-        if episode.steps >= RECOVERED_STEPS:
+        if episode.steps >= RECOVERED_STEPS and REFLEX not in outcome.reason:
             self._recoveries = 0
         episode.reward += outcome.reward
         episode.interventions += pending.source is Source.PERSON
@@ -415,11 +415,13 @@ class Session:
             episode.writer.append(step)
         return step, self._end(outcome) if outcome.done else None
 
-    def _outcome(self, reading: Reading, teleop: TeleopCommand | None) -> Outcome:
+    def _outcome(self, reading: Reading, teleop: TeleopCommand | None, fault: str) -> Outcome:
         if teleop is not None and teleop.success:
             return Outcome.success()
         if teleop is not None and teleop.failure:
             return Outcome.failure("labelled by the person")
+        if fault:  # whatever the task says: it shall not be done by hitting things
+            return Outcome.failure(fault)
         if self._config.person_ends:
             return Outcome.running()
         outcome = self._task.outcome(reading)
@@ -465,5 +467,7 @@ def _fault(reading: Reading) -> str:
 
 def _is_failure(reading: Reading, pending: _Pending) -> bool:
     """Whether the robot stopped because of how it was moved, not of the network or a person, and all of it was seen."""
-    moved_badly = reading.mode is Mode.FAULT and any(name in reading.fault for name in MOTION_ERRORS)
-    return moved_badly and reading.images.keys() == pending.observation.images.keys()
+    moved_badly = any(name in reading.fault for name in MOTION_ERRORS) and NETWORK_ERROR not in reading.fault
+    measured = np.concatenate((reading.q, reading.twist, reading.wrench))
+    seen = np.isfinite(measured).all() and reading.images.keys() == pending.observation.images.keys()
+    return bool(reading.mode is Mode.FAULT and moved_badly and seen)

@@ -32,7 +32,8 @@ departs from the published algorithm:
 - The running moments of the batch norms start as plain averages, rate max(0.01, 1/k), and not from 0 and 1: a robot
   acts by the policy in evaluation mode after a hundred steps, when the published ones still remember their start.
 - A return counts from its first reward to its last; the published code drops the sum before it adds the last reward.
-- Images: the encoder learns by L_Q through s alone; at s' it lends the batch norms its features, without gradient.
+- Images: the encoder learns by L_Q through s alone; at s' it lends the batch norms its features, without gradient. The
+  averaged actor sees by the newest encoder.
 """
 
 from __future__ import annotations
@@ -121,6 +122,7 @@ def published(steps: int = 1_000_000) -> FlashConfig:
         learning_rate=3e-4,
         final_learning_rate=1.5e-4,
         decay_steps=steps,
+        average_share=0.0,
         target_std=0.15,
         entropy_backup=True,
         critic_steps=1,
@@ -403,7 +405,7 @@ def update(state: FlashState, batch: Batch, config: FlashConfig) -> tuple[FlashS
         "temperature/alpha": jnp.exp(state.log_alpha),
         # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
         "critic/norm": optax.tree.norm((state.critics, state.critic_moments)),
-        "actor/norm": optax.tree.norm((state.actor, state.actor_moments)),
+        "actor/norm": optax.tree.norm((state.actor, state.actor_moments, state.average_actor, state.average_moments)),
         "encoder/norm": optax.tree.norm(state.encoder),
     }
 

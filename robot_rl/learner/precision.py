@@ -10,7 +10,8 @@ Both settings are meant for GPUs, which multiply bfloat16 several times as fast;
   last one: rounded to the nearest, such steps are lost, every time. So they are rounded at random, up or down by how
   near either is: the expectation is exact.
 
-What a state calls ``…_optimiser`` or ``…_moments`` is no parameter, nor is what is not in a dict: both stay float32.
+What a state calls ``…_optimiser`` or ``…_moments`` is no parameter, nor is what is not in a dict: both stay float32. So
+does an ``average_actor``: it remembers for thousands of steps, and with them what they were rounded by.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import jax.numpy as jnp
 
 DTYPES = ("float32", "bfloat16")
 ROUNDING = 1 << 31  # sets the draws apart from all others made of the same key
-KEPT = ("_optimiser", "_moments")  # endings of fields of a state that are no parameters
+KEPT = ("_optimiser", "_moments", "average_actor")  # endings of fields of a state that stay float32
 Tree = TypeVar("Tree")
 
 

@@ -70,7 +70,10 @@ class Task(ABC):
 
     @abstractmethod
     def outcome(self, reading: Reading) -> Outcome:
-        """Reward and ending at this reading; time limits and aborts are the session's business."""
+        """Reward and ending at this reading; time limits, reflexes and aborts are the session's business.
+
+        A reflex is a failure with reward 0: where rewards are negative, crashing would pay.
+        """
 
     @abstractmethod
     def expert(self, reading: Reading) -> TeleopCommand:

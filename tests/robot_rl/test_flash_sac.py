@@ -485,6 +485,9 @@ def test_the_loop_can_see_that_any_part_is_not_finite() -> None:
     spoilt = state._replace(critic_moments=state.critic_moments | {"v2": state.critic_moments["v2"] * np.nan})
     _, info = flash_sac.update(spoilt, batch, config=TINY)
     assert not np.isfinite(info["critic/norm"])
+    spoilt = state._replace(average_moments=state.average_moments | {"m0": state.average_moments["m0"] * np.nan})
+    _, info = flash_sac.update(spoilt._replace(step=jnp.int32(20)), batch, config=TINY)
+    assert not np.isfinite(info["actor/norm"])
 
 
 LEARNS = FlashConfig(

@@ -62,9 +62,10 @@ def learn(name: str, calls: int = 3, **settings: Any) -> tuple[Any, Any, dict[st
 
 
 def parameters(state: Any) -> dict[str, jax.Array]:
-    """What is stored in ``parameter_dtype``, told by name: all but optimisers, moments, keys, counts and scales."""
+    """What is stored in ``parameter_dtype``, by name: not optimisers, moments, the average, keys, counts, scales."""
     leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
-    return {name: x for name, x in leaves.items() if name.endswith("']") and "optim" not in name and "mom" not in name}
+    kept = ("optim", "mom", "average")
+    return {name: x for name, x in leaves.items() if name.endswith("']") and not any(part in name for part in kept)}
 
 
 def others(state: Any) -> list[jax.Array]:
@@ -199,7 +200,7 @@ def test_float32_is_what_jax_does_by_itself() -> None:
 def test_what_is_no_parameter_keeps_its_format() -> None:
     low = jax.eval_shape(lambda: precision.cast(fresh(make_agent("flash_sac", SMALL["flash_sac"])), "bfloat16"))
     assert low.actor["w0"].dtype == low.target_critics["g1"].dtype == jnp.bfloat16
-    moments = jax.tree.leaves((low.actor_moments, low.critic_moments))
+    moments = jax.tree.leaves((low.actor_moments, low.critic_moments, low.average_actor, low.average_moments))
     assert {leaf.dtype for leaf in (*moments, low.log_alpha)} == {jnp.dtype(jnp.float32)}
     assert low.actor_optimiser[0].mu["w0"].dtype == jnp.float32
     images = {"c": np.zeros((1, 2, 2, 3), np.uint8)}

@@ -54,7 +54,7 @@ def record(folder: Path, endings: list[Outcome], length: int = 12) -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     run = Run.create(CONFIG, tmp_path / "run")
-    reflex = Outcome.aborted("the robot stopped the motion")
+    reflex = Outcome.failure("the robot stopped the motion: cartesian_reflex")
     record(run.demos, [Outcome.success()] * 3 + [Outcome.timeout()])
     record(run.online, [Outcome.timeout(), reflex, Outcome.success(), Outcome.aborted("camera lost")], 60)
     record(run.evaluation, [Outcome.success()] * 4 + [Outcome.timeout()])
@@ -84,7 +84,7 @@ def test_summary_says_what_is_on_disk(run: Run) -> None:
         "success_rate": 0.8,
         "success_ci95": [pytest.approx(lower, abs=1e-4), pytest.approx(upper, abs=1e-4)],
         "episodes": 5,
-        "aborted": 2,
+        "aborted": 1,
         "reflexes": 1,
         "wall_s": 12.3,
     }

@@ -13,8 +13,10 @@ from controllers.lease import Priority
 from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
+from hardware.sim.conformance import ERRORS
 from robot_rl.contract import ActionChunk, Ending, Observation, Outcome, Reading, Source, Step
 from robot_rl.session import (
+    MOTION_ERRORS,
     RECOVERED_STEPS,
     RECOVERY_ATTEMPTS,
     RECOVERY_PATIENCE,
@@ -402,6 +404,7 @@ def test_a_reflex_is_a_failure_that_the_step_which_led_to_it_ends_with() -> None
     ("mode", "fault"),
     [
         (Mode.FAULT, 'motion aborted by reflex! ["communication_constraints_violation"]'),
+        (Mode.FAULT, 'by reflex! ["joint_velocity_violation", "communication_constraints_violation"]'),
         (Mode.FAULT, "connection lost"),
         (Mode.STOPPED, "cartesian_reflex, then the user stop"),
         (Mode.HOLD, "the camera wrist has been silent for 0.4 s"),
@@ -415,6 +418,30 @@ def test_what_the_motion_did_not_bring_about_is_not_held_against_the_policy(mode
     assert (directive.ended.ending, directive.step) == (Ending.ABORTED, None)
     (episode,) = bench.sink
     assert (episode.steps, episode.outcome.terminated) == ([], False)
+
+
+@pytest.mark.parametrize("name", MOTION_ERRORS)
+def test_only_the_persons_label_counts_more_than_a_reflex(name: str) -> None:
+    assert name in ERRORS, "the robot has no such error"
+    for label, ending in (("success", Ending.SUCCESS), ("", Ending.FAILURE)):
+        bench = Bench()
+        bench.until_running(STILL)
+        bench.arm.objects = {"goal": bench.arm.pose}  # reached, by the task
+        bench.arm.mode, bench.arm.fault = Mode.FAULT, name
+        command = TeleopCommand(np.zeros(6), success=bool(label), engaged=False)
+        assert bench.step(person=lambda reading, command=command: command).ended.ending is ending
+
+
+def test_the_step_that_a_reflex_ends_does_not_show_that_the_arm_has_recovered() -> None:
+    bench = Bench(SessionConfig(horizon=2 * RECOVERED_STEPS))
+    with pytest.raises(SessionError, match="look at the arm"):
+        for _ in range(RECOVERY_ATTEMPTS + 1):
+            bench.until_running(STILL)
+            for _ in range(RECOVERED_STEPS - 1):
+                bench.step(STILL)
+            bench.arm.mode, bench.arm.fault = Mode.FAULT, "cartesian_reflex"
+            bench.step()
+            bench.arm.mode, bench.arm.fault = Mode.HOLD, ""
 
 
 def test_a_reflex_that_not_all_cameras_saw_cannot_be_recorded_and_aborts() -> None:
