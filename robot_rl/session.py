@@ -252,11 +252,12 @@ class Session:
         ended, step = None, None
         fault = _fault(reading)
         if self._phase is Phase.RUNNING:
-            pending = self._pending
+            pending, episode = self._pending, self._episode
             if fault and (pending is None or not _is_failure(reading, pending)):
                 ended = self.abort(fault)
-            elif pending is not None:
-                step, ended = self._close_step(reading, pending, self._outcome(reading, teleop, fault))
+            elif pending is not None and episode is not None:
+                outcome = self._outcome(reading, teleop, episode, fault)
+                step, ended = self._close_step(reading, pending, episode, outcome)
         if fault:
             return replace(self._recover(reading, ended), step=step)
         self._patience = 0
@@ -384,11 +385,8 @@ class Session:
         return Observation(reading.stamp_ns, self._observations, self._task.state(reading), dict(reading.images))
 
     def _close_step(
-        self, reading: Reading, pending: _Pending, outcome: Outcome
-    ) -> tuple[Step | None, EpisodeSummary | None]:
-        episode = self._episode
-        if episode is None:
-            return None, None
+        self, reading: Reading, pending: _Pending, episode: _Episode, outcome: Outcome
+    ) -> tuple[Step, EpisodeSummary | None]:
         self._pending = None
         step = Step(
             pending.observation,
@@ -415,7 +413,7 @@ class Session:
             episode.writer.append(step)
         return step, self._end(outcome) if outcome.done else None
 
-    def _outcome(self, reading: Reading, teleop: TeleopCommand | None, fault: str) -> Outcome:
+    def _outcome(self, reading: Reading, teleop: TeleopCommand | None, episode: _Episode, fault: str) -> Outcome:
         if teleop is not None and teleop.success:
             return Outcome.success()
         if teleop is not None and teleop.failure:
@@ -425,7 +423,7 @@ class Session:
         if self._config.person_ends:
             return Outcome.running()
         outcome = self._task.outcome(reading)
-        if not outcome.done and self._episode is not None and self._episode.steps + 1 >= self._horizon:
+        if not outcome.done and episode.steps + 1 >= self._horizon:
             return Outcome.timeout(outcome.reward)
         return outcome
 
