@@ -39,7 +39,7 @@ from robot_rl.ros.expert_node import ExpertNode
 from robot_rl.ros.parameter_node import ParameterNode
 from robot_rl.ros.policy_node import PolicyNode
 from robot_rl.ros.session_node import LATCHED, SessionNode
-from robot_rl.session import EpisodeSummary, Session, SessionConfig
+from robot_rl.session import MOTION_ERRORS, EpisodeSummary, Session, SessionConfig
 from robot_rl.tasks.base import CONTROL_PERIOD
 from robot_rl.tasks.reach import Reach
 
@@ -269,6 +269,28 @@ def test_the_robots_own_words_reach_the_episode(ros: Any, graph: Callable[[Sessi
     assert ended.reason == episode.info.reason == f"stopped by a person: {running.world.read().fault}"
     assert running.world.read().fault
     running.world.user_stop(False)
+    assert running.run_episode()[0].ending is Ending.SUCCESS
+
+
+def test_a_blow_that_the_robot_stops_for_is_a_failure_of_the_step_and_the_next_episode_begins(
+    ros: Any, graph: Callable[[SessionConfig], Graph]
+) -> None:
+    running = graph(SessionConfig(policy_timeout=PATIENT))
+    model, data = running.world.physics
+    hand = model.body("robot0_hand").id
+    asked: list[int] = []
+
+    def policy(seen: Observation) -> ActionChunk:
+        asked.append(seen.seq)
+        data.xfrc_applied[hand, 0] = 300.0 if len(asked) == 3 else 0.0  # [N]
+        return to_goal(seen)
+
+    ros.add(PolicyNode(TASK, policy, (), None))
+    ended, episode = running.run_episode()
+    data.xfrc_applied[hand, 0] = 0.0
+    assert (ended.ending, ended.steps) == (Ending.FAILURE, 3), "with the step in flight"
+    assert any(ended.reason.startswith(f"the robot stopped the motion: {name}") for name in MOTION_ERRORS)
+    assert episode["terminated"].tolist() == [False, False, True]
     assert running.run_episode()[0].ending is Ending.SUCCESS
 
 
