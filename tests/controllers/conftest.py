@@ -13,6 +13,7 @@ import pytest
 from controllers.model import ArmModel
 from controllers.state import JOINTS, ArmState
 from hardware.franka.model import fr3_model
+from tests.controllers.loop import Loop
 
 DT = 1e-3
 SUBSTEPS = 4
@@ -68,6 +69,11 @@ def arm() -> ArmModel:
 @pytest.fixture(scope="session")
 def make_plant() -> Callable[..., Plant]:
     return Plant
+
+
+@pytest.fixture
+def loop(make_plant: Callable[..., Plant]) -> Loop:
+    return Loop(make_plant())
 
 
 @pytest.fixture

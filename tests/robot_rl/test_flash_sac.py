@@ -1,4 +1,4 @@
-"""FlashSAC against an independent numpy reference, finite differences and a solvable decision process."""
+"""FlashSAC's losses, targets and steps against an independent numpy reference and finite differences."""
 
 from __future__ import annotations
 
@@ -13,211 +13,23 @@ from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 from robot_rl.learner import flash_networks, flash_sac
 from robot_rl.learner.flash_sac import FlashConfig, FlashState
-
-N, D, A = 8, 3, 2
-TINY = FlashConfig(
-    actor_width=3,
-    critic_width=4,
-    critic_norm="batch",
-    blocks=1,
-    bins=11,
-    support=2.0,
-    discount=0.9,
-    initial_temperature=0.3,
-    learning_rate=0.01,
-    final_learning_rate=0.01,
-    target_rate=0.1,
-    target_std=0.15,
-    entropy_backup=True,
-    critic_steps=1,
+from tests.robot_rl.flash_reference import (
+    SQUARES,
+    TINY,
+    A,
+    D,
+    N,
+    Z,
+    batch_of,
+    member,
+    moved,
+    one,
+    reference,
+    reference_policy,
+    softmax,
+    tiny,
+    wide,
 )
-Z = np.linspace(-2.0, 2.0, 11)
-SEED = 0  # with it, either critic is the lower one somewhere
-SQUARES = {"wrist": (16, 16)}
-
-
-def tiny(config: FlashConfig = TINY, layout: Layout | None = None) -> FlashState:
-    """A small agent with no zero offsets, targets that differ from the critics, and moments that are not 0 and 1."""
-    state = flash_sac.create(jax.random.PRNGKey(0), layout or Layout(D, A), config)
-    rng = np.random.default_rng(SEED)
-
-    def stir(tree):
-        return {name: p + rng.normal(0.0, 0.5, p.shape).astype(np.float32) for name, p in tree.items()}
-
-    def shift(tree):
-        return {name: p + rng.uniform(0.0, 0.5, p.shape).astype(np.float32) for name, p in tree.items()}
-
-    return state._replace(
-        actor=flash_networks.bound(stir(state.actor)),
-        actor_moments=shift(state.actor_moments),
-        critics=flash_networks.bound(stir(state.critics)),
-        critic_moments=shift(state.critic_moments),
-        target_critics=flash_networks.bound(stir(state.target_critics)),
-        target_encoder=stir(state.target_encoder),
-    )
-
-
-def batch_of(*lead: int, seed: int = 0, images: bool = False, size: int = D) -> Batch:
-    rng = np.random.default_rng(seed)
-    pictures = [{c: rng.integers(0, 256, (*lead, *hw, 3), np.uint8) for c, hw in SQUARES.items()} for _ in range(2)]
-    return Batch(
-        state=rng.normal(size=(*lead, size)).astype(np.float32),
-        action=rng.uniform(-1, 1, (*lead, A)).astype(np.float32),
-        reward=rng.normal(size=lead).astype(np.float32),
-        mask=(rng.random(lead) < 0.7).astype(np.float32),
-        next_state=rng.normal(size=(*lead, size)).astype(np.float32),
-        cost=np.zeros(lead, np.float32),
-        recent_cost=np.zeros(lead[:-1], np.float32),
-        images=pictures[0] if images else None,
-        next_images=pictures[1] if images else None,
-        return_deviation=np.full(lead[:-1], 1.25, np.float32),
-        return_largest=np.full(lead[:-1], 5.0, np.float32),  # 5 / 2 = 2.5 is larger than 1.25
-    )
-
-
-def wide(tree):
-    """In float64."""
-    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float64), tree)
-
-
-def member(tree, i: int):
-    return {name: np.asarray(value, np.float64)[i] for name, value in tree.items()}
-
-
-def reference(params, x, moments=None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """A network of one block in float64, written out, and the batch's own moments."""
-    p = {name: np.asarray(value, np.float64) for name, value in params.items()}
-    own = {}
-
-    def normed(k: int, x: np.ndarray) -> np.ndarray:
-        own[f"m{k}"], own[f"v{k}"] = x.mean(0), ((x - x.mean(0)) ** 2).mean(0)
-        m, v = (np.asarray((moments or own)[f"{kind}{k}"], np.float64) for kind in "mv")
-        return p[f"g{k}"] * (x - m) / np.sqrt(v + 1e-5) + p[f"c{k}"]
-
-    h = normed(0, x.astype(np.float64)) @ p["w0"]
-    inside = np.maximum(normed(1, h @ p["w1"]), 0.0)
-    h = h + np.maximum(normed(2, inside @ p["w2"]), 0.0)
-    h = p["g3"] * h / np.sqrt((h**2).mean(-1, keepdims=True) + 1e-6)
-    return h @ p["w3"] + p["b3"], own
-
-
-def reference_policy(outputs, noise) -> tuple[np.ndarray, np.ndarray]:
-    """Action and log-probability, the latter by the change-of-variables formula itself."""
-    mean, raw = np.split(outputs, 2, axis=-1)
-    std = np.exp(-10.0 + 6.0 * (1.0 + np.tanh(raw)))
-    u = mean + std * noise
-    density = np.exp(-0.5 * noise**2) / (std * np.sqrt(2 * np.pi)) / (1 - np.tanh(u) ** 2)
-    return np.tanh(u), np.log(density).sum(-1)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    e = np.exp(logits - logits.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def moved(values: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    """The projection, one atom after the other."""
-    out = np.zeros((len(values), len(Z)))
-    for row, (places, weights) in enumerate(zip(values, mass, strict=True)):
-        for place, weight in zip(np.clip(places, -2.0, 2.0), weights, strict=True):
-            at = (place + 2.0) / 0.4
-            low = min(int(np.floor(at)), 9)
-            out[row, low] += weight * (low + 1 - at)
-            out[row, low + 1] += weight * (at - low)
-    return out
-
-
-def test_networks_equal_the_reference_in_both_modes() -> None:
-    state, x = tiny(), np.random.default_rng(1).normal(size=(N, D + A)).astype(np.float32)
-    trained, moments = flash_networks.apply(state.critics, x)
-    judged, none = flash_networks.apply(state.critics, x, state.critic_moments)
-    assert none == {}
-    for i in range(2):
-        expected, own = reference(member(state.critics, i), x)
-        np.testing.assert_allclose(trained[i], expected, rtol=1e-3, atol=1e-4)
-        for name, value in own.items():
-            np.testing.assert_allclose(moments[name][i] if moments[name].ndim > 1 else moments[name], value, atol=1e-5)
-        expected, _ = reference(member(state.critics, i), x, member(state.critic_moments, i))
-        np.testing.assert_allclose(judged[i], expected, rtol=1e-3, atol=1e-4)
-
-
-def norms(params, reach: float | None = None) -> list[np.ndarray]:
-    """What has to be 1: norms of weights per output, of the others over √d, but of the RMSNorm over ``reach``."""
-    p = {name: np.asarray(value, np.float64) for name, value in params.items()}
-    ratios = [np.sqrt((p[name] ** 2).sum(-2)) for name in p if name[0] == "w"]
-    for name in (name for name in p if name[0] == "g"):
-        squares = p[name] ** 2 + p.get("c" + name[1:], 0.0) ** 2
-        of_head = "c" + name[1:] not in p
-        ratios.append(np.sqrt(squares.sum(-1)) / (reach if of_head and reach else np.sqrt(squares.shape[-1])))
-    return ratios
-
-
-@pytest.mark.parametrize("norm", ["batch", "layer"])
-def test_norms_are_bounded_from_the_start_and_after_every_step_of_everything(norm: str) -> None:
-    config = replace(TINY, critic_norm=norm)
-    fresh = flash_sac.create(jax.random.PRNGKey(0), Layout(D, A), config)
-    before = tiny(config)
-    after, _ = flash_sac.update(before, batch_of(1, N), config=config)
-    assert np.abs(after.critics["w0"] - before.critics["w0"]).max() > 1e-3
-    for state in (fresh, after):
-        for params, reach in (
-            (state.actor, None),
-            (state.average_actor, None),
-            (state.critics, 16.0),
-            (state.target_critics, 16.0),
-        ):
-            for ratio in norms(params, reach):
-                np.testing.assert_allclose(ratio, 1.0, rtol=1e-5)
-
-
-def test_critics_with_layer_norms_equal_the_reference_and_know_no_batch() -> None:
-    config = replace(TINY, critic_norm="layer")
-    state = tiny(config)
-    x = np.random.default_rng(1).normal(size=(N, D + A)).astype(np.float32)
-    found, moments = flash_networks.apply(state.critics, x, state.critic_moments)
-    for i in range(2):
-        p, running = member(state.critics, i), member(state.critic_moments, i)
-
-        def normed(k: int, x: np.ndarray, p=p) -> np.ndarray:
-            return p[f"g{k}"] * (x - x.mean(-1, keepdims=True)) / (x.std(-1, keepdims=True) + 1e-9) + p[f"c{k}"]
-
-        inputs = np.hstack(((x - running["m0"]) / np.sqrt(running["v0"] + 1.0), np.ones((N, 1))))
-        h = inputs @ p["w0"]
-        h = h + np.maximum(normed(2, np.maximum(normed(1, h @ p["w1"]), 0.0) @ p["w2"]), 0.0)
-        h = p["g3"] * h / np.sqrt((h**2).mean(-1, keepdims=True) + 1e-6)
-        np.testing.assert_allclose(found[i], h @ p["w3"] + p["b3"], rtol=1e-3, atol=1e-3)
-    assert set(moments) == set(state.critic_moments) == {"m0", "v0"}
-    np.testing.assert_allclose(moments["m0"], x.mean(0), atol=1e-6)
-    alone, _ = flash_networks.apply(state.critics, x[:1], state.critic_moments)
-    np.testing.assert_allclose(alone[:, 0], found[:, 0], atol=1e-5)
-
-    batch = one(batch_of(1, N))
-    after, _ = flash_sac.update(state._replace(step=jnp.int32(0)), batch_of(1, N), config=config)
-    inputs = np.hstack((batch.state, batch.action))
-    np.testing.assert_allclose(after.critic_moments["m0"], np.tile(inputs.mean(0), (2, 1)), atol=1e-5)
-    np.testing.assert_allclose(after.critic_moments["v0"], np.tile(inputs.var(0, ddof=1), (2, 1)), atol=1e-5)
-
-
-def test_bounding_keeps_directions_and_the_free_bias() -> None:
-    params = {k: 3.0 * p + 0.2 for k, p in tiny().actor.items()}
-    held = flash_networks.bound(params)
-    np.testing.assert_allclose(held["w1"], params["w1"] / np.linalg.norm(params["w1"], axis=0), rtol=1e-5)
-    np.testing.assert_allclose(held["g1"] / held["c1"], params["g1"] / params["c1"], rtol=1e-5)
-    assert np.array_equal(held["b3"], params["b3"])
-
-
-def test_running_moments_start_as_averages_and_then_follow() -> None:
-    """Two batches of equal size: the average of both; the variances are those that n − 1 makes unbiased."""
-    rng = np.random.default_rng(0)
-    batches = [rng.normal(3.0, 2.0, (5, D)).astype(np.float32) for _ in range(2)]
-    state = flash_sac.create(jax.random.PRNGKey(0), Layout(D, A), TINY)
-    running = state.actor_moments
-    for i, x in enumerate(batches):
-        _, moments = flash_networks.apply(state.actor, x)
-        running = flash_networks.follow(running, moments, 5, flash_sac._moment_rate(jnp.int32(i), TINY))
-    np.testing.assert_allclose(running["m0"], np.mean(batches, axis=(0, 1)), rtol=1e-5)
-    np.testing.assert_allclose(running["v0"], np.mean([x.var(0, ddof=1) for x in batches], axis=0), rtol=1e-5)
-    assert float(flash_sac._moment_rate(jnp.int32(5000), TINY)) == pytest.approx(0.01)
 
 
 def test_projection_splits_linearly_clips_and_keeps_expectations() -> None:
@@ -255,10 +67,6 @@ def test_critic_target_equals_the_reference(backup: bool) -> None:
     expected = moved(values, chances[worse, np.arange(N)])
     found = flash_sac.critic_target(state, batch, flash_sac.look(state, batch), action, log_prob, config)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
-
-
-def one(batch: Batch) -> Batch:
-    return jax.tree.map(lambda column: column[0], batch)
 
 
 def test_target_at_a_terminal_step_is_the_scaled_reward_and_at_a_time_limit_is_not() -> None:
@@ -490,93 +298,6 @@ def test_the_loop_can_see_that_any_part_is_not_finite() -> None:
     assert not np.isfinite(info["actor/norm"])
 
 
-LEARNS = FlashConfig(
-    actor_width=8,
-    critic_width=16,
-    blocks=1,
-    bins=51,
-    support=2.0,
-    discount=0.5,
-    learning_rate=3e-3,
-    final_learning_rate=3e-3,
-    target_rate=0.05,
-    moment_rate=0.05,
-    entropy_backup=False,
-    critic_steps=10,
-)
-
-
-def columns(reward) -> dict[str, np.ndarray]:
-    """The columns that nothing learns from, but that say rewards are 2.5 times as large as they should be."""
-    updates = len(reward)
-    return {
-        "cost": np.zeros_like(reward),
-        "recent_cost": np.zeros(updates, np.float32),
-        "return_deviation": np.full(updates, 2.5, np.float32),
-        "return_largest": np.full(updates, 2.5, np.float32),
-    }
-
-
-def test_values_of_a_two_state_chain_converge_to_the_solution() -> None:
-    """0 → 1 (reward 0), 1 → end (reward 2.5, scaled 1): Q(1) = 1, Q(0) = γ; 2 loops with reward 0.75: Q(2) = 0.6.
-
-    The third state is only ever cut by time limits. Any wrong discount, mask or scale is off by 0.1 or more.
-    """
-    states = np.eye(3, dtype=np.float32)
-    rng = np.random.default_rng(0)
-    state = flash_sac.create(jax.random.PRNGKey(0), Layout(3, 1), LEARNS)
-    for _ in range(60):
-        where = rng.integers(0, 3, (10, 64))
-        reward = np.array([0.0, 2.5, 0.75], np.float32)[where]
-        batch = Batch(
-            state=states[where],
-            action=rng.uniform(-1, 1, (10, 64, 1)).astype(np.float32),
-            reward=reward,
-            mask=np.array([1.0, 0.0, 1.0], np.float32)[where],
-            next_state=states[np.array([1, 1, 2])[where]],
-            **columns(reward),
-        )
-        state, _ = flash_sac.update(state, batch, config=LEARNS)
-    actions = np.linspace(-0.9, 0.9, 7, dtype=np.float32)[:, None]
-    for number, value in enumerate((0.5, 1.0, 0.6)):
-        seen = np.tile(states[number], (7, 1))
-        logits, _ = flash_sac.critic_apply(state.critics, seen, actions, state.critic_moments)
-        q = np.asarray(jax.nn.softmax(logits) @ LEARNS.centres)
-        np.testing.assert_allclose(q.mean(axis=1), value, atol=0.04)
-
-
-@pytest.mark.parametrize(("norm", "scale"), [("layer", 1.0), ("layer", 20.0), ("batch", 1.0)])
-def test_the_actor_finds_the_best_action_of_a_bandit(norm: str, scale: float) -> None:
-    """Reward 1 − 4 (a − 0.5 s)², s = ±1, always terminal: a* = 0.5 s. The numbers that stand for s do not matter.
-
-    To be 0.1 off costs 4 · 0.1² = 0.04: half a bin (0.08 wide), the finest that the distribution shows without a split.
-    The actor wanders about the optimum: what counts is where it was on average over the last third of its updates.
-    Every one of five seeds has to be within that, and the mean of the ten within what chance would leave of it.
-    """
-    config = replace(LEARNS, target_std=0.05, critic_norm=norm)
-    sides, found = scale * jnp.array([[-1.0], [1.0]]), []
-    for seed in range(5):
-        rng = np.random.default_rng(seed)
-        state = flash_sac.create(jax.random.PRNGKey(seed), Layout(1, 1), config)
-        bests = []
-        for _ in range(90):
-            side = rng.choice([-1.0, 1.0], (10, 64, 1)).astype(np.float32)
-            action = rng.uniform(-1, 1, (10, 64, 1)).astype(np.float32)
-            reward = 2.5 * (1 - 4 * (action - 0.5 * side)[..., 0] ** 2)
-            batch = Batch(scale * side, action, reward, 0 * reward, scale * side, **columns(reward))
-            state, _ = flash_sac.update(state, batch, config=config)
-            bests.append(
-                flash_sac.sample(state.actor, state.actor_moments, sides, jax.random.PRNGKey(0), deterministic=True)
-            )
-        found.append(np.mean(bests[60:], axis=0)[:, 0] * [-1.0, 1.0])
-        draws = jax.vmap(lambda key, state=state: flash_sac.sample(state.actor, state.actor_moments, sides, key))(
-            jax.random.split(jax.random.PRNGKey(1), 500)
-        )
-        assert 0.01 < float(draws.std(axis=0).max()) < 0.3
-    np.testing.assert_allclose(found, 0.5, atol=0.1)
-    assert abs(np.mean(found) - 0.5) < 0.1 / np.sqrt(10)  # ten independent errors of 0.1 would average to no more
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -597,7 +318,7 @@ def test_config_values_that_make_no_sense(wrong) -> None:
 def test_wide_critics_are_created_one_by_one_and_differ() -> None:
     """As published. Their decompositions in one program never ended on two cores."""
     critics, _ = flash_networks.create(jax.random.PRNGKey(3), 47, 256, 2, 101, members=2)
-    for member, key in enumerate(jax.random.split(jax.random.PRNGKey(3), 2)):
+    for i, key in enumerate(jax.random.split(jax.random.PRNGKey(3), 2)):
         alone, _ = flash_networks.create(key, 47, 256, 2, 101)
-        assert all(np.array_equal(critics[name][member], alone[name]) for name in alone)
+        assert all(np.array_equal(critics[name][i], alone[name]) for name in alone)
     assert not np.allclose(critics["w0"][0], critics["w0"][1])

@@ -1,0 +1,101 @@
+"""A session, a perfect arm and whoever decides, for the tests of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hardware.interfaces import TeleopCommand
+from robot_rl.contract import ActionChunk, Observation, Outcome, Reading, Step
+from robot_rl.session import (
+    Command,
+    Directive,
+    Phase,
+    Session,
+    SessionConfig,
+)
+from robot_rl.tasks.base import Task
+from robot_rl.tasks.reach import Reach
+from tests.robot_rl.readings import FAR, PerfectArm
+
+TASK = Reach()
+SHORT = SessionConfig(horizon=8)
+UP = np.array([0.0, 0.0, 0.05, 0.0, 0.0, 0.0])  # [m/s]: half an action
+Person = Callable[[Reading], TeleopCommand | None]
+Policy = Callable[[Observation], ActionChunk | None]
+
+
+@dataclass(eq=False)
+class Recorded:
+    """An episode as the sink got it; both writer and record."""
+
+    meta: dict
+    steps: list[Step] = field(default_factory=list)
+    outcome: Outcome | None = None
+
+    def append(self, step: Step) -> None:
+        self.steps.append(step)
+
+    def finish(self, outcome: Outcome) -> None:
+        assert self.outcome is None, "an episode ends once"
+        self.outcome = outcome
+
+
+class Sink(list[Recorded]):
+    """Keeps episodes in memory."""
+
+    def begin(self, meta: dict) -> Recorded:
+        self.append(Recorded(meta))
+        return self[-1]
+
+
+class Bench:
+    """A session, an arm that does as told, and somebody who decides."""
+
+    def __init__(self, config: SessionConfig = SHORT, seed: int = 0, task: Task = TASK) -> None:
+        self.sink = Sink()
+        self.session = Session(task, config, self.sink, seed)
+        self.arm = PerfectArm(task.nominal)
+        self.commands: list[Command] = []
+        self.asked: list[bool] = []
+        self.reading = self.arm.reading()
+
+    def step(self, policy: Policy | None = None, person: Person = lambda reading: None) -> Directive:
+        """One control period. ``policy`` is asked only when the session wants it."""
+        self.reading = self.arm.reading()
+        teleop = person(self.reading)
+        directive = self.session.advance(self.reading, teleop)
+        command = directive.command
+        if directive.place and "goal" in self.arm.objects:
+            self.arm.objects = {"goal": FAR}
+        if directive.observation is not None:
+            self.asked.append(self.session.wants_policy)
+            chunk = policy(directive.observation) if policy is not None and self.session.wants_policy else None
+            command = self.session.act(chunk, teleop)
+        if command is not None:
+            self.commands.append(command)
+            self.arm.obey(command)
+        return directive
+
+    def until(self, condition: Callable[[Directive], object], policy: Policy | None = None, **kwargs) -> Directive:
+        for _ in range(300):
+            directive = self.step(policy, **kwargs)
+            if condition(directive):
+                return directive
+        raise AssertionError("what the test waits for does not happen")
+
+    def until_running(self, policy: Policy | None = None, **kwargs) -> Directive:
+        return self.until(lambda directive: directive.phase is Phase.RUNNING, policy, **kwargs)
+
+    def until_ended(self, policy: Policy | None = None, **kwargs) -> Directive:
+        return self.until(lambda directive: directive.ended, policy, **kwargs)
+
+
+def constant(*actions: tuple[float, float, float], version: int = 7) -> Policy:
+    return lambda observation: ActionChunk(observation.stamp_ns, np.array(actions), version)
+
+
+STILL = constant((0.0, 0.0, 0.0))
+ALONG_X = constant((1.0, 0.0, 0.0))
