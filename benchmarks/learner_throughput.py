@@ -110,9 +110,7 @@ def _inner(values: Any) -> Iterator[Any]:
 
 def filled(agent: Agent, case: Case, layout: Layout, batch_size: int) -> LearnerLoop:
     """A learner with a buffer of noise, which is owed more updates than it can ever make."""
-    config = LoopConfig(
-        utd=1e6, start_after=0, max_debt=10**12, batch_size=batch_size, demo_share=None, capacity=2 * case.steps
-    )
+    config = LoopConfig(utd=1e6, start_after=0, batch_size=batch_size, demo_share=None, capacity=2 * case.steps)
     learner = LearnerLoop(agent, Domain(layout), config=config)
     rng = np.random.default_rng(0)
     for episode in range(case.steps // EPISODE):

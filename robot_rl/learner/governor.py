@@ -1,13 +1,13 @@
 """The update-to-data governor: how many updates the data received so far has earned.
 
-``due = ⌊target · (received − start_after)⌋ − made − forgiven``. Updates never run ahead of the data, whatever stalls;
-a learner that falls behind owes at most ``max_debt`` updates, and what is forgiven is counted.
+``due = ⌊target · (received − start_after)⌋ − made``. Updates never run ahead of the data, whatever stalls. A learner
+that falls behind, or that was started again from a checkpoint of a while ago, owes the difference and makes it good.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass
@@ -17,22 +17,19 @@ class UtdGovernor:
     Attributes:
         target: updates per environment step.
         start_after: steps to wait for before the first update; they earn none.
-        max_debt: updates that may be owed.
-        received, made, forgiven: the counters; part of a checkpoint.
+        received, made: the counters; part of a checkpoint.
     """
 
     target: float
     start_after: int = 100
-    max_debt: int = 2000
     received: int = 0
     made: int = 0
-    forgiven: int = 0
 
     def __post_init__(self) -> None:
         if not (self.target > 0.0 and math.isfinite(self.target)):
             raise ValueError(f"the update-to-data target must be positive, not {self.target}")
-        if self.start_after < 0 or self.max_debt < 1:
-            raise ValueError(f"start_after {self.start_after} must be ≥ 0 and max_debt {self.max_debt} ≥ 1")
+        if self.start_after < 0:
+            raise ValueError(f"start_after {self.start_after} must be ≥ 0")
 
     @property
     def counted(self) -> int:
@@ -42,7 +39,7 @@ class UtdGovernor:
     @property
     def due(self) -> int:
         """Updates to be made now."""
-        return math.floor(self.target * self.counted) - self.made - self.forgiven
+        return math.floor(self.target * self.counted) - self.made
 
     @property
     def ratio(self) -> float:
@@ -54,7 +51,6 @@ class UtdGovernor:
         if steps < 0:
             raise ValueError(f"cannot receive {steps} steps")
         self.received += steps
-        self.forgiven += max(0, self.due - self.max_debt)
 
     def make(self, updates: int) -> None:
         """Updates were made. Raises ValueError when they were not due."""
@@ -70,7 +66,7 @@ class UtdGovernor:
 
     def state(self) -> dict[str, int]:
         """Counters for a checkpoint."""
-        return {name: asdict(self)[name] for name in ("received", "made", "forgiven")}
+        return {"received": self.received, "made": self.made}
 
     def restore(self, state: dict[str, int]) -> None:
-        self.received, self.made, self.forgiven = (int(state[name]) for name in ("received", "made", "forgiven"))
+        self.received, self.made = int(state["received"]), int(state["made"])

@@ -42,7 +42,6 @@ class LoopConfig:
     utd: float = 4.0  # critic steps per environment step, of all arms together
     start_after: int = 100  # online steps before the first update
     pretrain: int = 0  # calls on demonstrations alone, before all others
-    max_debt: int = 2000  # critic steps that may be owed when the learner falls behind
     batch_size: int = 256  # transitions per critic step
     demo_share: float | None = 0.5  # of a minibatch; None: in proportion to how many demonstrations there are
     online_weights: tuple[float, ...] = ()  # of the online sources within the rest; (): in proportion to their sizes
@@ -92,12 +91,7 @@ class LearnerLoop:
         self.config = config or LoopConfig()
         self.agent = agent
         self.schema = schema
-        if agent.updates_per_call > self.config.max_debt:
-            raise ValueError(
-                f"{agent.updates_per_call} critic steps a call can never be due at once: "
-                f"no more than max_debt {self.config.max_debt} may be owed"
-            )
-        self.governor = UtdGovernor(self.config.utd, self.config.start_after, self.config.max_debt)
+        self.governor = UtdGovernor(self.config.utd, self.config.start_after)
         self.sources = Sources(
             schema,
             demos,
@@ -201,7 +195,6 @@ class LearnerLoop:
             "learner/version": float(self._calls),
             "learner/utd": self.governor.ratio,
             "learner/due": float(self.due),
-            "learner/forgiven": float(self.governor.forgiven),
             "learner/online_steps": float(self.governor.received),
             "learner/demo_steps": float(self.sources.demo_steps),
             "learner/staleness": float(np.mean(self._staleness)) if self._staleness else 0.0,

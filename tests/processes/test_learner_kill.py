@@ -27,12 +27,13 @@ from tests.robot_rl.recording import steps
 
 pytestmark = pytest.mark.timeout(900)
 START_AFTER, DEMOS, RECORDED, LIVE = 20, 30, 100, 24
+CHECKPOINT = 4  # calls; divides all numbers of calls that are waited for
 CONFIG = load_config(
     None,
     [
         "task=reach",
         f"learner.start_after={START_AFTER}",
-        "learner.checkpoint_every=1",
+        f"learner.checkpoint_every={CHECKPOINT}",
         "learner.publish_every=1",
         "learner.batch_size=8",
         "learner.settings.actor_width=8",
@@ -111,9 +112,12 @@ def test_a_learner_killed_at_random_instants_is_the_learner_that_was_not(
             killed.wait(lambda total=total: killed.newest == total - START_AFTER)
     killed.end()
     found = killed.checkpoint()
-    assert found.meta["governor"] == {"received": total, "made": 4 * (total - START_AFTER), "forgiven": 0}
+    assert found.meta["governor"] == {"received": total, "made": 4 * (total - START_AFTER)}
     assert np.isfinite(list(found.meta["info"].values())).all()
-    assert any(not np.array_equal(leaf, ours.leaves[name]) for name, leaf in found.leaves.items()), "it learns on"
+    weights = [name for name, leaf in ours.leaves.items() if "actor" in name and leaf.ndim == 2]
+    assert weights
+    for name in weights:
+        assert not np.array_equal(found.leaves[name], ours.leaves[name]), f"{name} learns on"
     afresh = make_learner(killed.run, CONFIG)
     afresh.poll()  # demonstrations, then all online steps in their order
     assert found.meta["digests"] == afresh.sources.digests

@@ -285,9 +285,19 @@ def test_a_checkpoint_while_an_update_is_computed_holds_what_it_comes_to(tmp_pat
     assert first.version == second.version == 20 and first.parameters() == second.parameters()
 
 
-def test_a_call_that_can_never_be_due_is_refused() -> None:
-    with pytest.raises(ValueError, match="4 critic steps a call can never be due at once: no more than max_debt 3"):
-        LearnerLoop(AGENT, SCHEMA, config=LoopConfig(max_debt=3))
+def test_updates_that_a_checkpoint_does_not_know_of_are_owed_however_many(tmp_path, stores) -> None:
+    _, online = stores
+    config = dataclasses.replace(CONFIG, utd=400.0)
+    record(online, 30, 1)
+    first = loop(tmp_path, config=config)
+    first.step()
+    first.checkpoint()
+    first.step()
+    record(online, 30, 2)
+    second = loop(tmp_path, config=config)
+    second.restore()
+    second.poll()
+    assert second.due == 400 * (60 - config.start_after) - 4
 
 
 def test_several_arms_feed_one_learner_and_all_their_steps_earn_updates(tmp_path) -> None:
