@@ -68,7 +68,8 @@ class ReplayBuffer:
         self.cost = np.zeros(capacity, np.float32)
         self.starts = np.zeros(capacity, bool)  # rows that a transition starts from
         self.added = 0  # transitions ever added
-        self.digests = [0] * 5  # running CRC-32 of states, actions, rewards, masks, costs: equal digests, equal buffers
+        # running CRC-32 of states, actions, rewards, masks, costs and each camera: equal digests, equal buffers
+        self.digests = [0] * (5 + len(self.images))
         self._next = 0  # the row to write
         self._rows = 0  # rows in use
         self._size = 0
@@ -98,9 +99,13 @@ class ReplayBuffer:
             self.cost[before] = transitions.cost[part]
             self.starts[before] = True
             self._size += len(before)
-        state = transitions.state[int(continued) :]
-        columns = (state, transitions.action, transitions.reward, transitions.terminated, transitions.cost)
-        self.digests = [zlib.crc32(c.tobytes(), d) for c, d in zip(columns, self.digests, strict=True)]
+        new = slice(int(continued), None)
+        columns = [transitions.state[new], transitions.action, transitions.reward]
+        columns += [transitions.terminated, transitions.cost, *(transitions.images[name][new] for name in self.images)]
+        self.digests = [
+            zlib.crc32(np.ascontiguousarray(column).data, digest)
+            for column, digest in zip(columns, self.digests, strict=True)
+        ]
         self._tail = (transitions.store, transitions.episode, transitions.start + count)
 
     def sample_rows(self, rng: np.random.Generator, count: int) -> np.ndarray:

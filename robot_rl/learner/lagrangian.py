@@ -81,7 +81,7 @@ def create(key: jax.Array, layout: Layout, config: LagrangianConfig) -> Lagrangi
     """A fresh agent; its RLPD part is the one that `rlpd.create` makes of the same key."""
     sizes = encoder.size(layout), layout.action_size
     cost_critics = critics_create(
-        jax.random.fold_in(key, 1), *sizes, config.hidden, config.cost_critics, config.layer_norm
+        jax.random.fold_in(key, rlpd.BESIDE), *sizes, config.hidden, config.cost_critics, config.layer_norm
     )
     state = LagrangianState(
         rlpd=rlpd.create(key, layout, config),
@@ -122,7 +122,7 @@ def critic_step(
 ) -> tuple[LagrangianState, tuple[Batch, dict[str, jax.Array]]]:
     """One step of both ensembles on one minibatch; the targets follow. Returns what `rlpd.critic_step` does."""
     inner, (batch, info) = rlpd.critic_step(state.rlpd, key, batch, config)
-    target = cost_target(jax.random.fold_in(key, 1), cast(state, config.dtype), batch, config)
+    target = cost_target(jax.random.fold_in(key, rlpd.BESIDE), cast(state, config.dtype), batch, config)
     (loss, cost), gradient = value_and_grad(rlpd.critic_loss, config.dtype)(state.cost_critics, target, batch)
     change, optimiser = optax.adam(config.learning_rate).update(gradient, state.cost_optimiser)
     critics = optax.apply_updates(state.cost_critics, change)

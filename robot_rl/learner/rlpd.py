@@ -42,6 +42,8 @@ from robot_rl.learner.networks import (
 )
 from robot_rl.learner.precision import Precision, cast, store, value_and_grad
 
+BESIDE = 1 << 30  # sets the draws of what an agent has beside RLPD apart from RLPD's own of the same key
+
 
 @dataclass(frozen=True)
 class RlpdConfig(Precision):
@@ -88,9 +90,9 @@ class RlpdState(NamedTuple):
 
 def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
     """A fresh agent."""
-    actor_key, critic_key, key = jax.random.split(key, 3)
+    actor_key, critic_key, key, encoder_key = jax.random.split(key, 4)
     sizes = encoder.size(layout), layout.action_size
-    eyes = encoder.create(jax.random.fold_in(key, 2), layout)
+    eyes = encoder.create(encoder_key, layout)
     actor = actor_create(actor_key, *sizes, config.hidden)
     critics = critics_create(critic_key, *sizes, config.hidden, config.critics, config.layer_norm)
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))

@@ -29,7 +29,7 @@ def tiny(layout: Layout = LAYOUT, config: HilConfig = TINY) -> HilState:
     """A small agent with no zero biases and targets that differ from the critics."""
     state = hil.create(jax.random.PRNGKey(0), layout, config)
     arm = state.arm._replace(actor=stir(state.arm.actor, 1), critics=stir(state.arm.critics, 2))
-    return state._replace(arm=arm, grasp=stir(state.grasp, 3), target_grasp=stir(state.target_grasp, 4))
+    return state._replace(arm=arm, grasp=stir(state.grasp, 9), target_grasp=stir(state.target_grasp, 4))
 
 
 def constant(*values: float) -> networks.Params:

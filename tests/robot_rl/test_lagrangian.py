@@ -215,7 +215,7 @@ def test_the_cost_critics_step_against_a_constant_target() -> None:
     """Adam's first moment is 0.1 times the first gradient, which shows what was differentiated."""
     state, batch = tiny(), batch_of(1, N)
     single = jax.tree.map(lambda column: column[0], batch)
-    key = jax.random.fold_in(jax.random.split(state.rlpd.key, 3)[2], 1)
+    key = jax.random.fold_in(jax.random.split(state.rlpd.key, 3)[2], rlpd.BESIDE)
     target = np.asarray(lagrangian.cost_target(key, state, single, TINY))
     gradient = jax.grad(lambda critics: rlpd.critic_loss(critics, target, single)[0])(state.cost_critics)
     after, _ = lagrangian.update(state, batch, config=TINY)

@@ -125,6 +125,27 @@ def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path, stores) -> None:
     assert first.parameters() == second.parameters()
 
 
+def test_a_resumed_learner_has_seen_the_same_images(tmp_path) -> None:
+    schema = dataclasses.replace(SCHEMA, images={"wrist": (16, 16)})
+    with (
+        EpisodeStore.create_or_open(tmp_path / "demos", schema) as demos,
+        EpisodeStore.create_or_open(tmp_path / "online", schema) as online,
+    ):
+        for seed, store in enumerate((demos, online)):
+            writer = store.begin({"seed": seed})
+            for step in steps(13, seed, schema=schema):
+                writer.append(step)
+            writer.finish()
+    first = loop(tmp_path, schema=schema)
+    run_dry(first)
+    first.checkpoint()
+    second = loop(tmp_path, schema=schema)
+    assert second.restore() and second.messages == []
+    for mine, theirs in zip(first.sources.sampler.buffers, second.sources.sampler.buffers, strict=True):
+        assert np.array_equal(mine.images["wrist"], theirs.images["wrist"]) and mine.images["wrist"].any()
+    assert first.version == second.version == 3 and first.parameters() == second.parameters()
+
+
 def test_changed_stores_are_noticed_on_resume(tmp_path, stores) -> None:
     _, online = stores
     record(online, 12, 1)

@@ -24,7 +24,7 @@ def drawn(part: Transitions, size: tuple[int, int] = SIZE) -> Transitions:
     """``part`` with images that tell which observation they are of: each value is a hash of the state."""
     key = (np.abs(part.state[:, 0]) * 1e4).astype(np.int64)
     images = {
-        name: np.broadcast_to(((key + number) % 251).astype(np.uint8)[:, None, None, None], (len(key), *size, 3))
+        name: np.tile(((key + number) % 251).astype(np.uint8)[:, None, None, None], (*size, 3))
         for number, name in enumerate(("front", "wrist"))
     }
     return dataclasses.replace(part, images=images)
@@ -51,6 +51,19 @@ def test_every_image_is_of_its_observation(horizon: int) -> None:
     assert not fits(batch.images, batch.next_state)
     alone = online.sample(np.random.default_rng(1), 40, horizon)
     assert fits(alone.images, alone.state) and fits(alone.next_images, alone.next_state)
+
+
+def test_another_pixel_is_another_digest() -> None:
+    part = drawn(transitions(6))
+    other = {name: image.copy() for name, image in part.images.items()}
+    other["wrist"][6, 0, 0, 0] ^= 1
+    digests = []
+    for images in (part.images, part.images, other):
+        buffer = ReplayBuffer(20, LAYOUT)
+        buffer.add(dataclasses.replace(part, images=images))
+        digests.append(buffer.digests)
+    assert digests[0] == digests[1]
+    assert [a == b for a, b in zip(digests[0], digests[2], strict=True)] == [True] * 6 + [False]
 
 
 def test_images_alone_make_a_batch() -> None:
