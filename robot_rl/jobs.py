@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -147,11 +149,7 @@ class Display:
                 f"{session['interventions']} interventions",
                 f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}",
             ]
-            if learner.get("held_back"):
-                parts.append(
-                    f"success fell to {learner['now_success']:.0%}: champion stays version {learner['champion']} "
-                    f"({learner['champion_success']:.0%})"
-                )
+            parts += _champion(learner)
             if learner.get("halted"):
                 parts.append(f"learner halted: {learner['halted']}")
         else:
@@ -162,6 +160,16 @@ class Display:
             )
         parts += [f"{session[what]} {what}" for what in ("aborted", "reflexes") if session[what]]
         return ", ".join(parts)
+
+
+def _champion(learner: Mapping[str, Any]) -> list[str]:
+    """What the improvement gate has to say, from the learner's status."""
+    if learner.get("champion") is None:
+        return []
+    champion = f"version {learner['champion']} ({learner['champion_success']:.0%})"
+    if not learner["held_back"]:
+        return [f"champion: {champion}"]
+    return [f"success fell to {learner['now_success']:.0%}: champion stays {champion}"]
 
 
 def tell(text: str) -> None:

@@ -90,7 +90,6 @@ class Trainer:
             pass
         self.publish()
         self._loop.checkpoint()
-        self._promotion.judge()
         self._report()
         self._tell()
         self._writer.close()
@@ -103,7 +102,6 @@ class Trainer:
             messages.clear()
 
     def _log(self, version: int) -> None:
-        self._promotion.judge()
         metrics = self._loop.metrics() | self._gate_metrics()
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, version)
@@ -121,6 +119,8 @@ class Trainer:
         return {f"gate/{name}": float(value) for name, value in self._promotion.status().items() if value is not None}
 
     def _report(self) -> None:
+        """Tell of the policy, too: episodes end whether there are updates to be made or not."""
+        self._promotion.judge()
         metrics = self._loop.metrics()
         now, updates = time.monotonic(), metrics["learner/updates"]
         rate = (updates - self._rate[1]) / max(now - self._rate[0], 1e-6)

@@ -33,18 +33,25 @@ def test_the_probability_is_that_of_all_ways_to_shuffle_the_outcomes() -> None:
     assert drop_probability(now, best) == pytest.approx(as_bad / len(shuffles), rel=1e-12)
 
 
-def test_equal_policies_are_rarely_held_back_and_broken_ones_always() -> None:
+@pytest.mark.parametrize("rate", [0.5, 0.7, 0.9])
+def test_a_policy_that_stays_as_it_is_is_rarely_held_back(rate: float) -> None:
+    """Though the best of its windows is better than it is."""
     rng = np.random.default_rng(0)
-    trials = 4000
-    best = rng.binomial(20, 0.8, trials)
-    false = [
-        drop_probability(Record(0, int(k), 20), Record(0, int(b), 20)) < 0.05
-        for k, b in zip(rng.binomial(20, 0.8, trials), best, strict=True)
-    ]
-    assert np.mean(false) < 0.05
-    assert drop_probability(Record(0, 0, 20), Record(0, 20, 20)) < 1e-10
-    assert drop_probability(Record(0, 16, 20), Record(0, 20, 20)) > 0.05
-    assert drop_probability(Record(0, 15, 20), Record(0, 20, 20)) < 0.05
+    held_back, at_five_percent = [], []
+    for _ in range(40):
+        gate, coarse = ImprovementGate(), ImprovementGate(level=0.05)
+        for version, success in enumerate(rng.random(300) < rate):
+            gate.add(bool(success), version)
+            coarse.add(bool(success), version)
+            held_back.append(gate.held_back)
+            at_five_percent.append(coarse.held_back)
+    assert np.mean(held_back) < 0.05
+    assert np.mean(at_five_percent) > 4 * np.mean(held_back)
+
+
+def test_a_drop_from_always_to_two_of_three_is_significant() -> None:
+    drops = [drop_probability(Record(0, successes, 20), Record(0, 20, 20)) for successes in (0, 13, 14)]
+    assert drops[0] < 1e-10 and drops[1] < 0.005 < drops[2]
 
 
 def test_no_champion_before_a_whole_window_then_every_version_that_is_no_worse() -> None:
@@ -58,10 +65,10 @@ def test_a_collapse_leaves_the_champion_until_success_is_back() -> None:
     gate = ImprovementGate(window=10)
     run(gate, [True] * 10)
     verdicts = run(gate, [False] * 10, first=10)
-    assert verdicts == [True] * 3 + [False] * 7, "7 of 10 are no significant drop from 10 of 10; 6 of 10 are"
-    assert gate.champion == Record(12, 7, 10) and gate.held_back
+    assert verdicts == [True] * 6 + [False] * 4, "4 of 10 are no significant drop from 10 of 10; 3 of 10 are"
+    assert gate.champion == Record(15, 4, 10) and gate.held_back
     back = run(gate, [True] * 10, first=20)
-    assert back == [False] * 6 + [True] * 4 and gate.champion.version == 29
+    assert back == [False] * 3 + [True] * 7 and gate.champion.version == 29
 
 
 def test_many_small_drops_do_not_add_up() -> None:
@@ -69,7 +76,7 @@ def test_many_small_drops_do_not_add_up() -> None:
     run(gate, [True] * 20)
     for failures in range(1, 11):  # 5 % worse with every window
         run(gate, [False] * failures + [True] * (20 - failures), first=20 * failures)
-    assert gate.best.rate == 1.0 and gate.champion.rate >= 0.8
+    assert gate.best.rate == 1.0 and gate.champion.rate >= 0.7
     assert gate.held_back
 
 
@@ -131,13 +138,13 @@ def test_the_champion_on_disk_is_the_policy_that_acted_last(tmp_path) -> None:
 
 def test_a_policy_that_got_worse_is_not_handed_on(tmp_path) -> None:
     run = Run(tmp_path)
-    promotion = Promotion(run, window=4)
+    promotion = Promotion(run, window=6)
     with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
-        for version in range(1, 9):
+        for version in range(1, 13):
             promotion.publish(version, b"policy %d" % version)
-            record(store, Outcome.success() if version <= 4 else Outcome.timeout(), version)
+            record(store, Outcome.success() if version <= 6 else Outcome.timeout(), version)
             promotion.judge()
-    assert run.champion.read_bytes() == b"policy 7", "1 of 4 may be chance after 4 of 4, 0 of 4 is not"
+    assert run.champion.read_bytes() == b"policy 11", "1 of 6 may be chance after 6 of 6, 0 of 6 is not"
     assert promotion.status()["held_back"] and promotion.status()["now_success"] == 0.0
 
 

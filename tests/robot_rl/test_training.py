@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from robot_rl.config import RunConfig, load_config
+from robot_rl.contract import Outcome
+from robot_rl.data.store import EpisodeStore
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 from robot_rl.learner.rlpd import RlpdConfig, make_agent
 from robot_rl.policies.parameters import unpack
 from robot_rl.run import Run
 from robot_rl.training import Trainer
-from tests.robot_rl.recording import SCHEMA, transitions
+from tests.robot_rl.recording import SCHEMA, steps, transitions
 
 AGENT = make_agent(RlpdConfig(hidden=(8, 8), critics=2, critic_steps=5))
 CONFIG = load_config(None, ["learner.publish_every=3", "learner.checkpoint_every=4"])
@@ -74,6 +76,29 @@ def test_the_status_tells_how_stale_the_acting_parameters_are(tmp_path: Path) ->
     training.finish()
     status = run.heard("learner")
     assert status["staleness_max"] > status["staleness"] > 0.0 and status["halted"] == ""
+
+
+def test_the_champion_is_kept_and_told_of_whether_there_are_updates_to_be_made_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robot_rl.training.STATUS_PERIOD", 0.0)
+    config = load_config(None, ["learner.gate_window=6"])
+    run = Run.create(config, tmp_path)
+    training, learner = trainer(run, Published(), config)
+    training.start(resume=False)
+    with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
+        for outcome, told in (
+            (Outcome.success(), {"champion_success": 1.0, "now_success": 1.0, "held_back": False}),
+            (Outcome.timeout(), {"champion_success": 1 / 6, "now_success": 0.0, "held_back": True}),
+        ):
+            for _ in range(6):
+                writer = store.begin({})
+                for step in steps(2, 0, outcome):
+                    writer.append(dataclasses.replace(step, timing=dataclasses.replace(step.timing, version=0)))
+                writer.finish()
+                training.step()
+            assert told | {"champion": 0} | run.heard("learner") == run.heard("learner")
+            assert learner.version == 0 and run.champion.read_bytes() == run.parameters.read_bytes()
 
 
 def test_why_a_learner_stopped_is_said_once_and_its_last_good_parameters_stay(
