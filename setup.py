@@ -51,7 +51,7 @@ EXTRAS = {
     # scripts/setup.sh: it asks for an older numpy than it needs.
     "clients": ["franky-control>=2.0; platform_machine == 'x86_64'", "scipy>=1.11"],
 }
-EXTRAS["bench"] = [*EXTRAS["sim"], *EXTRAS["franka"], *EXTRAS["learn"]]
+EXTRAS["bench"] = [*EXTRAS["sim"], *EXTRAS["franka"], *EXTRAS["learn"], "sbx-rl>=0.28", "stable-baselines3>=2.9"]
 
 setup(
     name=PACKAGE,

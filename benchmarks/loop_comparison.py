@@ -94,24 +94,21 @@ def example_loop(address: str, seconds: float, file: Path) -> None:
 
 
 def learner_load() -> None:
-    """Update a learner of the default size for ever."""
+    """Update the default learner, on noise, for ever."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) >= SEPARATE_CORES:
         os.sched_setaffinity(0, set(cores[:-1]))
-    import jax
-    from learner_throughput import filled_buffer
+    from learner_throughput import Case, filled
 
+    from robot_rl.config import LearnerConfig
     from robot_rl.contract import Layout
-    from robot_rl.data.replay import Sampler
-    from robot_rl.learner import rlpd
+    from robot_rl.learner.factory import make_agent
 
-    config, rng = rlpd.RlpdConfig(), np.random.default_rng(0)
-    sampler = Sampler([filled_buffer(25, 4, seed) for seed in range(2)], (0.5, 0.5))
-    state = rlpd.create(jax.random.PRNGKey(0), Layout(25, 4), config)
-    for call in range(10**9):
-        state, _ = rlpd.update(state, sampler.sample(rng, config.critic_steps, 256), config=config)
-        if call == 2:
-            jax.block_until_ready(state)
+    case = Case(LearnerConfig().agent)
+    learner = filled(make_agent(case.agent, {}), case, Layout(25, 4), 256)
+    while learner.update():
+        if learner.version == 3:
+            _ = learner.state  # has been computed
             sys.stdout.write(f"{READY}\n")
             sys.stdout.flush()
 
