@@ -13,7 +13,7 @@ import pytest
 from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
 from robot_rl.data.replay import Batch, ReplayBuffer
-from robot_rl.learner import chunked
+from robot_rl.learner import chunked, encoder
 from robot_rl.learner.chunked import EXTRACTIONS, ChunkedConfig
 from robot_rl.learner.networks import LAYER_NORM_EPSILON
 from robot_rl.policies.flow import FlowActor
@@ -92,8 +92,9 @@ def reference_flow(params, state, noise, steps) -> np.ndarray:
     return np.clip(x, -1, 1)
 
 
-def expected_target(key, state, batch, config) -> np.ndarray:
-    """y, one window and one candidate at a time."""
+def expected_target(key, state, batch, config, valued: np.ndarray | None = None) -> np.ndarray:
+    """y, one window and one candidate at a time; the target critics see ``valued`` where the others see next_state."""
+    valued = batch.next_state if valued is None else valued
     count = 3 if config.extraction == "best_of_n" else 1
     noise = np.asarray(jax.random.normal(key, (N, count, K)))
     y = np.zeros(N)
@@ -106,7 +107,7 @@ def expected_target(key, state, batch, config) -> np.ndarray:
             steps = config.flow_steps
             candidates = np.concatenate([reference_flow(state.policies.flow, s, z[None], steps) for z in noise[i]])
         judged = [reference_q(state.values.critics, s, c[None]).mean() for c in candidates]
-        q = reference_q(state.target_values.critics, s, candidates[[int(np.argmax(judged))]])
+        q = reference_q(state.target_values.critics, valued[i : i + 1], candidates[[int(np.argmax(judged))]])
         value = q.min() if config.extraction == "aloe" else q.mean()
         rewards = sum(0.9**k * batch.reward[i, k] for k in range(H))
         y[i] = rewards + 0.9**H * batch.mask[i] * value
@@ -119,6 +120,20 @@ def test_critic_target_equals_the_reference(name: str) -> None:
     state = tiny(config)
     expected = expected_target(key, state, batch, config)
     np.testing.assert_allclose(chunked.critic_target(key, state, batch, config), expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", EXTRACTIONS)
+def test_a_chunk_is_chosen_by_the_learning_encoder_and_valued_by_the_slow_one(name: str) -> None:
+    config, key = CONFIGS[name], jax.random.PRNGKey(5)
+    batch, state = batch_of(N, images=(16, 16)), tiny(config, Layout(D, A, {"wrist": (16, 16)}))
+    learning, slow = (
+        np.asarray(encoder.features(values.encoder, batch.next_state, batch.next_images))
+        for values in (state.values, state.target_values)
+    )
+    expected = expected_target(key, state, batch._replace(next_state=learning), config, slow)
+    np.testing.assert_allclose(chunked.critic_target(key, state, batch, config), expected, rtol=1e-4, atol=1e-4)
+    swapped = expected_target(key, state, batch._replace(next_state=slow), config, learning)
+    assert np.abs(expected - swapped).max() > 1e-2
 
 
 def test_target_of_a_window_with_the_end_in_it_is_its_rewards_and_at_a_time_limit_it_is_not() -> None:
@@ -301,16 +316,24 @@ def test_one_call_makes_g_steps_of_each_and_is_deterministic(name: str) -> None:
     assert {"critic/loss", "critic/q_mean", "critic/target_mean", "critic/norm", "policy/norm"} <= set(info)
 
 
-@pytest.mark.parametrize("state_size", [D, 0])
-def test_images_teach_the_encoder_through_the_critics(state_size: int) -> None:
+@pytest.mark.parametrize(("name", "state_size"), [*((name, D) for name in EXTRACTIONS), ("best_of_n", 0)])
+def test_images_teach_the_encoder_through_the_critics_alone(name: str, state_size: int) -> None:
     layout = Layout(state_size, A, {"wrist": (16, 16)})
-    config = replace(TINY, critic_steps=1)
-    state = chunked.create(jax.random.PRNGKey(0), layout, config)
+    config = replace(CONFIGS[name], critic_steps=1)
+    state, other = (chunked.create(jax.random.PRNGKey(seed), layout, config) for seed in range(2))
     batch = batch_of(1, N, images=(16, 16))
-    batch = batch._replace(state=batch.state[..., :state_size], next_state=batch.next_state[..., :state_size])
+    batch = batch._replace(
+        state=batch.state[..., :state_size],
+        next_state=batch.next_state[..., :state_size],
+        mask=np.zeros_like(batch.mask),  # nothing to bootstrap, so that no policy has a say in the target
+    )
     after, info = chunked.update(state, batch, config=config)
-    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), after.values.encoder, state.values.encoder)
-    assert max(moved.values()) > 0.0 and all(np.isfinite(value) for value in info.values())
+    strange, _ = chunked.update(state._replace(policies=other.policies), batch, config=config)
+    for part, value in after.values.encoder.items():
+        assert np.array_equal(value, strange.values.encoder[part])
+        assert "/b" in part or not np.array_equal(value, state.values.encoder[part])
+    assert not np.allclose(after.policies.flow["w0"], strange.policies.flow["w0"])
+    assert all(np.isfinite(value) for value in info.values())
     followed = after.target_values.encoder["wrist/w"] - state.target_values.encoder["wrist/w"]
     np.testing.assert_allclose(
         followed, 0.005 * (after.values.encoder["wrist/w"] - state.values.encoder["wrist/w"]), atol=1e-7
