@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from robot_rl.learner.devices import DataParallel
 
+ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import json, sys
 import jax, numpy as np
@@ -37,7 +39,7 @@ def leaves(state):
 
 def learn(name, settings):
     agent, ends = make_agent(name, settings), []
-    fresh = agent.create(jax.random.PRNGKey(0), Layout(6, 2))
+    fresh = agent.create(jax.random.PRNGKey(0), Layout(6, 2, options=2 if name == "hil" else 0))
     for devices in (jax.devices()[:1], jax.devices()):
         place = DataParallel(devices)
         place.check(16)
@@ -57,16 +59,61 @@ print(json.dumps({name: learn(name, settings) for name, settings in json.loads(s
 AGENTS = {
     "rlpd_lagrangian": {"hidden": [16, 16], "critic_steps": 2},  # and all of rlpd
     "chunked": {"hidden": [16], "critic_steps": 2, "horizon": 2, "flow_steps": 2, "target_samples": 2},
-    "flash_sac": {"actor_width": 8, "critic_width": 8, "blocks": 1, "critic_steps": 2},  # norms over whole batches
+    # norms over whole batches
+    "flash_sac": {"actor_width": 8, "critic_width": 8, "blocks": 1, "critic_steps": 2, "critic_norm": "batch"},
+    "sac": {"hidden": [16], "critic_steps": 2},
+    "hil": {"hidden": [16]},
+    "expo": {"hidden": [16], "base_hidden": [16], "critics": 2, "critic_steps": 2, "base_steps": 2},
 }
+LOOP = """
+import sys
+from pathlib import Path
+import jax, numpy as np
+from robot_rl.learner.factory import make_agent
+from robot_rl.learner.loop import LearnerLoop, LoopConfig
+from tests.robot_rl.recording import SCHEMA, transitions
+
+agent = make_agent("sac", {"hidden": (8,)})
+config = LoopConfig(utd=1.0, start_after=10, batch_size=8, demo_share=None, capacity=100, demo_capacity=10)
+
+def learner():
+    return LearnerLoop(agent, SCHEMA, config=config, checkpoints=Path(sys.argv[1]))
+
+def spread(loop):
+    return {(len(leaf.sharding.device_set), leaf.sharding.is_fully_replicated) for leaf in jax.tree.leaves(loop.state)}
+
+first = learner()
+first.add(transitions(30))
+while first.update():
+    pass
+assert first.version == 20 and not first.halted, first.halted
+first.checkpoint()
+second = learner()
+second.sources.refill = lambda *_: None  # there is no store to refill the buffers from
+assert second.restore() and second.version == 20
+assert spread(first) == spread(second) == {(4, True)}, spread(second)
+assert first.parameters() == second.parameters()
+"""
+
+
+def on_four_devices(script: str, argument: str) -> str:
+    """What ``script`` prints in a process whose processor is four devices."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", script, argument]
+    result = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_a_learner_on_four_devices_checkpoints_and_publishes_like_any_other(tmp_path: Path) -> None:
+    on_four_devices(LOOP, str(tmp_path))
 
 
 def test_four_devices_learn_what_one_learns() -> None:
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", SCRIPT, json.dumps(AGENTS)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 0, result.stderr
-    for name, found in json.loads(result.stdout).items():
+    for name, found in json.loads(on_four_devices(SCRIPT, json.dumps(AGENTS))).items():
         assert found["used"] == 4 and found["whole"] == [True], name
         assert found["difference"] < 1e-5 < 1e-3 < found["moved"], name
 
