@@ -51,6 +51,7 @@ class Case:
 CASES = {
     "sac": Case("sac", critics=2),
     "rlpd": Case("rlpd", critics=10, layer_norm=True),
+    "rlpd_utd20": Case("rlpd", {"critic_steps": 20}, critics=10, layer_norm=True),
     "flash_sac": Case("flash_sac"),
     "flash_sac_published": Case("flash_sac", asdict(flash_sac.published())),
     "chunked": Case("chunked", {"horizon": 5, "hidden": (512, 512, 512, 512)}),

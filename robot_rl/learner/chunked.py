@@ -11,7 +11,8 @@ best_of_n  L_π = L_flow(a): the flow v imitates the data. a' is the one of M ch
 one_step   L_π = L_flow(a) + α mean (π₁(s, z) − sg a_v(s, z))² − Q(s, π₁(s, z)): π₁ goes in one step where the flow
            goes from the same noise z, as far as the critics do not know better. a' and acting: π₁.
 aloe       L_π = w L_flow(a),   w = sg exp(clip((Q(s, a) − V)/β, −c, c)),   V = mean of Q over some chunks of the flow.
-           Q is the minimum of the members. a' and acting: one chunk of the flow.
+           Q is the minimum of the members, which share no layers here (in the paper they do). a' and acting: one
+           chunk of the flow.
 
 The critics see the chunk that was *executed*, which is why rewards can be summed over H steps without the bias of an
 n-step return. (Of an arm that a person steers, or a policy that was asked again meanwhile, this is true as far as the

@@ -74,7 +74,8 @@ class LearnerLoop:
         devices: where updates are computed; default: on all devices that JAX sees.
 
     ``halted`` is why updates stopped (see `robot_rl.learner.watch`), or "". Parameters handed out from then on are the
-    last good ones. ``messages`` collects what the operator should hear of.
+    last good ones; a learner that is started again tries again from its last checkpoint. ``messages`` collects what the
+    operator should hear of.
     """
 
     def __init__(

@@ -146,6 +146,21 @@ def test_a_resumed_learner_has_seen_the_same_images(tmp_path) -> None:
     assert first.version == second.version == 3 and first.parameters() == second.parameters()
 
 
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_taken(tmp_path, stores) -> None:
+    _, online = stores
+    record(online, 12, 1)
+    first = loop(tmp_path)
+    first.step()
+    first.checkpoint()
+    run_dry(first)
+    newest = first.checkpoint()
+    newest.write_bytes(newest.read_bytes()[:-1])
+    second = loop(tmp_path)
+    assert second.restore() and second.version == 1
+    (message,) = second.messages
+    assert newest.name in message
+
+
 def test_changed_stores_are_noticed_on_resume(tmp_path, stores) -> None:
     _, online = stores
     record(online, 12, 1)

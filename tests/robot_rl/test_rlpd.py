@@ -161,17 +161,27 @@ def test_gradients_equal_finite_differences(which: str) -> None:
             np.testing.assert_allclose((ahead - behind) / 2e-6, slope, rtol=1e-5, atol=1e-7)
 
 
-def test_a_critic_step_moves_only_critics_and_an_actor_step_only_the_actor() -> None:
-    """Terminal steps whose reward equals Q leave nothing to learn for the critics, whatever actor and targets say."""
-    state = tiny()
-    alike = jax.tree.map(lambda p: jnp.broadcast_to(p[:1], p.shape), state.critics)
-    batch = batch_of(1, N)._replace(mask=np.zeros((1, N), np.float32))
-    q = networks.critics_apply(alike, batch.state[0], batch.action[0])
-    loss = lambda critics: rlpd.critic_loss(critics, q[0], jax.tree.map(lambda c: c[0], batch))[0]  # noqa: E731
-    assert max(np.abs(g).max() for g in jax.tree.leaves(jax.grad(loss)(alike))) < 1e-6
-    after, info = rlpd.update(state._replace(critics=alike), batch._replace(reward=np.asarray(q[:1])), config=TINY)
-    assert info["critic/loss"] < 1e-12
-    assert not np.array_equal(after.actor["w0"], state.actor["w0"])
+def test_a_critic_step_moves_only_critics_and_a_policy_step_only_the_policy() -> None:
+    state, batch = tiny(), batch_of(N)
+
+    def moved(after: rlpd.RlpdState) -> set[str]:
+        pairs = {name: (getattr(state, name), getattr(after, name)) for name in state._fields}
+        leaves = {name: map(jax.tree.leaves, pair) for name, pair in pairs.items()}
+        return {name for name, (a, b) in leaves.items() if not all(map(np.array_equal, a, b))}
+
+    after, _ = rlpd.critic_step(state, jax.random.PRNGKey(0), batch, TINY)
+    assert moved(after) == {"critics", "target_critics", "critic_optimiser", "step"}
+    slope = jax.tree.map(jnp.ones_like, state.actor)
+    after = rlpd.policy_step(state, slope, jnp.float32(1.0), TINY)
+    assert moved(after) == {"actor", "log_alpha", "actor_optimiser", "alpha_optimiser"}
+
+
+def test_only_the_drawn_members_of_the_targets_are_asked() -> None:
+    state, batch, key = tiny(), batch_of(N), jax.random.PRNGKey(4)
+    chosen = np.asarray(rlpd.draw_subset(jax.random.split(key)[0], TINY.critics, TINY.subset))
+    (other,) = np.setdiff1d(np.arange(TINY.critics), chosen)
+    broken = jax.tree.map(lambda p: p.at[other].set(jnp.nan), state.target_critics)
+    assert np.isfinite(rlpd.critic_target(key, state._replace(target_critics=broken), batch, TINY)).all()
 
 
 def test_no_gradient_reaches_the_target_networks_or_flows_back_from_the_temperature() -> None:
