@@ -105,22 +105,25 @@ def learner_load() -> None:
     from robot_rl.learner.factory import make_agent
 
     case = Case(LearnerConfig().agent)
-    learner = filled(make_agent(case.agent, {}), case, Layout(25, 4), 256)
+    learner = filled(make_agent(case.agent, {}), case, Layout(25, 4), LearnerConfig().batch_size)
     while learner.update():
         if learner.version == 3:
             _ = learner.state  # has been computed
             sys.stdout.write(f"{READY}\n")
             sys.stdout.flush()
+    sys.exit(f"the load halted: {learner.halted}")
 
 
 @contextlib.contextmanager
 def running(arguments: list[str], ready: str) -> Iterator[subprocess.Popen[str]]:
-    """A child that says ``ready`` when it is; ended afterwards. Raises `HardwareError` when it ends before."""
+    """A child that says ``ready`` when it is; ended afterwards. Raises `HardwareError` when it ends by itself."""
     child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
     try:
         if child.stdout is None or ready not in child.stdout.readline():
             raise HardwareError(f"{' '.join(arguments)} ended before it was ready")
         yield child
+        if child.poll() is not None:
+            raise HardwareError(f"{' '.join(arguments)} ended with status {child.returncode} while it was needed")
     finally:
         child.terminate()
         try:

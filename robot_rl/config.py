@@ -48,7 +48,8 @@ class LearnerConfig:
         batch_size: transitions (or chunks) that a critic update learns from.
         demo_share: of a minibatch, 0 to 1, that demonstrations make up, or ``proportional``: as they do of all steps;
             unset: the algorithm's own.
-        online_stores: of other arms' sessions, to learn from as well, relative to the run's folder or absolute.
+        online_stores: of other arms' sessions, to learn from as well, relative to the run's folder or absolute. What
+            they hold already earns updates, too.
         online_weights: of the run's own online store and each of ``online_stores``, within what demonstrations leave;
             empty: in proportion to their sizes.
         capacity: online observations kept, of all arms together; unset: 1 000 000, with cameras 200 000.
@@ -60,7 +61,7 @@ class LearnerConfig:
         keep_checkpoints: so many are kept.
         threads: CPU threads of the learner process; 0: all cores but two.
         gate_window: episodes without intervention over which success is compared before a policy is handed on for
-            evaluation (`robot_rl.promotion`).
+            evaluation (`robot_rl.promotion`); at least 5, or no drop could be significant.
     """
 
     agent: str = "flash_sac"
@@ -83,7 +84,7 @@ class LearnerConfig:
     def __post_init__(self) -> None:
         require(self, batch_size=(1, inf), start_after=(0, inf), max_debt=(0, inf), threads=(0, inf))
         require(self, publish_every=(1, inf), checkpoint_every=(1, inf), keep_checkpoints=(1, inf))
-        require(self, gate_window=(1, inf))
+        require(self, gate_window=(5, inf))
         if self.utd is not None:
             require(self, utd=(1, inf))
         if self.pretrain is not None:

@@ -50,7 +50,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             acting = _Newest(ActorLoader(task, config.seed, deterministic=False, images=images))
             trainer = Trainer(run, config, make_learner(run, config), acting.take)
             trainer.start(resume=config.resume)
-            policy, after_step = acting, lambda: _catch_up(trainer.step)
+            policy, after_step = acting, lambda: _catch_up(trainer.step, show)
             stack.callback(trainer.finish)
         while not progress.done:
             directive = rollout.step(policy)
@@ -77,9 +77,9 @@ class _Newest:
         return self._policy(observation)
 
 
-def _catch_up(step: Callable[[], bool]) -> None:
+def _catch_up(step: Callable[[], bool], show: Callable[[], None]) -> None:
     while step():
-        pass
+        show()
 
 
 def _nothing() -> None: ...

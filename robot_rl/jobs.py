@@ -84,14 +84,14 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
         from robot_rl.fast import run_fast
 
         run.say("job", {"arm": "in-process"})
-        run_fast(job, run, config, Display(run, job).update)
+        run_fast(job, run, config, Display(run, job, config).update)
     else:
         run.say("job", {"arm": config.arm})
         domain = ros_domain(config, job)
         tell(f"ROS_DOMAIN_ID={domain}, logs in {run.logs}")
         if job == "arm":
             tell(f"torque control begins with the service /{f'{config.namespace}/start'.lstrip('/')}; Ctrl-C ends it")
-        Supervisor(run, job, specs(job, run, config), domain, config.namespace).run(Display(run, job).update)
+        Supervisor(run, job, specs(job, run, config), domain, config.namespace).run(Display(run, job, config).update)
     if job == "train":
         tell(f"curve: {plot_curve(run, config)}")
     if job == "eval":
@@ -121,8 +121,8 @@ def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
 class Display:
     """Progress of a job, in the terminal: a line for each episode of a recording or evaluation, and now and then."""
 
-    def __init__(self, run: Run, job: str) -> None:
-        self._run, self._job = run, job
+    def __init__(self, run: Run, job: str, config: RunConfig) -> None:
+        self._run, self._job, self._max_debt = run, job, config.learner.max_debt
         self._episodes = -1
         self._shown = time.monotonic()
 
@@ -149,6 +149,8 @@ class Display:
                 f"{session['interventions']} interventions",
                 f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}",
             ]
+            if learner.get("due", 0) > self._max_debt:
+                parts.append(f"waiting for the learner: {learner['due']} updates are due")
             parts += _champion(learner)
             if learner.get("halted"):
                 parts.append(f"learner halted: {learner['halted']}")

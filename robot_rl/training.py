@@ -119,7 +119,7 @@ class Trainer:
         return {f"gate/{name}": float(value) for name, value in self._promotion.status().items() if value is not None}
 
     def _report(self) -> None:
-        """Tell of the policy, too: episodes end whether there are updates to be made or not."""
+        """Judge the episodes that have ended, with or without updates to be made, and write the status."""
         self._promotion.judge()
         metrics = self._loop.metrics()
         now, updates = time.monotonic(), metrics["learner/updates"]

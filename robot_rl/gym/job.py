@@ -1,9 +1,9 @@
 """``robot-rl gym``: learn in a Gymnasium environment, with the learner that robots have.
 
 After every environment step the learner makes the updates that the step has earned, and the next action is decided by
-the newest parameters: one after the other, where a session on an arm goes on while its learner computes. Every so often
-the deterministic policy is evaluated in an environment of its own, over episodes whose seeds training never uses and
-that are the same at each evaluation and for every agent.
+the newest parameters. Environment and learner take turns; on an arm, a session goes on while its learner computes.
+Every so often the deterministic policy is evaluated in an environment of its own, over episodes whose seeds training
+never uses and that are the same at each evaluation and for every agent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The update-to-data governor: how many updates the data received so far has earned.
 
-``due = ⌊target · (received − start_after)⌋ − made``. Updates never run ahead of the data, whatever stalls. A learner
-that falls behind, or that was started again from a checkpoint of a while ago, owes the difference and makes it good.
+``due = ⌊earned⌋ − made``, where each step after the first ``start_after`` earns ``target`` updates. Updates never run
+ahead of the data, whatever stalls. A learner that falls behind, or that was started again from a checkpoint of a while
+ago, owes the difference and makes it good. One that goes on with another target has earned by the old one so far.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ class UtdGovernor:
     Attributes:
         target: updates per environment step.
         start_after: steps to wait for before the first update; they earn none.
-        received, made: the counters; part of a checkpoint.
+        received, made, earned: the counters; part of a checkpoint.
     """
 
     target: float
     start_after: int = 100
     received: int = 0
     made: int = 0
+    earned: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.target > 0.0 and math.isfinite(self.target)):
@@ -39,7 +41,7 @@ class UtdGovernor:
     @property
     def due(self) -> int:
         """Updates to be made now."""
-        return math.floor(self.target * self.counted) - self.made
+        return math.floor(self.earned) - self.made
 
     @property
     def ratio(self) -> float:
@@ -50,7 +52,9 @@ class UtdGovernor:
         """New environment steps arrived."""
         if steps < 0:
             raise ValueError(f"cannot receive {steps} steps")
+        before = self.counted
         self.received += steps
+        self.earned += self.target * (self.counted - before)
 
     def make(self, updates: int) -> None:
         """Updates were made. Raises ValueError when they were not due."""
@@ -64,9 +68,11 @@ class UtdGovernor:
             raise ValueError(f"{updates} updates undone where {self.made} were made")
         self.made -= updates
 
-    def state(self) -> dict[str, int]:
+    def state(self) -> dict[str, float]:
         """Counters for a checkpoint."""
-        return {"received": self.received, "made": self.made}
+        return {"received": self.received, "made": self.made, "earned": self.earned}
 
-    def restore(self, state: dict[str, int]) -> None:
+    def restore(self, state: dict[str, float]) -> None:
+        """Go on from a checkpoint's counters."""
         self.received, self.made = int(state["received"]), int(state["made"])
+        self.earned = float(state.get("earned", self.target * self.counted))  # older checkpoints have none

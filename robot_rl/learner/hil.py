@@ -7,10 +7,10 @@ value for each option. One call of `update` is that of `rlpd` over u, with, at e
     y_G  = r − p [o ≠ o₋] + γ m Ḡ(s', argmax_o' G(s', o'))
     L_G  = mean of (G(s, o) − y_G)²
 
-where o₋ is the option of the step before (of the first step of an episode, and of a correction among the
-demonstrations, its own): p keeps the gripper from toggling, and the arm's critics do not see it. The
-learning critic chooses and its slow copy values what it chose (double DQN), which keeps the maximum's upward bias from
-feeding on itself. A layout without options has no G, and what is left is `rlpd` with other defaults.
+where o₋ is the option of the step before (for the first step of an episode, and of a correction among the
+demonstrations, its own): p keeps the gripper from toggling, and the arm's critics do not see it. The learning critic
+chooses and its slow copy values what it chose (double DQN), which keeps the maximum's upward bias from feeding on
+itself. A layout without options has no G, and what is left is `rlpd` with other defaults.
 
 What differs from HIL-SERL:
 

@@ -170,7 +170,8 @@ class Sources:
                 self._ingest(feed, transitions)
             if (missing := count - sum(map(len, parts))) > 0:
                 self.messages.append(f"{feed.reader.path}: {missing} steps that the checkpoint had seen are gone")
-        if any(now != list(then) for now, then in zip(self.digests, digests, strict=False)):  # an arm may have joined
+        known = zip(self.digests, digests, strict=False)  # an arm may have joined
+        if any(now[: len(then)] != list(then) for now, then in known):  # once, there were none of images
             self.messages.append(f"{origin}: the replay buffers are not what they were; the stores have changed since")
 
     def _read(self, feed: _Feed, limit: int | None) -> list[Transitions]:

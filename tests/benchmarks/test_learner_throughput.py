@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -28,18 +29,32 @@ def throughput() -> ModuleType:
     return module
 
 
+def sac_products(batch: int, state: int, action: int) -> float:
+    """Operations of an update of `sac` with two hidden layers of 256, by hand: a pass forward takes 2 n Σ in·out."""
+
+    def layers(size: int, result: int) -> np.ndarray:
+        return 2.0 * batch * 256 * np.array([size, 256, result])
+
+    actor, critic = layers(state, 2 * action), layers(state + action, 1)
+    target = actor.sum() + 2 * critic.sum()
+    critics = 2 * (2 * critic.sum() + critic[1:].sum())  # forward, by weights, by layers
+    policy = 2 * actor.sum() + actor[1:].sum() + 2 * 2 * critic.sum()  # of the critics, by their inputs alone
+    return float(target + critics + policy)
+
+
 def test_the_line_says_what_was_measured_and_peers_that_are_not_there_are_left_out(tmp_path: Path) -> None:
     file = tmp_path / "lines.jsonl"
     command = [sys.executable, str(BENCHMARKS / "learner_throughput.py"), *SMALL, "--peers", "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    line: dict[str, Any] = json.loads(done.stdout)
-    assert json.loads(file.read_text()) == line
+    assert file.read_text() == done.stdout
+    missing = [name for name in ("sb3", "sbx") if f"{name} is not installed" in done.stderr]
+    lines: list[dict[str, Any]] = [json.loads(text) for text in done.stdout.splitlines()]
+    assert [line.get("peer") is None for line in lines] == [len(missing) == 2] * max(1, 2 - len(missing))
+    line = lines[0]
     assert (line["benchmark"], line["agent"]) == ("learner_throughput", "sac")
     assert (line["config"]["state"], line["config"]["action"], line["config"]["batch"]) == (3, 2, 8)
-    assert line["gflops"] / line["roofline_gflops"] == pytest.approx(line["roofline_fraction"], abs=0.1)
+    assert 0.0 < line["roofline_fraction"] < 1.0 and line["mflop_per_update"] == round(sac_products(8, 3, 2) / 1e6, 1)
     assert line["updates_per_s"] > 0.0 and line["sample_share"] > 0.0
-    missing = [name for name in ("sb3", "sbx") if f"{name} is not installed" in done.stderr]
-    assert missing == ["sb3", "sbx"] or "ratio" in line
 
 
 def test_products_count_as_often_as_they_are_made(throughput: ModuleType) -> None:

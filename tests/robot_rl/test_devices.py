@@ -12,6 +12,7 @@ import pytest
 
 from robot_rl.learner.devices import DataParallel
 
+pytestmark = pytest.mark.timeout(400)
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import json, sys

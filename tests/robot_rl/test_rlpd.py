@@ -176,6 +176,12 @@ def test_a_critic_step_moves_only_critics_and_a_policy_step_only_the_policy() ->
     assert moved(after) == {"actor", "log_alpha", "actor_optimiser", "alpha_optimiser"}
 
 
+def test_what_an_agent_has_beside_rlpd_is_drawn_apart_from_it() -> None:
+    key = jax.random.PRNGKey(3)
+    apart = np.asarray(jax.random.fold_in(key, rlpd.BESIDE))
+    assert not (np.asarray(jax.random.split(key, 64)) == apart).all(axis=-1).any()
+
+
 def test_only_the_drawn_members_of_the_targets_are_asked() -> None:
     state, batch, key = tiny(), batch_of(N), jax.random.PRNGKey(4)
     chosen = np.asarray(rlpd.draw_subset(jax.random.split(key)[0], TINY.critics, TINY.subset))

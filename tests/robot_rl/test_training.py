@@ -97,7 +97,8 @@ def test_the_champion_is_kept_and_told_of_whether_there_are_updates_to_be_made_o
                     writer.append(dataclasses.replace(step, timing=dataclasses.replace(step.timing, version=0)))
                 writer.finish()
                 training.step()
-            assert told | {"champion": 0} | run.heard("learner") == run.heard("learner")
+            heard = run.heard("learner")
+            assert heard == heard | told | {"champion": 0}
             assert learner.version == 0 and run.champion.read_bytes() == run.parameters.read_bytes()
 
 

@@ -48,6 +48,8 @@ def test_a_policy_that_is_named_comes_before_the_champion_and_that_before_the_ne
             {"champion": 40, "champion_success": 0.9, "now_success": 0.25, "held_back": True},
             "success fell to 25%: champion stays version 40 (90%)",
         ),
+        ({"due": 200}, ""),
+        ({"due": 201}, "waiting for the learner: 201 updates are due"),
         ({"halted": "update 7 is not finite"}, "learner halted: update 7 is not finite"),
     ],
 )
@@ -56,7 +58,7 @@ def test_a_line_of_progress_says_how_the_policy_does_and_which_one_is_kept(
 ) -> None:
     monkeypatch.setattr("robot_rl.jobs.SHOW_PERIOD", 0.0)
     run = Run.create(load_config(None, []), tmp_path)
-    display = Display(run, "train")
+    display = Display(run, "train", load_config(None, []))
     run.say("session", SESSION)
     run.say("learner", {"updates": 4000, "utd": 3.9} | learner)
     display.update()
