@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 from typing import Any
 
 AGENTS = ("rlpd", "hil", "flash_sac", "chunked", "expo")
@@ -42,7 +43,7 @@ class Budget:
 
 
 BUDGETS = {
-    "reach": Budget("robot_rl/Reach-v0", 600, 100, 0.95),
+    "reach": Budget("robot_rl/Reach-v0", 1800, 300, 0.95),
     "peg_insertion": Budget("robot_rl/PegInsertion-v0", 1200, 200, 0.95),
     "pick_cube": Budget("robot_rl/PickCube-v0", 3000, 500, 0.95),
     "peg_search": Budget("robot_rl/PegSearch-v0", 9000, 1500, 0.90),
@@ -65,7 +66,7 @@ class Curve:
 
     @property
     def success(self) -> float:
-        """At the end of the budget."""
+        """At the end."""
         return self.points[-1]["success_rate"]
 
     @property
@@ -138,11 +139,17 @@ def table(curves: Sequence[Curve]) -> Iterator[str]:
             success = ", ".join(f"{run.success:.2f}" for run in runs)
             minutes = ", ".join(_minutes(run.minutes_to_target) for run in runs)
             aim = f"{budget.success:.0%} in {budget.steps / STEPS_PER_MINUTE:g} min"
-            yield (
-                f"| `{task}` ({aim}) | `{agent}` | {len(runs)} | {median(r.success for r in runs):.2f} ({success}) | "
-                f"{_minutes(median(r.minutes_to_target for r in runs))} ({minutes}) | "
-                f"{median(r.points[-1]['wall_s'] for r in runs):.0f} s |"
+            ended = runs[0].points[-1]["step"]  # with another budget, perhaps
+            when = "" if ended == budget.steps else f" after {ended / STEPS_PER_MINUTE:.2g} min"
+            cells = (
+                f"`{task}` ({aim})",
+                f"`{agent}`",
+                str(len(runs)),
+                f"{median(r.success for r in runs):.2f} ({success}){when}",
+                f"{_minutes(median(r.minutes_to_target for r in runs))} ({minutes})",
+                f"{median(r.points[-1]['wall_s'] for r in runs):.0f} s",
             )
+            yield f"| {' | '.join(cells)} |"
 
 
 def draw(curves: Sequence[Curve], picture: Path) -> None:
@@ -162,7 +169,8 @@ def draw(curves: Sequence[Curve], picture: Path) -> None:
             minutes = [step / STEPS_PER_MINUTE for step in steps]
             rates = [[100 * point["success_rate"] for point in run.points] for run in runs]
             middle = [median(column) for column in zip(*rates, strict=True)]
-            axis.plot(minutes, middle, colours[agent], marker="o", markersize=3, label=f"{agent} ({len(runs)})")
+            label = fill(f"{agent} ({len(runs)})", 30)
+            axis.plot(minutes, middle, colours[agent], marker="o", markersize=3, label=label)
             for rate in rates:
                 axis.plot(minutes, rate, colours[agent], alpha=0.3, linewidth=0.8)
         axis.axhline(100 * BUDGETS[task].success, color="0.5", linestyle=":", linewidth=1)
@@ -182,7 +190,8 @@ def _by_agent(curves: Sequence[Curve], task: str) -> Iterator[tuple[str, list[Cu
     names = sorted({(curve.agent, curve.settings) for curve in curves if curve.task == task})
     for agent, settings in names:
         chosen = [c for c in curves if (c.task, c.agent, c.settings) == (task, agent, settings)]
-        yield " ".join((agent, *settings)), sorted(chosen, key=lambda curve: curve.seed)
+        name = " ".join((agent, *settings)).replace(WITHOUT, "without ").replace(",", ", ")
+        yield name, sorted(chosen, key=lambda curve: curve.seed)
 
 
 def _minutes(value: float) -> str:
