@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,9 @@ def write_video(run: Run, config: RunConfig) -> Path:
     height, width = VIDEO_SIZE
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=1 / CONTROL_PERIOD, codec="libx264", quality=7)
     with SceneRenderer(spec, height, width, ("front",)) as renderer, contextlib.closing(writer):
-        writer.send(None)
+        with warnings.catch_warnings():  # that it forks ffmpeg: the child takes no lock of JAX's before it is ffmpeg
+            warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)
+            writer.send(None)
         for info in _varied(reader.episodes()):
             episode = reader.load_episode(info.index)
             for index, q in enumerate(episode["q"]):
