@@ -81,9 +81,9 @@ def test_a_learner_killed_at_random_instants_is_the_learner_that_was_not(
 
     undisturbed.start()
     seen = []
-    for point in points:
-        killed.start()
-        killed.wait(lambda point=point: killed.newest >= point)
+    for number, point in enumerate(points):
+        killed.start()  # it may have gone beyond the point before
+        killed.wait(lambda number=number, point=point: len(killed.resumed) > number and killed.newest >= point)
         time.sleep(rng.uniform(0.0, 0.05))  # so that it is killed anywhere between two checkpoints
         seen.append(killed.newest)
         killed.kill()
