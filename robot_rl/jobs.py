@@ -149,8 +149,8 @@ class Display:
                 f"{session['interventions']} interventions",
                 f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}",
             ]
-            if learner.get("due", 0) > self._max_debt:
-                parts.append(f"waiting for the learner: {learner['due']} updates are due")
+            if learner.get("debt", 0) > self._max_debt:
+                parts.append(f"the next episode waits for the learner, which owes {learner['debt']} updates")
             parts += _champion(learner)
             if learner.get("halted"):
                 parts.append(f"learner halted: {learner['halted']}")

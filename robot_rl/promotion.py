@@ -9,8 +9,8 @@ cautious judgement on the one that acts in an evaluation.
 Significantly: by Fisher's exact test, one-sided: were both windows of equally good policies, one as bad as the present
 one would come up with a probability below ``level``. The comparison is with the *best* window and not with the
 champion's, so that many small drops, each of them insignificant, do not add up. The best of many windows is better than
-its policy, by chance; therefore the level is so low. With windows of 20, a policy that stays
-as it is is held back for less than 5 % of 300 episodes at 0.5 %, whatever its success; at 5 %, for up to 22 %.
+its policy, by chance; therefore the level is so low. With windows of 20, a policy that stays as it is is held back for
+less than 5 % of 300 episodes at 0.5 %, whatever its success; at 5 %, for up to 22 %.
 """
 
 from __future__ import annotations

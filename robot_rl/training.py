@@ -132,6 +132,7 @@ class Trainer:
                 "utd": metrics["learner/utd"],
                 "updates_per_s": round(rate, 1),
                 "due": int(metrics["learner/due"]),
+                "debt": self.debt,
                 "online_steps": int(metrics["learner/online_steps"]),
                 "demo_steps": int(metrics["learner/demo_steps"]),
                 "version": self._loop.version,

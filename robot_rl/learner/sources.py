@@ -171,7 +171,7 @@ class Sources:
             if (missing := count - sum(map(len, parts))) > 0:
                 self.messages.append(f"{feed.reader.path}: {missing} steps that the checkpoint had seen are gone")
         known = zip(self.digests, digests, strict=False)  # an arm may have joined
-        if any(now[: len(then)] != list(then) for now, then in known):  # once, there were none of images
+        if any(now[: len(then)] != list(then) for now, then in known):  # older ones have none of images
             self.messages.append(f"{origin}: the replay buffers are not what they were; the stores have changed since")
 
     def _read(self, feed: _Feed, limit: int | None) -> list[Transitions]:

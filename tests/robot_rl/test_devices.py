@@ -70,27 +70,32 @@ LOOP = """
 import sys
 from pathlib import Path
 import jax, numpy as np
+from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
-from tests.robot_rl.recording import SCHEMA, transitions
+from tests.robot_rl.recording import SCHEMA, steps
 
+ROOT = Path(sys.argv[1])
 agent = make_agent("sac", {"hidden": (8,)})
 config = LoopConfig(utd=1.0, start_after=10, batch_size=8, demo_share=None, capacity=100, demo_capacity=10)
 
 def learner():
-    return LearnerLoop(agent, SCHEMA, config=config, checkpoints=Path(sys.argv[1]))
+    return LearnerLoop(agent, SCHEMA, online=[StoreReader(ROOT / "online")], config=config, checkpoints=ROOT / "saved")
 
 def spread(loop):
     return {(len(leaf.sharding.device_set), leaf.sharding.is_fully_replicated) for leaf in jax.tree.leaves(loop.state)}
 
+with EpisodeStore.create_or_open(ROOT / "online", SCHEMA) as store:
+    writer = store.begin({})
+    for step in steps(30):
+        writer.append(step)
+    writer.finish()
 first = learner()
-first.add(transitions(30))
-while first.update():
+while first.step():
     pass
 assert first.version == 20 and not first.halted, first.halted
 first.checkpoint()
 second = learner()
-second.sources.refill = lambda *_: None  # there is no store to refill the buffers from
 assert second.restore() and second.version == 20
 assert spread(first) == spread(second) == {(4, True)}, spread(second)
 assert first.parameters() == second.parameters()

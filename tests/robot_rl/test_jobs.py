@@ -48,9 +48,9 @@ def test_a_policy_that_is_named_comes_before_the_champion_and_that_before_the_ne
             {"champion": 40, "champion_success": 0.9, "now_success": 0.25, "held_back": True},
             "success fell to 25%: champion stays version 40 (90%)",
         ),
-        ({"due": 200}, ""),
-        ({"due": 201}, "waiting for the learner: 201 updates are due"),
-        ({"halted": "update 7 is not finite"}, "learner halted: update 7 is not finite"),
+        ({"due": 203, "debt": 200}, ""),
+        ({"due": 205, "debt": 204}, "the next episode waits for the learner, which owes 204 updates"),
+        ({"due": 999, "debt": 0, "halted": "update 7 is not finite"}, "learner halted: update 7 is not finite"),
     ],
 )
 def test_a_line_of_progress_says_how_the_policy_does_and_which_one_is_kept(
