@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -285,6 +286,8 @@ def test_the_gripper_goes_with_the_arm(bench: Bench, ros: Any) -> None:
     try:
         elsewhere = Node("eve", context=context)
         closing = opened(elsewhere, topics.CRISP_GRIPPER_COMMAND, 0.9)
+        publishers = partial(bench.node.get_publishers_info_by_topic, topics.CRISP_GRIPPER_COMMAND)
+        ros.spin_until(lambda: "eve" in [publisher.node_name for publisher in publishers()])
         ros.spin_until(lambda: closing() or bench.said("writer_refused"))
         assert bench.said("writer_refused") == ["/eve (policy) may not command: /ada has the lease (policy)"]
         ros.spin_times(50)
