@@ -23,6 +23,7 @@ from math import comb
 from typing import Any
 
 from robot_rl.contract import Ending
+from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.reader import StoreReader
 from robot_rl.run import Run, write_atomically
 
@@ -122,7 +123,7 @@ class Promotion:
         self._run = run
         self._episodes = StoreReader(run.online, images=False)
         self._judged = 0
-        self._published: dict[int, bytes] = {}  # since the last episode that was judged
+        self._published: dict[int, bytes] = {}  # since the last episode that ended
         self.messages: list[str] = []
         if run.gate.exists():
             try:
@@ -138,26 +139,28 @@ class Promotion:
         self._published[version] = data
 
     def judge(self) -> bool:
-        """Take in the episodes that have ended; returns whether there is a new champion.
-
-        Aborted ones, and those that a person had a hand in, say nothing about the policy.
-        """
+        """Take in the episodes that have ended; returns whether there is a new champion."""
         promoted = False
         ended = self._episodes.episodes()
         for info in ended[self._judged :]:
-            if info.interventions or info.ending is Ending.ABORTED:
-                continue
-            version = int(self._episodes.column(info.index, "version")[-1])
-            if self.gate.add(info.success, version) and version in self._published:
+            acted = [version for version in self._episodes.column(info.index, "version").tolist() if version >= 0]
+            version = acted[-1] if acted else -1  # no policy at all
+            if self._judges(info) and self.gate.add(info.success, version) and version in self._published:
                 self.gate.promote()
                 write_atomically(self._run.champion, self._published[version])
                 promoted = True
-            self._published = {number: data for number, data in self._published.items() if number >= version}
+            oldest = version if acted else max(self._published, default=-1)
+            self._published = {number: data for number, data in self._published.items() if number >= oldest}
         if len(ended) > self._judged:
             self._judged = len(ended)
             state = {"judged": self._judged, "gate": self.gate.state()}
             write_atomically(self._run.gate, json.dumps(state).encode())
         return promoted
+
+    @staticmethod
+    def _judges(info: EpisodeInfo) -> bool:
+        """Whether an episode tells of the policy: not if it was aborted, or a person had a hand in it."""
+        return not info.interventions and info.ending is not Ending.ABORTED
 
     def status(self) -> dict[str, Any]:
         """Champion and policy of now, side by side; JSON values."""

@@ -17,7 +17,7 @@ class StoreReader:
     """Follows a store from any process: finished episodes and the one being recorded.
 
     `poll` hands out every step exactly once and in order. Constructing it touches nothing; until the store exists, it
-    is empty. ``messages`` names what had to be skipped. ``delivered`` counts the steps handed out.
+    is empty. ``messages`` names what had to be skipped.
 
     Args:
         images: read them too.
@@ -34,10 +34,9 @@ class StoreReader:
         self._offset = 0  # bytes of its journal they took
         self._record: Blob | None = None  # the last of them, if read from the journal
         self._loaded: Transitions | None = None  # the episode, once finished
-        self._infos: dict[int, EpisodeInfo] = {}
+        self._infos: dict[int, EpisodeInfo | None] = {}  # None: damaged
         self.path = self._layout.root
         self.messages: list[str] = []
-        self.delivered = 0
 
     @property
     def schema(self) -> StoreSchema | None:
@@ -62,22 +61,25 @@ class StoreReader:
             if part is None:
                 break
             parts.append(part)
-            self.delivered += len(part)
             limit = None if limit is None else limit - len(part)
             if part.episode == newest:  # its journal may be growing
                 break
         return parts
 
     def episodes(self) -> list[EpisodeInfo]:
-        """Summaries of the finished episodes, oldest first; each is read from disk only once."""
+        """Summaries of the finished episodes, oldest first; each is read from disk only once.
+
+        A damaged one is skipped. It stays where it is, for `poll` to set aside: not every caller tells the operator.
+        """
         found = self._layout.indices(".zarr")
         for index in found:
             if index not in self._infos:
                 try:
                     self._infos[index] = read_info(self._layout.episode(index))
                 except StoreError as error:
-                    self.messages.append(self._layout.set_aside(self._layout.episode(index), error))
-        return [self._infos[index] for index in found if index in self._infos]
+                    self._infos[index] = None
+                    self.messages.append(f"{error}; skipped")
+        return [info for index in found if (info := self._infos[index]) is not None]
 
     def load_episode(self, index: int) -> Episode:
         """A finished episode. Raises `StoreError` when there is none of that number or it is damaged."""

@@ -7,15 +7,16 @@ kept once; the last observation of a run is a row that starts no transition.
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from robot_rl.contract import Layout
+from robot_rl.contract import Layout, Source
 from robot_rl.data.episode import Transitions
 
-RECENT = 256  # online steps that tell how the policy does now: 26 s of them
+RECENT = 256  # steps of a policy that tell how it does now: 26 s of them
 
 
 class Batch(NamedTuple):
@@ -29,8 +30,8 @@ class Batch(NamedTuple):
         mask: ``(…)``: 0 where the task ended within the window (nothing to bootstrap from), 1 otherwise, time limits
             and aborts included.
         cost: ``(…)`` share of the first step, 0–1, during which the passivity filter held back.
-        recent_cost: ``(updates,)`` mean cost of the newest online steps, which says how the policy of these days does
-            where the other columns tell of all times.
+        recent_cost: ``(updates,)`` mean cost of the newest online steps that a policy decided, which says how it does
+            these days where the other columns tell of all times; NaN when there are none.
         previous_action: ``(…, a)`` of the step before the window; at the start of a run, the window's first action.
         valid: ``(…, H)``: 1 where the run went on that far, 0 after its end.
         images, next_images: camera → ``(…, h, w, 3)`` uint8 at ``state`` and ``next_state``; None without cameras.
@@ -67,12 +68,13 @@ class ReplayBuffer:
         self.mask = np.zeros(capacity, np.float32)
         self.cost = np.zeros(capacity, np.float32)
         self.starts = np.zeros(capacity, bool)  # rows that a transition starts from
-        self.added = 0  # transitions ever added
+        self.dropped = 0  # transitions that made room for others
         # running CRC-32 of states, actions, rewards, masks, costs and each camera: equal digests, equal buffers
         self.digests = [0] * (5 + len(self.images))
         self._next = 0  # the row to write
         self._rows = 0  # rows in use
         self._size = 0
+        self._newest_costs: deque[float] = deque(maxlen=RECENT)  # of steps that a policy decided
         self._tail: tuple[str, int, int] | None = None  # the step that would continue the last run
 
     def __len__(self) -> int:
@@ -87,7 +89,6 @@ class ReplayBuffer:
         continued = self._tail == (transitions.store, transitions.episode, transitions.start)
         if not continued:
             self._write(self._take_rows(1), transitions, slice(0, 1))
-        self.added += count
         for first in range(0, count, self.capacity - 1):  # more than fits at once: in parts
             part = slice(first, min(count, first + self.capacity - 1))
             rows = self._take_rows(part.stop - part.start)
@@ -106,6 +107,7 @@ class ReplayBuffer:
             zlib.crc32(np.ascontiguousarray(column).data, digest)
             for column, digest in zip(columns, self.digests, strict=True)
         ]
+        self._newest_costs.extend(transitions.cost[transitions.source == Source.POLICY].tolist())
         self._tail = (transitions.store, transitions.episode, transitions.start + count)
 
     def sample_rows(self, rng: np.random.Generator, count: int) -> np.ndarray:
@@ -145,21 +147,22 @@ class ReplayBuffer:
             mask=self.mask[last],
             next_state=self.state[after],
             cost=self.cost[first],
-            recent_cost=self.recent_cost(RECENT),
+            recent_cost=self.recent_cost,
             previous_action=self.action[np.where(self.starts[before], before, first)],
             valid=(valid if chunk else valid[:, 0]).astype(np.float32),
         )
         return batch, first, after
 
-    def recent_cost(self, count: int) -> float:
-        """Mean cost of the newest transitions, ``count`` of them or as many as there are; 0 when there are none."""
-        back = (self._next - 1 - np.arange(min(self._rows, 2 * count))) % self.capacity  # an episode can have one step
-        newest = back[self.starts[back]][:count]
-        return float(self.cost[newest].mean()) if len(newest) else 0.0
+    @property
+    def recent_cost(self) -> float:
+        """Mean cost of the newest steps that a policy decided; NaN when there are none."""
+        return float(np.mean(self._newest_costs)) if self._newest_costs else np.nan
 
     def _take_rows(self, count: int) -> np.ndarray:
         rows = (self._next + np.arange(count)) % self.capacity
-        self._size -= int(self.starts[rows].sum())
+        dropped = int(self.starts[rows].sum())
+        self.dropped += dropped
+        self._size -= dropped
         self.starts[rows] = False
         self._next = (self._next + count) % self.capacity
         self._rows = min(self.capacity, self._rows + count)
@@ -179,7 +182,7 @@ class Sampler:
     that they are met on average.
 
     Args:
-        buffers: demonstrations first; those after them, or a single one, tell ``recent_cost``.
+        buffers: demonstrations first; those after them tell ``recent_cost``.
         weights: one for each buffer, or a function from their sizes to these; they need not add up to 1.
     """
 
@@ -215,8 +218,9 @@ class Sampler:
             parts.append(_reshape(part, updates, stop - start))
             _gather(buffer.images, first.reshape(updates, -1), images, slice(start, stop))
             _gather(buffer.images, after.reshape(updates, -1), following, slice(start, stop))
-        online = [buffer.recent_cost(RECENT) for buffer in self.buffers[1:] or self.buffers if len(buffer)]
-        recent_cost = np.full(updates, np.mean(online) if online else 0.0, np.float32)
+        costs = [buffer.recent_cost for buffer in self.buffers[1:]]
+        known = [cost for cost in costs if not np.isnan(cost)]
+        recent_cost = np.full(updates, np.mean(known) if known else np.nan, np.float32)
         return Batch(*(_concatenate(columns) for columns in zip(*parts, strict=True)))._replace(
             recent_cost=recent_cost, images=images or None, next_images=following or None
         )

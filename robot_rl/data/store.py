@@ -88,7 +88,7 @@ class EpisodeStore:
         Nothing is on disk before the first step. Raises `StoreError` while another episode is being written.
         """
         if self._writer is not None and not self._writer.finished:
-            raise StoreError(f"{self.path}: an episode is being recorded; finish or discard it first")
+            raise StoreError(f"{self.path}: an episode is being recorded; finish it first")
         index = max(self._layout.all_indices(), default=-1) + 1
         self._writer = EpisodeWriter(self, index, dict(meta or {}))
         return self._writer
@@ -200,15 +200,9 @@ class EpisodeWriter:
         self._journal.close()
         self.finished = True
         if self.steps == 0:
-            self.discard()
+            self._journal.path.unlink(missing_ok=True)
             return None
         return self._store._commit(self.index, outcome)
-
-    def discard(self) -> None:
-        """Forget the episode. Steps that readers have seen already cannot be called back."""
-        self._journal.close()
-        self.finished = True
-        self._journal.path.unlink(missing_ok=True)
 
 
 def _lock(layout: StoreLayout) -> int:

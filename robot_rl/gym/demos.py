@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +16,26 @@ from robot_rl.gym.spaces import Actions, EnvDomain, Observations
 
 
 def load_demos(
-    path: Path, domain: EnvDomain, observations: Observations, actions: Actions, keys: Sequence[str] = ()
+    path: Path,
+    domain: EnvDomain,
+    observations: Observations,
+    actions: Actions,
+    keys: Sequence[str] = (),
+    tell: Callable[[str], None] = print,
 ) -> list[Transitions]:
     """The demonstrations at ``path``: of a store the episodes that succeeded, of an HDF5 file all.
 
     Args:
         keys: of the HDF5 file's observations, for an environment whose observation is one vector: they are
             concatenated in this order. Default: all, alphabetically.
+        tell: shows the person which episodes of a store are damaged.
 
     Raises `StoreError` when there are none, or they do not fit the environment.
     """
     if path.is_dir():
         if keys:
             raise StoreError(f"{path} is an episode store, whose state has one order; --demo-keys is for HDF5 files")
-        return _from_store(path, domain)
+        return _from_store(path, domain, tell)
     if not path.exists():
         raise StoreError(f"{path}: no such file or folder; --demos takes an episode store or a robomimic HDF5 file")
     if path.suffix not in SUFFIXES:
@@ -39,13 +45,15 @@ def load_demos(
     return _from_robomimic(path, observations, actions, keys)
 
 
-def _from_store(path: Path, domain: EnvDomain) -> list[Transitions]:
+def _from_store(path: Path, domain: EnvDomain, tell: Callable[[str], None]) -> list[Transitions]:
     reader = StoreReader(path, images=bool(domain.layout.images), successes_only=True)
     if reader.schema is None:
-        raise StoreError(f"{path} is no episode store: it has no schema.json; `robot-rl record` makes one")
+        raise StoreError(f"{path} is no episode store; `robot-rl record` makes one, in demos/ of its run")
     if misfit := domain.misfit(reader.schema):
         raise StoreError(f"{path} {misfit}")
     found = reader.poll()
+    for message in reader.messages:
+        tell(f"demonstrations: {message}")
     if not found:
         raise StoreError(f"{path} has no episode that succeeded, so nothing to learn from")
     return found

@@ -94,7 +94,7 @@ def run_gym(config: GymConfig, tell: Callable[[str], None]) -> None:
         domain = EnvDomain(config.env, observations, actions)
         demos = []
         if config.demos is not None:
-            demos = load_demos(config.demos, domain, observations, actions, config.demo_keys)
+            demos = load_demos(config.demos, domain, observations, actions, config.demo_keys, tell)
         _append(config.json, "")
         learner = make_loop(config.learner, domain, config.seed)
         for part in demos:
@@ -119,7 +119,7 @@ class GymRun:
         self._config, self._env, self._evaluation, self._tell = config, env, evaluation, tell
         self._observe, self._actions, self._learner = observations, actions, learner
         self._explorer, self._exploiter = (
-            Player(learner.agent, learner.schema.layout, learner.state, config.seed, deterministic)
+            Player(learner.agent, learner.domain.layout, learner.state, config.seed, deterministic)
             for deterministic in (False, True)
         )
         self._acts_by = learner.version  # of the parameters

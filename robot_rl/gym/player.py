@@ -39,6 +39,5 @@ class Player:
         return action
 
     def _parts(self, state: Any) -> tuple[dict[str, np.ndarray], NumpyEncoder | None]:
-        # Copies: what the learner holds may be written over by its next update.
-        params, eyes = split({name: np.array(value) for name, value in self._agent.actor(state).items()})
+        params, eyes = split({name: np.asarray(value) for name, value in self._agent.actor(state).items()})
         return params, NumpyEncoder(eyes, self._layout.images) if eyes else None

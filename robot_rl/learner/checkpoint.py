@@ -129,7 +129,7 @@ def load_latest(directory: str | Path) -> Checkpoint | None:
 
 
 def _stored_dtype(leaf: Any) -> np.dtype:
-    dtype = np.asarray(leaf).dtype
+    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
     return np.dtype(np.float32) if dtype == jax.numpy.bfloat16 else dtype
 
 

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, NamedTuple
 
 import jax
@@ -47,6 +48,7 @@ from robot_rl.learner.agent import Agent
 from robot_rl.learner.flow import flow_create, flow_loss, flow_sample, velocity
 from robot_rl.learner.networks import Params, critics_apply, critics_create
 from robot_rl.learner.precision import Precision, cast, store, value_and_grad
+from robot_rl.ranges import require, require_widths, require_within
 
 EXTRACTIONS = ("best_of_n", "one_step", "aloe")
 PRETRAIN = 600  # steps on demonstrations alone: the policy begins as their imitation, not as noise
@@ -77,18 +79,13 @@ class ChunkedConfig(Precision):
         super().__post_init__()
         if self.extraction not in EXTRACTIONS:
             raise ValueError(f"extraction {self.extraction!r}: choose from {', '.join(EXTRACTIONS)}")
-        for name in ("horizon", "critics", "flow_steps", "samples", "target_samples", "value_samples", "critic_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be ≥ 1")
-        if not self.hidden:
-            raise ValueError(f"hidden {self.hidden} must not be empty")
-        if not 0.0 <= self.discount < 1.0:
-            raise ValueError(f"discount {self.discount} must be in [0, 1)")
-        if self.distillation < 0.0 or self.temperature <= 0.0 or self.weight_limit < 0.0:
-            raise ValueError(
-                f"distillation {self.distillation} and weight_limit {self.weight_limit} must be ≥ 0, "
-                f"temperature {self.temperature} > 0"
-            )
+        require(self, horizon=(1, inf), critics=(1, inf), critic_steps=(1, inf), flow_steps=(1, inf))
+        require(self, samples=(1, inf), target_samples=(1, inf), value_samples=(1, inf))
+        require(self, distillation=(0, inf), weight_limit=(0, inf))
+        require_widths(self, "hidden")
+        require_within("[0, 1)", self, "discount")
+        require_within("(0, 1]", self, "target_rate")
+        require_within("(0, inf)", self, "learning_rate", "temperature")
 
 
 class Values(NamedTuple):
@@ -114,7 +111,6 @@ class ChunkedState(NamedTuple):
     value_optimiser: Any
     policy_optimiser: Any
     key: jax.Array
-    step: jax.Array  # critic steps made
 
 
 def create(key: jax.Array, layout: Layout, config: ChunkedConfig) -> ChunkedState:
@@ -133,7 +129,6 @@ def create(key: jax.Array, layout: Layout, config: ChunkedConfig) -> ChunkedStat
         value_optimiser=adam.init(values),
         policy_optimiser=adam.init(policies),
         key=key,
-        step=jnp.int32(0),
     )
     return store(key, state, config.parameter_dtype)
 
@@ -273,7 +268,6 @@ def train_step(
         value_optimiser=value_optimiser,
         policy_optimiser=policy_optimiser,
         key=state.key,
-        step=state.step + 1,
     )
     info |= {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/target_mean": target.mean()}
     return state, info | {"policy/loss": policy}

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, NamedTuple
 
 import jax
@@ -52,7 +53,8 @@ from robot_rl.learner.networks import (
     tanh_gaussian,
 )
 from robot_rl.learner.precision import Precision, cast, store, value_and_grad
-from robot_rl.learner.rlpd import alpha_loss, critic_loss, draw_subset
+from robot_rl.learner.rlpd import alpha_loss, critic_step, draw_subset
+from robot_rl.ranges import require, require_widths, require_within
 
 
 @dataclass(frozen=True)
@@ -77,21 +79,13 @@ class ExpoConfig(Precision):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.subset <= self.critics:
-            raise ValueError(f"subset {self.subset} must be between 1 and critics = {self.critics}")
-        if not 0.0 <= self.discount < 1.0:
-            raise ValueError(f"discount {self.discount} must be in [0, 1)")
-        if self.critic_steps < 1 or not self.hidden or not self.base_hidden:
-            raise ValueError(
-                f"critic_steps {self.critic_steps} must be ≥ 1, and hidden {self.hidden} and "
-                f"base_hidden {self.base_hidden} not empty"
-            )
-        if self.candidates < 1 or self.base_steps < 1:
-            raise ValueError(f"candidates {self.candidates} and base_steps {self.base_steps} must be ≥ 1")
-        if not 0.0 < self.edit_scale <= 2.0:
-            raise ValueError(f"edit_scale {self.edit_scale} must be in (0, 2]: an action is in [−1, 1]")
-        if not (0.0 < self.target_rate <= 1.0 and 0.0 < self.base_rate <= 1.0):
-            raise ValueError(f"target_rate {self.target_rate} and base_rate {self.base_rate} must be in (0, 1]")
+        require(self, critics=(1, inf), critic_steps=(1, inf), candidates=(1, inf), base_steps=(1, inf))
+        require(self, subset=(1, self.critics))
+        require_widths(self, "hidden", "base_hidden")
+        require_within("[0, 1)", self, "discount")
+        require_within("(0, 1]", self, "target_rate", "base_rate")
+        require_within("(0, 2]", self, "edit_scale")  # an action is in [−1, 1]
+        require_within("(0, inf)", self, "learning_rate", "initial_temperature")
 
 
 PRETRAIN = 300  # calls on demonstrations, after which the base policy imitates them; more made it no better
@@ -113,7 +107,6 @@ class ExpoState(NamedTuple):
     critic_optimiser: Any  # of encoder and critics
     alpha_optimiser: Any
     key: jax.Array
-    step: jax.Array  # critic steps made
 
 
 def create(key: jax.Array, layout: Layout, config: ExpoConfig) -> ExpoState:
@@ -140,7 +133,6 @@ def create(key: jax.Array, layout: Layout, config: ExpoConfig) -> ExpoState:
         critic_optimiser=adam.init((eyes, critics)),
         alpha_optimiser=adam.init(log_alpha),
         key=key,
-        step=jnp.int32(0),
     )
     return store(key, state, config.parameter_dtype)
 
@@ -196,40 +188,6 @@ def edit_loss(
     return (jnp.exp(log_alpha) * density - q).mean(), -log_prob.mean()
 
 
-def critic_step(
-    state: ExpoState, key: jax.Array, batch: Batch, config: ExpoConfig
-) -> tuple[ExpoState, tuple[Batch, dict[str, jax.Array]]]:
-    """One step of encoder and critics on one minibatch; the targets follow.
-
-    Returns the minibatch as the networks saw it as well: features in place of states and images.
-    """
-    augment_key, target_key = jax.random.split(key)
-    batch = encoder.augment(augment_key, batch)
-    seen = cast(state, config.dtype)
-    batch = batch._replace(next_state=encoder.features(seen.target_encoder, batch.next_state, batch.next_images))
-    target = critic_target(target_key, seen, batch, config)
-
-    def loss_of(learnt: tuple[Params, Params]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        eyes, critics = learnt
-        features = encoder.features(eyes, batch.state, batch.images)
-        loss, q = critic_loss(critics, target, batch._replace(state=features))
-        return loss, (q, features)
-
-    learnt = state.encoder, state.critics
-    (loss, (q, features)), gradient = value_and_grad(loss_of, config.dtype)(learnt)
-    (eyes, critics), optimiser = _descend(learnt, gradient, state.critic_optimiser, config)
-    state = state._replace(
-        encoder=eyes,
-        critics=critics,
-        target_encoder=optax.incremental_update(eyes, state.target_encoder, config.target_rate),
-        target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
-        critic_optimiser=optimiser,
-        step=state.step + 1,
-    )
-    info = {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/target_mean": target.mean()}
-    return state, (batch._replace(state=features, images=None, next_images=None), info)
-
-
 def policy_step(
     state: ExpoState, key: jax.Array, batch: Batch, config: ExpoConfig
 ) -> tuple[ExpoState, dict[str, jax.Array]]:
@@ -265,7 +223,9 @@ def update(state: ExpoState, batch: Batch, config: ExpoConfig) -> tuple[ExpoStat
     """G critic steps, then one step of base, edit and temperature; ``batch`` has leading axes ``(G, n)``."""
     state = cast(state, "float32")
     keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
-    state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
+    state, (seen, critic_info) = jax.lax.scan(
+        lambda s, kb: critic_step(s, *kb, config, critic_target), state, (keys[2:], batch)
+    )
     last = jax.tree.map(lambda column: column[-1], seen)
     state, policy_info = policy_step(state._replace(key=keys[0]), keys[1], last, config)
     info = {name: values.mean() for name, values in critic_info.items()} | policy_info

@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from robot_rl.config import ConfigError, LearnerConfig, RunConfig, coerce
 from robot_rl.data.store import StoreReader
 from robot_rl.learner import chunked, expo, flash_sac, hil, lagrangian, rlpd, sac
 from robot_rl.learner.agent import Agent
-from robot_rl.learner.loop import Domain, LearnerLoop, LoopConfig
+from robot_rl.learner.checkpoint import CheckpointError, load_latest
+from robot_rl.learner.loop import Domain, LearnerLoop, LoopConfig, state_of
 from robot_rl.progress import schema_of
 from robot_rl.run import Run
 from robot_rl.tasks import make_task
@@ -30,7 +33,8 @@ ALGORITHMS: dict[str, tuple[type, Callable[[Any], Agent]]] = {
 
 STATE_CAPACITY = 1_000_000  # online observations kept, without cameras
 IMAGE_CAPACITY = 200_000  # with cameras: 9.8 GB for each of 128×128 pixels
-DEMO_SHARE_OF_CAPACITY = 0.1  # observations of demonstrations kept, interventions included, beside the online ones
+STATE_DEMO_CAPACITY = 100_000  # observations of demonstrations kept, corrections included, beside the online ones
+IMAGE_DEMO_CAPACITY = 20_000  # the same with cameras
 
 
 def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
@@ -76,28 +80,36 @@ def make_loop_config(settings: LearnerConfig, seed: int, images: bool) -> tuple[
     steps = {} if settings.utd is None else {"critic_steps": settings.utd}
     agent = make_agent(settings.agent, steps | dict(settings.settings))
     demo_share = agent.demo_share if settings.demo_share is None else settings.demo_share
-    capacity = settings.capacity or (IMAGE_CAPACITY if images else STATE_CAPACITY)
+    return agent, LoopConfig(
+        utd=float(settings.utd or agent.updates_per_call),
+        start_after=settings.start_after,
+        pretrain=agent.pretrain if settings.pretrain is None else settings.pretrain,
+        batch_size=settings.batch_size,
+        demo_share=None if isinstance(demo_share, str) else demo_share,
+        online_weights=settings.online_weights,
+        capacity=settings.capacity or (IMAGE_CAPACITY if images else STATE_CAPACITY),
+        demo_capacity=settings.demo_capacity or (IMAGE_DEMO_CAPACITY if images else STATE_DEMO_CAPACITY),
+        keep_checkpoints=settings.keep_checkpoints,
+        seed=seed,
+    )
+
+
+def check_checkpoint(run: Run, config: RunConfig) -> None:
+    """Raises `ConfigError` when the run has a checkpoint that a learner with these settings cannot go on from."""
+    agent, _ = make_loop_config(config.learner, config.seed, images=bool(config.cameras))
+    domain = schema_of(make_task(config.task), config)
     try:
-        return agent, LoopConfig(
-            utd=float(settings.utd or agent.updates_per_call),
-            start_after=settings.start_after,
-            pretrain=agent.pretrain if settings.pretrain is None else settings.pretrain,
-            batch_size=settings.batch_size,
-            demo_share=None if isinstance(demo_share, str) else demo_share,
-            online_weights=settings.online_weights,
-            capacity=capacity,
-            demo_capacity=max(2, int(DEMO_SHARE_OF_CAPACITY * capacity)),
-            keep_checkpoints=settings.keep_checkpoints,
-            seed=seed,
-        )
-    except ValueError as error:
-        raise ConfigError(f"learner: {error}") from error
+        if (found := load_latest(run.checkpoints)) is not None:
+            shapes = jax.eval_shape(lambda key: agent.create(key, domain.layout), jax.random.PRNGKey(0))
+            state_of(found, shapes, agent, domain)
+    except CheckpointError as error:
+        raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another --run starts anew") from error
 
 
 def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
     """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
     online = (run.online, *(run.root / name for name in config.learner.online_stores))
-    return make_loop(
+    learner = make_loop(
         config.learner,
         schema_of(make_task(config.task), config),
         config.seed,
@@ -105,3 +117,7 @@ def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
         online=[StoreReader(path) for path in online],
         checkpoints=run.checkpoints,
     )
+    learner.messages += [
+        f"{path} is not there (yet): nothing to learn from" for path in online[1:] if not path.exists()
+    ]
+    return learner

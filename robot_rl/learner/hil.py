@@ -42,6 +42,7 @@ from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import Params, ensemble_apply, ensemble_create
 from robot_rl.learner.precision import cast, store, value_and_grad
 from robot_rl.learner.rlpd import RlpdConfig, RlpdState
+from robot_rl.ranges import require_within
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,7 @@ class HilConfig(RlpdConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.toggle_penalty < 0.0 or self.grasp_temperature < 0.0:
-            raise ValueError(
-                f"toggle_penalty {self.toggle_penalty} and grasp_temperature {self.grasp_temperature} must be ≥ 0"
-            )
+        require_within("[0, inf)", self, "toggle_penalty", "grasp_temperature")
 
 
 class HilState(NamedTuple):

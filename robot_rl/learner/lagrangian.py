@@ -7,7 +7,7 @@ One call of `update` is that of `rlpd`, with
     y_C  = clip((1 − γ_c) c + γ_c m max_i C̄_i(s', a'), 0, 1),   a' ~ π(s')
     L_C  = mean over members and batch of (C_i(s, a) − y_C)²
     L_π  = mean of α log π(ã|s) − (mean_i Q_i(s, ã) − λ mean_i C_i(s, ã)) / (1 + λ),   ã ~ π(s)
-    λ   ← clip(λ + η clip((ĉ − d)/d, −1, 1), 0, λ_max),   ĉ = mean cost of the newest online steps
+    λ   ← clip(λ + η clip((ĉ − d)/d, −1, 1), 0, λ_max),   ĉ = mean cost of the policy's newest steps
 
 - *Units.* The factor 1 − γ_c makes C a mean and not a sum: an arm that is held back during a share x of all time to
   come has C = x, and λ is the reward that being held back all the time is worth. After the end of the task nothing is
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, NamedTuple
 
 import jax
@@ -40,6 +41,7 @@ from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import Params, actor_apply, critics_apply, critics_create, tanh_gaussian
 from robot_rl.learner.precision import cast, store, value_and_grad
 from robot_rl.learner.rlpd import RlpdConfig, RlpdState
+from robot_rl.ranges import require, require_within
 
 
 @dataclass(frozen=True)
@@ -55,16 +57,9 @@ class LagrangianConfig(RlpdConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 < self.cost_limit <= 1.0:
-            raise ValueError(f"cost_limit {self.cost_limit} is a share of a step: it must be in (0, 1]")
-        if not 0.0 <= self.cost_discount < 1.0:
-            raise ValueError(f"cost_discount {self.cost_discount} must be in [0, 1)")
-        if self.cost_critics < 1 or self.multiplier_rate < 0.0:
-            raise ValueError(
-                f"cost_critics {self.cost_critics} must be ≥ 1, multiplier_rate {self.multiplier_rate} ≥ 0"
-            )
-        if not 0.0 <= self.initial_multiplier <= self.max_multiplier:
-            raise ValueError(f"initial_multiplier {self.initial_multiplier} must be in [0, {self.max_multiplier}]")
+        require(self, cost_critics=(1, inf), multiplier_rate=(0, inf), initial_multiplier=(0, self.max_multiplier))
+        require_within("(0, 1]", self, "cost_limit")
+        require_within("[0, 1)", self, "cost_discount")
 
 
 class LagrangianState(NamedTuple):
@@ -112,8 +107,8 @@ def actor_loss(actor: Params, key: jax.Array, state: LagrangianState, batch: Bat
 
 
 def multiplier_step(multiplier: jax.Array, recent_cost: jax.Array, config: LagrangianConfig) -> jax.Array:
-    """λ after one step of projected ascent."""
-    excess = jnp.clip((recent_cost - config.cost_limit) / config.cost_limit, -1.0, 1.0)
+    """λ after one step of projected ascent; it stays as it is while no cost is known."""
+    excess = jnp.nan_to_num(jnp.clip((recent_cost - config.cost_limit) / config.cost_limit, -1.0, 1.0))
     return jnp.clip(multiplier + config.multiplier_rate * excess, 0.0, config.max_multiplier)
 
 
@@ -152,7 +147,7 @@ def update(
     state = state._replace(rlpd=inner, multiplier=multiplier_step(state.multiplier, last.recent_cost, config))
     info = rlpd.summary(inner, critic_info, loss, entropy)
     return store(keys[0], state, config.parameter_dtype), info | {
-        "cost/recent": last.recent_cost,
+        "cost/recent": jnp.nan_to_num(last.recent_cost),
         "cost/multiplier": state.multiplier,
         "cost/norm": optax.tree.norm(state.cost_critics),
     }

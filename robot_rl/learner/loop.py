@@ -23,7 +23,7 @@ from robot_rl.contract import Source
 from robot_rl.data.episode import Transitions
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent
-from robot_rl.learner.checkpoint import CheckpointError, leaves_to_tree, load_latest, save
+from robot_rl.learner.checkpoint import Checkpoint, CheckpointError, leaves_to_tree, load_latest, save
 from robot_rl.learner.devices import DataParallel
 from robot_rl.learner.governor import UtdGovernor
 from robot_rl.learner.sources import Domain, Mixture, Sources
@@ -66,7 +66,7 @@ class LearnerLoop:
 
     Args:
         agent: the algorithm.
-        schema: what is learnt, see `Domain`; every store must fit it.
+        domain: what is learnt, see `Domain`; every store must fit it.
         demos: stores of demonstrations.
         online: the stores that sessions write, one of each arm; with none, steps come by `add`.
         config: see `LoopConfig`.
@@ -81,7 +81,7 @@ class LearnerLoop:
     def __init__(
         self,
         agent: Agent,
-        schema: Domain,
+        domain: Domain,
         *,
         demos: Sequence[StoreReader] = (),
         online: Sequence[StoreReader] = (),
@@ -91,10 +91,10 @@ class LearnerLoop:
     ) -> None:
         self.config = config or LoopConfig()
         self.agent = agent
-        self.schema = schema
+        self.domain = domain
         self.governor = UtdGovernor(self.config.utd, self.config.start_after)
         self.sources = Sources(
-            schema,
+            domain,
             demos,
             online,
             capacity=self.config.capacity,
@@ -107,7 +107,7 @@ class LearnerLoop:
         self.messages = self.sources.messages
         self._devices = devices or DataParallel()
         self._devices.check(self.config.batch_size)
-        self._state = self._devices.place_state(agent.create(jax.random.PRNGKey(self.config.seed), schema.layout))
+        self._state = self._devices.place_state(agent.create(jax.random.PRNGKey(self.config.seed), domain.layout))
         self._pending: deque[_Call] = deque()  # calls whose outcome nobody has looked at
         self._checkpoints = None if checkpoints is None else Path(checkpoints)
         self._rng = np.random.default_rng(self.config.seed)
@@ -128,8 +128,8 @@ class LearnerLoop:
 
     @property
     def _pretraining_left(self) -> int:
-        """Demonstrations that come later, a person's corrections say, are for learning along with the rest."""
-        return self._pretraining if len(self.sources.demo_buffer) and not self.governor.made else 0
+        """What comes later, and a person's corrections, are for learning along with the rest."""
+        return self._pretraining if self.sources.demo_steps and not self.governor.made else 0
 
     @property
     def state(self) -> Any:
@@ -183,9 +183,8 @@ class LearnerLoop:
     def parameters(self) -> bytes:
         """The actor for the policy process, packed (`robot_rl.policies.parameters`)."""
         params = {name: np.asarray(value) for name, value in self.agent.actor(self.state).items()}
-        return pack(
-            params, self.version, self._identity() | {"seed": self.config.seed, "acting": dict(self.agent.acting)}
-        )
+        meta = identity(self.agent, self.domain) | {"seed": self.config.seed, "acting": dict(self.agent.acting)}
+        return pack(params, self.version, meta)
 
     def metrics(self) -> dict[str, float]:
         """Scalars for logs and plots."""
@@ -208,7 +207,7 @@ class LearnerLoop:
         if self._checkpoints is None:
             raise CheckpointError("this learner was given no directory for checkpoints")
         self._settle()
-        meta = self._identity() | {
+        meta = identity(self.agent, self.domain) | {
             "config": repr(self.agent.config),
             "governor": self.governor.state(),
             "arrivals": self.sources.arrivals,
@@ -231,15 +230,9 @@ class LearnerLoop:
         if found is None:
             return False
         self.messages += found.messages
-        for name, mine in self._identity().items():
-            if found.meta.get(name) != mine:
-                raise CheckpointError(f"{found.path}: {name} is {found.meta.get(name)!r}, this learner's is {mine!r}")
         if self.sources.arrivals:
             raise CheckpointError("restore must come before the first step; this learner has data already")
-        try:
-            self._state = self._devices.place_state(leaves_to_tree(self._state, found.leaves))
-        except CheckpointError as error:
-            raise CheckpointError(f"{found.path}: {error}") from error
+        self._state = self._devices.place_state(state_of(found, self._state, self.agent, self.domain))
         self.sources.refill(found.path, found.meta["arrivals"], found.meta["digests"])
         self.governor.restore(found.meta["governor"])
         self._rng.bit_generator.state = found.meta["sampling"]
@@ -262,7 +255,7 @@ class LearnerLoop:
         while len(self._pending) > leave:
             call = self._pending.popleft()
             info = {name: float(value) for name, value in jax.device_get(dict(call.info)).items()}
-            layout, discount = self.schema.layout, self.agent.config.discount
+            layout, discount = self.domain.layout, self.agent.config.discount
             if wrong := trouble(info, self.sources.largest_reward, layout.action_size, discount):
                 undone = (call, *self._pending)
                 self._pending.clear()
@@ -275,6 +268,18 @@ class LearnerLoop:
                 self._info = info
         return not self.halted
 
-    def _identity(self) -> dict[str, Any]:
-        """What must be the same for parameters and checkpoints to make sense."""
-        return {"agent": self.agent.name, **self.schema.identity}
+
+def identity(agent: Agent, domain: Domain) -> dict[str, Any]:
+    """What must be the same for parameters and checkpoints to make sense."""
+    return {"agent": agent.name, **domain.identity}
+
+
+def state_of(found: Checkpoint, template: Any, agent: Agent, domain: Domain) -> Any:
+    """What ``agent`` had learnt, a pytree like ``template``. Raises `CheckpointError` when it is of something else."""
+    for name, mine in identity(agent, domain).items():
+        if found.meta.get(name) != mine:
+            raise CheckpointError(f"{found.path}: {name} is {found.meta.get(name)!r}, this learner's is {mine!r}")
+    try:
+        return leaves_to_tree(template, found.leaves)
+    except CheckpointError as error:
+        raise CheckpointError(f"{found.path}: {error}") from error

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from robot_rl.policies.actor import LOG_STD_MAX, LOG_STD_MIN
+from robot_rl.policies.critics import LAYER_NORM_EPSILON
 
 Params = dict[str, jax.Array]
-LAYER_NORM_EPSILON = 1e-6
 LAST_LAYER = 0.01  # values and actions start near 0; from anywhere in ±1 it takes hundreds of steps to get there
 
 

@@ -18,10 +18,11 @@ is shifted first, images and next images independently.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from math import inf
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,9 @@ from robot_rl.learner.networks import (
     tanh_gaussian,
 )
 from robot_rl.learner.precision import Precision, cast, store, value_and_grad
+from robot_rl.ranges import require, require_widths, require_within
 
+State = TypeVar("State", bound=Any)  # of an agent whose critics are RLPD's
 BESIDE = 1 << 30  # sets the draws of what an agent has beside RLPD apart from RLPD's own of the same key
 
 
@@ -64,12 +67,12 @@ class RlpdConfig(Precision):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.subset <= self.critics:
-            raise ValueError(f"subset {self.subset} must be between 1 and critics = {self.critics}")
-        if not 0.0 <= self.discount < 1.0:
-            raise ValueError(f"discount {self.discount} must be in [0, 1)")
-        if self.critic_steps < 1 or not self.hidden:
-            raise ValueError(f"critic_steps {self.critic_steps} must be ≥ 1 and hidden {self.hidden} not empty")
+        require(self, critics=(1, inf), critic_steps=(1, inf))
+        require(self, subset=(1, self.critics))
+        require_widths(self, "hidden")
+        require_within("[0, 1)", self, "discount")
+        require_within("(0, 1]", self, "target_rate")
+        require_within("(0, inf)", self, "learning_rate", "initial_temperature")
 
 
 class RlpdState(NamedTuple):
@@ -85,7 +88,6 @@ class RlpdState(NamedTuple):
     critic_optimiser: Any  # of encoder and critics
     alpha_optimiser: Any
     key: jax.Array
-    step: jax.Array  # critic steps made
 
 
 def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
@@ -108,7 +110,6 @@ def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
         critic_optimiser=adam.init((eyes, critics)),
         alpha_optimiser=adam.init(log_alpha),
         key=key,
-        step=jnp.int32(0),
     )
     return store(key, state, config.parameter_dtype)
 
@@ -151,16 +152,17 @@ def alpha_loss(log_alpha: jax.Array, entropy: jax.Array, target_entropy: float) 
 
 
 def critic_step(
-    state: RlpdState, key: jax.Array, batch: Batch, config: RlpdConfig
-) -> tuple[RlpdState, tuple[Batch, dict[str, jax.Array]]]:
-    """One step of encoder and critics on one minibatch; the targets follow.
+    state: State, key: jax.Array, batch: Batch, config: Any, target_of: Callable[..., jax.Array] = critic_target
+) -> tuple[State, tuple[Batch, dict[str, jax.Array]]]:
+    """One step of encoder and critics on one minibatch towards ``target_of``'s; the targets follow.
 
-    Returns the minibatch as the networks saw it as well: features in place of states and images.
+    ``state`` is an `RlpdState`, or has the same fields for encoder and critics. Returns the minibatch as the networks
+    saw it as well: features in place of states and images.
     """
     batch = encoder.augment(jax.random.fold_in(key, 2), batch)
     seen = cast(state, config.dtype)
     batch = batch._replace(next_state=encoder.features(seen.target_encoder, batch.next_state, batch.next_images))
-    target = critic_target(key, seen, batch, config)
+    target = target_of(key, seen, batch, config)
 
     def loss_of(learnt: tuple[Params, Params]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         eyes, critics = learnt
@@ -178,7 +180,6 @@ def critic_step(
         target_encoder=optax.incremental_update(eyes, state.target_encoder, config.target_rate),
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
         critic_optimiser=optimiser,
-        step=state.step + 1,
     )
     info = {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/target_mean": target.mean()}
     return state, (batch._replace(state=features, images=None, next_images=None), info)
@@ -199,15 +200,20 @@ def policy_step(state: RlpdState, gradient: Params, entropy: jax.Array, config: 
     )
 
 
-@partial(jax.jit, static_argnames="config")
-def update(state: RlpdState, batch: Batch, config: RlpdConfig) -> tuple[RlpdState, dict[str, jax.Array]]:
-    """G critic steps and one actor and temperature step; ``batch`` has leading axes ``(G, n)``."""
+@partial(jax.jit, static_argnames=("config", "loss_of"))
+def update(
+    state: RlpdState, batch: Batch, config: RlpdConfig, loss_of: Callable[..., Any] = actor_loss
+) -> tuple[RlpdState, dict[str, jax.Array]]:
+    """G critic steps and one step of the actor along ``loss_of``'s gradient, one of the temperature.
+
+    ``batch`` has leading axes ``(G, n)``.
+    """
     state = cast(state, "float32")
     keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
     state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
 
     last = jax.tree.map(lambda column: column[-1], seen)
-    (loss, entropy), gradient = value_and_grad(actor_loss, config.dtype)(
+    (loss, entropy), gradient = value_and_grad(loss_of, config.dtype)(
         state.actor, keys[1], state.critics, state.log_alpha, last
     )
     state = policy_step(state, gradient, entropy, config)._replace(key=keys[0])

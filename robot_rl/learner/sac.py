@@ -20,15 +20,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 from robot_rl.learner import encoder, rlpd
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import Params, actor_apply, critics_apply, tanh_gaussian
-from robot_rl.learner.precision import cast, store, value_and_grad
-from robot_rl.learner.rlpd import RlpdConfig, RlpdState
-
-SacState = RlpdState
+from robot_rl.learner.rlpd import RlpdConfig
 
 
 @dataclass(frozen=True)
@@ -44,11 +40,6 @@ class SacConfig(RlpdConfig):
     critic_steps: int = 1  # G: one critic, one actor and one temperature step for each environment step
 
 
-def create(key: jax.Array, layout: Layout, config: SacConfig) -> SacState:
-    """A fresh agent."""
-    return rlpd.create(key, layout, config)
-
-
 def actor_loss(
     actor: Params, key: jax.Array, critics: Params, log_alpha: jax.Array, batch: Batch
 ) -> tuple[jax.Array, jax.Array]:
@@ -58,19 +49,7 @@ def actor_loss(
     return (jnp.exp(log_alpha) * log_prob - q).mean(), -log_prob.mean()
 
 
-@partial(jax.jit, static_argnames="config")
-def update(state: SacState, batch: Batch, config: SacConfig) -> tuple[SacState, dict[str, jax.Array]]:
-    """G critic steps and one actor and temperature step; ``batch`` has leading axes ``(G, n)``."""
-    state = cast(state, "float32")
-    keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
-    state, (seen, critic_info) = jax.lax.scan(lambda s, kb: rlpd.critic_step(s, *kb, config), state, (keys[2:], batch))
-
-    last = jax.tree.map(lambda column: column[-1], seen)
-    (loss, entropy), gradient = value_and_grad(actor_loss, config.dtype)(
-        state.actor, keys[1], state.critics, state.log_alpha, last
-    )
-    state = rlpd.policy_step(state, gradient, entropy, config)._replace(key=keys[0])
-    return store(keys[0], state, config.parameter_dtype), rlpd.summary(state, critic_info, loss, entropy)
+update = partial(rlpd.update, loss_of=actor_loss)
 
 
 def make_agent(config: SacConfig | None = None) -> Agent:
@@ -80,7 +59,7 @@ def make_agent(config: SacConfig | None = None) -> Agent:
         name="sac",
         config=config,
         updates_per_call=config.critic_steps,
-        create=partial(create, config=config),
+        create=partial(rlpd.create, config=config),
         update=partial(update, config=config),
         actor=lambda state: encoder.published(state.actor, state.encoder),
         acting={"kind": "gaussian"},

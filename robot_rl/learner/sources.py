@@ -206,7 +206,13 @@ class Sources:
                 self._demonstrate(run)
 
     def _demonstrate(self, transitions: Transitions) -> None:
+        whole = not self.demo_buffer.dropped
         self.demo_buffer.add(transitions)
+        if whole and self.demo_buffer.dropped:
+            self.messages.append(
+                f"there are more demonstrations and corrections than demo_capacity={self.demo_buffer.capacity} "
+                "observations: the oldest are dropped"
+            )
         self._notice(transitions)
 
     def _notice(self, transitions: Transitions) -> None:

@@ -2,10 +2,11 @@
 
     |Q| ≤ (R + α a H) / (1 − γ)
 
-holds for every policy: R is the largest |reward|, α the temperature, a the action size, and H bounds the entropy of one
-action axis (its σ is at least 1e-5). A learner's Q overshoots that without harm; it is taken for exploding `EXCESS`
-times beyond. R counts as at least 1, for where no reward was seen yet, and α as at most R: a temperature at which an
-action's randomness is worth more than any reward has run away itself, and must not take the bound with it.
+R is the largest |reward|, α the temperature, a the action size, and H what a step of one action axis may be worth in
+entropy: its σ is at least 1e-5, so −log π is at least −H before the tanh, which takes more from it only where means are
+far into saturation. A learner's Q overshoots that without harm; it is taken for exploding `EXCESS` times beyond. R
+counts as at least 1, for where no reward was seen yet, and α as at most R: a temperature at which an action's
+randomness is worth more than any reward has run away itself, and must not take the bound with it.
 
 A critic whose values have a fixed support cannot leave it; of such, parameters that are not finite are what is seen.
 """

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from robot_rl.policies.critics import LAYER_NORM_EPSILON
 from robot_rl.policies.parameters import ParameterError
 
 PREFIX = "encoder/"  # before the names of an encoder's parameters, among those that are published
-LAYER_NORM_EPSILON = 1e-6
 
 
 class Convolution(NamedTuple):

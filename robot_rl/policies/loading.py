@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,25 +19,30 @@ from robot_rl.policies.parameters import ParameterError, unpack
 from robot_rl.tasks.base import Task
 
 GAUSSIAN = {"kind": "gaussian"}
-# How each kind of `Agent.acting` is made: (parameters, settings, seed) → actor.
-ACTORS: dict[str, Callable[[Mapping[str, np.ndarray], Mapping[str, Any], int], Actor]] = {
-    "expo": lambda params, settings, seed: ExpoActor(params, seed=seed, **settings),
-    "flash": lambda params, settings, seed: FlashActor(params, seed, **settings),
-    "flow": lambda params, settings, seed: FlowActor(params, seed=seed, **settings),
-    "gaussian": lambda params, settings, seed: NumpyActor(params, seed),
-    "grasp": lambda params, settings, seed: GraspActor(params, seed=seed, **settings),
+# What acts by each kind of `Agent.acting`; the rest of it are keyword arguments.
+ACTORS: dict[str, Callable[..., Actor]] = {
+    "expo": ExpoActor,
+    "flash": FlashActor,
+    "flow": FlowActor,
+    "gaussian": NumpyActor,
+    "grasp": GraspActor,
 }
 
 
 def make_actor(params: Mapping[str, np.ndarray], acting: Mapping[str, Any], seed: int) -> Actor:
     """The actor that ``acting`` describes (see `robot_rl.learner.agent.Agent`).
 
-    Raises `ParameterError` for a kind that this version does not know, or parameters that do not fit it.
+    Raises `ParameterError` for a kind or settings that this version does not know, or parameters that do not fit.
     """
     kind = acting.get("kind")
     if kind not in ACTORS:
         raise ParameterError(f"they are for an actor of kind {kind!r}; this version knows {', '.join(ACTORS)}")
-    return ACTORS[kind](params, {name: value for name, value in acting.items() if name != "kind"}, seed)
+    settings = {name: value for name, value in acting.items() if name != "kind"}
+    try:
+        inspect.signature(ACTORS[kind]).bind(params, seed=seed, **settings)
+    except TypeError as error:
+        raise ParameterError(f"they are for an actor of kind {kind!r} with settings {settings}: {error}") from error
+    return ACTORS[kind](params, seed=seed, **settings)
 
 
 class ActorLoader:
@@ -93,5 +99,6 @@ def describe(task: Task, acting: Mapping[str, Any] = GAUSSIAN) -> dict[str, obje
         "task": task.name,
         "state_size": task.state_size,
         "axes": list(task.action.axes),
+        "scale": list(task.action.scale),
         "acting": dict(acting),
     }

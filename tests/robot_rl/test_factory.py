@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,13 +46,38 @@ def test_settings_come_through_file_and_overrides_as_the_algorithm_types_them(tm
         ({"layer_norm": "much"}, "agent rlpd: layer_norm='much' must be of type bool"),
         ({"discount": "high"}, "agent rlpd: discount='high' must be of type float"),
         ({"hidden": "wide,deep"}, "agent rlpd: hidden='wide' must be of type int"),
-        ({"subset": 11}, "agent rlpd: subset 11 "),
+        ({"subset": 11}, "agent rlpd: subset=11 "),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_setting_that_cannot_be_used_is_named_with_its_value_and_what_would_fit(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
         make_agent("rlpd", settings)
+
+
+MEANINGLESS = {
+    "learning_rate": [-1.0, 0.0],
+    "target_rate": [50.0],
+    "initial_temperature": [0.0],
+    "discount": [1.0],
+    "hidden": [(0,), ()],
+    "critics": [0],
+    "critic_steps": [0],
+}
+
+
+@pytest.mark.parametrize(
+    ("agent", "name", "value"),
+    [
+        (agent, field.name, value)
+        for agent, (config_type, _) in sorted(ALGORITHMS.items())
+        for field in dataclasses.fields(config_type)
+        for value in MEANINGLESS.get(field.name, ())
+    ],
+)
+def test_no_algorithm_takes_a_setting_that_cannot_be_meant(agent: str, name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^agent {agent}: {name}=.* must be (in|at least|one width)"):
+        make_agent(agent, {name: value})
 
 
 def test_an_unknown_algorithm_is_refused() -> None:
@@ -111,8 +138,11 @@ def test_stores_of_other_arms_are_learnt_from_with_their_weights(tmp_path: Path)
     ("override", "message"),
     [
         ("learner.demo_share=1.5", "learner.demo_share=1.5 is out of range; it must be from 0.0 to 1.0"),
-        ("learner.demo_share=half", "learner.demo_share='half' is unknown; choose from proportional"),
-        ("learner.online_weights=1,2", "learner.online_weights=[1.0, 2.0] must be 1: one for the run's own online"),
+        ("learner.demo_share=half", "learner.demo_share='half' must be of type float or 'proportional'"),
+        (
+            "learner.online_weights=1,2",
+            "learner.online_weights=[1.0, 2.0] must have 1 in number: one for the run's own online",
+        ),
         ("learner.online_weights=0", "learner.online_weights=[0.0] must be positive"),
         ("learner.online_weights=nan", "learner.online_weights=[nan] must be positive"),
         ("learner.capacity=1", "learner.capacity=1 is out of range; it must be at least 2"),

@@ -136,7 +136,7 @@ def test_temperature_aims_at_the_entropy_of_a_gaussian() -> None:
 @pytest.mark.parametrize("which", ["critic", "actor"])
 def test_gradients_equal_finite_differences(which: str) -> None:
     with jax.enable_x64(True):
-        state = wide(tiny()._replace(key=None, step=None))
+        state = wide(tiny()._replace(key=None))
         batch, key = wide(one(batch_of(1, N))), jax.random.PRNGKey(3)
         sight = flash_sac.look(state, batch)
         target, action = jnp.asarray(softmax(np.random.default_rng(0).normal(size=(N, 11)))), batch.action[::-1]

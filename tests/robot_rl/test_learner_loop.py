@@ -366,6 +366,17 @@ def test_several_arms_feed_one_learner_and_all_their_steps_earn_updates(tmp_path
         assert same(first.state, second.state)
 
 
+def test_corrections_are_no_demonstrations_to_pretrain_on(tmp_path, stores) -> None:
+    demos, online = stores
+    learner = loop(tmp_path, config=dataclasses.replace(CONFIG, pretrain=3))
+    record(online, 9, 1)  # a person decides three of them; below start_after
+    learner.step()
+    assert len(learner.sources.demo_buffer) == 3 and learner.due == 0
+    record(demos, 20, 0)
+    learner.poll()
+    assert learner.due == 3 * AGENT.updates_per_call
+
+
 def test_pretraining_comes_first_sees_demonstrations_alone_and_survives_a_restart(tmp_path, stores) -> None:
     demos, online = stores
     config = dataclasses.replace(CONFIG, pretrain=3, interventions_to_demos=False)

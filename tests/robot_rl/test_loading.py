@@ -10,7 +10,7 @@ import pytest
 
 from robot_rl.contract import Observation
 from robot_rl.policies.loading import GAUSSIAN, ActorLoader, describe, load_actor
-from robot_rl.policies.parameters import ParameterError, pack
+from robot_rl.policies.parameters import ParameterError, pack, unpack
 from robot_rl.tasks import make_task
 
 TASK = make_task("reach")
@@ -26,6 +26,8 @@ def published(version: int, value: float = 0.0, hidden: int = 4, acting: Mapping
         "w1": np.zeros((hidden, 2 * size), np.float32),
         "b1": np.repeat(np.float32([value, 0.0]), size),
     }
+    if acting["kind"] == "grasp":  # without options: what is left is the arm
+        params = {f"arm/{name}": array for name, array in params.items()}
     return pack(params, version, describe(TASK, acting))
 
 
@@ -44,10 +46,15 @@ def test_the_noise_goes_on_over_publications() -> None:
     np.testing.assert_allclose(drawn, [noise(once, 0.0) for _ in range(9)], atol=1e-3)
 
 
-@pytest.mark.parametrize("other", [{"hidden": 8}, {"acting": {"kind": "gaussian", "held": 2}}], ids=["sizes", "acting"])
-def test_a_policy_of_another_make_gets_an_actor_of_its_own(other: dict) -> None:
+WARM, HOT = ({"kind": "grasp", "temperature": temperature} for temperature in (0.1, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [({}, {"hidden": 8}), ({}, {"acting": WARM}), ({"acting": WARM}, {"acting": HOT})]
+)
+def test_a_policy_of_another_make_gets_an_actor_of_its_own(one: dict, other: dict) -> None:
     load = ActorLoader(TASK, 3, False)
-    first, second = load(published(1)), load(published(2, **other))
+    first, second = load(published(1, **one)), load(published(2, **other))
     assert second.actor is not first.actor
     alone = load_actor(published(2, **other), TASK, 3, False)
     assert np.array_equal(second(SEEN).actions, alone(SEEN).actions)
@@ -68,3 +75,22 @@ def test_what_is_refused_changes_nothing() -> None:
 def test_a_process_that_starts_again_explores_by_other_noise() -> None:
     first, second = (load_actor(published(version), TASK, 3, False) for version in (1, 2))
     assert not np.array_equal(first(SEEN).actions, second(SEEN).actions)
+
+
+@pytest.mark.parametrize(
+    ("acting", "words"),
+    [
+        ({"kind": "flow"}, "kind 'flow' with settings {}: missing a required argument: 'horizon'"),
+        ({"kind": "flash", "hold": 3}, "kind 'flash' with settings {'hold': 3}: .*'hold'"),
+        ({"kind": "oracle"}, "kind 'oracle'; this version knows expo, flash"),
+    ],
+)
+def test_settings_of_another_version_are_named(acting: dict, words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        load_actor(published(1, acting=acting), TASK, 3, False)
+
+
+def test_a_policy_that_moves_by_another_scale_is_refused() -> None:
+    params, version, meta = unpack(published(1))
+    with pytest.raises(ParameterError, match=r"trained with scale .*0\.5.* but this run has scale"):
+        load_actor(pack(params, version, meta | {"scale": [0.5] * TASK.action.size}), TASK, 3, False)

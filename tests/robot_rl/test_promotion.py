@@ -100,7 +100,7 @@ def test_settings_that_make_no_sense_are_refused(window: int, level: float) -> N
 def record(store: EpisodeStore, outcome: Outcome, version: int, person: bool = False) -> None:
     """An episode of three steps, whose parameters change to ``version`` with the last."""
     writer = store.begin({})
-    for number, step in enumerate(steps(3, version, outcome)):
+    for number, step in enumerate(steps(3, abs(version), outcome)):
         acted = version - (number < 2)
         source = Source.PERSON if person else Source.POLICY
         writer.append(replace(step, source=source, timing=replace(step.timing, version=acted)))
@@ -134,6 +134,36 @@ def test_the_champion_on_disk_is_the_policy_that_acted_last(tmp_path) -> None:
         record(store, Outcome.success(), 60)
         assert again.judge() and run.champion.read_bytes() == b"policy 60"
         assert not again.judge(), "nothing new"
+
+
+def test_a_learner_that_fell_back_is_not_waited_for_to_catch_up(tmp_path) -> None:
+    run = Run(tmp_path)
+    promotion = Promotion(run, window=3)
+    promotion.publish(410, b"policy 410")
+    with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
+        writer = store.begin({})
+        for step, version in zip(steps(9, 0), [480, 480, 480, -1, -1, -1, 480, 410, -1], strict=True):
+            writer.append(replace(step, source=Source.POLICY, timing=replace(step.timing, version=version)))
+        writer.finish()
+        for _ in range(2):
+            record(store, Outcome.success(), 410)
+        assert promotion.judge() and run.champion.read_bytes() == b"policy 410"
+
+
+def test_what_can_act_no_more_is_forgotten_whoever_drove(tmp_path) -> None:
+    run = Run(tmp_path)
+    promotion = Promotion(run, window=3)
+    with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
+        for version in range(20, 200, 20):
+            for published in range(version - 10, version + 1, 2):
+                promotion.publish(published, b"policy")
+            record(store, Outcome.success(), version, person=True)
+            promotion.judge()
+            assert list(promotion._published) == [version]
+        promotion.publish(999, b"policy")
+        record(store, Outcome.success(), -1, person=True)
+        promotion.judge()
+        assert list(promotion._published) == [999], "the policy was never asked"
 
 
 def test_a_policy_that_got_worse_is_not_handed_on(tmp_path) -> None:

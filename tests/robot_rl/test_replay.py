@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_rl.contract import Layout
+from robot_rl.contract import Layout, Source
 from robot_rl.data.replay import ReplayBuffer, Sampler
 from tests.robot_rl.recording import transitions
 
@@ -45,7 +45,7 @@ def test_the_ring_holds_the_newest_transitions_whole(capacity: int, episodes) ->
     held = rows(buffer)
     assert len(held) == len(buffer) >= min(len(added), capacity // 2)
     assert held == set(added[len(added) - len(held) :])
-    assert buffer.added == len(added)
+    assert buffer.dropped == len(added) - len(buffer)
     batch = buffer.sample(np.random.default_rng(0), 50)
     assert {(*s, *a, r, m, *n, c) for s, a, r, m, n, c in zip(*batch[:6], strict=True)} <= held
 
@@ -100,20 +100,18 @@ def test_every_update_is_half_demonstrations() -> None:
     assert only_online.reward.shape == (2, 7)
 
 
-def test_the_recent_cost_is_that_of_the_newest_steps_whatever_their_episodes() -> None:
-    buffer = ReplayBuffer(30, LAYOUT)
-    assert buffer.recent_cost(4) == 0.0
+def test_the_recent_cost_is_that_of_the_newest_steps_of_a_policy_whatever_their_episodes() -> None:
+    buffer = ReplayBuffer(400, LAYOUT)
+    assert np.isnan(buffer.recent_cost)
     costs: list[float] = []
-    for number in range(12):  # round the ring more than once, episodes of one step among them
-        part = transitions(1 + number % 4, number, number)
+    for number in range(24):  # round the ring, episodes of one step among them
+        part = transitions(1 + 10 * (number % 4), number, number)
         buffer.add(part)
-        costs += part.cost.tolist()
-        for count in (1, 3, 7):
-            assert buffer.recent_cost(count) == pytest.approx(np.mean(costs[-count:]), rel=1e-6)
+        costs += part.cost[part.source == Source.POLICY].tolist()
+        assert buffer.recent_cost == pytest.approx(np.mean(costs[-256:]) if costs else np.nan, rel=1e-6, nan_ok=True)
+    assert len(costs) > 256
     online = Sampler((ReplayBuffer(5, LAYOUT), buffer), (0.5, 0.5))
-    assert (
-        online.sample(np.random.default_rng(0), 2, 4).recent_cost.tolist() == [np.float32(buffer.recent_cost(256))] * 2
-    )
+    assert online.sample(np.random.default_rng(0), 2, 4).recent_cost.tolist() == [np.float32(buffer.recent_cost)] * 2
 
 
 def test_images_are_stored_once_per_observation() -> None:

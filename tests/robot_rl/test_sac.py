@@ -13,7 +13,8 @@ from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 from robot_rl.learner import networks, rlpd, sac
 from robot_rl.learner.factory import make_agent
-from robot_rl.learner.sac import SacConfig, SacState
+from robot_rl.learner.rlpd import RlpdState
+from robot_rl.learner.sac import SacConfig
 from robot_rl.policies.actor import NumpyActor
 from tests.robot_rl.references import batch_of, draw, equal, mlp, slopes, stir
 
@@ -21,9 +22,9 @@ TINY = SacConfig(hidden=(5, 4), discount=0.9, initial_temperature=0.3)
 N, D, A = 6, 3, 2
 
 
-def tiny(layout: Layout = Layout(D, A)) -> SacState:  # noqa: B008
+def tiny(layout: Layout = Layout(D, A)) -> RlpdState:  # noqa: B008
     """A small agent without zero biases; targets differ from critics, and neither critic is smaller everywhere."""
-    state = sac.create(jax.random.PRNGKey(0), layout, TINY)
+    state = rlpd.create(jax.random.PRNGKey(0), layout, TINY)
     return state._replace(
         actor=stir(state.actor, 1), critics=stir(state.critics, 22), target_critics=stir(state.target_critics, 29)
     )
@@ -61,7 +62,7 @@ def test_the_actor_climbs_the_smaller_of_both() -> None:
 def test_the_gradient_of_the_actor_equals_finite_differences() -> None:
     with jax.enable_x64(True):
         wide = lambda tree: jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float64), tree)  # noqa: E731
-        state = wide(tiny()._replace(key=None, step=None))
+        state = wide(tiny()._replace(key=None))
         batch, key = wide(batch_of(N, state=D, action=A)), jax.random.PRNGKey(3)
         loss = lambda p: sac.actor_loss(p, key, state.critics, state.log_alpha, batch)[0]  # noqa: E731
         measured, derived = slopes(loss, state.actor)
@@ -74,14 +75,14 @@ def test_an_update_is_that_of_rlpd_but_for_the_actor() -> None:
     state, batch = tiny(), batch_of(2, N, state=D, action=A)
     after, info = sac.update(state, batch, config=config)
     other, _ = rlpd.update(state, batch, config=config)
-    for part in ("critics", "target_critics", "critic_optimiser", "key", "step"):
+    for part in ("critics", "target_critics", "critic_optimiser", "key"):
         assert equal(getattr(after, part), getattr(other, part)), part
     last = jax.tree.map(lambda column: column[-1], batch)
     key = jax.random.split(state.key, 4)[1]
     gradient = jax.grad(lambda a: sac.actor_loss(a, key, after.critics, state.log_alpha, last)[0])(state.actor)
     for name, slope in gradient.items():  # Adam's first moment is 0.1 times the first gradient
         np.testing.assert_allclose(after.actor_optimiser[0].mu[name], 0.1 * slope, rtol=1e-4, atol=1e-7)
-    assert int(after.step) == 2 and int(after.actor_optimiser[0].count) == 1
+    assert int(after.critic_optimiser[0].count) == 2 and int(after.actor_optimiser[0].count) == 1
     assert {"critic/q_mean", "critic/target_mean", "critic/norm", "actor/norm"} <= set(info)
 
 
@@ -124,9 +125,9 @@ def test_deterministic_under_a_seed() -> None:
     assert equal(one, two) and not equal(one.actor, other.actor) and not equal(one.key, state.key)
 
 
-def learn(config: SacConfig, alpha: float, reward, mask: float, calls: int) -> SacState:
+def learn(config: SacConfig, alpha: float, reward, mask: float, calls: int) -> RlpdState:
     """An agent of one state and one axis; α is held, so that the optimum is known."""
-    state = sac.create(jax.random.PRNGKey(0), Layout(1, 1), config)
+    state = rlpd.create(jax.random.PRNGKey(0), Layout(1, 1), config)
     rng = np.random.default_rng(0)
     ones = np.ones((8, 64), np.float32)
     for _ in range(calls):

@@ -99,16 +99,28 @@ def test_every_arm_has_a_buffer_of_its_own_and_corrections_are_demonstrations_to
     assert [len(buffer) for buffer in alone.sampler.buffers] == [10, 9, 7]
 
 
-def test_the_recent_cost_is_that_of_all_arms_and_of_no_demonstration(tmp_path) -> None:
+def test_the_recent_cost_is_that_of_the_policies_of_all_arms_and_of_no_person(tmp_path) -> None:
     record(tmp_path, "demos0", 30, 0)
-    record(tmp_path, "online1", 8, 2)  # costs 0 … 7/8
+    record(tmp_path, "online1", 8, 2)  # costs 0 … 7/8, of a person 3/8 to 5/8
     both = sources(tmp_path)
     both.poll()
     rng = np.random.default_rng(0)
-    assert both.sampler.sample(rng, 1, 4).recent_cost.tolist() == [0.4375]
-    record(tmp_path, "online0", 4, 2)  # costs 0 … 3/4
+    assert both.sampler.sample(rng, 1, 4).recent_cost.tolist() == [pytest.approx(0.4)]
+    record(tmp_path, "online0", 4, 2)  # costs 0 … 3/4, of a person 3/4
     both.poll()
-    assert both.sampler.sample(rng, 1, 4).recent_cost.tolist() == [(0.4375 + 0.375) / 2]
+    assert both.sampler.sample(rng, 1, 4).recent_cost.tolist() == [pytest.approx((0.4 + 0.25) / 2)]
+
+
+def test_demonstrations_that_do_not_fit_are_dropped_and_it_is_said_once(tmp_path) -> None:
+    for number in range(3):
+        record(tmp_path, "demos0", 20, number)
+    small = sources(tmp_path, demo_capacity=50)
+    small.poll()
+    record(tmp_path, "demos0", 20, 4)
+    small.poll()
+    assert small.demo_steps == 80 and len(small.demo_buffer) < 50
+    assert [message for message in small.messages if "demo_capacity=50" in message] == small.messages[:1]
+    assert len(small.messages) == 1
 
 
 def test_the_largest_reward_is_of_either_sign_and_from_anywhere(tmp_path) -> None:
