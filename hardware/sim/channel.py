@@ -46,6 +46,11 @@ class SceneChannel:
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, None)
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a client."""
+        return any(key.data is not None for key in self._selector.get_map().values())
+
     def poll(self) -> list[Request]:
         """Requests that have come in since the last call, in order."""
         requests: list[Request] = []

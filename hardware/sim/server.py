@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 import os
 import signal
 import socket
@@ -85,6 +86,11 @@ class SimulatedArm:
     def close(self) -> None:
         self._channel.close()
 
+    @property
+    def connected(self) -> bool:
+        """Whether a driver or a client of the side channel is there."""
+        return self.server.tcp_connected or self._channel.connected
+
     def before_step(self) -> None:
         """Take the side channel's requests, and do those that change the scene."""
         self._requests = []
@@ -142,12 +148,15 @@ class SimulatedRobot:
         scene_port: int = SCENE_PORT,
         faults: Faults | None = None,
         patience: float = 0.0,
+        linger: float = 0.0,
     ) -> None:
         self._scene = scene
         self._addresses = arm_addresses(address, len(scene.bases))
         self._scene_port = scene_port
         self._faults = faults if faults is not None else Faults()
         self._patience = patience
+        self._linger = linger
+        self._ends = math.inf  # when it is over, whoever is still there
         self._pace = Pace()
 
     def run(self, ready: Callable[[], None] | None, stopped: Callable[[], bool]) -> None:
@@ -176,7 +185,7 @@ class SimulatedRobot:
 
     def _loop(self, arms: list[SimulatedArm], tick: Callable[[], None], stopped: Callable[[], bool]) -> None:
         due = time.perf_counter()
-        while not stopped():
+        while not (stopped() and self._may_end(arms)):
             for arm in arms:
                 arm.before_step()
             tick()
@@ -184,6 +193,12 @@ class SimulatedRobot:
             for arm in arms:
                 arm.after_step()
             due = self._wait(due + STEP, arms)
+
+    def _may_end(self, arms: list[SimulatedArm]) -> bool:
+        """Whether everybody has gone, or was waited for long enough."""
+        now = time.perf_counter()
+        self._ends = min(self._ends, now + self._linger)
+        return now >= self._ends or not any(arm.connected for arm in arms)
 
     def _wait(self, due: float, arms: list[SimulatedArm]) -> float:
         """Sleep until the next tick is due; returns the schedule, moved when it cannot be kept."""
@@ -219,6 +234,7 @@ def serve(
     ready: Callable[[], None] | None = None,
     faults: Faults | None = None,
     patience: float | None = None,
+    linger: float = 0.0,
 ) -> None:
     """Serve simulated FR3s at ``address``, and at those that follow it, until SIGTERM or SIGINT.
 
@@ -230,6 +246,7 @@ def serve(
         faults: how bad the network to the driver is; perfect when left out.
         patience: how long the robot's clock waits for a late command [s]; left out: not at all with real-time
             scheduling and a core for the driver's loop, else `PATIENCE`.
+        linger: time for who is connected to go, once the signal has come [s].
 
     Raises:
         HardwareError: no loopback address, or a port is taken.
@@ -241,7 +258,7 @@ def serve(
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     except PermissionError:
         wait = PATIENCE
-    robot = SimulatedRobot(scene, address, scene_port, faults, wait if patience is None else patience)
+    robot = SimulatedRobot(scene, address, scene_port, faults, wait if patience is None else patience, linger)
     with _stop_signals() as stop:
         robot.run(ready, stop.is_set)
 

@@ -18,7 +18,10 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             run_rendered(make_task(config.task).scene(), config.cameras, stop, (IMAGE_SIZE, IMAGE_SIZE))
         else:
             devices = dict(zip(config.cameras, config.camera_devices, strict=False))
-            run_cameras(
-                [make_camera(config.camera_driver, name, devices.get(name, "")) for name in config.cameras], stop
-            )
+            exposure = config.camera_exposure
+            cameras = [
+                make_camera(config.camera_driver, name, devices.get(name, ""), exposure=exposure)
+                for name in config.cameras
+            ]
+            run_cameras(cameras, stop)
     return 0

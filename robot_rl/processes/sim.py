@@ -9,6 +9,8 @@ from robot_rl.config import RunConfig
 from robot_rl.run import SIMULATOR, Run
 from robot_rl.tasks import make_task
 
+LINGER = 3.0  # [s] `ros2 launch` ends all processes of a job at once; the simulated robot shall be the last one
+
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     addresses = ", ".join(arm_addresses(config.robot_ip, config.arms))
@@ -18,5 +20,6 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         sys.stdout.flush()
         run.say(SIMULATOR, {"ready": True})
 
-    serve(make_task(config.task).scene().side_by_side(config.arms), config.robot_ip, config.scene_port, ready)
+    scene = make_task(config.task).scene().side_by_side(config.arms)
+    serve(scene, config.robot_ip, config.scene_port, ready, linger=LINGER)
     return 0

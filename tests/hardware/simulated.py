@@ -27,7 +27,8 @@ from hardware.sim.scene import SceneSpec
 from hardware.sim.server import serve
 options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {{}}
 scene = SceneSpec(worldbody={CUBE!r} + options.get("worldbody", ""), objects=("cube",))
-serve(scene, sys.argv[1], {SCENE_PORT}, lambda: print("ready", flush=True), Faults(), options.get("patience"))
+serve(scene, sys.argv[1], {SCENE_PORT}, lambda: print("ready", flush=True), Faults(), options.get("patience"),
+      options.get("linger", 0.0))
 """
 
 _numbers = itertools.count()
@@ -55,7 +56,8 @@ def environment() -> dict[str, str]:
 def simulated_server(address: str | None = None, **options: float | str) -> Iterator[SimulatedServer]:
     """Start a server, wait until drivers can connect, and end it afterwards.
 
-    ``options``: ``worldbody``, MJCF beside the cube; ``patience`` [s] as in `hardware.sim.server.serve`.
+    ``options``: ``worldbody``, MJCF beside the cube; ``patience`` and ``linger`` [s] as in
+    `hardware.sim.server.serve`.
     """
     address = address or unused_address()
     process = subprocess.Popen(

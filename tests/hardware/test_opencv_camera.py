@@ -84,7 +84,9 @@ def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
 def test_drivers_are_made_by_name(video: Path) -> None:
     with make_camera("opencv", "wrist", str(video)) as camera:  # type: ignore[attr-defined]
         assert camera.read().image.shape == (HEIGHT, WIDTH, 3)
-    assert make_camera("realsense", "wrist", "123", 848, 480, 60).name == "wrist"
+    assert make_camera("realsense", "wrist", "123", 848, 480, 60, exposure=500.0).name == "wrist"
+    with pytest.raises(CameraError, match="'wrist': exposure=500 is for driver realsense; this one is opencv"):
+        make_camera("opencv", "wrist", str(video), exposure=500.0)
 
 
 def test_an_unknown_driver_lists_the_choices_and_suggests_one() -> None:

@@ -89,6 +89,24 @@ def test_simulator_that_stops_ends_its_clients_and_exits_cleanly() -> None:
             client.objects()
 
 
+def test_a_simulator_that_shall_end_waits_for_those_who_are_there() -> None:
+    with simulated_server(linger=600.0) as server:
+        with SceneClient(server.address, SCENE_PORT) as client:
+            client.objects()  # it is known to be there
+            server.process.terminate()
+            for _ in range(300):  # a tick of a millisecond each, at least
+                client.objects()
+            assert server.process.poll() is None
+        assert server.process.wait() == 0
+
+
+def test_a_simulator_waits_for_nobody_for_ever() -> None:
+    with simulated_server(linger=0.05) as server, SceneClient(server.address, SCENE_PORT) as client:
+        client.objects()
+        server.process.terminate()
+        assert server.process.wait() == 0
+
+
 def test_port_taken_is_said_with_address_and_port(robot: SimulatedServer) -> None:
     second = SimulatedRobot(SceneSpec(), robot.address, SCENE_PORT)
     with pytest.raises(HardwareError, match=f"port 1337 at {robot.address} is taken"):
