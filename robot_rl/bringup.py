@@ -5,32 +5,35 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robot_rl.config import ConfigError, RunConfig, load_config
+from robot_rl.config import ConfigError, RunConfig
 from robot_rl.data.store import StoreReader
 from robot_rl.progress import schema_of
-from robot_rl.run import Run, read_parameters, settings_file
+from robot_rl.ros import topics
+from robot_rl.run import Run, read_parameters, settings_of
 from robot_rl.tasks import make_task
 
 EXECUTABLE = "robot-rl"
+OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT)  # what policy and session hear of it
 JOBS = ("record", "train", "eval", "teleop", "arm")
 DEVICES = ("keyboard", "spacemouse", "gamepad")
 SOURCES = ("expert", "topic", *DEVICES)
 
-LAUNCH_ARGUMENTS: dict[str, tuple[str, str]] = {
-    "task": ("peg_insertion", "what is learnt: reach, peg_insertion, peg_search or pick_cube"),
-    "arm": ("sim", "sim (the simulated arm over its own protocol), fr3 (a robot) or crisp (under CRISP's controllers)"),
-    "robot_ip": ("127.0.0.1", "address of the arm"),
-    "simulator": ("own", "own (started with the job) or running (one that robot-rl sim serves at robot_ip)"),
-    "seed": ("0", "of starts, exploration and learning"),
-    "source": ("expert", "who drives: expert, keyboard, spacemouse, gamepad, or topic (any publisher of twist_cmd)"),
-    "run": ("", "folder of the run; default: a new one, runs/<time>-<task>"),
-    "config": ("", "YAML file with further settings"),
-    "namespace": ("", "of the topics, e.g. left; each arm of several has its own"),
-    "overrides": ("", "further settings, e.g. 'learner.utd=8 steps=6000'"),
+# Launch argument → what it is. None has a default of its own: what is not given is as in the run, or in `RunConfig`.
+LAUNCH_ARGUMENTS: dict[str, str] = {
+    "task": "what is learnt: reach, peg_insertion (default), peg_search or pick_cube",
+    "arm": "sim (default; the simulated arm over its own protocol), fr3 (a robot) or crisp (under CRISP's controllers)",
+    "robot_ip": "address of the arm; default 127.0.0.1",
+    "simulator": "own (default; started with the job) or running (one that robot-rl sim serves at robot_ip)",
+    "seed": "of starts, exploration and learning; default 0",
+    "source": "who drives: expert (default), keyboard, spacemouse, gamepad, or topic (any publisher of twist_cmd)",
+    "run": "folder of the run, whose settings are then the defaults; default: a new one, runs/<time>-<task>",
+    "config": "YAML file with settings, in place of the run's",
+    "namespace": "of the topics, e.g. left; each arm of several has its own; default: none",
+    "overrides": "further settings, e.g. 'learner.utd=8 steps=6000'",
 }
 
 
@@ -43,12 +46,16 @@ class NodeSpec:
         arguments: after the executable.
         required: the job ends when it ends.
         respawn: it is started again when it crashes; the graph goes on meanwhile.
+        namespace: of its topics.
+        remappings: of topics that are not there: (name, topic).
     """
 
     name: str
     arguments: tuple[str, ...]
     required: bool = True
     respawn: bool = False
+    namespace: str = ""
+    remappings: tuple[tuple[str, str], ...] = ()
     executable: str = EXECUTABLE
 
 
@@ -64,7 +71,7 @@ def node_names(job: str, config: RunConfig) -> list[str]:
         names.append("camera")
     if job == "arm":
         return names
-    if job == "train":
+    if job == "train" and not config.learner.shared:
         names.append("learner")
     if job in ("train", "eval"):
         names.append("policy")
@@ -77,26 +84,46 @@ def node_names(job: str, config: RunConfig) -> list[str]:
 
 def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
     """The processes of ``job`` for an existing run."""
+    learner = f"/{config.learner.shared.strip('/')}".rstrip("/")
+    remappings = tuple((topic, f"{learner}/{topic}") for topic in OF_LEARNER) if config.learner.shared else ()
     return [
         NodeSpec(
             name,
             ("node", name, "--run", str(run.root), "--job", job),
             required=name in ("sim", "arm", "session"),
             respawn=name in ("learner", "policy", "camera", "teleop", "expert"),
+            namespace=config.namespace,
+            remappings=remappings if name in ("policy", "session") else (),
         )
         for name in node_names(job, config)
     ]
 
 
-def check_learner(config: RunConfig) -> None:
-    """Raises `ConfigError` when the algorithm cannot work with the settings: before an arm moves, not after."""
-    from robot_rl.learner.factory import make_loop_config
+def check_learner(config: RunConfig, root: Path | None) -> None:
+    """Raises `ConfigError` when the algorithm cannot work with the settings, or not go on from what the run has learnt.
+
+    Before an arm moves, not after.
+    """
+    from robot_rl.learner.factory import check_checkpoint, make_loop_config
 
     make_loop_config(config.learner, config.seed, images=bool(config.cameras))
+    if root is not None:
+        check_checkpoint(Run(root.absolute()), config)
 
 
-def prepare(job: str, config: RunConfig, root: Path | None) -> Run:
-    """Check that ``job`` can be done, and make its run's folder.
+def check_drawn(cameras: Sequence[str]) -> None:
+    """Raises `ConfigError` for a camera that simulated scenes have not."""
+    if not cameras:
+        return
+    from hardware.sim.render import CAMERAS
+
+    for name in cameras:
+        if name not in CAMERAS:
+            raise ConfigError(f"the simulated scene has no camera {name!r}; choose from {', '.join(CAMERAS)}")
+
+
+def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) -> Run:
+    """Check that ``job`` can be done, in process when ``fast``, and make its run's folder.
 
     Raises:
         ConfigError: something is missing or does not fit; the message says what to do.
@@ -108,9 +135,16 @@ def prepare(job: str, config: RunConfig, root: Path | None) -> Run:
             f"source=expert drives only the simulated arm; with arm={config.arm} choose source="
             f"{', '.join(name for name in SOURCES if name != 'expert')}"
         )
-    if job == "train":
-        check_learner(config)
-    if job == "train" and config.demo_stores:
+    if fast and job == "record" and config.source != "expert":
+        raise ConfigError(f"record --fast needs source=expert, not {config.source}: a person is not as fast")
+    if fast or config.arm == "sim":
+        check_drawn(config.cameras)
+    learns = job == "train" and not config.learner.shared
+    if fast and job == "train" and not learns:
+        raise ConfigError(f"train --fast has a learner of its own; leave out learner.shared={config.learner.shared}")
+    if learns:
+        check_learner(config, root)
+    if learns and config.demo_stores:
         if root is None and not all(Path(name).is_absolute() for name in config.demo_stores):
             raise ConfigError(
                 "no demonstrations: which run has them? Record some and train in the same run, e.g. "
@@ -122,8 +156,8 @@ def prepare(job: str, config: RunConfig, root: Path | None) -> Run:
 
         if root is None and not config.policy:
             raise ConfigError("which policy? name a run (--run DIR) or a file (policy=FILE)")
+        data = read_parameters(Run((root or Path()).absolute()), config)
         try:
-            data = read_parameters(Run((root or Path()).absolute()), config)
             load_actor(data, task, seed=0, deterministic=True, images=schema_of(task, config).images)
         except ValueError as error:
             raise ConfigError(f"this policy cannot be used: {error}") from error
@@ -168,6 +202,6 @@ def nodes(job: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
     overrides += arguments.get("overrides", "").split()
     config_file, folder = arguments.get("config", ""), arguments.get("run", "")
     root = Path(folder) if folder else None
-    config = load_config(settings_file(Path(config_file) if config_file else None, root), overrides)
+    config = settings_of(Path(config_file) if config_file else None, root, overrides)
     run = prepare(job, config, root)
     return specs(job, run, config)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 EXIT_USAGE = 2
+FAST_JOBS = ("record", "train", "eval")
 JOB_HELP = {
     "record": "record demonstrations (source=expert|keyboard|spacemouse|gamepad|topic)",
     "train": "learn online, with the person able to take over",
@@ -25,23 +26,29 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for job, text in JOB_HELP.items():
-        _common(commands.add_parser(job, help=text, description=text)).add_argument(
-            "--fast", action="store_true", help="in process, without ROS, faster than real time"
-        )
-    demo = commands.add_parser("demo", help="record, train and evaluate on the simulated arm, from nothing")
+        parser_of_job = _common(commands.add_parser(job, help=text, description=text))
+        if job in FAST_JOBS:
+            parser_of_job.add_argument(
+                "--fast", action="store_true", help="in process, without ROS, faster than real time"
+            )
+    text = "record, train and evaluate on the simulated arm, from nothing"
+    demo = commands.add_parser("demo", help=text, description=text)
     _common(demo).add_argument("--fast", action="store_true", help="in process, in a few minutes")
     _gym_options(
         commands.add_parser(
             "gym",
             help="learn in any Gymnasium environment, with the learner that robots have",
             description="Learn in a Gymnasium environment; after every evaluation, one JSON line is appended to FILE: "
-            "step, wall_s (of training), return_mean, success_rate (null where info never tells), utd, updates_per_s.",
+            "env, agent, seed, step, wall_s (of training), return_mean, return_std, success_rate (null where info "
+            "never tells), eval_episodes, episodes, updates, utd, updates_per_s. Nothing else is kept: no policy, and "
+            "a run that is interrupted begins anew.",
         )
     )
-    sim = commands.add_parser("sim", help="serve a simulated FR3, or several (arms=2), on loopback addresses")
-    _common(sim)
-    config = commands.add_parser("config", help="print all settings with their values")
-    _common(config)
+    for name, text in (
+        ("sim", "serve a simulated FR3, or several (arms=2), on loopback addresses"),
+        ("config", "print all settings with their values, those of the chosen algorithm included"),
+    ):
+        _common(commands.add_parser(name, help=text, description=text))
     check = commands.add_parser(
         "rt-check",
         help="is this computer fit to control the arm at 1 kHz?",
@@ -72,11 +79,13 @@ def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _gym_options(parser: argparse.ArgumentParser) -> None:
+    from robot_rl.config import AGENTS
+
     parser.add_argument("--env", required=True, metavar="ID", help="e.g. Hopper-v5 or robot_rl/PegInsertion-v0")
     parser.add_argument(
         "--module", nargs="+", action="extend", default=[], metavar="PKG", help="import first; it registers the env"
     )
-    parser.add_argument("--agent", metavar="NAME", help="algorithm; default: the setting learner.agent")
+    parser.add_argument("--agent", metavar="NAME", help=f"{', '.join(AGENTS)}; default: the setting learner.agent")
     parser.add_argument("--steps", type=int, default=100_000, help="environment steps (default 100000)")
     parser.add_argument("--seed", type=int, default=0, help="of environment, exploration and learning (default 0)")
     parser.add_argument("--demos", type=Path, metavar="PATH", help="an episode store or a robomimic HDF5 file")
@@ -100,12 +109,25 @@ def _gym_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments of a command line; key=value may stand anywhere after the command. Raises `SystemExit`."""
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(argv)  # argparse takes only the first group of positional arguments
+    settings = [word for word in rest if "=" in word and not word.startswith("-")]
+    if hasattr(arguments, "overrides"):
+        arguments.overrides += settings
+        rest = [word for word in rest if word not in settings]
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}; see robot-rl {arguments.command} --help")
+    return arguments
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status: 0, 2 for anything the user can put right, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
     if "--ros-args" in argv:
         argv = argv[: argv.index("--ros-args")]
-    arguments = build_parser().parse_args(argv)
+    arguments = parse(argv)
     from robot_rl.errors import USER_ERRORS
 
     try:
@@ -131,12 +153,11 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
     if arguments.command == "rt-plot":
         return jobs.plot_realtime(arguments.file, arguments.out)
-    from robot_rl.config import load_config
-    from robot_rl.run import settings_file
+    from robot_rl.run import settings_of
 
     overrides = list(arguments.overrides)
     overrides += [f"{key}={value}" for key in ("task", "seed") if (value := getattr(arguments, key)) is not None]
-    config = load_config(settings_file(arguments.config, arguments.run), overrides)
+    config = settings_of(arguments.config, arguments.run, overrides)
     match arguments.command:
         case "config":
             sys.stdout.write(jobs.describe(config))
@@ -147,5 +168,5 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             return jobs.check_realtime(config, arguments.move, arguments.seconds)
         case "demo":
             return jobs.run_demo(config, arguments.run, fast=arguments.fast)
-    jobs.run_job(arguments.command, config, arguments.run, fast=arguments.fast)
+    jobs.run_job(arguments.command, config, arguments.run, fast=getattr(arguments, "fast", False))
     return 0

@@ -28,8 +28,8 @@ from robot_rl.session import SessionConfig
 
 ARMS = ("sim", "fr3", "crisp")
 SIMULATORS = ("own", "running")
+AGENTS = ("flash_sac", "rlpd", "hil", "sac", "chunked", "expo", "rlpd_lagrangian")
 NAMESPACE = r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?"
-AGENTS = ("rlpd", "rlpd_lagrangian", "flash_sac", "sac", "hil", "chunked", "expo")
 
 
 class ConfigError(ValueError):
@@ -44,7 +44,8 @@ class LearnerConfig:
         agent: algorithm; see `robot_rl.learner`.
         settings: of the algorithm, by the names of its own config, e.g. ``learner.settings.discount=0.98``. They are
             checked when the learner is made (`robot_rl.learner.factory`).
-        utd: critic updates for each online step; unset: the algorithm's own ``critic_steps``.
+        utd: critic updates for each online step, all in one learner call, which ends with one update of the policy
+            (flash_sac: one for every other critic update); unset: the algorithm's own ``critic_steps``.
         batch_size: transitions (or chunks) that a critic update learns from.
         demo_share: of a minibatch, 0 to 1, that demonstrations make up, or ``proportional``: as they do of all steps;
             unset: the algorithm's own.
@@ -53,6 +54,10 @@ class LearnerConfig:
         online_weights: of the run's own online store and each of ``online_stores``, within what demonstrations leave;
             empty: in proportion to their sizes.
         capacity: online observations kept, of all arms together; unset: 1 000 000, with cameras 200 000.
+        demo_capacity: observations of demonstrations kept beside them, a person's corrections included; unset: 100 000,
+            with cameras 20 000. The oldest go first, and the learner says so.
+        shared: namespace of another arm, e.g. left, or / for none: this one acts by the learner of that one and has
+            none of its own. There, ``online_stores`` names this arm's store.
         start_after: online steps before learning starts.
         pretrain: learner calls on demonstrations alone before that; unset: as many as suit the algorithm.
         max_debt: critic updates that may be due when an episode begins; above it, the next one waits for the learner.
@@ -71,7 +76,9 @@ class LearnerConfig:
     demo_share: float | Literal["proportional"] | None = None
     online_stores: tuple[str, ...] = ()
     online_weights: tuple[float, ...] = ()
+    shared: str = ""
     capacity: int | None = None
+    demo_capacity: int | None = None
     start_after: int = 100
     pretrain: int | None = None
     max_debt: int = 200
@@ -89,13 +96,14 @@ class LearnerConfig:
             require(self, utd=(1, inf))
         if self.pretrain is not None:
             require(self, pretrain=(0, inf))
-        if self.capacity is not None:
-            require(self, capacity=(2, inf))
+        for name in ("capacity", "demo_capacity"):
+            if getattr(self, name) is not None:
+                require(self, **{name: (2, inf)})
         if isinstance(self.demo_share, float):
             require(self, demo_share=(0.0, 1.0))
         if self.online_weights and len(self.online_weights) != 1 + len(self.online_stores):
             raise RangeError(
-                f"online_weights={list(self.online_weights)} must be {1 + len(self.online_stores)}: "
+                f"online_weights={list(self.online_weights)} must have {1 + len(self.online_stores)} in number: "
                 "one for the run's own online store and one for each of online_stores"
             )
         if not all(0.0 < weight < inf for weight in self.online_weights):
@@ -121,12 +129,12 @@ class RunConfig:
         cameras: names of the cameras whose images belong to the observation.
         camera_driver: ``realsense`` or ``opencv``, for cameras that are not drawn.
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
+        camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
         demos: successful demonstrations to record.
         steps: online steps to train for.
         episodes: episodes to evaluate.
         demo_stores: stores of demonstrations to learn from, relative to the run's folder or absolute.
         policy: parameter file to evaluate; "" takes the run's champion (`robot_rl.promotion`), or its newest.
-        resume: continue from the run's newest checkpoint.
     """
 
     task: str = "peg_insertion"
@@ -141,12 +149,12 @@ class RunConfig:
     cameras: tuple[str, ...] = ()
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()
+    camera_exposure: float | None = None
     demos: int = 20
     steps: int = 2400
     episodes: int = 50
     demo_stores: tuple[str, ...] = ("demos",)
     policy: str = ""
-    resume: bool = False
     session: SessionConfig = field(default_factory=SessionConfig)
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     crisp: CrispConfig = field(default_factory=CrispConfig)
@@ -155,6 +163,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         require(self, arms=(1, inf), scene_port=(1, 65535), seed=(0, 2**31 - 1))
         require(self, demos=(1, inf), steps=(1, inf), episodes=(1, inf))
+        if self.camera_exposure is not None:
+            require(self, camera_exposure=(1, inf))
+            if self.camera_driver != "realsense":
+                raise RangeError(
+                    f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
+                )
         if not self.robot_ip:
             raise RangeError("robot_ip= is empty; give the address of the arm, e.g. robot_ip=172.16.0.2")
 
@@ -169,18 +183,34 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
     if path is not None:
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"cannot read configuration {path}: {error}") from error
         if not isinstance(values, dict):
             raise ConfigError(f"configuration {path} must be a mapping of keys to values, not {type(values).__name__}")
-        config = _merge(config, values, "")
-    config = _merge(config, _nested(overrides), "")  # at once: one may make sense only with another
+        values.pop("resume", None)  # a key of before: training always goes on from the run's checkpoint
+        try:
+            config = _merge(config, values, "")
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+    changes = _nested(overrides)
+    of_learner = changes.get("learner")
+    if isinstance(of_learner, dict) and of_learner.get("agent", config.learner.agent) != config.learner.agent:
+        # another algorithm has other settings
+        config = dataclasses.replace(config, learner=dataclasses.replace(config.learner, settings={}))
+    config = _merge(config, changes, "")  # at once: one may make sense only with another
     if config.arm not in ARMS:
         raise ConfigError(f"arm={config.arm!r} is unknown; choose from {', '.join(ARMS)}")
     if config.simulator not in SIMULATORS:
         raise ConfigError(f"simulator={config.simulator!r} is unknown; choose from {', '.join(SIMULATORS)}")
     if re.fullmatch(NAMESPACE, config.namespace, re.ASCII) is None:
         raise ConfigError(f"namespace={config.namespace!r} is no name of ROS; use letters, digits and _, e.g. left")
+    shared = config.learner.shared
+    if shared not in ("", "/") and re.fullmatch(NAMESPACE, shared, re.ASCII) is None:
+        raise ConfigError(
+            f"learner.shared={shared!r} is no namespace; name that of another arm, e.g. left, or / for none"
+        )
+    if shared and shared.strip("/") == config.namespace.strip("/"):
+        raise ConfigError(f"learner.shared={shared!r} is this arm's own namespace; name another arm's, or leave it out")
     if config.arm == "crisp" and config.namespace.strip("/") == config.crisp.namespace.strip("/"):
         raise ConfigError(
             f"arm=crisp with namespace={config.namespace!r}, which is CRISP's too: its controllers would follow the "
@@ -276,11 +306,13 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
         options = typing.get_args(hint)
         if value is None and type(None) in options:
             return None
-        *others, hint = (option for option in options if option is not type(None))
-        for option in others:
+        *others, hint = options = tuple(option for option in options if option is not type(None))
+        if not others:
+            return coerce(name, value, hint)
+        for option in options:
             with contextlib.suppress(ConfigError):
                 return coerce(name, value, option)
-        origin = typing.get_origin(hint)
+        raise ConfigError(f"{name}={value!r} must be {' or '.join(map(_wanted, options))}")
     if origin is typing.Literal:
         if value in typing.get_args(hint):
             return value
@@ -303,5 +335,10 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
         return str(value)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    wanted = getattr(hint, "__name__", str(hint))
-    raise ConfigError(f"{name}={value!r} must be of type {wanted}")
+    raise ConfigError(f"{name}={value!r} must be {_wanted(hint)}")
+
+
+def _wanted(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(repr, typing.get_args(hint)))
+    return f"of type {getattr(hint, '__name__', hint)}"

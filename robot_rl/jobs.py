@@ -13,23 +13,29 @@ import yaml
 
 from hardware.interfaces import CameraError
 from robot_rl.bringup import check_learner, prepare, specs
-from robot_rl.config import ConfigError, RunConfig, plain
+from robot_rl.config import RunConfig, plain
 from robot_rl.report import plot_curve, write_summary, write_video
 from robot_rl.run import Run, policy_file
 from robot_rl.supervisor import Supervisor, ros_domain
+from robot_rl.tasks import make_task
 
 SHOW_PERIOD = 10.0  # [s] between progress lines when no episode ends
 
 
 def describe(config: RunConfig) -> str:
-    """All settings as YAML."""
-    return yaml.safe_dump(plain(config), sort_keys=False)
+    """All settings as YAML, the algorithm's as a comment. Raises `ConfigError` when one, or the task, does not fit."""
+    from robot_rl.learner.factory import make_loop_config
+
+    make_task(config.task)
+    agent, _ = make_loop_config(config.learner, config.seed, images=bool(config.cameras))
+    of_run, of_agent = (yaml.safe_dump(plain(settings), sort_keys=False) for settings in (config, agent.config))
+    comment = (f"learner.settings of {agent.name}, all of them:", *(f"  {line}" for line in of_agent.splitlines()))
+    return of_run + "".join(f"# {line}\n" for line in comment)
 
 
 def simulate(config: RunConfig) -> int:
     """Serve the simulated arm, or several, until Ctrl-C."""
     from hardware.sim.server import arm_addresses, serve
-    from robot_rl.tasks import make_task
 
     addresses = ", ".join(arm_addresses(config.robot_ip, config.arms))
 
@@ -74,9 +80,7 @@ def plot_realtime(file: Path, picture: Path | None) -> int:
 def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
     """Do one job from start to end; returns its run. Raises the errors of `robot_rl.errors`."""
     began = time.monotonic()
-    if fast and job == "arm":
-        raise ConfigError("arm has no --fast: it serves other programs, in real time")
-    run = prepare(job, config, root)
+    run = prepare(job, config, root, fast)
     tell(f"{job}: {config.task}, run {run.root}")
     if job == "eval":
         tell(f"policy: {policy_file(run, config)}")
@@ -91,7 +95,7 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
         tell(f"ROS_DOMAIN_ID={domain}, logs in {run.logs}")
         if job == "arm":
             tell(f"torque control begins with the service /{f'{config.namespace}/start'.lstrip('/')}; Ctrl-C ends it")
-        Supervisor(run, job, specs(job, run, config), domain, config.namespace).run(Display(run, job, config).update)
+        Supervisor(run, job, specs(job, run, config), domain).run(Display(run, job, config).update)
     if job == "train":
         tell(f"curve: {plot_curve(run, config)}")
     if job == "eval":
@@ -107,8 +111,8 @@ def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
     """Record, train, evaluate, report; the last line printed is the path of ``summary.json``."""
     began = time.monotonic()
     config = dataclasses.replace(config, source="expert")
-    check_learner(config)
-    run = prepare("record", config, root)
+    check_learner(config, root)
+    run = prepare("record", config, root, fast)
     for job in ("record", "train", "eval"):
         run_job(job, config, run.root, fast)
     plot_curve(run, config)
@@ -122,7 +126,7 @@ class Display:
     """Progress of a job, in the terminal: a line for each episode of a recording or evaluation, and now and then."""
 
     def __init__(self, run: Run, job: str, config: RunConfig) -> None:
-        self._run, self._job, self._max_debt = run, job, config.learner.max_debt
+        self._run, self._job, self._learner = run, job, config.learner
         self._episodes = -1
         self._shown = time.monotonic()
 
@@ -142,18 +146,14 @@ class Display:
         if session["last"]:
             parts.append(f"last: {session['last']}")
         if self._job == "train":
-            learner = self._run.heard("learner")
+            first, *more = self._learning()
             parts[1:1] = [
                 f"{session['steps']} steps ({session['steps'] / 600:.1f} robot-min)",
                 f"success {session['success_rate']:.0%} of the last 20",
                 f"{session['interventions']} interventions",
-                f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}",
+                first,
             ]
-            if learner.get("debt", 0) > self._max_debt:
-                parts.append(f"the next episode waits for the learner, which owes {learner['debt']} updates")
-            parts += _champion(learner)
-            if learner.get("halted"):
-                parts.append(f"learner halted: {learner['halted']}")
+            parts += more
         else:
             parts.insert(1, f"{session['successes']} successes")
         if "obs_to_action_ms_p95" in session:
@@ -162,6 +162,19 @@ class Display:
             )
         parts += [f"{session[what]} {what}" for what in ("aborted", "reflexes") if session[what]]
         return ", ".join(parts)
+
+    def _learning(self) -> list[str]:
+        """What the learner says."""
+        if self._learner.shared:
+            return [f"by the learner of {self._learner.shared}"]
+        learner = self._run.heard("learner")
+        parts = [f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}"]
+        if learner.get("debt", 0) > self._learner.max_debt:
+            parts.append(f"the next episode waits for the learner, which owes {learner['debt']} updates")
+        parts += _champion(learner)
+        if learner.get("halted"):
+            parts.append(f"learner halted: {learner['halted']}")
+        return parts
 
 
 def _champion(learner: Mapping[str, Any]) -> list[str]:

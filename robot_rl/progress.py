@@ -43,8 +43,8 @@ class Progress:
 
     def __init__(self, run: Run, job: str, config: RunConfig, store: EpisodeStore | None) -> None:
         self._run, self._job, self._config = run, job, config
-        self._recent: deque[bool] = deque(maxlen=WINDOW)
         known = store.episodes() if store is not None else []
+        self._recent = deque((episode.success for episode in known), WINDOW)
         self.episodes = len(known)
         self.steps = sum(episode.steps for episode in known)
         self.successes = sum(episode.success for episode in known)

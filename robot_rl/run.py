@@ -17,6 +17,7 @@ import itertools
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,16 @@ class Run:
 
     @staticmethod
     def create(config: RunConfig, root: Path | None = None) -> Run:
-        """Make (or take over) a run's folder and write its configuration; default: a new one in ``runs``."""
-        run = Run((root or _new_folder(config)).absolute())
-        for folder in (run.root, run.status_folder, run.logs):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Make (or take over) a run's folder and write its configuration; default: a new one in ``runs``.
+
+        Raises `ConfigError` when it cannot be made.
+        """
+        try:
+            run = Run((root or _new_folder(config)).absolute())
+            for folder in (run.root, run.status_folder, run.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"the run's folder cannot be made: {error}") from error
         (run.status_folder / f"{SIMULATOR}.json").unlink(missing_ok=True)  # that of an earlier job is gone
         save_config(config, run.config_file)
         return run
@@ -129,11 +136,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     os.replace(scratch, path)
 
 
-def settings_file(given: Path | None, root: Path | None) -> Path | None:
-    """The file that a job's settings start from: the ``given`` one, else that of the run it goes on with."""
+def settings_of(given: Path | None, root: Path | None, overrides: Sequence[str]) -> RunConfig:
+    """A job's settings: ``overrides`` over the file ``given``, or over those of the run at ``root`` that it takes up.
+
+    A run remembers all of them but the ``policy`` of an evaluation. Raises `ConfigError`.
+    """
     if given is None and root is not None and Run(root).config_file.exists():
-        return Run(root).config_file
-    return given
+        return load_config(Run(root).config_file, ["policy=", *overrides])
+    return load_config(given, list(overrides))
 
 
 def policy_file(run: Run, config: RunConfig) -> Path:
@@ -144,6 +154,6 @@ def policy_file(run: Run, config: RunConfig) -> Path:
 def read_parameters(run: Run, config: RunConfig) -> bytes:
     """The bytes of the policy to evaluate. Raises `ConfigError` when there is no such file."""
     path = policy_file(run, config)
-    if not path.exists():
-        raise ConfigError(f"no policy at {path}; train one first (robot-rl train), or name one: policy=FILE")
+    if not path.is_file():
+        raise ConfigError(f"no policy at {path}; train one first (robot-rl train), or name a file: policy=FILE")
     return path.read_bytes()

@@ -42,12 +42,10 @@ class Supervisor:
         run: its folder; output of each process goes to ``logs/<job>-<name>.log``.
         nodes: what to start, in this order.
         domain: ROS domain of the graph, so that neighbours do not hear it.
-        namespace: of the graph's topics.
     """
 
-    def __init__(self, run: Run, job: str, nodes: list[NodeSpec], domain: int, namespace: str = "") -> None:
+    def __init__(self, run: Run, job: str, nodes: list[NodeSpec], domain: int) -> None:
         self._run, self._job, self._nodes = run, job, nodes
-        self._ros_arguments = ["--ros-args", "-r", f"__ns:=/{namespace.strip('/')}"] if namespace else []
         self._environment = {
             **os.environ,
             "ROS_DOMAIN_ID": str(domain),
@@ -75,9 +73,12 @@ class Supervisor:
 
     def _start(self, spec: NodeSpec) -> _Child:
         path = self._run.logs / f"{self._job}-{spec.name}.log"
+        rules = [f"__ns:=/{spec.namespace.strip('/')}"] if spec.namespace else []
+        rules += [f"{name}:={topic}" for name, topic in spec.remappings]
+        remapped = ["--ros-args", *(word for rule in rules for word in ("-r", rule))] if rules else []
         with path.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "robot_rl", *spec.arguments, *self._ros_arguments],
+                [sys.executable, "-m", "robot_rl", *spec.arguments, *remapped],
                 stdin=None if spec.name == "teleop" else subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -139,9 +140,10 @@ def _terminate_as_interrupt() -> Iterator[None]:
 def ros_domain(config: RunConfig, job: str = "") -> int:
     """The ROS domain of a job: the environment's, or one of its own for a simulated arm that is nobody else's.
 
-    Who serves an arm to other programs, has a namespace or joins a simulator is there to be heard.
+    Who serves an arm to other programs, has a namespace, joins a simulator or shares a learner is there to be heard.
     """
-    private = config.arm == "sim" and config.simulator == "own" and not config.namespace and job != "arm"
+    alone = not config.namespace and not config.learner.shared
+    private = config.arm == "sim" and config.simulator == "own" and alone and job != "arm"
     if "ROS_DOMAIN_ID" in os.environ or not private:
         return int(os.environ.get("ROS_DOMAIN_ID", "0"))
     return 1 + os.getpid() % 100

@@ -39,15 +39,16 @@ class Trainer:
         self._said = -STATUS_PERIOD
         self._rate = (time.monotonic(), 0.0)
 
-    def start(self, resume: bool) -> None:
-        """Restore when asked to, and publish what there is. Raises `ConfigError` when the checkpoint does not fit."""
-        if resume:
-            try:
-                restored = self._loop.restore()
-            except CheckpointError as error:
-                raise ConfigError(f"cannot resume: {error}") from error
-            origin = f"going on after {self._loop.version} update calls" if restored else "nothing to resume from"
-            self._loop.messages.append(origin)
+    def start(self) -> None:
+        """Go on from the newest checkpoint if there is one, and publish what there is.
+
+        Raises `ConfigError` when the checkpoint does not fit.
+        """
+        try:
+            if self._loop.restore():
+                self._loop.messages.append(f"going on after {self._loop.version} update calls")
+        except CheckpointError as error:
+            raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another --run starts anew") from error
         self._checkpointed = self._logged = self._loop.version
         self._loop.poll()
         self.publish()

@@ -12,7 +12,7 @@ import pytest
 
 from controllers.ros.topics import TARGET_POSES
 from robot_rl.bringup import LAUNCH_ARGUMENTS, prepare
-from robot_rl.cli import build_parser
+from robot_rl.cli import parse
 from robot_rl.config import load_config
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +41,7 @@ def check_command(words: list[str]) -> None:
     """Raises when ``words`` is not a command that exists."""
     match words:
         case ["robot-rl", *arguments]:
-            given = build_parser().parse_args(arguments)
+            given = parse(arguments)
             load_config(None, getattr(given, "overrides", ()))
         case ["make", *targets]:
             makefile = (ROOT / "Makefile").read_text()

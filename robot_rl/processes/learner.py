@@ -27,7 +27,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     with ros() as stop:
         node = ParameterNode()
         trainer = Trainer(run, config, make_learner(run, config), node.publish)
-        trainer.start(resume=config.resume or run.checkpoints.exists())
+        trainer.start()
         told = 0.0
         while not stop.asked:
             if not trainer.step():

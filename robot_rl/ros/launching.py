@@ -15,13 +15,14 @@ from robot_rl.supervisor import DEFAULT_PATIENCE, PATIENCE
 RESPAWN_DELAY = 1.0  # [s]
 
 
-def node_action(spec: NodeSpec, namespace: str) -> Node:
-    """The action that starts ``spec`` with its topics in ``namespace``; the end of a required node ends the launch."""
+def node_action(spec: NodeSpec) -> Node:
+    """The action that starts ``spec``; the end of a required node ends the launch."""
     return Node(
         package="robot_rl",
         executable=spec.executable,
         name=spec.name,
-        namespace=namespace,
+        namespace=spec.namespace,
+        remappings=list(spec.remappings),
         arguments=list(spec.arguments),
         output="screen",
         respawn=spec.respawn,
@@ -36,10 +37,10 @@ def job_description(job: str) -> LaunchDescription:
 
     def actions(context: LaunchContext) -> list[Node]:
         chosen = {name: context.launch_configurations[name] for name in LAUNCH_ARGUMENTS}
-        return [node_action(spec, chosen["namespace"]) for spec in nodes(job, chosen)]
+        return [node_action(spec) for spec in nodes(job, chosen)]
 
     declared = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, (default, description) in LAUNCH_ARGUMENTS.items()
+        DeclareLaunchArgument(name, default_value="", description=description)
+        for name, description in LAUNCH_ARGUMENTS.items()
     ]
     return LaunchDescription([*declared, OpaqueFunction(function=actions)])

@@ -34,6 +34,10 @@ class Job:
             )
 
     @property
+    def output(self) -> str:
+        return self._out.read_text()
+
+    @property
     def errors(self) -> list[str]:
         return self._err.read_text().splitlines()
 

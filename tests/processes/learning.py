@@ -70,7 +70,7 @@ def learn(root: Path) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     learner = make_learner(run, config)
     trainer = Trainer(run, config, learner, lambda data: None)
-    trainer.start(resume=True)
+    trainer.start()
     with (run.logs / "resumed").open("a") as file:
         file.write(f"{learner.version}\n")
     while True:

@@ -14,6 +14,8 @@ from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.sim.client import SceneClient
 from hardware.sim.server import arm_addresses
+from robot_rl.cli import main
+from robot_rl.data.reader import StoreReader
 from tests.contracts.arm_contract import distance
 from tests.hardware.simulated import unused_address
 from tests.processes.job import Job
@@ -117,3 +119,29 @@ def test_an_arm_under_crisp_is_one_more_arm(ros: Ros, tmp_path: Path) -> None:
         driver.target = None
         driver.until(lambda: driver.mode is Mode.IDLE)
         assert driver.at(goal)
+
+
+def test_two_arms_learn_by_one_learner(tmp_path: Path, simulator: tuple[str, str]) -> None:
+    """The left one's, which learns from the steps of both; the right arm acts by what it publishes."""
+    assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "left"), "demos=2"]) == 0
+    common = ["simulator=running", "steps=100000", "learner.start_after=10", "learner.publish_every=2"]
+    common += ["learner.max_debt=1000000"]  # on a busy machine, episodes would wait for the learner
+    with contextlib.ExitStack() as cleanup:
+        left, right = (
+            Job(tmp_path / name, "train", f"namespace={name}", *common, *settings, address=address)
+            for name, address, settings in (
+                ("left", simulator[0], ["learner.online_stores=../right/online"]),
+                ("right", simulator[1], ["learner.shared=left"]),
+            )
+        )
+        cleanup.callback(left.stop)
+        cleanup.callback(right.stop)
+        acted = StoreReader(right.run.online)
+
+        def versions() -> set[int]:
+            return {version for part in acted.poll() for version in part.version.tolist()}
+
+        right.wait(lambda: max(versions(), default=-1) > 0, "a step by parameters that the learner has published")
+        left.wait(lambda: left.run.heard("learner")["online_steps"] > left.steps > 0, "steps of both to be learnt from")
+        assert not (right.run.checkpoints.exists() or right.run.parameters.exists())
+        right.wait(lambda: "by the learner of left" in right.output, "the terminal to say so")

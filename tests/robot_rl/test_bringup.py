@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +68,49 @@ def test_every_process_exists_and_says_what_its_end_means(job: str, source: str)
 
 
 def test_launch_arguments_make_a_run_with_that_configuration(tmp_path: Path) -> None:
-    arguments = {name: default for name, (default, _) in LAUNCH_ARGUMENTS.items()}
+    arguments = dict.fromkeys(LAUNCH_ARGUMENTS, "")
     arguments |= {"task": "reach", "run": str(tmp_path / "run"), "overrides": "demos=3 learner.utd=8", "seed": "5"}
     started = nodes("record", arguments)
     assert [spec.name for spec in started] == node_names("record", REACH)
+    assert {spec.namespace for spec in started} == {""}
     _, config = Run.open(tmp_path / "run")
     assert (config.task, config.seed, config.demos, config.learner.utd) == ("reach", 5, 3, 8)
+
+
+def test_an_arm_that_shares_a_learner_has_none_and_hears_the_other_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    config = load_config(None, ["task=reach", "namespace=right", "learner.shared=left"])
+    started = {spec.name: spec for spec in specs("train", prepare("train", config, tmp_path), config)}
+    assert list(started) == ["sim", "arm", "policy", "session"]
+    heard = (("policy_parameters", "/left/policy_parameters"), ("learner_debt", "/left/learner_debt"))
+    assert started["policy"].remappings == started["session"].remappings == heard
+    assert started["arm"].remappings == ()
+    root = load_config(None, ["task=reach", "namespace=right", "learner.shared=/"])
+    assert specs("train", Run(tmp_path), root)[2].remappings[0] == ("policy_parameters", "/policy_parameters")
+    assert ros_domain(root) == ros_domain(load_config(None, ["learner.shared=left"])) == 0, "one of several"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["learner.shared=left hand"], "learner.shared='left hand' is no namespace"),
+        (["learner.shared=left", "namespace=/left"], "learner.shared='left' is this arm's own namespace"),
+        (["learner.shared=/"], "learner.shared='/' is this arm's own namespace"),
+    ],
+)
+def test_whose_learner_is_meant_is_checked(settings: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(None, settings)
+
+
+def test_a_launch_goes_on_with_the_settings_of_its_run(tmp_path: Path) -> None:
+    of_robot = RunConfig(task="peg_search", arm="fr3", robot_ip="172.16.0.2", source="topic", namespace="left", seed=7)
+    Run.create(of_robot, tmp_path / "run")
+    started = nodes("teleop", dict.fromkeys(LAUNCH_ARGUMENTS, "") | {"run": str(tmp_path / "run"), "seed": "8"})
+    assert [(spec.name, spec.namespace) for spec in started] == [("arm", "left"), ("session", "left")]
+    assert Run.open(tmp_path / "run")[1] == dataclasses.replace(of_robot, seed=8)
 
 
 @pytest.mark.parametrize("job", JOBS)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from robot_rl.cli import main
-from robot_rl.config import RunConfig, plain
+from robot_rl.config import RunConfig, load_config, plain
+from robot_rl.data.schema import StoreSchema
 from robot_rl.learner.checkpoint import save
 from robot_rl.policies.loading import describe
 from robot_rl.policies.parameters import pack
+from robot_rl.run import Run, settings_of
 from robot_rl.tasks import TASKS, make_task
 from tests.conftest import session_processes
 from tests.hardware.simulated import unused_address
@@ -65,6 +68,14 @@ def fails(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("record --task peg_insertion --run reach --fast", "reach"),
         ("record --task reach --fast source=keyboard", "source=expert"),
         ("record --task reach --fast cameras=side", "no camera 'side'"),
+        ("record --task reach --fast cameras=front demos=1 cameras=side", "no camera 'side'"),
+        ("record --task reach demos=1 --fast source=keyboard", "source=expert"),
+        ("record --task reach --run list.yaml --fast", "list.yaml"),
+        ("record --config damaged.params", "damaged.params"),
+        ("config --task raech", "did you mean 'reach'"),
+        ("config learner.settings.critcs=3 learner.agent=rlpd", "did you mean critics"),
+        ("eval --task reach policy=reach", "no policy at reach"),
+        ("train --task reach --run reach --fast learner.shared=left", "leave out learner.shared=left"),
         ("eval --task reach", "which policy"),
         ("eval --task reach --run reach", "train one first"),
         ("eval --task reach policy=nowhere.params", "nowhere.params"),
@@ -77,7 +88,7 @@ def fails(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
 )
 def test_one_line_says_what_to_do(arguments: str, words: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert words in fails(arguments, capsys)
-    assert not (folder / "runs").exists() or "--fast" in arguments, "nothing was started, so no run is left"
+    assert not (folder / "runs").exists(), "nothing was started, so no run is left"
 
 
 def test_a_taken_port_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,18 +98,41 @@ def test_a_taken_port_is_named(folder: Path, capsys: pytest.CaptureFixture[str])
     assert f"port 1337 at {address} is taken" in error
 
 
-def test_a_checkpoint_of_something_else_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_of_something_else_is_named_and_the_run_stays_as_it_is(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save(folder / "reach" / "checkpoints", 12, {}, {"agent": "flash_sac", "task": "pick_cube"})
-    error = fails("train --task reach --run reach --fast resume=true", capsys)
-    assert "000000000012.checkpoint: task is 'pick_cube', this learner's is 'reach'" in error
+    for fast in ("", " --fast"):
+        error = fails(f"train --task reach --run reach{fast}", capsys)
+        assert "000000000012.checkpoint: task is 'pick_cube', this learner's is 'reach'" in error
+        assert "another --run starts anew" in error
+    assert not (folder / "reach" / "config.yaml").exists()
+
+
+def test_a_checkpoint_of_other_sizes_is_named_before_anything_starts(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    identity = {"agent": "rlpd", **StoreSchema.of(make_task("reach")).identity}
+    save(folder / "reach" / "checkpoints", 12, {"actor": np.zeros(3)}, identity)
+    error = fails("train --task reach --run reach learner.agent=rlpd", capsys)
+    assert "000000000012.checkpoint: the checkpoint has ['actor'], which this agent has not" in error
+
+
+def test_a_run_remembers_its_settings_but_not_which_policy_was_evaluated(folder: Path) -> None:
+    Run.create(load_config(None, ["task=reach", "seed=5", "policy=old.params"]), folder / "reach")
+    config = settings_of(None, folder / "reach", ["steps=7"])
+    assert (config.task, config.seed, config.steps, config.policy) == ("reach", 5, 7, "")
+    assert settings_of(None, folder / "reach", ["policy=new.params"]).policy == "new.params"
+    assert settings_of(folder / "reach" / "config.yaml", folder / "peg", []).policy == "old.params"
 
 
 def test_config_prints_all_settings_as_yaml(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--task", "reach", "learner.utd=8"]) == 0
-    printed = yaml.safe_load(capsys.readouterr().out)
+    printed = capsys.readouterr().out
     wanted = plain(RunConfig(task="reach"))
     wanted["learner"]["utd"] = 8
-    assert printed == wanted
+    assert yaml.safe_load(printed) == wanted
+    assert "# learner.settings of flash_sac" in printed and "#   actor_width: 64" in printed
 
 
 def test_launch_adds_arguments_of_ros_that_are_ignored(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +140,9 @@ def test_launch_adds_arguments_of_ros_that_are_ignored(capsys: pytest.CaptureFix
     assert "task" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["trian"], ["record", "--sede", "1"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["trian"], ["record", "--sede", "1"], ["teleop", "--fast"], ["rt-plot", "a", "b=1"]]
+)
 def test_what_is_no_command_shows_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)

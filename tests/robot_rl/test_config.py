@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,31 @@ def test_defaults_then_file_then_overrides(tmp_path: Path) -> None:
     assert (config.session.policy_timeout, config.session.late_limit) == (0.05, 3)
     assert config.learner.publish_every == RunConfig().learner.publish_every
     assert plain(load_config()) == plain(RunConfig())
+
+
+def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "learner: {utd: 0}\n")
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(path))}: learner.utd=0 is out of range"):
+        load_config(path)
+
+
+def test_files_of_when_resume_was_a_setting_can_be_read(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, "seed: 3\nresume: false\n")).seed == 3
+
+
+def test_another_algorithm_does_not_inherit_settings(tmp_path: Path) -> None:
+    path = written(tmp_path, "learner: {agent: rlpd, settings: {critics: 3}}\n")
+    assert load_config(path, ["learner.utd=2"]).learner.settings == {"critics": 3}
+    assert load_config(path, ["learner.agent=rlpd"]).learner.settings == {"critics": 3}
+    assert load_config(path, ["learner.agent=flash_sac"]).learner.settings == {}
+    mixed = load_config(path, ["learner.agent=sac", "learner.settings.discount=0.9"])
+    assert mixed.learner.settings == {"discount": 0.9}
+
+
+def test_only_a_realsense_takes_an_exposure() -> None:
+    assert load_config(None, ["camera_exposure=500"]).camera_exposure == 500.0
+    with pytest.raises(ConfigError, match="camera_exposure=500 is for camera_driver=realsense, not opencv"):
+        load_config(None, ["camera_exposure=500", "camera_driver=opencv"])
 
 
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
@@ -53,12 +79,12 @@ def test_a_gain_of_each_axis_survives_a_trip_through_the_file(tmp_path: Path, te
         ("camera_devices=[0, 2]", ("0", "2")),
         ("policy=", ""),
         ("policy=12", "12"),
-        ("resume=true", True),
+        ("controller.tank.filter=false", False),
         ("robot_ip=172.16.0.2", "172.16.0.2"),
     ],
 )
 def test_values_become_the_type_of_their_field(override: str, value: object) -> None:
-    assert getattr(load_config(None, [override]), override.split("=")[0]) == value
+    assert attrgetter(override.split("=")[0])(load_config(None, [override])) == value
 
 
 @pytest.mark.parametrize("text", ["1", "0.5", "1e-1", "1.5e2"])
@@ -77,7 +103,7 @@ def test_numbers_may_be_written_in_any_notation(text: str) -> None:
         ("seed=many", ["seed='many'", "int"]),
         ("seed=1.5", ["seed=1.5", "int"]),
         ("seed=true", ["seed=True", "int"]),
-        ("resume=1", ["resume=1", "bool"]),
+        ("controller.tank.filter=1", ["controller.tank.filter=1", "bool"]),
         ("session.stall_timeout=soon", ["session.stall_timeout='soon'", "float"]),
         ("task=[reach]", ["task=['reach']", "str"]),
         ("cameras=true", ["cameras=True"]),

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from robot_rl.config import ConfigError, load_config
+from robot_rl.contract import Outcome
+from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs import Display
+from robot_rl.progress import Progress
 from robot_rl.run import Run, read_parameters
+from tests.robot_rl.recording import SCHEMA, steps
 
 SESSION = {
     "job": "train",
@@ -20,6 +24,20 @@ SESSION = {
     "aborted": 0,
     "reflexes": 1,
 }
+
+
+def test_a_job_that_goes_on_says_how_it_went_before(tmp_path: Path) -> None:
+    config = load_config(None, ["steps=100"])
+    run = Run.create(config, tmp_path)
+    with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
+        for outcome in (Outcome.timeout(), *[Outcome.success()] * 3):
+            writer = store.begin()
+            for step in steps(5, 0, outcome):
+                writer.append(step)
+            writer.finish()
+        Progress(run, "train", config, store).say()
+    said = run.heard("session")
+    assert (said["episodes"], said["steps"], said["successes"], said["success_rate"]) == (4, 20, 3, 0.75)
 
 
 def test_a_policy_that_is_named_comes_before_the_champion_and_that_before_the_newest(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from robot_rl.config import RunConfig, load_config
 from robot_rl.contract import Outcome
-from robot_rl.data.store import EpisodeStore
+from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 from robot_rl.learner.rlpd import RlpdConfig, make_agent
 from robot_rl.policies.parameters import unpack
@@ -29,16 +30,18 @@ class Published(list[int]):
         self.append(unpack(data).version)
 
 
-def trainer(run: Run, published: Published, config: RunConfig = CONFIG) -> tuple[Trainer, LearnerLoop]:
+def trainer(
+    run: Run, published: Published, config: RunConfig = CONFIG, online: Sequence[StoreReader] = ()
+) -> tuple[Trainer, LearnerLoop]:
     settings = LoopConfig(utd=2.0, start_after=10, batch_size=8, capacity=300, demo_capacity=300)
-    learner = LearnerLoop(AGENT, SCHEMA, config=settings, checkpoints=run.checkpoints)
+    learner = LearnerLoop(AGENT, SCHEMA, online=online, config=settings, checkpoints=run.checkpoints)
     return Trainer(run, config, learner, published.take), learner
 
 
 def test_parameters_are_handed_out_and_kept_as_often_as_asked_for(tmp_path: Path) -> None:
     run, published = Run.create(CONFIG, tmp_path), Published()
     training, learner = trainer(run, published)
-    training.start(resume=False)
+    training.start()
     learner.add(transitions(35))  # 25 that count: 50 critic steps, 10 calls
     while training.step():
         pass
@@ -47,6 +50,23 @@ def test_parameters_are_handed_out_and_kept_as_often_as_asked_for(tmp_path: Path
     training.finish()
     assert published == [0, 3, 6, 9, 10]
     assert unpack(run.parameters.read_bytes()).version == 10
+
+
+def test_a_run_that_has_a_checkpoint_goes_on_from_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, published = Run.create(CONFIG, tmp_path), Published()
+    with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
+        writer = store.begin({})
+        for step in steps(35):
+            writer.append(step)
+        writer.finish()
+    kept = []
+    for _ in range(2):
+        training, _ = trainer(run, published, online=[StoreReader(run.online)])
+        training.start()
+        training.finish()
+        kept.append(run.parameters.read_bytes())
+    assert published == [0, 10, 10, 10] and kept[0] == kept[1]
+    assert capsys.readouterr().err.count("learner: going on after 10 update calls") == 1
 
 
 def test_only_debt_that_whole_calls_can_work_off_is_reported(tmp_path: Path) -> None:
@@ -66,7 +86,7 @@ def test_only_debt_that_whole_calls_can_work_off_is_reported(tmp_path: Path) -> 
 def test_the_status_tells_how_stale_the_acting_parameters_are(tmp_path: Path) -> None:
     run = Run.create(CONFIG, tmp_path)
     training, learner = trainer(run, Published())
-    training.start(resume=False)
+    training.start()
     learner.add(transitions(35))
     while training.step():
         pass
@@ -85,7 +105,7 @@ def test_the_champion_is_kept_and_told_of_whether_there_are_updates_to_be_made_o
     config = load_config(None, ["learner.gate_window=6"])
     run = Run.create(config, tmp_path)
     training, learner = trainer(run, Published(), config)
-    training.start(resume=False)
+    training.start()
     with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
         for outcome, told in (
             (Outcome.success(), {"champion_success": 1.0, "now_success": 1.0, "held_back": False}),
@@ -107,7 +127,7 @@ def test_why_a_learner_stopped_is_said_once_and_its_last_good_parameters_stay(
 ) -> None:
     run, published = Run.create(CONFIG, tmp_path), Published()
     training, learner = trainer(run, published)
-    training.start(resume=False)
+    training.start()
     learner.add(transitions(20))
     while training.step():
         pass
