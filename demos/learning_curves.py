@@ -1,4 +1,4 @@
-"""Every algorithm on every task, over several seeds: success of the deterministic policy over robot minutes.
+"""The algorithms on every task, over several seeds: success of the deterministic policy over robot minutes.
 
     python -m demos.learning_curves                       # learn what is not in the results yet, then draw
     python -m demos.learning_curves --tasks reach --agents rlpd expo --seeds 3
