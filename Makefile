@@ -31,7 +31,7 @@ test: lint ## lint, type check and every test but the slow ones
 	@$(QUICK) $(PY) -m pytest -q -n 2 --dist loadfile $(SHARING); sharing=$$?; \
 		$(PY) -m pytest -q $(ALONE) && exit $$sharing
 
-test-slow: setup ## the tests that take minutes
+test-slow: setup ## the tests that take minutes, and one that takes hours
 	@$(PY) -m pytest -q -m 'slow and not hardware'
 
 lint: setup ## ruff and mypy
@@ -39,7 +39,7 @@ lint: setup ## ruff and mypy
 	@$(PY) -m ruff format --check --quiet $(wildcard $(CODE)) || { echo "lint: run '$(PY) -m ruff format'" >&2; exit 1; }
 	@$(PY) -m mypy --no-error-summary
 
-bench: setup ## run every benchmark; one JSON line each
+bench: setup ## run every benchmark; they print JSON lines
 	@for file in $(filter-out $(addprefix benchmarks/,graph.py loop_comparison.py peers.py),$(wildcard benchmarks/*.py)); do $(PY) "$$file" || exit; done
 
 clean: ## remove .venv and everything that was built (runs/ stays)

@@ -2,7 +2,7 @@
 # Installs robot_rl and all it needs into .venv. Run it as often as you like: it does nothing when nothing changed,
 # and starts over when an earlier run was interrupted.
 #
-#   EXTRAS=sim,franka,learn,gym,test,clients   which extras of pyproject.toml to install
+#   EXTRAS=sim,franka,learn,gym,test,clients   which extras of setup.py to install
 #   PYTHON=/path/to/python3.11     which Python to build .venv with
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
