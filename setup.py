@@ -25,7 +25,7 @@ EXTRAS = {
     "learn": ["jax>=0.10", "optax>=0.2.8", "tensorboard>=2.17"],
     # Pretrained models. Install the build of torch that you want (CPU or CUDA) before this extra.
     "vla": ["torch>=2.6"],
-    "gym": ["h5py>=3.12"],  # robomimic's demonstrations
+    "gym": ["gymnasium[mujoco]>=1.0", "h5py>=3.12"],  # public environments; robomimic's demonstrations
     "console": ["viser>=1.0"],
     # ROS 2 without a ROS installation, for Python 3.11. Leave it out where a ROS 2 installation is sourced.
     "ros": [
