@@ -6,7 +6,7 @@ import pytest
 
 from hardware.sim.client import SceneClient
 from hardware.sim.faults import Faults
-from tests.contracts.arm_contract import check_arm
+from tests.contracts.arm_contract import PATIENT, check_arm
 from tests.hardware.simulated import simulated_server
 
 pytest.importorskip("franky_sim")
@@ -24,7 +24,7 @@ def test_franka_arm_meets_the_arm_contract() -> None:
     from hardware.franka.arm import FrankaArm
 
     with simulated_server() as server, SceneClient(server.address) as scene:
-        arm = FrankaArm(server.address)
+        arm = FrankaArm(server.address, PATIENT)
 
         def silence() -> None:
             """Cut the network until the robot has missed more commands than it bears."""

@@ -129,8 +129,12 @@ def stopped(robot: franka.Robot) -> dict:
     """Move until the user stop is pressed; wait for its release on the standard input."""
 
     def endless() -> None:
-        print("moving", flush=True)
-        torques(robot, 100_000, lambda _: ZERO)
+        def command(tick: int) -> list[float]:
+            if tick == 50:
+                print("moving", flush=True)
+            return ZERO
+
+        torques(robot, 100_000, command)
 
     result = {"stopped": attempt(endless), "after": state_of(robot)}
     result["refused"] = attempt(lambda: torques(robot, 10, lambda _: ZERO))

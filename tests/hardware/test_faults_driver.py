@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from controllers.core import ControllerConfig
 from controllers.spatial import Pose
 from controllers.state import EventKind, JointSetpoint, Mode, Setpoint
 from hardware.franka.arm import FrankaArm
@@ -21,6 +19,7 @@ from hardware.franka.collision import CollisionThresholds
 from hardware.interfaces import ArmFault
 from hardware.sim.client import SceneClient
 from hardware.sim.faults import Faults
+from tests.contracts.arm_contract import PATIENT
 from tests.fault_table import FaultTable, check_torques
 from tests.hardware.simulated import SimulatedServer
 
@@ -29,7 +28,6 @@ pytest.importorskip("pylibfranka")
 
 PATIENCE = 30.0  # [s] before a test gives up waiting
 PERIOD = 0.05  # [s] of robot time between setpoints
-PATIENT = replace(ControllerConfig(), hold_after=20.0, damp_after=30.0)  # a busy machine is no stale setpoint
 AT_REST = 0.005  # [m] that an arm may sag when control begins
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -227,8 +228,13 @@ def test_reflex_has_the_robots_own_name_and_waits_for_recovery(tmp_path) -> None
 
 def test_every_kind_of_order_reaches_the_controller(arm: FrankaArm) -> None:
     arm.start()
-    arm.command(JointSetpoint(arm.read().state.q, seq=0))
-    wait_until(lambda: arm.read().mode is Mode.TRACK)
+    seqs = count()
+
+    def tracks() -> bool:
+        arm.command(JointSetpoint(arm.read().state.q, seq=next(seqs)))
+        return arm.read().mode is Mode.TRACK
+
+    wait_until(tracks)
     arm.begin_episode()
     wait_event(arm, EventKind.BUDGET_GRANTED)
     arm.change_gains(ImpedanceGains(translational_stiffness=500.0))

@@ -46,7 +46,7 @@ def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_record_over_ros_from_start_to_end(start: Start) -> None:
-    job = start("record", "demos=1")
+    job = start("record", "demos=1", "session.teleop_timeout=5")
     assert job.wait_end() == 0, job.errors
     reader = StoreReader(job.run.demos)
     (info,) = [episode for episode in reader.episodes() if episode.success]

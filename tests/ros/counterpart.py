@@ -5,18 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
-from controllers.core import ControllerConfig
 from hardware.ros.arm_node import ArmNode
 from hardware.sim.inprocess import InProcessWorld
 from hardware.sim.scene import SceneSpec
+from tests.contracts.arm_contract import PATIENT
 
 STEP = 0.01  # [s] of robot time in each callback of the timer, which is as often
-PATIENT = replace(ControllerConfig(), hold_after=20.0, damp_after=30.0)  # a busy machine is no stale setpoint
 
 
 class Counterpart:

@@ -57,6 +57,12 @@ def world() -> Iterator[InProcessWorld]:
         yield world
 
 
+def patient(**settings: Any) -> SessionConfig:
+    """For a session that a busy machine does not make give up."""
+    timeouts = dict.fromkeys(("policy_timeout", "teleop_timeout", "stall_timeout"), PATIENT)
+    return SessionConfig(**timeouts | settings)
+
+
 class Graph:
     """An arm node around a world, and a session node that records."""
 
@@ -123,7 +129,7 @@ def test_episodes_run_through(ros: Any, graph: Callable[[SessionConfig], Graph])
     listener = ros.node()
     listener.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
     listener.create_subscription(DiagnosticStatus, topics.EPISODES, said.append, 10)
-    running = graph(SessionConfig(policy_timeout=PATIENT))
+    running = graph(patient())
     ros.add(PolicyNode(TASK, to_goal, (), None))
     for index in range(2):
         ended, episode = running.run_episode()
@@ -143,7 +149,7 @@ def test_episodes_run_through(ros: Any, graph: Callable[[SessionConfig], Graph])
 
 
 def test_the_expert_drives_through_the_topics_of_a_person(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
-    running = graph(SessionConfig(ask_policy=False, wait_for_person=True, teleop_timeout=PATIENT))
+    running = graph(patient(ask_policy=False, wait_for_person=True))
     ros.add(ExpertNode(TASK, OBJECTS))
     ended, episode = running.run_episode()
     assert ended.ending is Ending.SUCCESS
@@ -153,7 +159,7 @@ def test_the_expert_drives_through_the_topics_of_a_person(ros: Any, graph: Calla
 
 
 def test_a_person_takes_over_from_the_policy(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
-    running = graph(SessionConfig(horizon=8, policy_timeout=PATIENT, teleop_timeout=PATIENT))
+    running = graph(patient(horizon=8))
     ros.add(PolicyNode(TASK, lambda seen: ActionChunk(seen.stamp_ns, np.full((1, 3), 0.25)), (), None))
     person = ros.node("person")
     twist = person.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
@@ -168,7 +174,7 @@ def test_a_person_takes_over_from_the_policy(ros: Any, graph: Callable[[SessionC
 
 
 def test_a_chunk_with_other_axes_is_refused(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
-    running = graph(SessionConfig(policy_timeout=PATIENT, late_limit=3))
+    running = graph(patient(late_limit=3))
     Answers(ros, lambda seen: chunk_message(to_goal(seen), ("x", "y", "yaw")))
     ended, episode = running.run_episode()
     assert (ended.ending, ended.steps) == (Ending.ABORTED, 3)
@@ -181,7 +187,7 @@ def test_a_late_chunk_is_counted_and_not_executed(ros: Any, graph: Callable[[Ses
     def about_the_past(seen: Observation) -> JointTrajectory:
         return chunk_message(ActionChunk(seen.stamp_ns - 1, np.ones((1, 3)), 3))
 
-    running = graph(SessionConfig(late_limit=3))
+    running = graph(patient(policy_timeout=SessionConfig.policy_timeout, late_limit=3))
     Answers(ros, about_the_past)
     ended, episode = running.run_episode()
     assert (ended.ending, ended.steps) == (Ending.ABORTED, 3)
@@ -191,7 +197,7 @@ def test_a_late_chunk_is_counted_and_not_executed(ros: Any, graph: Callable[[Ses
 
 
 def test_a_silent_arm_ends_the_episode_as_aborted(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
-    running = graph(SessionConfig(policy_timeout=PATIENT, stall_timeout=0.5))
+    running = graph(patient(stall_timeout=1.0))
     asked: list[int] = []
 
     def policy(seen: Observation) -> ActionChunk:
@@ -211,7 +217,7 @@ def test_a_silent_arm_ends_the_episode_as_aborted(ros: Any, graph: Callable[[Ses
 
 def test_a_session_goes_on_when_robot_time_begins_anew(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
     """As it does with a new connection to the robot."""
-    running = graph(SessionConfig(policy_timeout=PATIENT))
+    running = graph(patient())
     running.world.advance(10.0)
     ros.add(PolicyNode(TASK, to_goal, (), None))
     running.run_episode()
@@ -229,7 +235,7 @@ def test_a_person_who_stops_the_arm_stops_the_session(ros: Any, graph: Callable[
     operator.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
     button = operator.create_publisher(Bool, arm_topics.EMERGENCY_STOP, 1)
     release = operator.create_client(Trigger, arm_topics.RELEASE_STOP)
-    running = graph(SessionConfig(policy_timeout=PATIENT))
+    running = graph(patient())
     asked: list[int] = []
 
     def policy(seen: Observation) -> ActionChunk:
@@ -255,7 +261,7 @@ def test_a_person_who_stops_the_arm_stops_the_session(ros: Any, graph: Callable[
 
 
 def test_the_robots_own_words_reach_the_episode(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
-    running = graph(SessionConfig(policy_timeout=PATIENT))
+    running = graph(patient())
     asked: list[int] = []
 
     def policy(seen: Observation) -> ActionChunk:
@@ -275,7 +281,7 @@ def test_the_robots_own_words_reach_the_episode(ros: Any, graph: Callable[[Sessi
 def test_a_blow_that_the_robot_stops_for_is_a_failure_of_the_step_and_the_next_episode_begins(
     ros: Any, graph: Callable[[SessionConfig], Graph]
 ) -> None:
-    running = graph(SessionConfig(policy_timeout=PATIENT))
+    running = graph(patient())
     model, data = running.world.physics
     hand = model.body("robot0_hand").id
     asked: list[int] = []
@@ -303,7 +309,7 @@ def test_targets_go_out_on_behalf_of_whoever_decided(ros: Any, graph: Callable[[
 
     for priority, topic in arm_topics.TARGET_POSES.items():
         person.create_subscription(PoseStamped, topic, lambda _, priority=priority: count(priority), 10)
-    running = graph(SessionConfig(horizon=6, policy_timeout=PATIENT, teleop_timeout=PATIENT))
+    running = graph(patient(horizon=6))
     ros.add(PolicyNode(TASK, lambda seen: ActionChunk(seen.stamp_ns, np.zeros((1, 3))), (), None))
     running.run_episode()
     ros.spin_until(lambda: counts[Priority.POLICY] >= 6)
@@ -404,7 +410,7 @@ def test_no_episode_begins_while_the_learner_is_behind(ros: Any, graph: Callable
     learner.create_timer(0.05, tell)
     listener.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
     ros.spin_until(lambda: told)
-    graph(SessionConfig(policy_timeout=PATIENT))
+    graph(patient())
     ros.add(PolicyNode(TASK, to_goal, (), None))
     ros.spin_until(lambda: phases and phases[-1] == "ready")
     waited = len(told)
