@@ -52,6 +52,15 @@ def advance(arm: CrispArm, seconds: float) -> None:
     wait_until(lambda: arm.read().state.time >= end)
 
 
+def refusal(attempt: Callable[[], object]) -> str:
+    """Why ``attempt`` is refused; "" when it is not."""
+    try:
+        attempt()
+    except ArmFault as fault:
+        return str(fault)
+    return ""
+
+
 def test_it_meets_the_arm_contract(served: Counterpart, arm: CrispArm) -> None:
     check_arm(arm, lambda seconds: advance(arm, seconds))
 
@@ -77,7 +86,8 @@ def test_a_node_that_ends_is_a_fault(arm: CrispArm) -> None:
         arm.connect()
         arm.start()
     wait_until(lambda: arm.read().mode is Mode.FAULT)
-    assert arm.read().fault.startswith("CRISP lost: nothing on /crisp/")
+    assert arm.read().fault.startswith("CRISP lost: nothing on /crisp/"), "which was silent first is chance"
+    wait_until(lambda: "/crisp/joint_states, /crisp/current_pose, /crisp/current_twist" in refusal(arm.recover))
     arm.disconnect()
 
 
@@ -88,17 +98,13 @@ def test_a_second_publisher_is_named(served: Counterpart, arm: CrispArm) -> None
     other.create_publisher(PoseStamped, "target_pose", 1)
     with arm:
 
-        def refused() -> str:
-            try:
-                arm.recover()
-                arm.start()
-            except ArmFault as fault:
-                return str(fault)
-            return ""
+        def restart() -> None:
+            arm.recover()
+            arm.start()
 
-        wait_until(lambda: "/crisp/robot_client also publishes target_pose" in refused())
+        wait_until(lambda: "/crisp/robot_client also publishes target_pose" in refusal(restart))
         other.destroy_node()
-        wait_until(lambda: not refused())
+        wait_until(lambda: not refusal(restart))
     context.try_shutdown()
 
 
@@ -109,16 +115,9 @@ def test_two_drivers_of_one_arm_see_each_other(served: Counterpart, arm: CrispAr
         topics.open(lambda now: None)
         wait_until(lambda: arm.read().mode is Mode.FAULT)
         wait_until(lambda: topics.rivals() == ("/crisp/crisp_driver",))
+        wait_until(lambda: "/crisp/crisp_driver also publishes target_pose" in refusal(arm.recover))
         topics.close()
-
-        def recovered() -> bool:
-            try:
-                arm.recover()
-            except ArmFault:
-                return False
-            return True
-
-        wait_until(recovered)
+        wait_until(lambda: not refusal(arm.recover))
 
 
 def test_topics_that_nobody_publishes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
