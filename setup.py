@@ -78,6 +78,6 @@ setup(
         "zarr>=3.0",
     ],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["robot-rl = robot_rl.cli:main"]},
+    entry_points={"console_scripts": ["robot-rl = robot_rl.jobs.cli:main"]},
     zip_safe=False,
 )

@@ -19,8 +19,8 @@ import numpy as np
 from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
 from robot_rl.data.replay import ReplayBuffer, Sampler
-from robot_rl.learner import chunked
-from robot_rl.learner.chunked import ChunkedConfig
+from robot_rl.learner.algorithms import chunked
+from robot_rl.learner.algorithms.chunked import ChunkedConfig
 
 STEP = 0.1  # that an action of 1 moves the point; the square is [−1, 1]²
 LIMIT = 200  # steps
@@ -122,7 +122,7 @@ def measure(extraction: str, horizon: int, seed: int, demos: int, updates: int) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--extraction", default="best_of_n", help="see robot_rl.learner.chunked")
+    parser.add_argument("--extraction", default="best_of_n", help="see robot_rl.learner.algorithms.chunked")
     parser.add_argument("--horizons", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--demos", type=int, default=60, help="demonstrations")

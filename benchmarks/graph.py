@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from robot_rl.bringup import prepare, specs
-from robot_rl.config import load_config
-from robot_rl.errors import USER_ERRORS
-from robot_rl.fast import run_fast
-from robot_rl.run import Run
-from robot_rl.supervisor import JobFailed, Supervisor, ros_domain
+from robot_rl.jobs.bringup import prepare, specs
+from robot_rl.jobs.config import load_config
+from robot_rl.jobs.errors import USER_ERRORS
+from robot_rl.jobs.fast import run_fast
+from robot_rl.jobs.run import Run
+from robot_rl.jobs.supervisor import JobFailed, Supervisor, ros_domain
 
 DEMOS = 2
 START_AFTER = 20  # online steps before the learner begins
@@ -77,7 +77,7 @@ def trained_graph(task: str, seconds: float) -> Iterator[Measured]:
     The run is removed afterwards.
 
     Raises:
-        RuntimeError, ValueError: one of `robot_rl.errors.USER_ERRORS`. No process is left running.
+        RuntimeError, ValueError: one of `robot_rl.jobs.errors.USER_ERRORS`. No process is left running.
     """
     settings = [f"task={task}", "steps=1000000", f"demos={DEMOS}", f"robot_ip={loopback_address()}"]
     config = load_config(None, [*settings, f"learner.start_after={START_AFTER}"])

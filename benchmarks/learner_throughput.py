@@ -25,8 +25,8 @@ import numpy as np
 
 from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
-from robot_rl.learner import flash_sac
 from robot_rl.learner.agent import Agent
+from robot_rl.learner.algorithms import flash_sac
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 

@@ -100,8 +100,8 @@ def learner_load() -> None:
         os.sched_setaffinity(0, set(cores[:-1]))
     from learner_throughput import Case, filled
 
-    from robot_rl.config import LearnerConfig
     from robot_rl.contract import Layout
+    from robot_rl.learner.config import LearnerConfig
     from robot_rl.learner.factory import make_agent
 
     case = Case(LearnerConfig().agent)

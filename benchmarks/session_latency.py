@@ -14,8 +14,8 @@ import numpy as np
 from graph import device, errors_to_exit, trained_graph
 
 from robot_rl.data.store import StoreReader
-from robot_rl.run import Run
-from robot_rl.supervisor import JobFailed
+from robot_rl.jobs.run import Run
+from robot_rl.jobs.supervisor import JobFailed
 
 
 def measure(run: Run) -> dict[str, float | int]:

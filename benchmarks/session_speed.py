@@ -8,8 +8,9 @@ import time
 
 from controllers.core import ControllerConfig
 from hardware.sim.inprocess import InProcessWorld
-from robot_rl.rollout import Rollout
-from robot_rl.session import Session, SessionConfig
+from robot_rl.session.config import SessionConfig
+from robot_rl.session.in_process import Rollout
+from robot_rl.session.session import Session
 from robot_rl.tasks import TASKS, make_task
 from robot_rl.tasks.base import CONTROL_PERIOD
 

@@ -2,7 +2,7 @@
 
 from launch import LaunchDescription
 
-from robot_rl.ros.launching import job_description
+from robot_rl.jobs.ros.launching import job_description
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -2,6 +2,6 @@
 
 import sys
 
-from robot_rl.cli import main
+from robot_rl.jobs.cli import main
 
 sys.exit(main())

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from controllers.ros.topics import TARGET_POSES
-from robot_rl.bringup import LAUNCH_ARGUMENTS, prepare
-from robot_rl.cli import parse
-from robot_rl.config import load_config
+from robot_rl.jobs.bringup import LAUNCH_ARGUMENTS, prepare
+from robot_rl.jobs.cli import parse
+from robot_rl.jobs.config import load_config
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -13,9 +13,9 @@ MOVING = {"command", "change_gains"}
 
 COMMANDERS = {
     "hardware/ros/arm_commands.py",  # the gate of the arm node
-    "robot_rl/rollout.py",  # a session in process, which is the only writer there
+    "robot_rl/session/in_process.py",  # a session in process, which is the only writer there
     "hardware/rt_check.py",  # measures the loop, with no node beside it
-    "demos/passivity/attacks.py",  # in simulation only
+    "benchmarks/experiments/passivity/attacks.py",  # in simulation only
 }
 PUBLISHERS = {
     "robot_rl/ros/session_node.py",
@@ -50,7 +50,9 @@ def publishes_commands(tree: ast.Module) -> bool:
 
 def test_only_the_gate_commands_drivers() -> None:
     assert {path for path, tree in sources() if commands_a_driver(tree)} <= COMMANDERS
-    assert {"hardware/ros/arm_commands.py", "robot_rl/rollout.py"} <= {p for p, t in sources() if commands_a_driver(t)}
+    assert {"hardware/ros/arm_commands.py", "robot_rl/session/in_process.py"} <= {
+        p for p, t in sources() if commands_a_driver(t)
+    }
 
 
 def test_only_the_session_and_a_driver_publish_commands() -> None:

@@ -13,6 +13,22 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = ("controllers", "hardware", "robot_rl", "demos")  # each may import itself and those before it
 
+# Rooms of robot_rl, and the other rooms that each may import.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "contract": (),
+    "tasks": ("contract",),
+    "data": ("contract",),
+    "perception": ("contract",),
+    "rewards": ("contract", "perception"),
+    "session": ("contract", "tasks", "perception"),
+    "policies": ("contract", "data", "perception"),
+    "learner": ("contract", "data", "policies"),
+    "gym": ("contract", "tasks", "data", "perception", "session", "policies", "learner"),
+    "ros": ("contract", "tasks", "perception", "rewards", "session", "policies"),
+    "console": ("contract", "data"),
+}
+ROOMS["jobs"] = tuple(ROOMS)
+
 # What only some modules may import: imported package -> prefixes of the modules allowed to.
 CONFINED = {
     "jax": ("robot_rl.learner",),
@@ -69,12 +85,26 @@ def violations(module: str, source: str, is_package: bool = False) -> list[str]:
             reason = "only packages named ros may"
         elif layer == "controllers" and not in_ros and top in IMPURE:
             reason = "controllers are pure: no clock, thread, I/O or logging"
+        elif reason := beyond_room(module, name):
+            pass
         else:
             continue
         text = f"{module}:{line} imports {top}: {reason}"
         if text not in found:
             found.append(text)
     return found
+
+
+def beyond_room(module: str, name: str) -> str:
+    """Why a module of one room of robot_rl may not import ``name``; "" when it may."""
+    mine, theirs = ((full.split(".") + ["", ""])[:2] for full in (module, name))
+    if mine[0] != "robot_rl" or theirs[0] != "robot_rl" or theirs[1] in ("", mine[1], "__version__"):
+        return ""
+    if mine[1] not in ROOMS:
+        return ""  # the package itself, and ``python -m robot_rl``
+    if theirs[1] in ROOMS[mine[1]]:
+        return ""
+    return f"the room {mine[1]} may import {', '.join(ROOMS[mine[1]]) or 'no other room'}, not {theirs[1]}"
 
 
 def modules() -> list[tuple[str, Path]]:
@@ -85,6 +115,15 @@ def modules() -> list[tuple[str, Path]]:
 def test_every_module_keeps_the_import_rules() -> None:
     found = [text for name, file in modules() for text in violations(name, file.read_text(), file.stem == "__init__")]
     assert not found, "\n".join(found)
+
+
+def test_every_module_of_robot_rl_stands_in_a_room_that_says_what_lives_there() -> None:
+    package = ROOT / "robot_rl"
+    assert {path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(ROOMS)
+    assert {path.name for path in package.glob("*.py")} == {"__init__.py", "__main__.py"}
+    for folder in sorted(path.parent for path in package.rglob("__init__.py")):
+        text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+        assert folder == package or "May import: " in text, f"{folder.relative_to(ROOT)} says not what it may import"
 
 
 def test_all_layers_are_checked() -> None:
@@ -102,12 +141,16 @@ def test_all_layers_are_checked() -> None:
         ("hardware.franka.arm", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import demos"),
         ("hardware.franka.arm", "import rclpy"),
         ("hardware.cameras.opencv", "import pyrealsense2 as rs"),
-        ("robot_rl.session", "from std_msgs.msg import String"),
-        ("robot_rl.session", "from std_srvs.srv import Trigger"),
-        ("robot_rl.processes.learner", "import jax"),
+        ("robot_rl.session.session", "from std_msgs.msg import String"),
+        ("robot_rl.session.session", "from std_srvs.srv import Trigger"),
+        ("robot_rl.jobs.processes.learner", "import jax"),
         ("robot_rl.data.replay", "from jax import numpy as jnp"),
         ("robot_rl.data.replay", "import importlib\nimportlib.import_module('torch')"),
-        ("robot_rl.learner.rlpd", "import torch"),
+        ("robot_rl.learner.algorithms.rlpd", "import torch"),
+        ("robot_rl.learner.loop", "from robot_rl.jobs.run import Run"),
+        ("robot_rl.data.schema", "def f():\n    from robot_rl.tasks import make_task"),
+        ("robot_rl.contract.steps", "from robot_rl.data import blob"),
+        ("robot_rl.ros.session_node", "from robot_rl.jobs.progress import Progress"),
         ("robot_rl.tasks.reach", "import mujoco.viewer"),
         ("robot_rl.tasks.reach", "import franky_sim"),
         ("robot_rl.tasks.reach", "from ...demos import record"),
@@ -124,10 +167,10 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
         ("controllers.ros.node", "import time\nimport rclpy\nfrom geometry_msgs.msg import PoseStamped"),
         ("hardware.franka.realtime", "import pylibfranka\nimport os\nfrom controllers.core import Controller"),
         ("hardware.cameras.realsense", "import pyrealsense2"),
-        ("robot_rl.processes.learner", "from robot_rl.learner import rlpd\nfrom ..data import replay"),
-        ("robot_rl.learner.rlpd", "import jax\nimport optax"),
+        ("robot_rl.jobs.processes.learner", "from robot_rl.learner import rlpd\nfrom ..data import replay"),
+        ("robot_rl.learner.algorithms.rlpd", "import jax\nimport optax"),
         ("robot_rl.policies.vla", "import torch"),
-        ("demos.record", "import robot_rl.session"),
+        ("demos.record", "import robot_rl.session.session"),
     ],
 )
 def test_an_allowed_import_passes(module: str, source: str) -> None:

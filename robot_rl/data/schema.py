@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from robot_rl.contract import ActionSpec, Field, Layout
-
-if TYPE_CHECKING:
-    from robot_rl.tasks.base import Task
+from robot_rl.contract import ActionSpec, Field, Layout, Shaped
 
 FORMAT = "robot_rl-episodes-1"
 
@@ -38,9 +35,7 @@ class StoreSchema:
     control_period: float = 0.1
 
     @staticmethod
-    def of(
-        task: Task | type[Task], images: Mapping[str, tuple[int, int]] | None = None, period: float = 0.1
-    ) -> StoreSchema:
+    def of(task: Shaped, images: Mapping[str, tuple[int, int]] | None = None, period: float = 0.1) -> StoreSchema:
         """The schema of a task's episodes, recorded with ``images`` (camera name → (height, width)) if any."""
         return StoreSchema(task.name, tuple(task.fields), task.action, dict(images or {}), period)
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from robot_rl.contract import Source
 from robot_rl.data.episode import Transitions
+from robot_rl.data.importing.robomimic import SUFFIXES, RobomimicDemo, observation_shapes, read_demos
 from robot_rl.data.reader import StoreReader
-from robot_rl.data.robomimic import SUFFIXES, RobomimicDemo, observation_shapes, read_demos
 from robot_rl.data.schema import StoreError
 from robot_rl.gym.spaces import Actions, EnvDomain, Observations
 

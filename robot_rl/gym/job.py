@@ -21,16 +21,17 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from robot_rl.config import ConfigError, LearnerConfig
 from robot_rl.contract import Source
+from robot_rl.contract.ranges import require
+from robot_rl.contract.settings import ConfigError
 from robot_rl.data.episode import Transitions
 from robot_rl.gym.demos import load_demos
 from robot_rl.gym.making import import_modules, make_env
 from robot_rl.gym.player import Player
 from robot_rl.gym.spaces import Actions, EnvDomain, EnvError, Observations
+from robot_rl.learner.config import LearnerConfig
 from robot_rl.learner.factory import make_loop
 from robot_rl.learner.loop import LearnerLoop
-from robot_rl.ranges import require
 
 SUCCESS_KEYS = ("success", "succeed", "is_success")  # of ``info``: so the field's environments call it
 SHOW_PERIOD = 10.0  # [s] between lines in the terminal when none is evaluated

@@ -13,7 +13,7 @@ import gymnasium
 
 from robot_rl.gym.spaces import EnvError
 
-OWN = "robot_rl/"  # the ids of our tasks; importing `robot_rl.envs` registers them
+OWN = "robot_rl/"  # the ids of our tasks; importing `robot_rl.gym.envs` registers them
 
 
 def import_modules(env_id: str, modules: Sequence[str]) -> None:
@@ -23,7 +23,7 @@ def import_modules(env_id: str, modules: Sequence[str]) -> None:
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    for name in (*modules, *(["robot_rl.envs"] if env_id.startswith(OWN) else [])):
+    for name in (*modules, *(["robot_rl.gym.envs"] if env_id.startswith(OWN) else [])):
         try:
             importlib.import_module(name)
         except ImportError as error:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from robot_rl.config import ConfigError
 from robot_rl.contract import Layout
+from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
-from robot_rl.envs import IDS
+from robot_rl.gym.envs import IDS
 from robot_rl.tasks import make_task
 
 WHOLE = "image"  # name of an image that is the whole observation

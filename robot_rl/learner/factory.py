@@ -1,4 +1,4 @@
-"""From a run's configuration to a learner: which algorithm, fed by which stores."""
+"""From settings to a learner: which algorithm, and what the loop does around it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from typing import Any
 
 import jax
 
-from robot_rl.config import ConfigError, LearnerConfig, RunConfig, coerce
+from robot_rl.contract.settings import ConfigError, coerce
 from robot_rl.data.store import StoreReader
-from robot_rl.learner import chunked, expo, flash_sac, hil, lagrangian, rlpd, sac
 from robot_rl.learner.agent import Agent
+from robot_rl.learner.algorithms import chunked, expo, flash_sac, hil, lagrangian, rlpd, sac
 from robot_rl.learner.checkpoint import CheckpointError, load_latest
+from robot_rl.learner.config import LearnerConfig
 from robot_rl.learner.loop import Domain, LearnerLoop, LoopConfig, state_of
-from robot_rl.progress import schema_of
-from robot_rl.run import Run
-from robot_rl.tasks import make_task
 
 ALGORITHMS: dict[str, tuple[type, Callable[[Any], Agent]]] = {
     "chunked": (chunked.ChunkedConfig, chunked.make_agent),
@@ -94,30 +92,12 @@ def make_loop_config(settings: LearnerConfig, seed: int, images: bool) -> tuple[
     )
 
 
-def check_checkpoint(run: Run, config: RunConfig) -> None:
-    """Raises `ConfigError` when the run has a checkpoint that a learner with these settings cannot go on from."""
-    agent, _ = make_loop_config(config.learner, config.seed, images=bool(config.cameras))
-    domain = schema_of(make_task(config.task), config)
+def check_checkpoint(checkpoints: Path, settings: LearnerConfig, domain: Domain, seed: int) -> None:
+    """Raises `ConfigError` when there is a checkpoint that a learner of ``domain`` cannot go on from."""
+    agent, _ = make_loop_config(settings, seed, images=bool(domain.layout.images))
     try:
-        if (found := load_latest(run.checkpoints)) is not None:
+        if (found := load_latest(checkpoints)) is not None:
             shapes = jax.eval_shape(lambda key: agent.create(key, domain.layout), jax.random.PRNGKey(0))
             state_of(found, shapes, agent, domain)
     except CheckpointError as error:
         raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another --run starts anew") from error
-
-
-def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
-    """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
-    online = (run.online, *(run.root / name for name in config.learner.online_stores))
-    learner = make_loop(
-        config.learner,
-        schema_of(make_task(config.task), config),
-        config.seed,
-        demos=[StoreReader(run.root / name, successes_only=True) for name in config.demo_stores],
-        online=[StoreReader(path) for path in online],
-        checkpoints=run.checkpoints,
-    )
-    learner.messages += [
-        f"{path} is not there (yet): nothing to learn from" for path in online[1:] if not path.exists()
-    ]
-    return learner

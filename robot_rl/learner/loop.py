@@ -1,7 +1,7 @@
 """The learner as an object: reads stores, updates as many times as the data has earned, hands out parameters.
 
-No thread, clock, sleep or ROS in here: `robot_rl.processes.learner` calls `LearnerLoop.step` in its loop, and training
-in process calls it after every environment step.
+No thread, clock, sleep or ROS in here: `robot_rl.jobs.processes.learner` calls `LearnerLoop.step` in its loop, and
+training in process calls it after every environment step.
 
 An update is only *dispatched*: while the device computes it, the environment makes its step, the stores are read and
 the next batch is drawn and transferred. What it came to is looked at once the next one is dispatched, so that the

@@ -1,8 +1,8 @@
 """The tanh-Gaussian actor in numpy: what a policy process runs, without JAX.
 
 ``μ, log σ = head(ReLU(… ReLU(s W₀ + b₀) …))``, ``a = tanh(μ + σ ε)``, ε ~ N(0, I). Parameters are a flat mapping
-``w0, b0, w1, b1, …``: ``w (in, out)``, ``b (out,)``, the last layer of width 2a. `robot_rl.learner.networks` trains the
-same function; a test holds the two together.
+``w0, b0, w1, b1, …``: ``w (in, out)``, ``b (out,)``, the last layer of width 2a. `robot_rl.learner.networks.mlp`
+trains the same function; a test holds the two together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ensembles of MLPs in numpy, for policies that choose by value. `robot_rl.learner.networks` trains the same."""
+"""Ensembles of MLPs in numpy, for policies that choose by value. `robot_rl.learner.networks.mlp` trains the same."""
 
 from __future__ import annotations
 

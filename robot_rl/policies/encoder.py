@@ -1,7 +1,7 @@
 """The image encoder in numpy: what a policy process sees with, without JAX.
 
-Parameters are those of `robot_rl.learner.encoder`, which trains the same function; a test holds the two together. Each
-convolution is one matrix product of its windows with its kernel.
+Parameters are those of `robot_rl.learner.networks.encoder`, which trains the same function; a test holds the two
+together. Each convolution is one matrix product of its windows with its kernel.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """EXPO's policy on the fly in numpy: N draws of an imitating flow, an edit of each, the best of the 2N by the critics.
 
-`robot_rl.learner.expo` has the formulas and trains the same functions; a test holds the two together.
+`robot_rl.learner.algorithms.expo` has the formulas and trains the same functions; a test holds the two together.
 """
 
 from __future__ import annotations

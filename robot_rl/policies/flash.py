@@ -3,9 +3,9 @@
 ``h = s W₀ + b₀``; ``h ← h + ReLU(ReLU(h W₁ + b₁) W₂ + b₂)`` for each block; ``μ, r = h / rms(h) W + b``,
 ``log σ = −10 + 6 (1 + tanh r)``, ``a = tanh(μ + σ ε)``. One ε ~ N(0, I) serves n steps in a row, P(n) ∝ n⁻²: pushes
 that last explore further than ones that cancel. Parameters are ``w0, b0, w1, b1, …``, an even number of layers, the
-last one of width 2a; the learner has folded its batch norms into them (`robot_rl.learner.flash_networks.fold`).
+last one of width 2a; the learner has folded its batch norms into them (`robot_rl.learner.networks.flash.fold`).
 There are two such networks: the newest explores, and so shows the learner where it errs; the average of the latest ones
-acts where no noise is wanted (`robot_rl.learner.flash_sac` says why).
+acts where no noise is wanted (`robot_rl.learner.algorithms.flash_sac` says why).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Flow policies in numpy: what a policy process runs, without JAX.
 
-`robot_rl.learner.flow` and `robot_rl.learner.chunked` train the same functions; tests hold them together.
+`robot_rl.learner.networks.flow` and `robot_rl.learner.algorithms.chunked` train the same functions; tests hold them
+together.
 """
 
 from __future__ import annotations

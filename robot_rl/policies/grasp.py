@@ -1,4 +1,4 @@
-"""A tanh-Gaussian for the arm and a discrete critic for the gripper, in numpy: what `robot_rl.learner.hil` trains."""
+"""A tanh-Gaussian for the arm and a discrete critic for the gripper: `robot_rl.learner.algorithms.hil` in numpy."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from robot_rl.contract import Shaped
 from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.base import Actor, ActorPolicy
 from robot_rl.policies.encoder import NumpyEncoder, split
@@ -16,7 +17,6 @@ from robot_rl.policies.flash import FlashActor
 from robot_rl.policies.flow import FlowActor
 from robot_rl.policies.grasp import GraspActor
 from robot_rl.policies.parameters import ParameterError, unpack
-from robot_rl.tasks.base import Task
 
 GAUSSIAN = {"kind": "gaussian"}
 # What acts by each kind of `Agent.acting`; the rest of it are keyword arguments.
@@ -56,7 +56,7 @@ class ActorLoader:
     """
 
     def __init__(
-        self, task: Task, seed: int, deterministic: bool, images: Mapping[str, tuple[int, int]] | None = None
+        self, task: Shaped, seed: int, deterministic: bool, images: Mapping[str, tuple[int, int]] | None = None
     ) -> None:
         self._task, self._seed, self._deterministic = task, seed, deterministic
         self._images = dict(images or {})
@@ -87,17 +87,17 @@ class ActorLoader:
 
 
 def load_actor(
-    data: bytes, task: Task, seed: int, deterministic: bool, images: Mapping[str, tuple[int, int]] | None = None
+    data: bytes, task: Shaped, seed: int, deterministic: bool, images: Mapping[str, tuple[int, int]] | None = None
 ) -> ActorPolicy:
     """The policy packed in ``data``, by itself. Raises `ParameterError` as `ActorLoader` does."""
     return ActorLoader(task, seed, deterministic, images)(data)
 
 
-def describe(task: Task, acting: Mapping[str, Any] = GAUSSIAN) -> dict[str, object]:
+def describe(task: Shaped, acting: Mapping[str, Any] = GAUSSIAN) -> dict[str, object]:
     """What a policy's parameters say about where they fit, and which actor acts by them."""
     return {
         "task": task.name,
-        "state_size": task.state_size,
+        "state_size": sum(field.size for field in task.fields),
         "axes": list(task.action.axes),
         "scale": list(task.action.scale),
         "acting": dict(acting),

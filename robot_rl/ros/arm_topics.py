@@ -17,9 +17,9 @@ from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import Reading
-from robot_rl.images import fit
-from robot_rl.progress import IMAGE_SIZE
+from robot_rl.perception.images import fit
 from robot_rl.ros.converters import image_from
+from robot_rl.tasks.base import IMAGE_SIZE
 
 KEPT = 8  # incomplete sets of messages that are remembered
 IMAGE_AGE = 0.25  # [s] between an image's capture and the arm's measurement before the camera counts as lost

@@ -13,7 +13,7 @@ from controllers.ros.converters import fill_vectors
 from robot_rl.contract import Reading
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics
-from robot_rl.session import Phase
+from robot_rl.session.directive import Phase
 from robot_rl.tasks.base import Task
 
 

@@ -24,7 +24,10 @@ from robot_rl.contract import ActionChunk, ContractError, Observation, Reading
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
 from robot_rl.ros.converters import chunk_from, fill_image, fill_observation, state_names
-from robot_rl.session import Command, Directive, EpisodeSummary, Phase, Session, SessionConfig, SessionError
+from robot_rl.session.config import SessionConfig
+from robot_rl.session.directive import Command, Directive, EpisodeSummary, Phase
+from robot_rl.session.errors import SessionError
+from robot_rl.session.session import Session
 from robot_rl.tasks.base import CONTROL_PERIOD
 
 DEBT_AGE = 3.0  # [s] after which a learner's word about its debt no longer counts

@@ -1,4 +1,7 @@
-"""The tasks, by name."""
+"""The tasks, by name.
+
+May import: contract.
+"""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from hardware.sim.scene import SceneSpec
 from robot_rl.contract import ActionSpec, Field, Outcome, Reading
 
 CONTROL_PERIOD = 0.1  # [s] of robot time between actions
+IMAGE_SIZE = 128  # [pixels] height and width of the images in an observation
 TOOL_DOWN = np.array([1.0, 0.0, 0.0, 0.0])  # quat_xyzw of a TCP whose z axis points straight down
 
 

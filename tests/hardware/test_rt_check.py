@@ -28,7 +28,7 @@ from hardware.rt_check import (
     kernel,
     loop_findings,
 )
-from robot_rl.cli import main
+from robot_rl.jobs.cli import main
 
 
 def made_up_ticks(periods: np.ndarray, compute: float = 50e-6) -> np.ndarray:

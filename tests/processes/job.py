@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from robot_rl.run import Run
+from robot_rl.jobs.run import Run
 from tests.conftest import session_processes
 from tests.hardware.simulated import unused_address
 

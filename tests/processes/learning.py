@@ -10,10 +10,10 @@ from pathlib import Path
 
 import jax
 
+from robot_rl.jobs.learning import make_learner
+from robot_rl.jobs.run import Run
+from robot_rl.jobs.training import Trainer
 from robot_rl.learner.checkpoint import Checkpoint, load
-from robot_rl.learner.factory import make_learner
-from robot_rl.run import Run
-from robot_rl.training import Trainer
 
 PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
 

@@ -29,8 +29,8 @@ from controllers.state import Mode
 from hardware.franka.arm import FrankaArm
 from hardware.ros.arm_commands import QUIET, SETPOINT_DURATION
 from hardware.sim.client import SceneClient
-from robot_rl.config import load_config
-from robot_rl.run import SIMULATOR, Run
+from robot_rl.jobs.config import load_config
+from robot_rl.jobs.run import SIMULATOR, Run
 from robot_rl.tasks import make_task
 from tests.conftest import session_processes
 from tests.fault_table import FaultTable, check_torques, telemetry_of

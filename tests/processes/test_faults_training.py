@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from robot_rl.cli import main
 from robot_rl.data.store import StoreReader
+from robot_rl.jobs.cli import main
 from tests.fault_table import FaultTable, check_torques, telemetry_of
 from tests.processes.job import PATIENCE, Job
 from tests.processes.witness import Witness

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_rl.cli import main
 from robot_rl.contract import Source
 from robot_rl.data.store import StoreReader
+from robot_rl.jobs.cli import main
 from robot_rl.policies.loading import describe
 from robot_rl.policies.parameters import pack
 from robot_rl.tasks import make_task

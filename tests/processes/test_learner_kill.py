@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_rl.config import load_config
 from robot_rl.contract import Outcome
 from robot_rl.data.store import EpisodeStore
-from robot_rl.learner.factory import make_learner
-from robot_rl.progress import schema_of
-from robot_rl.run import Run
+from robot_rl.jobs.config import load_config
+from robot_rl.jobs.learning import make_learner
+from robot_rl.jobs.progress import schema_of
+from robot_rl.jobs.run import Run
 from robot_rl.tasks import make_task
 from tests.processes.learning import LearnerProcess
 from tests.robot_rl.recording import steps

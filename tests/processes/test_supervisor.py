@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from robot_rl import supervisor
-from robot_rl.bringup import NodeSpec
-from robot_rl.config import RunConfig
-from robot_rl.run import Run
-from robot_rl.supervisor import JobFailed, Supervisor
+from robot_rl.jobs.bringup import NodeSpec
+from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.run import Run
+from robot_rl.jobs.supervisor import JobFailed, Supervisor
 from tests.conftest import session_processes
 from tests.hardware.simulated import unused_address
 

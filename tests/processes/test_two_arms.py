@@ -14,8 +14,8 @@ from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.sim.client import SceneClient
 from hardware.sim.server import arm_addresses
-from robot_rl.cli import main
 from robot_rl.data.reader import StoreReader
+from robot_rl.jobs.cli import main
 from tests.contracts.arm_contract import distance
 from tests.hardware.simulated import unused_address
 from tests.processes.job import Job

@@ -8,8 +8,9 @@ import numpy as np
 
 from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
-from robot_rl.learner import flash_networks, flash_sac
-from robot_rl.learner.flash_sac import FlashConfig, FlashState
+from robot_rl.learner.algorithms import flash_sac
+from robot_rl.learner.algorithms.flash_sac import FlashConfig, FlashState
+from robot_rl.learner.networks import flash
 
 N, D, A = 8, 3, 2
 TINY = FlashConfig(
@@ -45,11 +46,11 @@ def tiny(config: FlashConfig = TINY, layout: Layout | None = None) -> FlashState
         return {name: p + rng.uniform(0.0, 0.5, p.shape).astype(np.float32) for name, p in tree.items()}
 
     return state._replace(
-        actor=flash_networks.bound(stir(state.actor)),
+        actor=flash.bound(stir(state.actor)),
         actor_moments=shift(state.actor_moments),
-        critics=flash_networks.bound(stir(state.critics)),
+        critics=flash.bound(stir(state.critics)),
         critic_moments=shift(state.critic_moments),
-        target_critics=flash_networks.bound(stir(state.target_critics)),
+        target_critics=flash.bound(stir(state.target_critics)),
         target_encoder=stir(state.target_encoder),
     )
 

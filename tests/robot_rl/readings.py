@@ -9,7 +9,7 @@ import numpy as np
 from controllers.spatial import Pose
 from controllers.state import Mode
 from robot_rl.contract import Reading
-from robot_rl.session import Command
+from robot_rl.session.directive import Command
 from robot_rl.tasks.base import CONTROL_PERIOD, TOOL_DOWN
 
 FAR = Pose(np.array([0.5, 0.0, 0.7]), TOOL_DOWN)  # a goal nobody gets to

@@ -12,7 +12,7 @@ import numpy as np
 from robot_rl.data.replay import Batch
 
 
-def mlp(params: Mapping[str, Any], inputs: np.ndarray, member: int | None = None) -> np.ndarray:
+def dense_relu(params: Mapping[str, Any], inputs: np.ndarray, member: int | None = None) -> np.ndarray:
     """Dense (→ LayerNorm) → ReLU, …, Dense; ``member``: of an ensemble."""
     p = {name: np.asarray(value, np.float64) for name, value in params.items()}
     p = p if member is None else {name: value[member] for name, value in p.items()}
@@ -29,7 +29,7 @@ def mlp(params: Mapping[str, Any], inputs: np.ndarray, member: int | None = None
 
 def draw(params: Mapping[str, Any], features: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A tanh-Gaussian's action for ``noise``, and its log-probability by the change of variables itself."""
-    mean, log_std = np.split(mlp(params, features), 2, axis=-1)
+    mean, log_std = np.split(dense_relu(params, features), 2, axis=-1)
     std = np.exp(np.clip(log_std, np.log(1e-5), np.log(5.0)))
     raw = mean + std * noise
     density = np.exp(-0.5 * ((raw - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi)) / (1 - np.tanh(raw) ** 2)

@@ -9,13 +9,9 @@ import numpy as np
 
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import ActionChunk, Observation, Outcome, Reading, Step
-from robot_rl.session import (
-    Command,
-    Directive,
-    Phase,
-    Session,
-    SessionConfig,
-)
+from robot_rl.session.config import SessionConfig
+from robot_rl.session.directive import Command, Directive, Phase
+from robot_rl.session.session import Session
 from robot_rl.tasks.base import Task
 from robot_rl.tasks.reach import Reach
 from tests.robot_rl.readings import FAR, PerfectArm

@@ -39,7 +39,10 @@ from robot_rl.ros.expert_node import ExpertNode
 from robot_rl.ros.parameter_node import ParameterNode
 from robot_rl.ros.policy_node import PolicyNode
 from robot_rl.ros.session_node import LATCHED, SessionNode
-from robot_rl.session import MOTION_ERRORS, EpisodeSummary, Session, SessionConfig
+from robot_rl.session.config import SessionConfig
+from robot_rl.session.directive import EpisodeSummary
+from robot_rl.session.recovery import MOTION_ERRORS
+from robot_rl.session.session import Session
 from robot_rl.tasks.base import CONTROL_PERIOD
 from robot_rl.tasks.reach import Reach
 

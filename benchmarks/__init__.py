@@ -1,0 +1,1 @@
+"""Measurements and experiments; none of them is a test."""

@@ -1,0 +1,1 @@
+"""Experiments: learning curves, ablations, what the energy tank does."""

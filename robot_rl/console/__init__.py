@@ -1,0 +1,4 @@
+"""The operator's page.
+
+May import: contract, data.
+"""

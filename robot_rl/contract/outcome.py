@@ -1,0 +1,71 @@
+"""Who decided a step and what it came to.
+
+Termination and truncation are different things and cannot be mixed up: an `Outcome` is built only by its named
+constructors. A success or failure *terminates* (the future is worth nothing); a time limit, an abort or an interruption
+*truncates* (the future is worth what the critic says it is).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Source(enum.IntEnum):
+    """Who decided an action."""
+
+    POLICY = 0
+    PERSON = 1
+
+
+class Ending(enum.Enum):
+    """How an episode ended, or RUNNING."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    TIMEOUT = "timeout"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Reward of a step and whether the episode goes on. Use the named constructors."""
+
+    reward: float
+    ending: Ending
+    reason: str = ""
+
+    @staticmethod
+    def running(reward: float = 0.0) -> Outcome:
+        return Outcome(reward, Ending.RUNNING)
+
+    @staticmethod
+    def success(reward: float = 1.0) -> Outcome:
+        return Outcome(reward, Ending.SUCCESS)
+
+    @staticmethod
+    def failure(reason: str, reward: float = 0.0) -> Outcome:
+        return Outcome(reward, Ending.FAILURE, reason)
+
+    @staticmethod
+    def timeout(reward: float = 0.0) -> Outcome:
+        return Outcome(reward, Ending.TIMEOUT)
+
+    @staticmethod
+    def aborted(reason: str) -> Outcome:
+        return Outcome(0.0, Ending.ABORTED, reason)
+
+    @property
+    def terminated(self) -> bool:
+        """The task itself is over: no value beyond this step."""
+        return self.ending in (Ending.SUCCESS, Ending.FAILURE)
+
+    @property
+    def truncated(self) -> bool:
+        """The episode stopped for a reason outside the task: value is bootstrapped."""
+        return self.ending in (Ending.TIMEOUT, Ending.ABORTED)
+
+    @property
+    def done(self) -> bool:
+        return self.ending is not Ending.RUNNING

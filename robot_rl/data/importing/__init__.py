@@ -1,0 +1,4 @@
+"""Demonstrations of other programs, read into transitions.
+
+May import: contract, data.
+"""

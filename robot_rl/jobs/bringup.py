@@ -1,0 +1,209 @@
+"""Which processes a job needs: described once, started by `robot-rl` as processes and by ``ros2 launch`` as nodes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot_rl.contract.settings import ConfigError
+from robot_rl.data.store import StoreReader
+from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.progress import schema_of
+from robot_rl.jobs.run import Run, read_parameters, settings_of
+from robot_rl.ros import topics
+from robot_rl.tasks import make_task
+
+EXECUTABLE = "robot-rl"
+OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT)  # what policy and session hear of it
+JOBS = ("record", "train", "eval", "teleop", "arm")
+DEVICES = ("keyboard", "spacemouse", "gamepad")
+SOURCES = ("expert", "topic", *DEVICES)
+
+# Launch argument → what it is. None has a default of its own: what is not given is as in the run, or in `RunConfig`.
+LAUNCH_ARGUMENTS: dict[str, str] = {
+    "task": "what is learnt: reach, peg_insertion (default), peg_search or pick_cube",
+    "arm": "sim (default; the simulated arm over its own protocol), fr3 (a robot) or crisp (under CRISP's controllers)",
+    "robot_ip": "address of the arm; default 127.0.0.1",
+    "simulator": "own (default; started with the job) or running (one that robot-rl sim serves at robot_ip)",
+    "seed": "of starts, exploration and learning; default 0",
+    "source": "who drives: expert (default), keyboard, spacemouse, gamepad, or topic (any publisher of twist_cmd)",
+    "run": "folder of the run, whose settings are then the defaults; default: a new one, runs/<time>-<task>",
+    "config": "YAML file with settings, in place of the run's",
+    "namespace": "of the topics, e.g. left; each arm of several has its own; default: none",
+    "overrides": "further settings, e.g. 'learner.utd=8 steps=6000'",
+}
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process of the graph.
+
+    Attributes:
+        name: of the node.
+        arguments: after the executable.
+        required: the job ends when it ends.
+        respawn: it is started again when it crashes; the graph goes on meanwhile.
+        namespace: of its topics.
+        remappings: of topics that are not there: (name, topic).
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    required: bool = True
+    respawn: bool = False
+    namespace: str = ""
+    remappings: tuple[tuple[str, str], ...] = ()
+    executable: str = EXECUTABLE
+
+
+def node_names(job: str, config: RunConfig) -> list[str]:
+    """Processes of a job, in the order in which they are started; they are stopped in the opposite order."""
+    if job not in JOBS:
+        raise ConfigError(f"unknown job {job!r}; choose from {', '.join(JOBS)}")
+    if config.source not in SOURCES:
+        raise ConfigError(f"source={config.source!r} is unknown; choose from {', '.join(SOURCES)}")
+    names = ["sim"] if config.arm == "sim" and config.simulator == "own" else []
+    names.append("arm")
+    if config.cameras:
+        names.append("camera")
+    if job == "arm":
+        return names
+    if job == "train" and not config.learner.shared:
+        names.append("learner")
+    if job in ("train", "eval"):
+        names.append("policy")
+    if config.source in DEVICES:
+        names.append("teleop")
+    elif config.source == "expert" and job in ("record", "teleop"):
+        names.append("expert")
+    return [*names, "session"]
+
+
+def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
+    """The processes of ``job`` for an existing run."""
+    learner = f"/{config.learner.shared.strip('/')}".rstrip("/")
+    remappings = tuple((topic, f"{learner}/{topic}") for topic in OF_LEARNER) if config.learner.shared else ()
+    return [
+        NodeSpec(
+            name,
+            ("node", name, "--run", str(run.root), "--job", job),
+            required=name in ("sim", "arm", "session"),
+            respawn=name in ("learner", "policy", "camera", "teleop", "expert"),
+            namespace=config.namespace,
+            remappings=remappings if name in ("policy", "session") else (),
+        )
+        for name in node_names(job, config)
+    ]
+
+
+def check_learner(config: RunConfig, root: Path | None) -> None:
+    """Raises `ConfigError` when the algorithm cannot work with the settings, or not go on from what the run has learnt.
+
+    Before an arm moves, not after.
+    """
+    from robot_rl.jobs.learning import check_run
+    from robot_rl.learner.factory import make_loop_config
+
+    make_loop_config(config.learner, config.seed, images=bool(config.cameras))
+    if root is not None:
+        check_run(Run(root.absolute()), config)
+
+
+def check_drawn(cameras: Sequence[str]) -> None:
+    """Raises `ConfigError` for a camera that simulated scenes have not."""
+    if not cameras:
+        return
+    from hardware.sim.render import CAMERAS
+
+    for name in cameras:
+        if name not in CAMERAS:
+            raise ConfigError(f"the simulated scene has no camera {name!r}; choose from {', '.join(CAMERAS)}")
+
+
+def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) -> Run:
+    """Check that ``job`` can be done, in process when ``fast``, and make its run's folder.
+
+    Raises:
+        ConfigError: something is missing or does not fit; the message says what to do.
+    """
+    task = make_task(config.task)
+    node_names(job, config)
+    if config.arm != "sim" and config.source == "expert" and job in ("record", "teleop"):
+        raise ConfigError(
+            f"source=expert drives only the simulated arm; with arm={config.arm} choose source="
+            f"{', '.join(name for name in SOURCES if name != 'expert')}"
+        )
+    if fast and job == "record" and config.source != "expert":
+        raise ConfigError(f"record --fast needs source=expert, not {config.source}: a person is not as fast")
+    if fast or config.arm == "sim":
+        check_drawn(config.cameras)
+    learns = job == "train" and not config.learner.shared
+    if fast and job == "train" and not learns:
+        raise ConfigError(f"train --fast has a learner of its own; leave out learner.shared={config.learner.shared}")
+    if learns:
+        check_learner(config, root)
+    if learns and config.demo_stores:
+        if root is None and not all(Path(name).is_absolute() for name in config.demo_stores):
+            raise ConfigError(
+                "no demonstrations: which run has them? Record some and train in the same run, e.g. "
+                f"robot-rl record --task {config.task} --run runs/first, then robot-rl train --run runs/first"
+            )
+        check_demos(config, root or Path())
+    if job == "eval":
+        from robot_rl.policies.loading import load_actor
+
+        if root is None and not config.policy:
+            raise ConfigError("which policy? name a run (--run DIR) or a file (policy=FILE)")
+        data = read_parameters(Run((root or Path()).absolute()), config)
+        try:
+            load_actor(data, task, seed=0, deterministic=True, images=schema_of(task, config).images)
+        except ValueError as error:
+            raise ConfigError(f"this policy cannot be used: {error}") from error
+        if root is not None:
+            set_aside_other_evaluation(Run(root.absolute()), config)
+    return Run.create(config, root)
+
+
+def set_aside_other_evaluation(run: Run, config: RunConfig) -> None:
+    """Episodes of another policy must not count for this one: rename their folder. Those of the same one are kept."""
+    digest = hashlib.sha256(read_parameters(run, config)).hexdigest()
+    mark = run.evaluation / "policy.sha256"
+    if run.evaluation.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == digest):
+        run.evaluation.rename(run.evaluation.with_name(f"evaluation-until-{time.strftime('%Y%m%d-%H%M%S')}"))
+    run.evaluation.mkdir(exist_ok=True)
+    mark.write_text(digest, encoding="utf-8")
+
+
+def check_demos(config: RunConfig, root: Path) -> None:
+    """Raises `ConfigError` unless every store of demonstrations exists, holds episodes, and is of this task."""
+    schema = schema_of(make_task(config.task), config)
+    for name in config.demo_stores:
+        path = root.absolute() / name
+        reader = StoreReader(path)
+        held = reader.schema
+        if held is None or not any(episode.success for episode in reader.episodes()):
+            raise ConfigError(
+                f"no successful demonstrations at {path}; record some first: "
+                f"robot-rl record --task {config.task} --run {root}"
+            )
+        if difference := held.difference(schema):
+            raise ConfigError(
+                f"demonstrations at {path} do not fit task {config.task!r}: they are of task {held.task!r} "
+                f"with {difference}"
+            )
+
+
+def nodes(job: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
+    """The processes of ``job`` for launch arguments (see `LAUNCH_ARGUMENTS`), with the run's folder made."""
+    known = {field.name for field in dataclasses.fields(RunConfig)}
+    overrides = [f"{key}={value}" for key, value in arguments.items() if key in known and value != ""]
+    overrides += arguments.get("overrides", "").split()
+    config_file, folder = arguments.get("config", ""), arguments.get("run", "")
+    root = Path(folder) if folder else None
+    config = settings_of(Path(config_file) if config_file else None, root, overrides)
+    run = prepare(job, config, root)
+    return specs(job, run, config)

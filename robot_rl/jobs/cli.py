@@ -1,0 +1,172 @@
+"""``robot-rl``: the jobs on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+EXIT_USAGE = 2
+FAST_JOBS = ("record", "train", "eval")
+JOB_HELP = {
+    "record": "record demonstrations (source=expert|keyboard|spacemouse|gamepad|topic)",
+    "train": "learn online, with the person able to take over",
+    "eval": "evaluate a policy, deterministically",
+    "teleop": "drive the arm; nothing is recorded",
+    "arm": "serve the arm's topics to other programs, e.g. clients of CRISP",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="robot-rl",
+        description="Train a Franka arm by reinforcement learning with a person in the loop.",
+        epilog="Settings are key=value, e.g.: robot-rl train --task peg_insertion seed=1 learner.utd=8. "
+        "All keys: robot-rl config",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for job, text in JOB_HELP.items():
+        parser_of_job = _common(commands.add_parser(job, help=text, description=text))
+        if job in FAST_JOBS:
+            parser_of_job.add_argument(
+                "--fast", action="store_true", help="in process, without ROS, faster than real time"
+            )
+    text = "record, train and evaluate on the simulated arm, from nothing"
+    demo = commands.add_parser("demo", help=text, description=text)
+    _common(demo).add_argument("--fast", action="store_true", help="in process, in a few minutes")
+    _gym_options(
+        commands.add_parser(
+            "gym",
+            help="learn in any Gymnasium environment, with the learner that robots have",
+            description="Learn in a Gymnasium environment; after every evaluation, one JSON line is appended to FILE: "
+            "env, agent, seed, step, wall_s (of training), return_mean, return_std, success_rate (null where info "
+            "never tells), eval_episodes, episodes, updates, utd, updates_per_s. Nothing else is kept: no policy, and "
+            "a run that is interrupted begins anew.",
+        )
+    )
+    for name, text in (
+        ("sim", "serve a simulated FR3, or several (arms=2), on loopback addresses"),
+        ("config", "print all settings with their values, those of the chosen algorithm included"),
+    ):
+        _common(commands.add_parser(name, help=text, description=text))
+    check = commands.add_parser(
+        "rt-check",
+        help="is this computer fit to control the arm at 1 kHz?",
+        description="Looks at the computer, listens to the arm at robot_ip and measures a loop. Exit status: 0 when "
+        "ready or working with a caveat, 1 when not ready, 2 when the check cannot be made.",
+    )
+    _common(check).add_argument(
+        "--move", action="store_true", help="hold the arm by torque control while measuring: its brakes open"
+    )
+    check.add_argument("--seconds", type=float, default=10.0, help="length of the measured loop (default 10)")
+    plot = commands.add_parser("rt-plot", help="draw the telemetry of a fault or a run (logs/*.npz)")
+    plot.add_argument("file", type=Path, metavar="FILE")
+    plot.add_argument("--out", type=Path, metavar="PNG", help="the picture; default: beside FILE")
+    node = commands.add_parser("node", help="run one process of a job (bringup does this)")
+    node.add_argument("name")
+    node.add_argument("--run", type=Path, required=True)
+    node.add_argument("--job", required=True)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--task", help="reach, peg_insertion, peg_search or pick_cube")
+    parser.add_argument("--seed", type=int, help="of starts, exploration and learning")
+    parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; default runs/<time>-<task>")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, e.g. learner.utd=8")
+    return parser
+
+
+def _gym_options(parser: argparse.ArgumentParser) -> None:
+    from robot_rl.learner.config import AGENTS
+
+    parser.add_argument("--env", required=True, metavar="ID", help="e.g. Hopper-v5 or robot_rl/PegInsertion-v0")
+    parser.add_argument(
+        "--module", nargs="+", action="extend", default=[], metavar="PKG", help="import first; it registers the env"
+    )
+    parser.add_argument("--agent", metavar="NAME", help=f"{', '.join(AGENTS)}; default: the setting learner.agent")
+    parser.add_argument("--steps", type=int, default=100_000, help="environment steps (default 100000)")
+    parser.add_argument("--seed", type=int, default=0, help="of environment, exploration and learning (default 0)")
+    parser.add_argument("--demos", type=Path, metavar="PATH", help="an episode store or a robomimic HDF5 file")
+    parser.add_argument(
+        "--demo-keys",
+        default="",
+        metavar="KEY,…",
+        help="of the HDF5 file's observations, where the environment's is one vector; default: all, alphabetically",
+    )
+    parser.add_argument("--eval-episodes", type=int, default=10, metavar="M", help="of each evaluation (default 10)")
+    parser.add_argument(
+        "--eval-every", type=int, default=0, metavar="N", help="steps between evaluations; default: a twentieth of all"
+    )
+    parser.add_argument("--env-kwargs", default="{}", metavar="JSON", help="given to the environment")
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the lines are appended to it")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="of the learner, e.g. learner.utd=1 learner.settings.discount=0.99",
+    )
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments of a command line; key=value may stand anywhere after the command. Raises `SystemExit`."""
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(argv)  # argparse takes only the first group of positional arguments
+    settings = [word for word in rest if "=" in word and not word.startswith("-")]
+    if hasattr(arguments, "overrides"):
+        arguments.overrides += settings
+        rest = [word for word in rest if word not in settings]
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}; see robot-rl {arguments.command} --help")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit status: 0, 2 for anything the user can put right, 130 after Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else argv
+    if "--ros-args" in argv:
+        argv = argv[: argv.index("--ros-args")]
+    arguments = parse(argv)
+    from robot_rl.jobs.errors import USER_ERRORS
+
+    try:
+        return _dispatch(arguments)
+    except USER_ERRORS as error:
+        sys.stderr.write(f"robot-rl: {' '.join(str(error).split())}\n")
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write("robot-rl: stopped\n")
+        return 130
+
+
+def _dispatch(arguments: argparse.Namespace) -> int:
+    if arguments.command == "node":
+        from robot_rl.jobs.processes import run_process
+
+        return run_process(arguments.name, arguments.run, arguments.job)
+    if arguments.command == "gym":
+        from robot_rl.jobs.gym_command import gym_command
+
+        return gym_command(arguments)
+    from robot_rl.jobs import commands
+
+    if arguments.command == "rt-plot":
+        return commands.plot_realtime(arguments.file, arguments.out)
+    from robot_rl.jobs.run import settings_of
+
+    overrides = list(arguments.overrides)
+    overrides += [f"{key}={value}" for key in ("task", "seed") if (value := getattr(arguments, key)) is not None]
+    config = settings_of(arguments.config, arguments.run, overrides)
+    match arguments.command:
+        case "config":
+            sys.stdout.write(commands.describe(config))
+            return 0
+        case "sim":
+            return commands.simulate(config)
+        case "rt-check":
+            return commands.check_realtime(config, arguments.move, arguments.seconds)
+        case "demo":
+            return commands.run_demo(config, arguments.run, fast=arguments.fast)
+    commands.run_job(arguments.command, config, arguments.run, fast=getattr(arguments, "fast", False))
+    return 0

@@ -1,0 +1,194 @@
+"""The jobs: record, train, eval, teleop, and the demo that does the first three from nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hardware.interfaces import CameraError
+from robot_rl.contract.settings import plain
+from robot_rl.jobs.bringup import check_learner, prepare, specs
+from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.report import plot_curve, write_summary, write_video
+from robot_rl.jobs.run import Run, policy_file
+from robot_rl.jobs.supervisor import Supervisor, ros_domain
+from robot_rl.tasks import make_task
+
+SHOW_PERIOD = 10.0  # [s] between progress lines when no episode ends
+
+
+def describe(config: RunConfig) -> str:
+    """All settings as YAML, the algorithm's as a comment. Raises `ConfigError` when one, or the task, does not fit."""
+    from robot_rl.learner.factory import make_loop_config
+
+    make_task(config.task)
+    agent, _ = make_loop_config(config.learner, config.seed, images=bool(config.cameras))
+    of_run, of_agent = (yaml.safe_dump(plain(settings), sort_keys=False) for settings in (config, agent.config))
+    comment = (f"learner.settings of {agent.name}, all of them:", *(f"  {line}" for line in of_agent.splitlines()))
+    return of_run + "".join(f"# {line}\n" for line in comment)
+
+
+def simulate(config: RunConfig) -> int:
+    """Serve the simulated arm, or several, until Ctrl-C."""
+    from hardware.sim.server import arm_addresses, serve
+
+    addresses = ", ".join(arm_addresses(config.robot_ip, config.arms))
+
+    def ready() -> None:
+        tell(f"simulated FR3 with task {config.task} at {addresses}; Ctrl-C ends it")
+
+    serve(make_task(config.task).scene().side_by_side(config.arms), config.robot_ip, config.scene_port, ready)
+    return 0
+
+
+def check_realtime(config: RunConfig, move: bool, seconds: float) -> int:
+    """Print whether this computer is fit to control the arm; returns the exit status."""
+    from hardware.rt_check import CheckSettings, Level, check, histogram
+
+    settings = CheckSettings(config.robot_ip, config.controller, move, seconds)
+    report = check(settings, tell)
+    marks = {Level.GOOD: "ok", Level.CAVEAT: "caveat", Level.BAD: "BAD"}
+    for finding in report.findings:
+        tell(f"{marks[finding.level]:>6}  {finding.name}: {finding.found}")
+        if finding.advice:
+            tell(f"{'':>6}  {'':>{len(finding.name)}}  → {finding.advice}")
+    for name in ("period", "compute"):
+        tell(f"{name} of {len(report.ticks)} ticks:")
+        tell("\n".join(histogram(report.ticks[name])))
+    tell(f"verdict: {report.verdict}")
+    return 1 if report.level is Level.BAD else 0
+
+
+def plot_realtime(file: Path, picture: Path | None) -> int:
+    """Draw a file of telemetry and print what it says in one line; returns the exit status."""
+    from hardware.telemetry import load_telemetry
+    from hardware.telemetry_plot import plot_telemetry, summary
+
+    telemetry = load_telemetry(file)
+    picture = picture or file.with_suffix(".png")
+    plot_telemetry(telemetry, picture, file.name)
+    tell(summary(telemetry))
+    tell(str(picture))
+    return 0
+
+
+def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
+    """Do one job from start to end; returns its run. Raises the errors of `robot_rl.jobs.errors`."""
+    began = time.monotonic()
+    run = prepare(job, config, root, fast)
+    tell(f"{job}: {config.task}, run {run.root}")
+    if job == "eval":
+        tell(f"policy: {policy_file(run, config)}")
+    if fast:
+        from robot_rl.jobs.fast import run_fast
+
+        run.say("job", {"arm": "in-process"})
+        run_fast(job, run, config, Display(run, job, config).update)
+    else:
+        run.say("job", {"arm": config.arm})
+        domain = ros_domain(config, job)
+        tell(f"ROS_DOMAIN_ID={domain}, logs in {run.logs}")
+        if job == "arm":
+            tell(f"torque control begins with the service /{f'{config.namespace}/start'.lstrip('/')}; Ctrl-C ends it")
+        Supervisor(run, job, specs(job, run, config), domain).run(Display(run, job, config).update)
+    if job == "train":
+        tell(f"curve: {plot_curve(run, config)}")
+    if job == "eval":
+        tell(f"summary: {write_summary(run, config, time.monotonic() - began)}")
+        try:
+            tell(f"video: {write_video(run, config)}")
+        except (CameraError, OSError) as error:
+            tell(f"no video: {error}")
+    return run
+
+
+def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
+    """Record, train, evaluate, report; the last line printed is the path of ``summary.json``."""
+    began = time.monotonic()
+    config = dataclasses.replace(config, source="expert")
+    check_learner(config, root)
+    run = prepare("record", config, root, fast)
+    for job in ("record", "train", "eval"):
+        run_job(job, config, run.root, fast)
+    plot_curve(run, config)
+    path = write_summary(run, config, time.monotonic() - began)
+    tell(path.read_text(encoding="utf-8").rstrip())
+    tell(str(path))
+    return 0
+
+
+class Display:
+    """Progress of a job, in the terminal: a line for each episode of a recording or evaluation, and now and then."""
+
+    def __init__(self, run: Run, job: str, config: RunConfig) -> None:
+        self._run, self._job, self._learner = run, job, config.learner
+        self._episodes = -1
+        self._shown = time.monotonic()
+
+    def update(self) -> None:
+        session = self._run.heard("session")
+        if session.get("job") != self._job:
+            return
+        now = time.monotonic()
+        news = session["episodes"] != self._episodes and self._job != "train"
+        if not news and now - self._shown < SHOW_PERIOD:
+            return
+        self._episodes, self._shown = session["episodes"], now
+        tell(self._line(session))
+
+    def _line(self, session: dict) -> str:
+        parts = [f"{self._job}: episode {session['episodes']}"]
+        if session["last"]:
+            parts.append(f"last: {session['last']}")
+        if self._job == "train":
+            first, *more = self._learning()
+            parts[1:1] = [
+                f"{session['steps']} steps ({session['steps'] / 600:.1f} robot-min)",
+                f"success {session['success_rate']:.0%} of the last 20",
+                f"{session['interventions']} interventions",
+                first,
+            ]
+            parts += more
+        else:
+            parts.insert(1, f"{session['successes']} successes")
+        if "obs_to_action_ms_p95" in session:
+            parts.append(
+                f"action after {session['obs_to_action_ms_p50']:.0f} ms (p95 {session['obs_to_action_ms_p95']:.0f})"
+            )
+        parts += [f"{session[what]} {what}" for what in ("aborted", "reflexes") if session[what]]
+        return ", ".join(parts)
+
+    def _learning(self) -> list[str]:
+        """What the learner says."""
+        if self._learner.shared:
+            return [f"by the learner of {self._learner.shared}"]
+        learner = self._run.heard("learner")
+        parts = [f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}"]
+        if learner.get("debt", 0) > self._learner.max_debt:
+            parts.append(f"the next episode waits for the learner, which owes {learner['debt']} updates")
+        parts += _champion(learner)
+        if learner.get("halted"):
+            parts.append(f"learner halted: {learner['halted']}")
+        return parts
+
+
+def _champion(learner: Mapping[str, Any]) -> list[str]:
+    """What the improvement gate has to say, from the learner's status."""
+    if learner.get("champion") is None:
+        return []
+    champion = f"version {learner['champion']} ({learner['champion_success']:.0%})"
+    if not learner["held_back"]:
+        return [f"champion: {champion}"]
+    return [f"success fell to {learner['now_success']:.0%}: champion stays {champion}"]
+
+
+def tell(text: str) -> None:
+    """A line for the person at the terminal."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

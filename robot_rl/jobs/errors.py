@@ -1,0 +1,13 @@
+"""The errors that a user can put right: one line, exit status 2, no traceback."""
+
+from __future__ import annotations
+
+from hardware.interfaces import HardwareError
+from hardware.sim.scene import SceneError
+from robot_rl.contract import ContractError
+from robot_rl.contract.settings import ConfigError
+from robot_rl.data.schema import StoreError
+from robot_rl.jobs.supervisor import JobFailed
+from robot_rl.session.errors import SessionError
+
+USER_ERRORS = (ConfigError, ContractError, HardwareError, JobFailed, SceneError, SessionError, StoreError)

@@ -1,0 +1,67 @@
+"""The processes of the node graph: each module has a ``main(run, config)`` that builds objects and owns clean-up.
+
+``robot-rl node NAME --run DIR`` starts one; `robot_rl.jobs.bringup` says which ones a job needs.
+
+May import: every room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hardware.interfaces import HardwareError
+from robot_rl.contract.settings import ConfigError
+from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.run import SIMULATOR, Run
+
+if TYPE_CHECKING:
+    from controllers.ros.runtime import Stop
+
+NAMES = ("sim", "arm", "camera", "teleop", "expert", "policy", "learner", "session")
+
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+SIMULATOR_PATIENCE = 120.0  # [s] for the simulator, started at the same time, to come up
+
+
+def await_simulator(run: Run, config: RunConfig, stop: Stop) -> None:
+    """Return when the job's own simulator is up: never connect to what else is at its address.
+
+    Where the arm is a robot, or a simulator that runs already, that is at once.
+
+    Raises:
+        HardwareError: it does not come up.
+        KeyboardInterrupt: the process was asked to end meanwhile.
+    """
+    deadline = time.monotonic() + SIMULATOR_PATIENCE
+    while config.arm == "sim" and config.simulator == "own" and not run.heard(SIMULATOR).get("ready"):
+        if stop.asked:
+            raise KeyboardInterrupt
+        if time.monotonic() > deadline:
+            raise HardwareError(
+                f"the simulator at {config.robot_ip} did not come up within {SIMULATOR_PATIENCE:.0f} s; "
+                f"see its log in {run.logs}"
+            )
+        time.sleep(0.05)
+
+
+def run_process(name: str, root: Path, job: str) -> int:
+    """Run the process ``name`` of the run at ``root`` until it ends; returns its exit status."""
+    if name not in NAMES:
+        raise ConfigError(f"unknown node {name!r}; choose from {', '.join(NAMES)}")
+    run, config = Run.open(root)
+    _end_with_parent()
+    main: Callable[[Run, RunConfig, str], int] = importlib.import_module(f"robot_rl.jobs.processes.{name}").main
+    return main(run, config, job)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel send SIGTERM when whoever started this process is killed; elsewhere than on Linux, do without."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

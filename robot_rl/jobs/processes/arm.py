@@ -1,0 +1,57 @@
+"""The arm node around the driver of the arm: that of the FR3, simulated or not, or of any arm under CRISP."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+
+from controllers.core import ControllerConfig
+from controllers.ros.runtime import ros, spin
+from hardware.crisp import CrispArm, CrispGripper
+from hardware.franka.arm import FrankaArm
+from hardware.franka.gripper import FrankaGripper
+from hardware.interfaces import Arm, Gripper
+from hardware.ros.arm_node import ArmNode
+from hardware.ros.crisp_topics import RosCrispTopics
+from hardware.sim.client import SceneClient
+from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.processes import await_simulator
+from robot_rl.jobs.run import Run
+from robot_rl.tasks import make_task
+
+WITHOUT_EPISODES = ("arm", "teleop")  # jobs that last as long as somebody likes: energy is granted by the second only
+
+
+def main(run: Run, config: RunConfig, job: str) -> int:
+    task = make_task(config.task)
+    scene = task.scene()
+    controller: ControllerConfig = dataclasses.replace(config.controller, workspace=task.workspace)
+    if job in WITHOUT_EPISODES:
+        controller = dataclasses.replace(controller, tank=dataclasses.replace(controller.tank, episode_budget=math.inf))
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(ros())
+        arm, gripper = make_drivers(run, config, controller)
+        await_simulator(run, config, stop)
+        arm.connect()
+        stack.callback(arm.disconnect)
+        if gripper is not None:
+            gripper.connect()
+            stack.callback(gripper.disconnect)
+        objects = scene.objects if config.arm == "sim" else ()
+        client = None
+        if objects:
+            client = SceneClient(config.robot_ip, config.scene_port)
+            client.connect()
+            stack.callback(client.disconnect)
+        spin(ArmNode(arm, gripper, client, objects, controller.gains), stop)
+    return 0
+
+
+def make_drivers(run: Run, config: RunConfig, controller: ControllerConfig) -> tuple[Arm, Gripper | None]:
+    """The drivers of arm and gripper that ``config.arm`` names, not connected; None where there is no gripper."""
+    if config.arm == "crisp":
+        topics = RosCrispTopics(config.crisp)
+        gripper = CrispGripper(topics, config.crisp) if config.crisp.gripper_command else None
+        return CrispArm(topics, config.crisp, controller), gripper
+    return FrankaArm(config.robot_ip, controller, dump_directory=run.logs), FrankaGripper(config.robot_ip)

@@ -1,0 +1,154 @@
+"""What a run came to: summary, learning curve, a short video."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from controllers.spatial import Pose
+from hardware.sim.render import SceneRenderer
+from hardware.sim.scene import MAX_WIDTH, SceneSpec
+from robot_rl.contract import Ending
+from robot_rl.data.episode import EpisodeInfo
+from robot_rl.data.store import StoreReader
+from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.progress import WINDOW
+from robot_rl.jobs.run import Run, write_atomically
+from robot_rl.session.recovery import REFLEX
+from robot_rl.tasks import make_task
+from robot_rl.tasks.base import CONTROL_PERIOD, Task
+
+VIDEO_EPISODES = 4
+VIDEO_SIZE = (480, 640)
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson score interval of a success rate; ``(0, 1)`` without trials. ``z`` 1.96 gives 95 %."""
+    if trials == 0:
+        return 0.0, 1.0
+    rate = successes / trials
+    centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
+    """Write ``summary.json`` from what is on disk; returns its path."""
+    demos = [e for path in config.demo_stores for e in StoreReader(run.root / path).episodes()]
+    online, evaluation = StoreReader(run.online).episodes(), StoreReader(run.evaluation).episodes()
+    learner = run.heard("learner")
+    successes = sum(e.success for e in evaluation)
+    steps = sum(e.steps for e in online)
+    everything = [*demos, *online, *evaluation]
+    summary: dict[str, Any] = {
+        "task": config.task,
+        "agent": config.learner.agent,
+        "arm": run.heard("job").get("arm", config.arm),
+        "seed": config.seed,
+        "demos": sum(e.success for e in demos),
+        "robot_minutes": round(steps * CONTROL_PERIOD / 60.0, 3),
+        "env_steps": steps,
+        "updates": learner.get("updates", 0),
+        "utd": round(learner.get("utd", 0.0), 3),
+        "version": learner.get("version"),
+        "champion": learner.get("champion"),
+        "success_rate": round(successes / len(evaluation), 4) if evaluation else None,
+        "success_ci95": [round(x, 4) for x in wilson_interval(successes, len(evaluation))],
+        "episodes": len(evaluation),
+        "aborted": sum(e.ending is Ending.ABORTED for e in everything),
+        "reflexes": sum(REFLEX in e.reason for e in everything),
+        "wall_s": round(wall_s, 1),
+    }
+    path = run.root / "summary.json"
+    write_atomically(path, json.dumps(summary, indent=2).encode() + b"\n")
+    return path
+
+
+def plot_curve(run: Run, config: RunConfig) -> Path:
+    """Draw success and episode length over robot minutes; returns the picture's path."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    episodes = StoreReader(run.online).episodes()
+    evaluation = StoreReader(run.evaluation).episodes()
+    minutes = np.cumsum([e.steps for e in episodes]) * CONTROL_PERIOD / 60.0
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 5.5), sharex=True, height_ratios=(2, 1))
+    success = np.array([e.success for e in episodes], dtype=float)
+    top.plot(minutes, moving_average(success, WINDOW) * 100, label=f"while learning, mean of {WINDOW} episodes")
+    top.scatter(minutes, success * 100, s=6, alpha=0.3, color="tab:blue", label="episodes")
+    if evaluation:
+        rate = sum(e.success for e in evaluation) / len(evaluation)
+        label = f"deterministic policy: {rate:.0%} of {len(evaluation)}"
+        top.axhline(rate * 100, color="tab:green", linestyle="--", label=label)
+    top.set_ylabel("success [%]")
+    top.set_ylim(-4, 104)
+    top.legend(loc="lower right")
+    top.set_title(f"{config.task}, {config.learner.agent}, seed {config.seed}")
+    bottom.plot(minutes, [e.steps * CONTROL_PERIOD for e in episodes], ".", markersize=3)
+    bottom.set_ylabel("episode [s]")
+    bottom.set_xlabel("robot time of learning [min]")
+    for axis in (top, bottom):
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    path = run.root / "curve.png"
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return path
+
+
+def moving_average(values: np.ndarray, window: int) -> np.ndarray:
+    """Mean of the last ``window`` values at each place (fewer at the start)."""
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    last = np.arange(1, len(values) + 1)
+    first = np.maximum(last - window, 0)
+    return (sums[last] - sums[first]) / (last - first) if len(values) else values
+
+
+def write_video(run: Run, config: RunConfig) -> Path:
+    """Draw the first evaluation episodes from their recorded joint positions; returns the video's path.
+
+    Raises `CameraError` when there is no OpenGL library.
+    """
+    import imageio_ffmpeg
+
+    reader = StoreReader(run.evaluation, images=False)
+    path = run.root / "evaluation.mp4"
+    task = make_task(config.task)
+    spec = task.scene()
+    height, width = VIDEO_SIZE
+    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=1 / CONTROL_PERIOD, codec="libx264", quality=7)
+    with SceneRenderer(spec, height, width, ("front",)) as renderer, contextlib.closing(writer):
+        with warnings.catch_warnings():  # that it forks ffmpeg: the child takes no lock of JAX's before it is ffmpeg
+            warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)
+            writer.send(None)
+        for info in _varied(reader.episodes()):
+            episode = reader.load_episode(info.index)
+            for index, q in enumerate(episode["q"]):
+                objects = {name: Pose(p[index][:3], p[index][3:]) for name, p in episode.objects.items()}
+                picture = renderer.render(q, _opening(task, episode["state"][index], spec), objects)["front"]
+                writer.send(np.ascontiguousarray(picture))
+    return path
+
+
+def _varied(episodes: list[EpisodeInfo]) -> list[EpisodeInfo]:
+    """Some episodes to show, a failure among them when there is one."""
+    failures = [e for e in episodes if not e.success][:1]
+    return [e for e in episodes if e.success][: VIDEO_EPISODES - len(failures)] + failures
+
+
+def _opening(task: Task, state: np.ndarray, spec: SceneSpec) -> float:
+    """Opening of the gripper 0–1, from the state where the task has it in there."""
+    offset = 0
+    for item in task.fields:
+        if item.name == "gripper":
+            return float(state[offset] / item.scale)
+        offset += item.size
+    return spec.start_width / MAX_WIDTH

@@ -1,0 +1,160 @@
+"""A run's folder: one configuration, one store of demonstrations and one of online episodes, logs, status, results.
+
+runs/<time>-<task>/    or <time>-<namespace>-<task>, of one arm of several; -2, -3, … of the same second
+    config.yaml     the resolved configuration, read by every process
+    demos/ online/ evaluation/    episode stores
+    checkpoints/ policy.params    learner: the newest
+    champion.params gate.json     learner: what the improvement gate handed on (see `robot_rl.jobs.promotion`)
+    status/*.json   what each process last said, replaced atomically
+    logs/*.log      output of each process
+    tensorboard/    metrics
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robot_rl.contract.settings import ConfigError
+from robot_rl.jobs.config import RunConfig, load_config, save_config
+
+SIMULATOR = "sim"  # what the simulator calls itself in its status
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of a run."""
+
+    root: Path
+
+    @staticmethod
+    def create(config: RunConfig, root: Path | None = None) -> Run:
+        """Make (or take over) a run's folder and write its configuration; default: a new one in ``runs``.
+
+        Raises `ConfigError` when it cannot be made.
+        """
+        try:
+            run = Run((root or _new_folder(config)).absolute())
+            for folder in (run.root, run.status_folder, run.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"the run's folder cannot be made: {error}") from error
+        (run.status_folder / f"{SIMULATOR}.json").unlink(missing_ok=True)  # that of an earlier job is gone
+        save_config(config, run.config_file)
+        return run
+
+    @staticmethod
+    def open(root: Path) -> tuple[Run, RunConfig]:
+        """An existing run and its configuration. Raises `ConfigError`."""
+        run = Run(root.absolute())
+        if not run.config_file.exists():
+            raise ConfigError(f"{root} is not a run: it has no {run.config_file.name}")
+        return run, load_config(run.config_file)
+
+    @property
+    def config_file(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def demos(self) -> Path:
+        return self.root / "demos"
+
+    @property
+    def online(self) -> Path:
+        return self.root / "online"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def parameters(self) -> Path:
+        """The newest published policy, as packed by `robot_rl.policies.parameters`."""
+        return self.root / "policy.params"
+
+    @property
+    def champion(self) -> Path:
+        """The policy that the improvement gate handed on last."""
+        return self.root / "champion.params"
+
+    @property
+    def gate(self) -> Path:
+        """What the improvement gate has judged."""
+        return self.root / "gate.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.root / "tensorboard"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def status_folder(self) -> Path:
+        return self.root / "status"
+
+    def say(self, who: str, status: dict[str, Any]) -> None:
+        """Replace what ``who`` last said."""
+        write_atomically(self.status_folder / f"{who}.json", json.dumps(status).encode())
+
+    def heard(self, who: str) -> dict[str, Any]:
+        """What ``who`` last said; empty when nothing yet."""
+        try:
+            return json.loads((self.status_folder / f"{who}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+
+
+def _new_folder(config: RunConfig) -> Path:
+    """A folder that no other job has, started however close to this one."""
+    parts = [time.strftime("%Y%m%d-%H%M%S"), config.namespace.strip("/").replace("/", "-"), config.task]
+    name = "-".join(filter(None, parts))
+    for number in itertools.count(1):
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
+    return folder
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace ``path`` so that a reader sees the old or the new content, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_bytes(data)
+    os.replace(scratch, path)
+
+
+def settings_of(given: Path | None, root: Path | None, overrides: Sequence[str]) -> RunConfig:
+    """A job's settings: ``overrides`` over the file ``given``, or over those of the run at ``root`` that it takes up.
+
+    A run remembers all of them but the ``policy`` of an evaluation. Raises `ConfigError`.
+    """
+    if given is None and root is not None and Run(root).config_file.exists():
+        return load_config(Run(root).config_file, ["policy=", *overrides])
+    return load_config(given, list(overrides))
+
+
+def policy_file(run: Run, config: RunConfig) -> Path:
+    """The policy to evaluate: the one named, else the run's champion, else its newest."""
+    return Path(config.policy) if config.policy else run.champion if run.champion.exists() else run.parameters
+
+
+def read_parameters(run: Run, config: RunConfig) -> bytes:
+    """The bytes of the policy to evaluate. Raises `ConfigError` when there is no such file."""
+    path = policy_file(run, config)
+    if not path.is_file():
+        raise ConfigError(f"no policy at {path}; train one first (robot-rl train), or name a file: policy=FILE")
+    return path.read_bytes()

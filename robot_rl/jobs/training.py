@@ -1,0 +1,146 @@
+"""What a learner does besides learning, alike in its own process and in process: publish, log, checkpoint, report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from tensorboard.summary import Writer
+
+from robot_rl.contract.settings import ConfigError
+from robot_rl.data.store import StoreReader
+from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.promotion import Promotion
+from robot_rl.jobs.run import Run, write_atomically
+from robot_rl.learner.checkpoint import CheckpointError
+from robot_rl.learner.loop import LearnerLoop
+
+STATUS_PERIOD = 1.0  # [s]
+CATCH_UP = 30.0  # [s] at the end; below the patience of whoever waits for the process to end
+LOG_EVERY = 25  # update calls between two points of the learner's curves
+
+
+class Trainer:
+    """Steps a `LearnerLoop` and keeps the world informed.
+
+    Args:
+        loop: the learner.
+        publish: called with packed parameters whenever new ones shall act; the run's parameter file is kept as well.
+    """
+
+    def __init__(self, run: Run, config: RunConfig, loop: LearnerLoop, publish: Callable[[bytes], None]) -> None:
+        self._run, self._settings, self._loop, self._publish = run, config.learner, loop, publish
+        self._writer = Writer(str(run.tensorboard))
+        self._episodes = StoreReader(run.online, images=False)
+        self._logged_episodes = 0
+        self._promotion = Promotion(run, config.learner.gate_window)
+        self._published = -1
+        self._checkpointed = self._logged = 0
+        self._said = -STATUS_PERIOD
+        self._rate = (time.monotonic(), 0.0)
+
+    def start(self) -> None:
+        """Go on from the newest checkpoint if there is one, and publish what there is.
+
+        Raises `ConfigError` when the checkpoint does not fit.
+        """
+        try:
+            if self._loop.restore():
+                self._loop.messages.append(f"going on after {self._loop.version} update calls")
+        except CheckpointError as error:
+            raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another --run starts anew") from error
+        self._checkpointed = self._logged = self._loop.version
+        self._loop.poll()
+        self.publish()
+
+    def step(self) -> bool:
+        """One update call if one is due; returns whether there was anything to do."""
+        worked = self._loop.step()
+        version = self._loop.version
+        if version - max(self._published, 0) >= self._settings.publish_every:
+            self.publish()
+        if version - self._checkpointed >= self._settings.checkpoint_every:
+            self._loop.checkpoint()
+            self._checkpointed = self._loop.version
+        if version - self._logged >= LOG_EVERY:
+            self._logged = version
+            self._log(version)
+        if time.monotonic() - self._said >= STATUS_PERIOD:
+            self._report()
+        self._tell()
+        return worked
+
+    @property
+    def debt(self) -> int:
+        """Critic updates that are due and will be made: whole calls, and none by a learner that has halted."""
+        call = self._loop.agent.updates_per_call
+        return 0 if self._loop.halted else self._loop.due // call * call
+
+    def publish(self) -> None:
+        """Hand out the present parameters."""
+        data = self._loop.parameters()
+        self._published = self._loop.version
+        write_atomically(self._run.parameters, data)
+        self._promotion.publish(self._published, data)
+        self._publish(data)
+
+    def finish(self) -> None:
+        """Catch up with what the data has earned, as far as `CATCH_UP` allows; publish, checkpoint, report."""
+        deadline = time.monotonic() + CATCH_UP
+        while time.monotonic() < deadline and self._loop.step():
+            pass
+        self.publish()
+        self._loop.checkpoint()
+        self._report()
+        self._tell()
+        self._writer.close()
+
+    def _tell(self) -> None:
+        """What the operator should hear of."""
+        for messages in (self._loop.messages, self._promotion.messages):
+            for message in messages:
+                sys.stderr.write(f"learner: {message}\n")
+            messages.clear()
+
+    def _log(self, version: int) -> None:
+        metrics = self._loop.metrics() | self._gate_metrics()
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, version)
+        episodes = self._episodes.episodes()
+        steps = sum(episode.steps for episode in episodes[: self._logged_episodes])
+        for episode in episodes[self._logged_episodes :]:
+            steps += episode.steps
+            self._writer.add_scalar("episode/success", float(episode.success), steps)
+            self._writer.add_scalar("episode/steps", float(episode.steps), steps)
+            self._writer.add_scalar("episode/interventions", float(episode.interventions), steps)
+        self._logged_episodes = len(episodes)
+
+    def _gate_metrics(self) -> dict[str, float]:
+        """The gate's status, as far as there is any."""
+        return {f"gate/{name}": float(value) for name, value in self._promotion.status().items() if value is not None}
+
+    def _report(self) -> None:
+        """Judge the episodes that have ended, with or without updates to be made, and write the status."""
+        self._promotion.judge()
+        metrics = self._loop.metrics()
+        now, updates = time.monotonic(), metrics["learner/updates"]
+        rate = (updates - self._rate[1]) / max(now - self._rate[0], 1e-6)
+        self._rate, self._said = (now, updates), now
+        self._run.say(
+            "learner",
+            {
+                "updates": int(updates),
+                "utd": metrics["learner/utd"],
+                "updates_per_s": round(rate, 1),
+                "due": int(metrics["learner/due"]),
+                "debt": self.debt,
+                "online_steps": int(metrics["learner/online_steps"]),
+                "demo_steps": int(metrics["learner/demo_steps"]),
+                "version": self._loop.version,
+                "staleness": round(metrics["learner/staleness"], 1),
+                "staleness_max": int(metrics["learner/staleness_max"]),
+                "halted": self._loop.halted,
+                **self._promotion.status(),
+            },
+        )

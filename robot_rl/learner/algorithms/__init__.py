@@ -1,0 +1,4 @@
+"""One algorithm a file.
+
+May import: contract, data, policies, learner.
+"""

@@ -1,0 +1,180 @@
+"""HIL-SERL: RLPD for the arm and a discrete critic for the gripper (Luo et al., arXiv 2410.21845).
+
+The last axis of an action takes one of n values (`Layout.options`). The other axes, u, are learnt as in `rlpd`, whose
+critics see Q(s, u); the option o is chosen by a critic of its own, G(s, ·), which sees the features alone and gives a
+value for each option. One call of `update` is that of `rlpd` over u, with, at each of its critic steps,
+
+    y_G  = r − p [o ≠ o₋] + γ m Ḡ(s', argmax_o' G(s', o'))
+    L_G  = mean of (G(s, o) − y_G)²
+
+where o₋ is the option of the step before (for the first step of an episode, and of a correction among the
+demonstrations, its own): p keeps the gripper from toggling, and the arm's critics do not see it. The learning critic
+chooses and its slow copy values what it chose (double DQN), which keeps the maximum's upward bias from feeding on
+itself. A layout without options has no G, and what is left is `rlpd` with other defaults.
+
+What differs from HIL-SERL:
+
+- *Options.* There, commands are increments: open, close, hold. Here a command says where the gripper shall be, −1
+  closed to +1 open, and to repeat the last one is to hold, so a gripper has two options.
+- *Exploration.* There, the gripper always does what G likes best and the person corrects it. So that it learns without
+  one as well, an exploring policy draws the option, P(o) ∝ exp(G(s, o)/T). T is of the order of what a lost step costs,
+  1 − γ: options that are worth the same get tried, and one that drops what is held, which costs ten steps, does not; a
+  fixed chance ε of a random option would drop it. T = 0 is HIL-SERL's. This was reasoned, not measured.
+- *Images.* There, G has an encoder of its own. Here it sees the features of the arm's critics, which alone teach the
+  encoder, as constants.
+- *Arm.* The entropy aimed at, −|A|, and the temperature at the start are `rlpd`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from robot_rl.contract import Layout
+from robot_rl.contract.ranges import require_within
+from robot_rl.data.replay import Batch
+from robot_rl.learner.agent import Agent
+from robot_rl.learner.algorithms import rlpd
+from robot_rl.learner.algorithms.rlpd import RlpdConfig, RlpdState
+from robot_rl.learner.networks import encoder
+from robot_rl.learner.networks.mlp import Params, ensemble_apply, ensemble_create
+from robot_rl.learner.networks.precision import cast, store, value_and_grad
+
+
+@dataclass(frozen=True)
+class HilConfig(RlpdConfig):
+    """`RlpdConfig` with HIL-SERL's ensemble and ratio, and what the gripper adds."""
+
+    critics: int = 2  # E
+    critic_steps: int = 2  # critic steps per actor step
+    toggle_penalty: float = 0.02  # p, in units of the reward
+    grasp_temperature: float = 0.01  # T of the exploration, P(o) ∝ exp(G(s, o)/T); 0: greedy
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_within("[0, inf)", self, "toggle_penalty", "grasp_temperature")
+
+
+class HilState(NamedTuple):
+    """Everything that learns: the arm's part, and the grasp critic's, empty for a layout without options."""
+
+    arm: RlpdState
+    grasp: Params
+    target_grasp: Params
+    grasp_optimiser: Any
+
+
+def create(key: jax.Array, layout: Layout, config: HilConfig) -> HilState:
+    """A fresh agent. Raises ValueError for a layout of options that leaves nothing to choose or nothing to the arm."""
+    grasp: Params = {}
+    axes = layout.action_size
+    if layout.options:
+        if layout.options < 2 or axes < 2:
+            raise ValueError(
+                f"hil needs two options or more on the last axis and one axis of the arm beside it; this layout has "
+                f"{layout.options} options and {axes} axes"
+            )
+        axes -= 1
+        sizes = (encoder.size(layout), *config.hidden, layout.options)
+        grasp = ensemble_create(jax.random.fold_in(key, rlpd.BESIDE), sizes, 1, config.layer_norm)
+    state = HilState(
+        arm=rlpd.create(key, Layout(layout.state_size, axes, layout.images), config),
+        grasp=grasp,
+        target_grasp=jax.tree.map(jnp.copy, grasp),
+        grasp_optimiser=optax.adam(config.learning_rate).init(grasp),
+    )
+    return store(key, state, config.parameter_dtype)
+
+
+def grasp_values(grasp: Params, features: jax.Array) -> jax.Array:
+    """G ``(n, options)`` for ``features (n, f)``."""
+    return ensemble_apply(grasp, features)[0]
+
+
+def option_of(value: jax.Array, options: int) -> jax.Array:
+    """The option (int) whose value, of ``options`` ones evenly spaced from −1 to 1, is nearest to ``value``."""
+    return jnp.clip(jnp.rint(0.5 * (value + 1.0) * (options - 1)), 0, options - 1).astype(jnp.int32)
+
+
+def grasp_target(state: HilState, batch: Batch, config: HilConfig) -> jax.Array:
+    """y_G ``(n,)``; ``batch.next_state`` is the features, ``batch.action`` has all axes."""
+    ahead = grasp_values(state.grasp, batch.next_state)
+    value = grasp_values(state.target_grasp, batch.next_state)
+    value = jnp.take_along_axis(value, ahead.argmax(axis=-1)[:, None], axis=-1)[:, 0]
+    option, before = (option_of(a[:, -1], ahead.shape[-1]) for a in (batch.action, batch.previous_action))
+    return batch.reward - config.toggle_penalty * (option != before) + config.discount * batch.mask * value
+
+
+def grasp_loss(grasp: Params, target: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """L_G, and G ``(n,)`` of the options chosen; ``batch.state`` is the features."""
+    values = grasp_values(grasp, batch.state)
+    option = option_of(batch.action[:, -1], values.shape[-1])
+    g = jnp.take_along_axis(values, option[:, None], axis=-1)[:, 0]
+    return ((g - target) ** 2).mean(), g
+
+
+def critic_step(
+    state: HilState, key: jax.Array, batch: Batch, config: HilConfig
+) -> tuple[HilState, tuple[Batch, dict[str, jax.Array]]]:
+    """One step of all critics on one minibatch; the targets follow. Returns what `rlpd.critic_step` does."""
+    of_arm = batch._replace(action=batch.action[:, :-1]) if state.grasp else batch
+    arm, (seen, info) = rlpd.critic_step(state.arm, key, of_arm, config)
+    if not state.grasp:
+        return state._replace(arm=arm), (seen, info)
+
+    whole = seen._replace(action=batch.action)
+    target = grasp_target(cast(state, config.dtype), whole, config)
+    (loss, g), gradient = value_and_grad(grasp_loss, config.dtype)(state.grasp, target, whole)
+    change, optimiser = optax.adam(config.learning_rate).update(gradient, state.grasp_optimiser)
+    grasp = optax.apply_updates(state.grasp, change)
+    state = HilState(
+        arm=arm,
+        grasp=grasp,
+        target_grasp=optax.incremental_update(grasp, state.target_grasp, config.target_rate),
+        grasp_optimiser=optimiser,
+    )
+    return state, (seen, info | {"grasp/loss": loss, "grasp/q_mean": g.mean(), "grasp/target_mean": target.mean()})
+
+
+@partial(jax.jit, static_argnames="config")
+def update(state: HilState, batch: Batch, config: HilConfig) -> tuple[HilState, dict[str, jax.Array]]:
+    """G critic steps, one actor and temperature step; ``batch`` has leading axes ``(G, n)``."""
+    state = cast(state, "float32")
+    keys = jax.random.split(state.arm.key, batch.reward.shape[0] + 2)
+    state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
+
+    arm, last = state.arm, jax.tree.map(lambda column: column[-1], seen)
+    (loss, entropy), gradient = value_and_grad(rlpd.actor_loss, config.dtype)(
+        arm.actor, keys[1], arm.critics, arm.log_alpha, last
+    )
+    arm = rlpd.policy_step(arm, gradient, entropy, config)._replace(key=keys[0])
+    info = rlpd.summary(arm, critic_info, loss, entropy)
+    if state.grasp:
+        info["grasp/norm"] = optax.tree.norm(state.grasp)
+    return store(keys[0], state._replace(arm=arm), config.parameter_dtype), info
+
+
+def published(state: HilState) -> Params:
+    """What `robot_rl.policies.grasp` acts by."""
+    params = {f"arm/{name}": value for name, value in state.arm.actor.items()}
+    params |= {f"grasp/{name}": value[0] for name, value in state.grasp.items()}
+    return encoder.published(params, state.arm.encoder)
+
+
+def make_agent(config: HilConfig | None = None) -> Agent:
+    """HIL-SERL by the contract that all agents share."""
+    config = config or HilConfig()
+    return Agent(
+        name="hil",
+        config=config,
+        updates_per_call=config.critic_steps,
+        create=partial(create, config=config),
+        update=partial(update, config=config),
+        actor=published,
+        acting={"kind": "grasp", "temperature": config.grasp_temperature},
+    )

@@ -1,0 +1,252 @@
+"""RLPD: soft actor-critic with a critic ensemble, LayerNorm and symmetric sampling (Ball et al., arXiv 2302.02948).
+
+One call of `update` takes G minibatches: G critic steps, then one actor and one temperature step on the last of them.
+
+    y    = r + γ m min_{i∈S} Q̄_i(s', a')  [− γ m α log π(a'|s') with entropy backup],   a' ~ π(s')
+    L_Q  = mean over members and batch of (Q_i(s, a) − y)²
+    L_π  = mean of α log π(ã|s) − mean_i Q_i(s, ã),   ã ~ π(s)
+    L_α  = log α · (H_π − H̄),   H_π = −mean log π
+
+S: ``subset`` members drawn without replacement, once per minibatch; only they are evaluated. m is 0 where the task
+ended and 1 otherwise, so time limits are bootstrapped.
+
+With cameras s is f_θ(s, images), the state and what the encoder f finds in the images (`encoder`). θ is learnt with the
+critics, by L_Q alone: L_π sees its features as constants, those of the last critic step. s' is f_θ̄(s', images'), by the
+encoder that the targets follow, for Q̄ and π alike: one pass over the next images where SERL makes two. Every minibatch
+is shifted first, images and next images independently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from robot_rl.contract import Layout
+from robot_rl.contract.ranges import require, require_widths, require_within
+from robot_rl.data.replay import Batch
+from robot_rl.learner.agent import Agent
+from robot_rl.learner.networks import encoder
+from robot_rl.learner.networks.mlp import (
+    Params,
+    action_size_of,
+    actor_apply,
+    actor_create,
+    critics_apply,
+    critics_create,
+    tanh_gaussian,
+)
+from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
+
+State = TypeVar("State", bound=Any)  # of an agent whose critics are RLPD's
+BESIDE = 1 << 30  # sets the draws of what an agent has beside RLPD apart from RLPD's own of the same key
+
+
+@dataclass(frozen=True)
+class RlpdConfig(Precision):
+    """Defaults: the paper's, with HIL-SERL's discount and ratio."""
+
+    hidden: tuple[int, ...] = (256, 256)  # width of the hidden layers, actor and critics
+    critics: int = 10  # E, members of the ensemble
+    subset: int = 2  # |S|, members the target is the minimum of
+    layer_norm: bool = True  # in the critics: keeps them from extrapolating beyond the data
+    discount: float = 0.97  # γ: a reward 33 steps (3.3 s) away counts for 1/e
+    learning_rate: float = 3e-4  # of actor, critics and temperature (Adam)
+    target_rate: float = 0.005  # τ: how fast the target critics follow
+    initial_temperature: float = 0.01  # α at the start: of the order of one step's difference in value (SERL)
+    target_entropy: float | None = None  # H̄; None: −|A|, SAC's. With RLPD's −|A|/2 the noise shakes the arm out of
+    # static friction while it learns, and the deterministic policy, which was never stuck before, gets stuck
+    entropy_backup: bool = False  # no: a sparse reward must not be drowned by entropy
+    critic_steps: int = 4  # G, critic steps per actor step
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, critics=(1, inf), critic_steps=(1, inf))
+        require(self, subset=(1, self.critics))
+        require_widths(self, "hidden")
+        require_within("[0, 1)", self, "discount")
+        require_within("(0, 1]", self, "target_rate")
+        require_within("(0, inf)", self, "learning_rate", "initial_temperature")
+
+
+class RlpdState(NamedTuple):
+    """Everything that learns; without cameras the encoders are empty."""
+
+    actor: Params
+    encoder: Params
+    critics: Params
+    target_encoder: Params
+    target_critics: Params
+    log_alpha: jax.Array
+    actor_optimiser: Any
+    critic_optimiser: Any  # of encoder and critics
+    alpha_optimiser: Any
+    key: jax.Array
+
+
+def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
+    """A fresh agent."""
+    actor_key, critic_key, key, encoder_key = jax.random.split(key, 4)
+    sizes = encoder.size(layout), layout.action_size
+    eyes = encoder.create(encoder_key, layout)
+    actor = actor_create(actor_key, *sizes, config.hidden)
+    critics = critics_create(critic_key, *sizes, config.hidden, config.critics, config.layer_norm)
+    log_alpha = jnp.log(jnp.float32(config.initial_temperature))
+    adam = optax.adam(config.learning_rate)
+    state = RlpdState(
+        actor=actor,
+        encoder=eyes,
+        critics=critics,
+        target_encoder=jax.tree.map(jnp.copy, eyes),
+        target_critics=jax.tree.map(jnp.copy, critics),
+        log_alpha=log_alpha,
+        actor_optimiser=adam.init(actor),
+        critic_optimiser=adam.init((eyes, critics)),
+        alpha_optimiser=adam.init(log_alpha),
+        key=key,
+    )
+    return store(key, state, config.parameter_dtype)
+
+
+def critic_target(key: jax.Array, state: RlpdState, batch: Batch, config: RlpdConfig) -> jax.Array:
+    """y ``(n,)``; ``batch.next_state`` is the features."""
+    subset_key, action_key = jax.random.split(key)
+    next_action, log_prob = tanh_gaussian(action_key, *actor_apply(state.actor, batch.next_state))
+    chosen = draw_subset(subset_key, config.critics, config.subset)
+    subset = jax.tree.map(lambda p: p[chosen], state.target_critics)
+    value = critics_apply(subset, batch.next_state, next_action).min(axis=0)
+    if config.entropy_backup:
+        value = value - jnp.exp(state.log_alpha) * log_prob
+    return batch.reward + config.discount * batch.mask * value
+
+
+def draw_subset(key: jax.Array, members: int, size: int) -> jax.Array:
+    """``(size,)`` different members of the ensemble."""
+    return jax.random.permutation(key, members)[:size]
+
+
+def critic_loss(critics: Params, target: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """L_Q over all members, and Q ``(members, n)``; ``batch.state`` is the features."""
+    q = critics_apply(critics, batch.state, batch.action)
+    return ((q - target) ** 2).mean(), q
+
+
+def actor_loss(
+    actor: Params, key: jax.Array, critics: Params, log_alpha: jax.Array, batch: Batch
+) -> tuple[jax.Array, jax.Array]:
+    """L_π, and the policy's entropy estimate H_π; ``batch.state`` is the features."""
+    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state))
+    q = critics_apply(critics, batch.state, action).mean(axis=0)
+    return (jnp.exp(log_alpha) * log_prob - q).mean(), -log_prob.mean()
+
+
+def alpha_loss(log_alpha: jax.Array, entropy: jax.Array, target_entropy: float) -> jax.Array:
+    """L_α: raises α while the entropy is below its target."""
+    return log_alpha * jax.lax.stop_gradient(entropy - target_entropy)
+
+
+def critic_step(
+    state: State, key: jax.Array, batch: Batch, config: Any, target_of: Callable[..., jax.Array] = critic_target
+) -> tuple[State, tuple[Batch, dict[str, jax.Array]]]:
+    """One step of encoder and critics on one minibatch towards ``target_of``'s; the targets follow.
+
+    ``state`` is an `RlpdState`, or has the same fields for encoder and critics. Returns the minibatch as the networks
+    saw it as well: features in place of states and images.
+    """
+    batch = encoder.augment(jax.random.fold_in(key, 2), batch)
+    seen = cast(state, config.dtype)
+    batch = batch._replace(next_state=encoder.features(seen.target_encoder, batch.next_state, batch.next_images))
+    target = target_of(key, seen, batch, config)
+
+    def loss_of(learnt: tuple[Params, Params]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        eyes, critics = learnt
+        features = encoder.features(eyes, batch.state, batch.images)
+        loss, q = critic_loss(critics, target, batch._replace(state=features))
+        return loss, (q, features)
+
+    learnt = state.encoder, state.critics
+    (loss, (q, features)), gradient = value_and_grad(loss_of, config.dtype)(learnt)
+    change, optimiser = optax.adam(config.learning_rate).update(gradient, state.critic_optimiser)
+    eyes, critics = optax.apply_updates(learnt, change)
+    state = state._replace(
+        encoder=eyes,
+        critics=critics,
+        target_encoder=optax.incremental_update(eyes, state.target_encoder, config.target_rate),
+        target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
+        critic_optimiser=optimiser,
+    )
+    info = {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/target_mean": target.mean()}
+    return state, (batch._replace(state=features, images=None, next_images=None), info)
+
+
+def policy_step(state: RlpdState, gradient: Params, entropy: jax.Array, config: RlpdConfig) -> RlpdState:
+    """One step of the actor along ``gradient``, and one of the temperature towards the entropy aimed at."""
+    adam = optax.adam(config.learning_rate)
+    change, actor_optimiser = adam.update(gradient, state.actor_optimiser)
+    actor = optax.apply_updates(state.actor, change)
+
+    goal = -1.0 * action_size_of(actor) if config.target_entropy is None else config.target_entropy
+    slope = jax.grad(alpha_loss)(state.log_alpha, entropy, goal)
+    change, alpha_optimiser = adam.update(slope, state.alpha_optimiser)
+    log_alpha = optax.apply_updates(state.log_alpha, change)
+    return state._replace(
+        actor=actor, log_alpha=log_alpha, actor_optimiser=actor_optimiser, alpha_optimiser=alpha_optimiser
+    )
+
+
+@partial(jax.jit, static_argnames=("config", "loss_of"))
+def update(
+    state: RlpdState, batch: Batch, config: RlpdConfig, loss_of: Callable[..., Any] = actor_loss
+) -> tuple[RlpdState, dict[str, jax.Array]]:
+    """G critic steps and one step of the actor along ``loss_of``'s gradient, one of the temperature.
+
+    ``batch`` has leading axes ``(G, n)``.
+    """
+    state = cast(state, "float32")
+    keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
+    state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
+
+    last = jax.tree.map(lambda column: column[-1], seen)
+    (loss, entropy), gradient = value_and_grad(loss_of, config.dtype)(
+        state.actor, keys[1], state.critics, state.log_alpha, last
+    )
+    state = policy_step(state, gradient, entropy, config)._replace(key=keys[0])
+    return store(keys[0], state, config.parameter_dtype), summary(state, critic_info, loss, entropy)
+
+
+def summary(
+    state: RlpdState, critic_info: Mapping[str, jax.Array], loss: jax.Array, entropy: jax.Array
+) -> dict[str, jax.Array]:
+    """What an update came to; ``critic_info`` has a row for each critic step."""
+    info = {name: values.mean() for name, values in critic_info.items()}
+    info |= {"actor/loss": loss, "actor/entropy": entropy, "temperature/alpha": jnp.exp(state.log_alpha)}
+    # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
+    info |= {"critic/norm": optax.tree.norm(state.critics), "actor/norm": optax.tree.norm(state.actor)}
+    return info | ({"encoder/norm": optax.tree.norm(state.encoder)} if state.encoder else {})
+
+
+@partial(jax.jit, static_argnames="deterministic")
+def sample(actor: Params, state: jax.Array, key: jax.Array, deterministic: bool = False) -> jax.Array:
+    """Action ``(…, a)`` in [−1, 1] for features ``state (…, f)``: ``tanh μ``, or a draw."""
+    mean, log_std = actor_apply(actor, state)
+    return jnp.tanh(mean) if deterministic else tanh_gaussian(key, mean, log_std)[0]
+
+
+def make_agent(config: RlpdConfig | None = None) -> Agent:
+    """RLPD by the contract that all agents share."""
+    config = config or RlpdConfig()
+    return Agent(
+        name="rlpd",
+        config=config,
+        updates_per_call=config.critic_steps,
+        create=partial(create, config=config),
+        update=partial(update, config=config),
+        actor=lambda state: encoder.published(state.actor, state.encoder),
+        acting={"kind": "gaussian"},
+    )

@@ -1,0 +1,68 @@
+"""SAC: soft actor-critic with a learnt temperature (Haarnoja et al., arXiv 1812.05905).
+
+One call of `update` takes G minibatches: G critic steps, then one actor and one temperature step on the last of them.
+
+    y    = r + γ m (min_i Q̄_i(s', a') − α log π(a'|s')),   a' ~ π(s')
+    L_Q  = mean over members and batch of (Q_i(s, a) − y)²
+    L_π  = mean of α log π(ã|s) − min_i Q_i(s, ã),   ã ~ π(s)
+    L_α  = log α · (H_π − H̄),   H_π = −mean log π,   H̄ = −|A|
+
+m is 0 where the task ended and 1 otherwise. All but L_π is `rlpd` with two critics, both in the target, no LayerNorm
+and the entropy in the backup; images are seen as there. The temperature descends in log α, as in the paper's own code:
+α stays positive and its steps are relative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from robot_rl.data.replay import Batch
+from robot_rl.learner.agent import Agent
+from robot_rl.learner.algorithms import rlpd
+from robot_rl.learner.algorithms.rlpd import RlpdConfig
+from robot_rl.learner.networks import encoder
+from robot_rl.learner.networks.mlp import Params, actor_apply, critics_apply, tanh_gaussian
+
+
+@dataclass(frozen=True)
+class SacConfig(RlpdConfig):
+    """Defaults: the paper's. For the settings see `RlpdConfig`."""
+
+    critics: int = 2
+    subset: int = 2  # both: the target is their minimum
+    layer_norm: bool = False
+    discount: float = 0.99
+    initial_temperature: float = 1.0
+    entropy_backup: bool = True  # what is learnt is the soft value
+    critic_steps: int = 1  # G: one critic, one actor and one temperature step for each environment step
+
+
+def actor_loss(
+    actor: Params, key: jax.Array, critics: Params, log_alpha: jax.Array, batch: Batch
+) -> tuple[jax.Array, jax.Array]:
+    """L_π, and the policy's entropy estimate H_π; ``batch.state`` is the features."""
+    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state))
+    q = critics_apply(critics, batch.state, action).min(axis=0)
+    return (jnp.exp(log_alpha) * log_prob - q).mean(), -log_prob.mean()
+
+
+update = partial(rlpd.update, loss_of=actor_loss)
+
+
+def make_agent(config: SacConfig | None = None) -> Agent:
+    """SAC by the contract that all agents share."""
+    config = config or SacConfig()
+    return Agent(
+        name="sac",
+        config=config,
+        updates_per_call=config.critic_steps,
+        create=partial(rlpd.create, config=config),
+        update=partial(update, config=config),
+        actor=lambda state: encoder.published(state.actor, state.encoder),
+        acting={"kind": "gaussian"},
+        demo_share=None,  # every step is as likely as any other
+    )

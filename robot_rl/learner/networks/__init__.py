@@ -1,0 +1,4 @@
+"""The networks that algorithms share.
+
+May import: contract, policies, learner.
+"""

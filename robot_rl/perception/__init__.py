@@ -1,0 +1,4 @@
+"""From camera pictures to what a policy sees.
+
+May import: contract.
+"""

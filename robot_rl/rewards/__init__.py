@@ -1,0 +1,4 @@
+"""Reward from people and classifiers.
+
+May import: contract, perception.
+"""

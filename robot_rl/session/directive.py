@@ -1,0 +1,94 @@
+"""The words between a session and whoever runs it: what has to happen now, and what an episode came to."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Protocol
+
+from controllers.lease import Priority
+from controllers.spatial import Pose
+from controllers.state import Setpoint
+from robot_rl.contract import Ending, Observation, Outcome, Step
+from robot_rl.tasks.base import CONTROL_PERIOD
+
+
+class Phase(enum.Enum):
+    """Where the session stands."""
+
+    RESET = "reset"
+    READY = "ready"
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class EpisodeWriter(Protocol):
+    """Where the steps of one episode go; see `robot_rl.data.store`."""
+
+    def append(self, step: Step) -> None: ...
+
+    def finish(self, outcome: Outcome) -> object: ...
+
+
+class EpisodeSink(Protocol):
+    """Where episodes go; see `robot_rl.data.store`."""
+
+    def begin(self, meta: dict) -> EpisodeWriter: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Command:
+    """What the arm and gripper shall do now.
+
+    Attributes:
+        target: TCP pose in the base frame.
+        gripper: opening 0–1, or None to leave it.
+        priority: on whose behalf; see `controllers.lease`.
+    """
+
+    target: Pose
+    gripper: float | None = None
+    priority: Priority = Priority.POLICY
+
+    def setpoint(self, seq: int) -> Setpoint:
+        """The setpoint for the controller: the reference arrives when the next command is due."""
+        return Setpoint(self.target, seq, CONTROL_PERIOD)
+
+
+@dataclass(frozen=True)
+class EpisodeSummary:
+    """An episode that just ended. ``duration`` in seconds of robot time, ``interventions`` in steps of the person."""
+
+    index: int
+    ending: Ending
+    reason: str
+    steps: int
+    reward: float
+    interventions: int
+    duration: float
+
+
+@dataclass(frozen=True, eq=False)
+class Directive:
+    """What has to happen now, after a reading.
+
+    Attributes:
+        phase: where the session stands.
+        observation: ask the policy with this, then call `Session.act`; None when no decision is due.
+        command: execute this (during resets).
+        place: put these objects in place.
+        start, recover: ask the arm to begin torque control, or to clear its fault first.
+        begin_episode: ask the arm to grant a new energy budget: one for each reset, one for each episode.
+        ended: the episode that this reading closed.
+        step: the step that this reading closed, as recorded.
+    """
+
+    phase: Phase
+    observation: Observation | None = None
+    command: Command | None = None
+    place: dict[str, Pose] | None = None
+    start: bool = False
+    recover: bool = False
+    begin_episode: bool = False
+    ended: EpisodeSummary | None = None
+    step: Step | None = None

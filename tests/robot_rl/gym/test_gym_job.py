@@ -1,0 +1,350 @@
+"""``robot-rl gym``, on small environments and with tiny agents."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+import jax
+import numpy as np
+import pytest
+
+from robot_rl.contract import Layout
+from robot_rl.gym.job import GymRun, run_gym, seeds
+from robot_rl.gym.making import make_env
+from robot_rl.gym.player import Player
+from robot_rl.gym.spaces import Actions, EnvDomain, EnvError, Observations
+from robot_rl.jobs.cli import build_parser, main
+from robot_rl.jobs.gym_command import gym_config
+from robot_rl.learner.factory import make_agent, make_loop
+from tests.robot_rl.data.test_robomimic import DONE_AT_END, write
+from tests.robot_rl.gym_worlds import LOG
+from tests.robot_rl.jobs.test_bringup import record
+from tests.robot_rl.recording import transitions
+
+WORLDS = ("--module", "tests.robot_rl.gym_worlds", "--env", "worlds/Line-v0")
+TINY = (
+    "learner.batch_size=8",
+    "learner.start_after=5",
+    "learner.utd=1",
+    "learner.settings.hidden=8,8",
+    "learner.settings.critics=2",
+)
+
+
+def arguments(file: Path, *more: str, kwargs: dict[str, Any] | None = None, steps: int = 20) -> list[str]:
+    given = ("--env-kwargs", json.dumps(kwargs or {}), "--json", str(file), "--steps", str(steps))
+    return ["gym", *WORLDS, "--agent", "rlpd", *given, "--eval-episodes", "3", "--eval-every", "10", *more, *TINY]
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def make_run(tmp_path: Path, kwargs: dict[str, Any], *more: str, steps: int = 20) -> tuple[GymRun, Any, list[str]]:
+    """A run with its environments, its learner, and what it tells."""
+    config = gym_config(build_parser().parse_args(arguments(tmp_path / "out", *more, kwargs=kwargs, steps=steps)))
+    env, evaluation = make_env("worlds/Line-v0", {"log": True, **kwargs}), make_env("worlds/Line-v0", kwargs)
+    observations, actions = Observations(env.observation_space), Actions(env.action_space)
+    learner = make_loop(config.learner, EnvDomain(config.env, observations, actions), config.seed)
+    told: list[str] = []
+    return GymRun(config, env, evaluation, observations, actions, learner, told.append), learner, told
+
+
+def test_each_evaluation_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "results.jsonl"
+    file.write_text('{"an": "earlier run"}\n')
+    assert main(arguments(file, "--seed", "4", kwargs={"tells": "is_success"}, steps=25)) == 0
+    earlier, *found = lines(file)
+    assert earlier == {"an": "earlier run"}
+    assert [line["step"] for line in found] == [10, 20, 25]
+    for line in found:
+        assert (line["env"], line["agent"], line["seed"]) == ("worlds/Line-v0", "rlpd", 4)
+        assert line["eval_episodes"] == 3
+        assert line["utd"] == 1.0 and line["updates"] == line["step"] - 5
+        assert line["episodes"] == line["step"] // 5
+        assert -5.0 <= line["return_mean"] < 0.0 and line["return_std"] > 0.0
+        assert line["success_rate"] in (0.0, 1 / 3, 2 / 3, 1.0)
+        assert line["updates_per_s"] > 0.0
+    walls = [line["wall_s"] for line in found]
+    assert walls == sorted(walls) and walls[0] > 0.0
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert "gym: rlpd in worlds/Line-v0, state 2, 1 actions" in output.out
+    assert "step 25 of 25, 5 episodes, return -" in output.out and "; evaluation: return -" in output.out
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_one_others(tmp_path: Path) -> None:
+    figures = []
+    for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+        assert main(arguments(tmp_path / name, "--seed", seed)) == 0
+        figures.append([(line["return_mean"], line["return_std"]) for line in lines(tmp_path / name)])
+    assert figures[0] == figures[1] != figures[2]
+
+
+@pytest.mark.parametrize("key", ["success", "succeed", "is_success"])
+def test_success_at_any_step_of_an_episode_counts(key: str, tmp_path: Path) -> None:
+    LOG.clear()
+    kwargs = {"tells": key, "horizon": 60, "drift": 0.1, "log": True}
+    assert main(arguments(tmp_path / "out", "--eval-episodes", "20", kwargs=kwargs, steps=1)) == 0
+    _, *episodes = "".join("|" if entry[0] == "reset" else "-*"[abs(entry[2]) < 0.1] for entry in LOG[2:]).split("|")
+    assert [len(episode) for episode in episodes] == [60] * 20
+    (line,) = lines(tmp_path / "out")
+    assert line["success_rate"] == sum("*" in episode for episode in episodes) / 20
+    assert line["success_rate"] > sum(episode[-1] == "*" for episode in episodes) / 20, "some did not stay"
+
+
+def test_where_info_says_nothing_of_success_there_is_none_to_tell(tmp_path: Path) -> None:
+    assert main(arguments(tmp_path / "out", kwargs={"ends": "success"}, steps=10)) == 0
+    assert lines(tmp_path / "out")[0]["success_rate"] is None
+
+
+def test_the_learner_gets_what_happened(tmp_path: Path) -> None:
+    LOG.clear()
+    run, learner, _ = make_run(tmp_path, {"ends": "success", "horizon": 4, "acts": "discrete"}, steps=40)
+    run.run()
+    happened = LOG.copy()
+    steps = [entry for entry in happened if entry[0] == "step"]
+    starts = [happened[i - 1][2] for i, entry in enumerate(happened) if entry[0] == "step"]
+    buffer = learner.sources.online_buffers[0]
+    rows = np.flatnonzero(buffer.starts)
+    assert len(rows) == len(steps) == 40
+    assert buffer.state[rows, 0] == pytest.approx(starts)
+    assert buffer.state[rows + 1, 0] == pytest.approx([step[2] for step in steps])
+    assert np.clip(np.rint(buffer.action[rows, 0]), -1, 1).tolist() == [step[1] for step in steps]
+    assert buffer.reward[rows] == pytest.approx([step[3] for step in steps])
+    terminated, truncated = ([bool(step[i]) for step in steps] for i in (4, 5))
+    assert buffer.mask[rows].tolist() == [0.0 if ended else 1.0 for ended in terminated]
+    assert any(terminated) and any(cut and not ended for cut, ended in zip(truncated, terminated, strict=True))
+
+
+def test_the_environment_is_seeded_once_and_evaluation_sees_other_seeds(tmp_path: Path) -> None:
+    LOG.clear()
+    run, _, _ = make_run(tmp_path, {"horizon": 5}, "--seed", "7")
+    run.run()
+    training, evaluating = seeds(7, 3)
+    assert [entry[1] for entry in LOG if entry[0] == "reset"] == [training, None, None, None, None]
+    assert len({training, *evaluating}) == 4
+
+
+def test_seeds_for_training_and_evaluation_can_never_meet() -> None:
+    drawn = [seeds(seed, 50) for seed in range(50)]
+    training, evaluating = {first for first, _ in drawn}, {seed for _, rest in drawn for seed in rest}
+    assert not training & evaluating and len(training) == 50 and len(evaluating) > 2400
+    assert all(0 <= seed < 2**31 for seed in training | evaluating)
+    assert seeds(3, 2) == (seeds(3, 5)[0], seeds(3, 5)[1][:2])
+
+
+def test_evaluation_disturbs_neither_training_nor_itself(tmp_path: Path) -> None:
+    run, learner, _ = make_run(tmp_path, {})
+    other, same_learner, _ = make_run(tmp_path, {}, "--eval-every", "20")
+    for each in (run, other):
+        each.run()
+    one, two = (each.sources.online_buffers[0] for each in (learner, same_learner))
+    assert len(one) == 20 and np.array_equal(one.action, two.action)
+    often, once = lines(tmp_path / "out")[1:]
+    assert (often["step"], often["return_mean"]) == (20, once["return_mean"])
+
+
+@pytest.mark.parametrize(
+    ("sees", "acts"),
+    [("dict", "tuple"), ("both", "box"), ("image", "dict"), ("box", "discrete")],
+)
+def test_all_spaces_can_be_learnt_in(sees: str, acts: str, tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    assert main(arguments(file, kwargs={"sees": sees, "acts": acts}, steps=10)) == 0
+    assert lines(file)[0]["updates"] == 5
+
+
+@pytest.mark.parametrize(
+    ("agent", "acts", "settings"),
+    [
+        ("sac", "box", {"hidden": "8,8"}),
+        ("rlpd", "box", {"hidden": "8,8", "critics": 2}),
+        ("rlpd_lagrangian", "box", {"hidden": "8,8", "critics": 2}),
+        ("hil", "tuple", {"hidden": "8,8"}),
+        ("flash_sac", "box", {"actor_width": 8, "critic_width": 8}),
+        ("chunked", "box", {"hidden": "8,8", "extraction": "one_step"}),
+        ("chunked", "dict", {"hidden": "8,8", "extraction": "aloe"}),
+        ("expo", "box", {"hidden": "8,8"}),
+    ],
+)
+def test_every_agent_learns_from_demonstrations_and_from_steps(
+    agent: str, acts: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """By the buffers, the loop and the player that all share: no agent is wired by its own test alone."""
+    tiny = [f"learner.settings.{name}={value}" for name, value in settings.items()]
+    given = ["gym", *WORLDS, "--agent", agent, "--json", str(tmp_path / "out"), "--steps", "20", "--eval-episodes", "1"]
+    given += ["learner.batch_size=8", "learner.start_after=5", "learner.utd=1", *tiny]
+    config = gym_config(build_parser().parse_args(given))
+    env, evaluation = (make_env("worlds/Line-v0", {"acts": acts}) for _ in range(2))
+    observations, actions = Observations(env.observation_space), Actions(env.action_space)
+    learner = make_loop(config.learner, EnvDomain(config.env, observations, actions), config.seed)
+    demonstration = transitions(12)
+    learner.add_demonstration(
+        dataclasses.replace(
+            demonstration,
+            state=demonstration.state[:, :2],
+            **{name: getattr(demonstration, name)[:, : actions.size] for name in ("action", "policy_action")},
+        )
+    )
+    fresh = learner.agent.actor(learner.state)
+    GymRun(config, env, evaluation, observations, actions, learner, lambda text: None).run()
+    assert learner.governor.made == 15
+    assert learner.version == 15 + learner.agent.pretrain
+    learnt = learner.agent.actor(learner.state)
+    assert learnt.keys() == fresh.keys() and (agent != "hil" or any(name.startswith("grasp/") for name in learnt))
+    still = [name for name in learnt if "/b" not in name and np.array_equal(learnt[name], fresh[name])]
+    assert still == [], "these have not learnt anything"
+    (line,) = lines(tmp_path / "out")[-1:]
+    assert (line["step"], line["agent"], line["updates"]) == (20, agent, 15)
+
+
+def test_a_chunk_is_executed_open_loop_and_forgotten_at_the_end_of_the_episode() -> None:
+    layout = Layout(2, 1)
+    agent = make_agent("chunked", {"horizon": 3, "hidden": (8,)})
+    state = agent.create(jax.random.PRNGKey(0), layout)
+    here, there = np.float32([0.0, 1.0]), np.float32([1.0, -1.0])
+
+    def acted(*states: np.ndarray | None) -> list[float]:
+        """Actions at ``states``, None being the end of an episode."""
+        player = Player(agent, layout, state, seed=5, deterministic=False)
+        actions = []
+        for seen in states:
+            if seen is None:
+                player.begin()
+            else:
+                actions.append(float(player.act(seen, {})[0]))
+        return actions
+
+    chunk = acted(here, here, here)
+    assert acted(here, there, there) == chunk, "decided at once"
+    assert acted(here, there, there, here)[3] == acted(here, here, here, here)[3]
+    assert acted(here, here, here, there)[3] != acted(here, here, here, here)[3]
+    assert acted(here, None, here) == [chunk[0], acted(here, here, here, here)[3]]
+
+
+def test_demonstrations_of_a_file_are_learnt_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    demos = write(tmp_path / "low_dim.hdf5", {"demo_0": DONE_AT_END, "demo_1": DONE_AT_END})
+    with h5py.File(demos, "a") as file:
+        for name in ("demo_0", "demo_1"):
+            actions = file[f"data/{name}/actions"][:, :1]
+            del file[f"data/{name}/actions"]
+            file[f"data/{name}/actions"] = actions
+    assert main(arguments(tmp_path / "out", "--demos", str(demos), "--demo-keys", "pos", steps=10)) == 0
+    assert "6 steps of demonstrations" in capsys.readouterr().out
+
+
+def test_our_own_environments_learn_from_our_own_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "demos", "reach")
+    own = ["gym", "--env", "robot_rl/Reach-v0", "--json", str(tmp_path / "out"), "--demos", str(tmp_path / "demos")]
+    own += ["--steps", "10", "--eval-episodes", "1", "--eval-every", "10", "--env-kwargs", '{"horizon": 6}']
+    own += ["--agent", "rlpd", *TINY]
+    assert main(own) == 0
+    assert "steps of demonstrations" in capsys.readouterr().out
+    (line,) = lines(tmp_path / "out")
+    assert line["success_rate"] in (0.0, 1.0) and line["updates"] == 5
+    wrong = [word.replace("Reach", "PegInsertion") for word in own]
+    assert main(wrong) == 2
+    assert "does not fit robot_rl/PegInsertion-v0: it has task 'reach'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--env", "worlds/Lime-v0"), "did you mean worlds/Line-v0"),
+        (("--env", "Hoper-v5"), "did you mean Hopper-v5"),
+        (("--env", "nothing like it"), "--env nothing like it is unknown; --module PKG imports"),
+        (("--module", "no_such_package"), "--module no_such_package cannot be imported: No module named"),
+        (("--agent", "rlpf"), "did you mean 'rlpd'"),
+        (("--env-kwargs", "{sees: 1}"), "is no JSON"),
+        (("--env-kwargs", "[1]"), "must be an object"),
+        (("--env-kwargs", '{"seees": 1}'), "cannot be made with {'seees': 1}: TypeError"),
+        (("--env-kwargs", '{"sees": "text"}'), "the observation space is Text"),
+        (("--env-kwargs", '{"sees": "grey"}'), "images have shape (height, width, 3)"),
+        (("--env-kwargs", '{"acts": "wide"}'), "actions need finite bounds"),
+        (("--env-kwargs", '{"acts": "many"}'), "the action space is MultiDiscrete"),
+        (("--steps", "0"), "--steps=0 is out of range; it must be at least 1"),
+        (("--eval-episodes", "0"), "--eval-episodes=0 is out of range"),
+        (("--seed", "-1"), "--seed=-1 is out of range"),
+        (("--demos", "nowhere"), "nowhere: no such file or folder"),
+        (("--demos", "."), "no episode store; `robot-rl record` makes one"),
+        (("--demos", ".", "--demo-keys", "a"), "--demo-keys is for HDF5 files"),
+        (("--json", "nowhere/out"), "--json nowhere/out cannot be written: No such file"),
+        (("learner.udt=1",), "did you mean learner.utd?"),
+        (("learner.settings.critic=1",), "did you mean critics?"),
+        (("learner.settings.discount=2",), "discount=2.0 is out of range; it must be in [0, 1)"),
+        (("task=reach",), "'task=reach' is no setting of gym's"),
+        (("--env-kwargs", '{"reward": NaN}'), "gave reward nan"),
+    ],
+)
+def test_one_line_says_what_to_do(
+    more: tuple[str, ...],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status = main([*arguments(Path("out"), steps=10), *more])
+    error = capsys.readouterr().err
+    assert (status, error.count("\n")) == (2, 1), error
+    assert error.startswith("robot-rl: ") and words in error, error
+
+
+def test_a_learner_that_halts_ends_the_run(tmp_path: Path) -> None:
+    run, _, told = make_run(tmp_path, {"reward": 1e30}, steps=200)
+    with pytest.raises(EnvError, match="learning halted after"):
+        run.run()
+    assert told[-1].startswith("learner: update ")
+
+
+def test_a_module_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_worlds.py").write_text(
+        "import gymnasium\nfrom tests.robot_rl.gym_worlds import Line\n"
+        "gymnasium.register('own/Line-v0', entry_point=Line)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    given = ["--module", "own_worlds", *TINY, "--env", "own/Line-v0", "--steps", "6", "--eval-episodes", "1"]
+    assert main(["gym", "--agent", "rlpd", "--json", "out", "--eval-every", "6", *given]) == 0
+    assert lines(tmp_path / "out")[0]["updates"] == 1, "settings after --module are settings"
+
+
+def test_public_environments_need_nothing_that_setup_does_not_install(tmp_path: Path) -> None:
+    given = ["--env", "Hopper-v5", "--steps", "6", "--eval-every", "6", "--eval-episodes", "1", *TINY]
+    assert main(["gym", "--agent", "rlpd", "--json", str(tmp_path / "out"), *given]) == 0
+    assert lines(tmp_path / "out")[0]["env"] == "Hopper-v5"
+
+
+def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "robot_rl", *arguments(tmp_path / "out", steps=1_000_000)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=os.getcwd())
+    try:
+        assert process.stdout is not None
+        while "; evaluation:" not in process.stdout.readline():
+            assert process.poll() is None
+        error = None
+        while error is None:  # one that comes while Python collects garbage is lost in JAX's callback
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                _, error = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert (process.returncode, error) == (130, "robot-rl: stopped\n")
+    text = (tmp_path / "out").read_text()
+    assert text.endswith("\n") and lines(tmp_path / "out")[0]["step"] == 10
+
+
+def test_an_interval_is_a_twentieth_of_the_steps_unless_given(tmp_path: Path) -> None:
+    given = arguments(tmp_path / "out", "--eval-every", "0", steps=20)
+    assert gym_config(build_parser().parse_args(given)).eval_every == 0
+    run_gym(gym_config(build_parser().parse_args(given)), lambda text: None)
+    assert [line["step"] for line in lines(tmp_path / "out")] == list(range(1, 21))

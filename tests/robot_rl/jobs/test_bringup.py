@@ -1,0 +1,209 @@
+"""Which processes a job has, and what is checked before any of them starts."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_rl.contract import ContractError, Outcome
+from robot_rl.contract.settings import ConfigError
+from robot_rl.data.schema import StoreSchema
+from robot_rl.data.store import EpisodeStore
+from robot_rl.jobs.bringup import DEVICES, JOBS, LAUNCH_ARGUMENTS, node_names, nodes, prepare, specs
+from robot_rl.jobs.commands import run_demo
+from robot_rl.jobs.config import RunConfig, load_config
+from robot_rl.jobs.processes import NAMES
+from robot_rl.jobs.run import Run
+from robot_rl.jobs.supervisor import ros_domain
+from robot_rl.policies.loading import describe
+from robot_rl.policies.parameters import pack
+from robot_rl.tasks import make_task
+from robot_rl.tasks.base import Task
+from tests.robot_rl.recording import steps
+
+REACH = RunConfig(task="reach")
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize(
+    ("job", "overrides", "names"),
+    [
+        ("record", [], "sim arm expert session"),
+        ("record", ["source=keyboard"], "sim arm teleop session"),
+        ("record", ["source=topic"], "sim arm session"),
+        ("train", [], "sim arm learner policy session"),
+        ("train", ["source=spacemouse", "cameras=front"], "sim arm camera learner policy teleop session"),
+        ("train", ["arm=fr3"], "arm learner policy session"),
+        ("eval", [], "sim arm policy session"),
+        ("teleop", ["source=gamepad", "arm=fr3"], "arm teleop session"),
+        ("train", ["simulator=running"], "arm learner policy session"),
+        ("train", ["arm=crisp", "namespace=rl"], "arm learner policy session"),
+        ("arm", [], "sim arm"),
+        ("arm", ["arm=fr3", "cameras=front", "source=keyboard"], "arm camera"),
+    ],
+)
+def test_processes_of_a_job(job: str, overrides: list[str], names: str) -> None:
+    assert node_names(job, load_config(None, overrides)) == names.split()
+
+
+def test_unknown_jobs_and_sources_are_refused_with_the_choices() -> None:
+    with pytest.raises(ConfigError, match=r"'trian'.*record, train, eval, teleop, arm"):
+        node_names("trian", REACH)
+    with pytest.raises(ConfigError, match=r"'joystick'.*expert, topic, keyboard"):
+        node_names("record", RunConfig(source="joystick"))
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("source", ["expert", *DEVICES])
+def test_every_process_exists_and_says_what_its_end_means(job: str, source: str) -> None:
+    config = RunConfig(task="reach", source=source, cameras=("front",))
+    for spec in specs(job, Run(Path("/a/run")), config):
+        assert spec.name in NAMES
+        assert spec.arguments == ("node", spec.name, "--run", "/a/run", "--job", job)
+        assert spec.required != spec.respawn
+        assert spec.required == (spec.name in ("sim", "arm", "session"))
+
+
+def test_launch_arguments_make_a_run_with_that_configuration(tmp_path: Path) -> None:
+    arguments = dict.fromkeys(LAUNCH_ARGUMENTS, "")
+    arguments |= {"task": "reach", "run": str(tmp_path / "run"), "overrides": "demos=3 learner.utd=8", "seed": "5"}
+    started = nodes("record", arguments)
+    assert [spec.name for spec in started] == node_names("record", REACH)
+    assert {spec.namespace for spec in started} == {""}
+    _, config = Run.open(tmp_path / "run")
+    assert (config.task, config.seed, config.demos, config.learner.utd) == ("reach", 5, 3, 8)
+
+
+def test_an_arm_that_shares_a_learner_has_none_and_hears_the_other_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    config = load_config(None, ["task=reach", "namespace=right", "learner.shared=left"])
+    started = {spec.name: spec for spec in specs("train", prepare("train", config, tmp_path), config)}
+    assert list(started) == ["sim", "arm", "policy", "session"]
+    heard = (("policy_parameters", "/left/policy_parameters"), ("learner_debt", "/left/learner_debt"))
+    assert started["policy"].remappings == started["session"].remappings == heard
+    assert started["arm"].remappings == ()
+    root = load_config(None, ["task=reach", "namespace=right", "learner.shared=/"])
+    assert specs("train", Run(tmp_path), root)[2].remappings[0] == ("policy_parameters", "/policy_parameters")
+    assert ros_domain(root) == ros_domain(load_config(None, ["learner.shared=left"])) == 0, "one of several"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["learner.shared=left hand"], "learner.shared='left hand' is no namespace"),
+        (["learner.shared=left", "namespace=/left"], "learner.shared='left' is this arm's own namespace"),
+        (["learner.shared=/"], "learner.shared='/' is this arm's own namespace"),
+    ],
+)
+def test_whose_learner_is_meant_is_checked(settings: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(None, settings)
+
+
+def test_a_launch_goes_on_with_the_settings_of_its_run(tmp_path: Path) -> None:
+    of_robot = RunConfig(task="peg_search", arm="fr3", robot_ip="172.16.0.2", source="topic", namespace="left", seed=7)
+    Run.create(of_robot, tmp_path / "run")
+    started = nodes("teleop", dict.fromkeys(LAUNCH_ARGUMENTS, "") | {"run": str(tmp_path / "run"), "seed": "8"})
+    assert [(spec.name, spec.namespace) for spec in started] == [("arm", "left"), ("session", "left")]
+    assert Run.open(tmp_path / "run")[1] == dataclasses.replace(of_robot, seed=8)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_each_job_has_a_launch_file_with_the_same_processes(job: str) -> None:
+    tree = ast.parse((ROOT / "launch" / f"{job}.launch.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert [ast.unparse(call) for call in calls] == [f"job_description({job!r})"]
+
+
+def record(folder: Path, task: str) -> None:
+    schema = StoreSchema.of(make_task(task))
+    with EpisodeStore.create_or_open(folder, schema) as store:
+        writer = store.begin()
+        for step in steps(3, schema=schema):
+            writer.append(step)
+        writer.finish(Outcome.success())
+
+
+def test_training_needs_demonstrations_of_the_task(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"demonstrations at .*robot-rl record --task reach"):
+        prepare("train", REACH, tmp_path)
+    record(tmp_path / "demos", "peg_insertion")
+    with pytest.raises(ConfigError, match="do not fit task 'reach': they are of task 'peg_insertion'"):
+        prepare("train", REACH, tmp_path)
+    assert not (tmp_path / "config.yaml").exists(), "what cannot be done leaves no trace"
+    record(tmp_path / "right", "reach")
+    prepare("train", RunConfig(task="reach", demo_stores=("right",)), tmp_path)
+    assert (tmp_path / "config.yaml").exists()
+
+
+def policy(task: Task, version: int = 1) -> bytes:
+    width = 2 * task.action.size
+    layer = {"w0": np.zeros((task.state_size, width), np.float32), "b0": np.zeros(width, np.float32)}
+    return pack(layer, version, describe(task))
+
+
+def test_evaluation_needs_a_policy_of_the_task(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="which policy"):
+        prepare("eval", REACH, None)
+    with pytest.raises(ConfigError, match="no policy at"):
+        prepare("eval", REACH, tmp_path)
+    (tmp_path / "policy.params").write_bytes(policy(make_task("peg_insertion")))
+    with pytest.raises(ConfigError, match="trained with task 'peg_insertion', but this run has task 'reach'"):
+        prepare("eval", REACH, tmp_path)
+    (tmp_path / "policy.params").write_bytes(b"\0" + policy(make_task("reach")))
+    with pytest.raises(ConfigError, match="cannot be used"):
+        prepare("eval", REACH, tmp_path)
+
+
+def test_episodes_of_another_policy_do_not_count_for_this_one(tmp_path: Path) -> None:
+    (tmp_path / "policy.params").write_bytes(policy(make_task("reach")))
+    run = prepare("eval", REACH, tmp_path)
+    (run.evaluation / "episode").touch()
+    prepare("eval", REACH, tmp_path)
+    assert (run.evaluation / "episode").exists(), "the same policy goes on"
+    (tmp_path / "policy.params").write_bytes(policy(make_task("reach"), version=2))
+    prepare("eval", REACH, tmp_path)
+    assert not (run.evaluation / "episode").exists()
+    assert [path.parent.name[:16] for path in tmp_path.glob("*/episode")] == ["evaluation-until"]
+
+
+def test_the_script_drives_no_robot(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"source=expert.*choose source=topic, keyboard"):
+        prepare("record", RunConfig(arm="fr3"), tmp_path)
+
+
+def test_training_without_a_run_asks_for_one() -> None:
+    with pytest.raises(ConfigError, match="which run has them"):
+        prepare("train", REACH, None)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_an_unknown_task_is_refused_by_each_job(job: str, tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"'raech'.*did you mean 'reach'"):
+        prepare(job, RunConfig(task="raech"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_simulated_arm_has_a_ros_domain_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", "77")
+    assert ros_domain(REACH) == 77
+    monkeypatch.delenv("ROS_DOMAIN_ID")
+    assert 1 <= ros_domain(REACH) <= 100
+    assert ros_domain(REACH, "arm") == 0, "served to other programs"
+    assert ros_domain(RunConfig(namespace="left")) == ros_domain(RunConfig(simulator="running")) == 0, "one of several"
+    assert ros_domain(RunConfig(arm="fr3")) == 0, "a robot is shared with what others run on its machine"
+
+
+def test_settings_that_the_algorithm_does_not_know_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    config = load_config(None, ["task=reach", "learner.settings.discont=0.9"])
+    with pytest.raises(ConfigError, match="agent flash_sac has no setting 'discont'; did you mean discount"):
+        prepare("train", config, tmp_path / "run")
+    with pytest.raises(ConfigError, match="discount"):
+        run_demo(config, tmp_path / "run", fast=True)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,159 @@
+"""What a user can put right is one clear line on stderr and exit status 2, and nothing is left running."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from robot_rl.contract.settings import plain
+from robot_rl.data.schema import StoreSchema
+from robot_rl.jobs.cli import main
+from robot_rl.jobs.config import RunConfig, load_config
+from robot_rl.jobs.run import Run, settings_of
+from robot_rl.learner.checkpoint import save
+from robot_rl.policies.loading import describe
+from robot_rl.policies.parameters import pack
+from robot_rl.tasks import TASKS, make_task
+from tests.conftest import session_processes
+from tests.hardware.simulated import unused_address
+from tests.robot_rl.jobs.test_bringup import record
+
+DAMAGED = pack({}, 1, describe(make_task("reach")))[:-1] + b"?"
+FOREIGN = pack({}, 1, describe(make_task("peg_insertion")))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with everything that could be in the way."""
+    record(tmp_path / "reach" / "demos", "reach")
+    record(tmp_path / "peg" / "demos", "peg_insertion")
+    (tmp_path / "damaged.params").write_bytes(DAMAGED)
+    (tmp_path / "foreign.params").write_bytes(FOREIGN)
+    (tmp_path / "list.yaml").write_text("- 1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def fails(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the command; returns its one line."""
+    before = session_processes()
+    assert main(arguments.split()) == 2
+    assert session_processes().keys() <= before.keys()
+    error = capsys.readouterr().err
+    assert error.startswith("robot-rl: ") and error.endswith("\n") and error.count("\n") == 1, error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        *[(f"{job} --task raech", "did you mean 'reach'") for job in ("record", "train", "eval", "teleop", "demo")],
+        ("sim --task raech", "did you mean 'reach'"),
+        ("config sede=1", "did you mean seed?"),
+        ("record --config nowhere.yaml", "nowhere.yaml"),
+        ("record --config list.yaml", "mapping"),
+        ("record seed=many", "seed='many'"),
+        ("record seed=[", "seed=["),
+        ("record source=joystick", "choose from expert"),
+        ("record arm=ur5", "choose from sim, fr3"),
+        ("train --task reach", "robot-rl record --task reach"),
+        ("train --task reach --run new", "robot-rl record --task reach --run new"),
+        ("train --task reach --run peg", "they are of task 'peg_insertion'"),
+        ("train --task reach --run reach --fast learner.agent=rlpf", "did you mean 'rlpd'"),
+        ("train --task reach --run reach learner.agent=rlpf", "did you mean 'rlpd'"),
+        ("train --task reach --run reach --fast learner.utd=0", "learner.utd=0 is out of range; it must be at least 1"),
+        ("record --task peg_insertion --run reach --fast", "reach"),
+        ("record --task reach --fast source=keyboard", "source=expert"),
+        ("record --task reach --fast cameras=side", "no camera 'side'"),
+        ("record --task reach --fast cameras=front demos=1 cameras=side", "no camera 'side'"),
+        ("record --task reach demos=1 --fast source=keyboard", "source=expert"),
+        ("record --task reach --run list.yaml --fast", "list.yaml"),
+        ("record --config damaged.params", "damaged.params"),
+        ("config --task raech", "did you mean 'reach'"),
+        ("config learner.settings.critcs=3 learner.agent=rlpd", "did you mean critics"),
+        ("eval --task reach policy=reach", "no policy at reach"),
+        ("train --task reach --run reach --fast learner.shared=left", "leave out learner.shared=left"),
+        ("eval --task reach", "which policy"),
+        ("eval --task reach --run reach", "train one first"),
+        ("eval --task reach policy=nowhere.params", "nowhere.params"),
+        ("eval --task reach policy=damaged.params", "checksum"),
+        ("eval --task reach policy=foreign.params", "'peg_insertion', but this run has task 'reach'"),
+        ("node learner --run nowhere --job train", "nowhere is not a run"),
+        ("node lerner --run reach --job train", "choose from sim"),
+        ("sim --task reach robot_ip=192.168.1.1", "loopback"),
+    ],
+)
+def test_one_line_says_what_to_do(arguments: str, words: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert words in fails(arguments, capsys)
+    assert not (folder / "runs").exists(), "nothing was started, so no run is left"
+
+
+def test_a_taken_port_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    address = unused_address()
+    with socket.create_server((address, 1337)):
+        error = fails(f"sim --task reach robot_ip={address}", capsys)
+    assert f"port 1337 at {address} is taken" in error
+
+
+def test_a_checkpoint_of_something_else_is_named_and_the_run_stays_as_it_is(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(folder / "reach" / "checkpoints", 12, {}, {"agent": "flash_sac", "task": "pick_cube"})
+    for fast in ("", " --fast"):
+        error = fails(f"train --task reach --run reach{fast}", capsys)
+        assert "000000000012.checkpoint: task is 'pick_cube', this learner's is 'reach'" in error
+        assert "another --run starts anew" in error
+    assert not (folder / "reach" / "config.yaml").exists()
+
+
+def test_a_checkpoint_of_other_sizes_is_named_before_anything_starts(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    identity = {"agent": "rlpd", **StoreSchema.of(make_task("reach")).identity}
+    save(folder / "reach" / "checkpoints", 12, {"actor": np.zeros(3)}, identity)
+    error = fails("train --task reach --run reach learner.agent=rlpd", capsys)
+    assert "000000000012.checkpoint: the checkpoint has ['actor'], which this agent has not" in error
+
+
+def test_a_run_remembers_its_settings_but_not_which_policy_was_evaluated(folder: Path) -> None:
+    Run.create(load_config(None, ["task=reach", "seed=5", "policy=old.params"]), folder / "reach")
+    config = settings_of(None, folder / "reach", ["steps=7"])
+    assert (config.task, config.seed, config.steps, config.policy) == ("reach", 5, 7, "")
+    assert settings_of(None, folder / "reach", ["policy=new.params"]).policy == "new.params"
+    assert settings_of(folder / "reach" / "config.yaml", folder / "peg", []).policy == "old.params"
+
+
+def test_config_prints_all_settings_as_yaml(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--task", "reach", "learner.utd=8"]) == 0
+    printed = capsys.readouterr().out
+    wanted = plain(RunConfig(task="reach"))
+    wanted["learner"]["utd"] = 8
+    assert yaml.safe_load(printed) == wanted
+    assert "# learner.settings of flash_sac" in printed and "#   actor_width: 64" in printed
+
+
+def test_launch_adds_arguments_of_ros_that_are_ignored(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--ros-args", "-r", "__node:=session"]) == 0
+    assert "task" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["trian"], ["record", "--sede", "1"], ["teleop", "--fast"], ["rt-plot", "a", "b=1"]]
+)
+def test_what_is_no_command_shows_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: robot-rl")
+
+
+def test_help_names_the_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["record", "--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert all(task in said for task in TASKS)

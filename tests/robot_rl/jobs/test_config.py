@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_rl.contract.settings import ConfigError, plain
+from robot_rl.jobs.config import RunConfig, load_config, save_config
+from robot_rl.jobs.run import Run
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "settings.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_then_file_then_overrides(tmp_path: Path) -> None:
+    path = written(tmp_path, "task: reach\nseed: 4\nlearner:\n  utd: 2\nsession: {policy_timeout: 0.05}\n")
+    config = load_config(path, ["seed=9", "session.late_limit=3"])
+    assert (config.task, config.seed, config.learner.utd) == ("reach", 9, 2)
+    assert (config.session.policy_timeout, config.session.late_limit) == (0.05, 3)
+    assert config.learner.publish_every == RunConfig().learner.publish_every
+    assert plain(load_config()) == plain(RunConfig())
+
+
+def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "learner: {utd: 0}\n")
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(path))}: learner.utd=0 is out of range"):
+        load_config(path)
+
+
+def test_files_of_when_resume_was_a_setting_can_be_read(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, "seed: 3\nresume: false\n")).seed == 3
+
+
+def test_another_algorithm_does_not_inherit_settings(tmp_path: Path) -> None:
+    path = written(tmp_path, "learner: {agent: rlpd, settings: {critics: 3}}\n")
+    assert load_config(path, ["learner.utd=2"]).learner.settings == {"critics": 3}
+    assert load_config(path, ["learner.agent=rlpd"]).learner.settings == {"critics": 3}
+    assert load_config(path, ["learner.agent=flash_sac"]).learner.settings == {}
+    mixed = load_config(path, ["learner.agent=sac", "learner.settings.discount=0.9"])
+    assert mixed.learner.settings == {"discount": 0.9}
+
+
+def test_only_a_realsense_takes_an_exposure() -> None:
+    assert load_config(None, ["camera_exposure=500"]).camera_exposure == 500.0
+    with pytest.raises(ConfigError, match="camera_exposure=500 is for camera_driver=realsense, not opencv"):
+        load_config(None, ["camera_exposure=500", "camera_driver=opencv"])
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    assert plain(load_config(written(tmp_path, "# nothing\n"))) == plain(RunConfig())
+
+
+def test_overrides_reach_groups_within_groups() -> None:
+    config = load_config(None, ["controller.gains.translational_stiffness=1500", "controller.hold_after=0.3"])
+    assert config.controller.gains.translational_stiffness == 1500.0
+    assert config.controller.hold_after == 0.3
+
+
+@pytest.mark.parametrize("text", ["2000,500,1000.5", "[2000, 500, 1000.5]"])
+def test_a_gain_of_each_axis_survives_a_trip_through_the_file(tmp_path: Path, text: str) -> None:
+    config = load_config(None, [f"controller.gains.translational_stiffness={text}"])
+    assert config.controller.gains.translational_stiffness == (2000.0, 500.0, 1000.5)
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("cameras=front,wrist", ("front", "wrist")),
+        ("cameras=[front]", ("front",)),
+        ("cameras=", ()),
+        ("camera_devices=[0, 2]", ("0", "2")),
+        ("policy=", ""),
+        ("policy=12", "12"),
+        ("controller.tank.filter=false", False),
+        ("robot_ip=172.16.0.2", "172.16.0.2"),
+    ],
+)
+def test_values_become_the_type_of_their_field(override: str, value: object) -> None:
+    assert attrgetter(override.split("=")[0])(load_config(None, [override])) == value
+
+
+@pytest.mark.parametrize("text", ["1", "0.5", "1e-1", "1.5e2"])
+def test_numbers_may_be_written_in_any_notation(text: str) -> None:
+    assert load_config(None, [f"session.stall_timeout={text}"]).session.stall_timeout == float(text)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("sede=1", ["unknown key sede", "did you mean seed?"]),
+        ("learner.udt=4", ["unknown key learner.udt", "did you mean learner.utd?", "publish_every"]),
+        ("zzz=1", ["unknown key zzz", "valid: arm"]),
+        ("learner=4", ["learner is a group", "4"]),
+        ("seed.x=4", ["seed", "int"]),
+        ("seed=many", ["seed='many'", "int"]),
+        ("seed=1.5", ["seed=1.5", "int"]),
+        ("seed=true", ["seed=True", "int"]),
+        ("controller.tank.filter=1", ["controller.tank.filter=1", "bool"]),
+        ("session.stall_timeout=soon", ["session.stall_timeout='soon'", "float"]),
+        ("task=[reach]", ["task=['reach']", "str"]),
+        ("cameras=true", ["cameras=True"]),
+        ("arm=ur5", ["arm='ur5'", "sim, fr3"]),
+        ("seed", ["'seed'", "key=value"]),
+        ("seed=[1", ["seed=[1"]),
+        ("controller.hold_after=-1", ["hold_after", "-1"]),
+        ("controller.workspace.lower=[0, 0, 0]", ["controller.workspace", "upper"]),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_a_hint(override: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config(None, [override])
+    for word in words:
+        assert word in str(refused.value)
+
+
+@pytest.mark.parametrize(("text", "words"), [("- 1\n", "mapping.*list"), ("seed: [1", "settings.yaml")])
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(written(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    workspace = "controller.workspace={lower: [0, 0, 0], upper: [1, 1, 1]}"
+    config = load_config(None, ["task=reach", "cameras=front", "learner.utd=8", "seed=3", workspace])
+    path = tmp_path / "config.yaml"
+    save_config(config, path)
+    again = load_config(path)
+    assert plain(again) == plain(config)
+    assert {f.name: type(getattr(again, f.name)) for f in fields(again)} == {
+        f.name: type(getattr(config, f.name)) for f in fields(config)
+    }
+    np.testing.assert_array_equal(again.controller.workspace.upper, np.ones(3))
+
+
+def test_a_run_keeps_its_configuration(tmp_path: Path) -> None:
+    config = load_config(None, ["task=reach", "steps=7"])
+    run = Run.create(config, tmp_path / "run")
+    opened, kept = Run.open(tmp_path / "run")
+    assert opened == run
+    assert plain(kept) == plain(config)
+    with pytest.raises(ConfigError, match="is not a run"):
+        Run.open(tmp_path)
+
+
+def test_what_a_process_says_is_heard(tmp_path: Path) -> None:
+    run = Run.create(RunConfig(), tmp_path)
+    assert run.heard("session") == {}
+    run.say("session", {"steps": 1})
+    run.say("session", {"steps": 2})
+    assert run.heard("session") == {"steps": 2}
+
+
+def test_an_arm_under_crisp_needs_another_namespace_than_crisp() -> None:
+    with pytest.raises(ConfigError, match=r"namespace='', which is CRISP's.*namespace=rl"):
+        load_config(None, ["arm=crisp"])
+    with pytest.raises(ConfigError, match="past every check"):
+        load_config(None, ["arm=crisp", "namespace=left", "crisp.namespace=/left"])
+    config = load_config(None, ["arm=crisp", "namespace=rl", "crisp.joint_names=a,b", "crisp.local_wrench=false"])
+    assert (config.namespace, config.crisp.joint_names, config.crisp.local_wrench) == ("rl", ("a", "b"), False)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("simulator=mine", "choose from own, running"),
+        ("namespace=my-arm", "letters, digits and _"),
+        ("namespace=1", "letters, digits and _"),
+        ("namespace=größe", "letters, digits and _"),
+        ("crisp.joint_names=1,2,3,4,5,6,7,8", "1 to 7 names, not 8"),
+    ],
+)
+def test_where_the_arm_is_must_make_sense(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "fits"),
+    [
+        ("learner.utd=-1", "at least 1"),
+        ("learner.start_after=-5", "at least 0"),
+        ("learner.publish_every=0", "at least 1"),
+        ("learner.checkpoint_every=0", "at least 1"),
+        ("scene_port=99999999", "from 1 to 65535"),
+        ("arms=0", "at least 1"),
+        ("arms=-1", "at least 1"),
+        ("seed=-1", "from 0 to"),
+        ("episodes=0", "at least 1"),
+        ("session.horizon=-1", "at least 0"),
+        ("session.late_limit=0", "at least 1"),
+        ("session.policy_timeout=0.0", "at least 0.001"),
+        ("session.stall_timeout=inf", "at least 0.001"),
+    ],
+)
+def test_a_number_out_of_its_range_is_named_with_the_range(override: str, fits: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(override)} is out of range; it must be {fits}"):
+        load_config(None, [override])
+
+
+def test_an_arm_needs_an_address() -> None:
+    with pytest.raises(ConfigError, match=r"robot_ip= is empty.*e\.g\. robot_ip="):
+        load_config(None, ["robot_ip="])
+
+
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("robot_rl.jobs.run.time.strftime", lambda form: "20260101-000000")
+    configs = [load_config(None, ["task=reach", f"steps={i}"]) for i in (1, 2, 3)]
+    runs = [Run.create(config) for config in configs]
+    assert [run.root.name for run in runs] == [f"20260101-000000-reach{end}" for end in ("", "-2", "-3")]
+    assert [Run.open(run.root)[1].steps for run in runs] == [1, 2, 3]
+    left = Run.create(load_config(None, ["task=reach", "namespace=/cell/left"]))
+    assert left.root == tmp_path / "runs" / "20260101-000000-cell-left-reach"
+
+
+@pytest.mark.parametrize("namespace", ["", "left", "/left", "cell_1/left"])
+def test_namespaces_of_ros_are_taken(namespace: str) -> None:
+    assert load_config(None, [f"namespace={namespace}"]).namespace == namespace
+
+
+def test_settings_that_make_sense_only_together_may_come_in_any_order() -> None:
+    for overrides in (["hold_after=4", "damp_after=8"], ["damp_after=8", "hold_after=4"]):
+        controller = load_config(None, [f"controller.{override}" for override in overrides]).controller
+        assert (controller.hold_after, controller.damp_after) == (4.0, 8.0)
+    assert load_config(None, ["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        ["arm=fr3", "robot_ip=172.16.0.2"],
+        ["arm=fr3"],
+        ["arm=crisp", "namespace=rl"],
+        ["simulator=running", "robot_ip=172.16.0.2"],  # whatever is there, it is no simulator of ours
+        ["robot_ip=panda.local"],
+    ],
+)
+def test_the_passivity_filter_cannot_be_switched_off_on_a_real_arm(arm: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"controller\.tank\.filter=false with arm=.* in simulation only"):
+        load_config(None, [*arm, "controller.tank.filter=false"])
+    assert load_config(None, arm).controller.tank.filter
+    for address in ("127.0.0.1", "localhost", "127.70.1.2"):
+        assert not load_config(None, [f"robot_ip={address}", "controller.tank.filter=false"]).controller.tank.filter

@@ -1,0 +1,157 @@
+"""From the configuration to an agent and its learner: every setting arrives, or is refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robot_rl.contract.settings import ConfigError
+from robot_rl.data.store import EpisodeStore
+from robot_rl.jobs.config import load_config, save_config
+from robot_rl.jobs.learning import make_learner
+from robot_rl.jobs.progress import schema_of
+from robot_rl.jobs.run import Run
+from robot_rl.learner.config import AGENTS
+from robot_rl.learner.factory import ALGORITHMS, make_agent
+from robot_rl.tasks import make_task
+from tests.robot_rl.recording import steps
+
+
+def test_the_configuration_knows_every_algorithm_and_no_other() -> None:
+    assert sorted(ALGORITHMS) == sorted(AGENTS)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_an_algorithm_is_what_it_is_called_and_counts_its_critic_steps(name: str) -> None:
+    agent = make_agent(name, {"critic_steps": 3})
+    assert (agent.name, agent.config.critic_steps, agent.updates_per_call) == (name, 3, 3)
+
+
+def test_settings_come_through_file_and_overrides_as_the_algorithm_types_them(tmp_path: Path) -> None:
+    overrides = ["learner.settings.learning_rate=1e-3", "learner.settings.hidden=32,16", "learner.settings.critics=4"]
+    save_config(load_config(None, overrides), tmp_path / "config.yaml")
+    more = ["learner.settings.critics=5", "learner.settings.discount=0", "learner.settings.target_entropy=null"]
+    config = make_agent("rlpd", load_config(tmp_path / "config.yaml", more).learner.settings).config
+    assert (config.learning_rate, config.hidden, config.critics, config.target_entropy) == (1e-3, (32, 16), 5, None)
+    assert (config.discount, type(config.discount)) == (0.0, float)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"critcs": 4}, "agent rlpd has no setting 'critcs'; did you mean critics? (valid: "),
+        ({"critics": 4.5}, "agent rlpd: critics=4.5 must be of type int"),
+        ({"critics": True}, "agent rlpd: critics=True must be of type int"),
+        ({"layer_norm": "much"}, "agent rlpd: layer_norm='much' must be of type bool"),
+        ({"discount": "high"}, "agent rlpd: discount='high' must be of type float"),
+        ({"hidden": "wide,deep"}, "agent rlpd: hidden='wide' must be of type int"),
+        ({"subset": 11}, "agent rlpd: subset=11 "),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_setting_that_cannot_be_used_is_named_with_its_value_and_what_would_fit(settings: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        make_agent("rlpd", settings)
+
+
+MEANINGLESS = {
+    "learning_rate": [-1.0, 0.0],
+    "target_rate": [50.0],
+    "initial_temperature": [0.0],
+    "discount": [1.0],
+    "hidden": [(0,), ()],
+    "critics": [0],
+    "critic_steps": [0],
+}
+
+
+@pytest.mark.parametrize(
+    ("agent", "name", "value"),
+    [
+        (agent, field.name, value)
+        for agent, (config_type, _) in sorted(ALGORITHMS.items())
+        for field in dataclasses.fields(config_type)
+        for value in MEANINGLESS.get(field.name, ())
+    ],
+)
+def test_no_algorithm_takes_a_setting_that_cannot_be_meant(agent: str, name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^agent {agent}: {name}=.* must be (in|at least|one width)"):
+        make_agent(agent, {name: value})
+
+
+def test_an_unknown_algorithm_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"unknown agent .sarsa.; choose from .*rlpd"):
+        make_agent("sarsa", {})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "utd", "steps"),
+    [
+        ([], 4.0, 4),  # the algorithm's own
+        (["learner.utd=8"], 8.0, 8),
+        (["learner.settings.critic_steps=2"], 2.0, 2),
+        (["learner.utd=8", "learner.settings.critic_steps=2"], 8.0, 2),  # four calls a step
+    ],
+)
+def test_updates_per_step_and_per_call(tmp_path: Path, overrides: list[str], utd: float, steps: int) -> None:
+    tiny = ["task=reach", "learner.agent=rlpd", "learner.settings.hidden=8,8", "learner.settings.critics=2"]
+    config = load_config(None, [*tiny, *overrides])
+    learner = make_learner(Run.create(config, tmp_path), config)
+    assert (learner.governor.target, learner.agent.updates_per_call) == (utd, steps)
+
+
+@pytest.mark.parametrize(
+    ("agent", "overrides", "share"),
+    [
+        ("rlpd", [], 0.5),  # its own
+        ("sac", [], None),
+        ("rlpd", ["learner.demo_share=0.25"], 0.25),
+        ("sac", ["learner.demo_share=1"], 1.0),
+        ("rlpd", ["learner.demo_share=proportional"], None),
+    ],
+)
+def test_the_share_of_demonstrations_is_the_algorithms_own_unless_given(agent, overrides, share, tmp_path) -> None:
+    tiny = ["task=reach", f"learner.agent={agent}", "learner.settings.hidden=8,8", "learner.capacity=100"]
+    config = load_config(None, [*tiny, *overrides])
+    assert make_learner(Run.create(config, tmp_path), config).config.demo_share == share
+
+
+def test_stores_of_other_arms_are_learnt_from_with_their_weights(tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "online"
+    stores = [f"learner.online_stores=../right/online,{other}", "learner.online_weights=2,1,1", "learner.capacity=90"]
+    config = load_config(None, ["task=reach", "learner.agent=rlpd", "learner.settings.hidden=8,8", *stores])
+    learner = make_learner(Run.create(config, tmp_path / "left"), config)
+    assert learner.sources.sampler.weights([0, 5, 5, 5]) == pytest.approx([0.0, 0.5, 0.25, 0.25])
+    assert [buffer.capacity for buffer in learner.sources.online_buffers] == [30, 30, 30]
+    for name, kind in (("left/online", 0), ("right/online", 1), ("elsewhere/online", 2)):
+        with EpisodeStore.create_or_open(tmp_path / name, schema_of(make_task("reach"), config)) as store:
+            writer = store.begin()
+            for step in steps(4 + kind, schema=store.schema):
+                writer.append(step)
+            writer.finish()
+    learner.poll()
+    assert [len(buffer) for buffer in learner.sources.online_buffers] == [4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("learner.demo_share=1.5", "learner.demo_share=1.5 is out of range; it must be from 0.0 to 1.0"),
+        ("learner.demo_share=half", "learner.demo_share='half' must be of type float or 'proportional'"),
+        (
+            "learner.online_weights=1,2",
+            "learner.online_weights=[1.0, 2.0] must have 1 in number: one for the run's own online",
+        ),
+        ("learner.online_weights=0", "learner.online_weights=[0.0] must be positive"),
+        ("learner.online_weights=nan", "learner.online_weights=[nan] must be positive"),
+        ("learner.capacity=1", "learner.capacity=1 is out of range; it must be at least 2"),
+        ("learner.settings=fast", "learner.settings is a group of keys (learner.settings.<key>=value), not 'fast'"),
+    ],
+)
+def test_a_mixture_that_makes_no_sense_is_refused(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        load_config(None, [override])
