@@ -18,7 +18,7 @@ from robot_rl.tasks import TASKS, make_task
 
 def hide(names: Sequence[str]) -> None:
     """Zero the fields called ``names`` of every task that has them. Raises `SystemExit` on a name that no task has."""
-    tasks = [type(make_task(name)) for name in TASKS]
+    tasks = [type(make_task(name)) for name in TASKS.builtin]
     known = sorted({field.name for task in tasks for field in task.fields})
     for name in names:
         if name not in known:

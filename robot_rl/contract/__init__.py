@@ -8,6 +8,8 @@ from robot_rl.contract.errors import ContractError
 from robot_rl.contract.layout import Field, Layout, Shaped
 from robot_rl.contract.outcome import Ending, Outcome, Source
 from robot_rl.contract.reading import Reading
+from robot_rl.contract.registry import Registry
+from robot_rl.contract.relabel import Relabel
 from robot_rl.contract.steps import ActionChunk, Observation, Step, Timing
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "Observation",
     "Outcome",
     "Reading",
+    "Registry",
+    "Relabel",
     "Shaped",
     "Source",
     "Step",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_rl import supervisor
+from robot_rl.jobs import supervisor
 from robot_rl.jobs.bringup import NodeSpec
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import Run

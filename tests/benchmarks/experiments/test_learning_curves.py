@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.experiments import learning_curves
 from benchmarks.experiments.learning_curves import Budget, Curve, draw, main, read, table, write
-from demos import learning_curves
 from robot_rl.data.reader import StoreReader
 from robot_rl.tasks import make_task
 
