@@ -7,7 +7,7 @@ import json
 import time
 
 from controllers.core import ControllerConfig
-from hardware.sim.inprocess import InProcessWorld
+from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.rollout import Rollout
 from robot_rl.session import Session, SessionConfig
 from robot_rl.tasks import TASKS, make_task

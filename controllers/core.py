@@ -20,6 +20,7 @@ from controllers.passivity import EnergyTank, affordable_fraction
 from controllers.retreat import Retreat
 from controllers.state import (
     JOINTS,
+    TICK,
     AnySetpoint,
     ArmState,
     Event,
@@ -32,7 +33,6 @@ from controllers.state import (
 )
 from controllers.tracking import JointTracking, PoseTracking, Tracking
 
-TICK = 1e-3  # [s] from one torque to the next
 ROUNDING = 1e-9  # [J] of the account, after hours
 TINY = 1e-12  # [N·m]
 

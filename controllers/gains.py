@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from controllers.state import TICK
+
 # What the spring may be made to exert. An FR3 reaches 0.855 m and has 87 N·m in its first joints: 100 N at full reach
 # leaves nothing over. A moment about the last joint's axis goes onto that joint alone, which has 12 N·m.
 MAX_FORCE = 100.0  # [N] along each base axis
@@ -124,7 +126,7 @@ class ImpedanceGains:
         return replace(self, translational_damping=0.0, rotational_damping=0.0, inertial_damping=ratio)
 
     def check_sampling(
-        self, period: float = 1e-3, mass: float = LEAST_MASS, inertia: float = LEAST_INERTIA
+        self, period: float = TICK, mass: float = LEAST_MASS, inertia: float = LEAST_INERTIA
     ) -> ImpedanceGains:
         """These gains, if a controller that acts once in ``period`` [s] may have them.
 

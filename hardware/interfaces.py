@@ -28,6 +28,10 @@ class ArmFault(HardwareError):
     """The arm or its real-time process stopped by itself."""
 
 
+class TelemetryError(HardwareError):
+    """A record of the arm's last seconds that cannot be written, or read again."""
+
+
 class CameraError(HardwareError):
     """A camera that is missing, or stopped delivering frames."""
 
@@ -88,7 +92,8 @@ class Arm(Protocol):
     def request_stop(self, reason: str = "") -> None:
         """Begin what `stop` does. Never waits for the arm; the mode says when it is idle.
 
-        With a ``reason`` it is an incident, which drivers that keep a record of their last seconds write down.
+        With a ``reason`` it is an incident, which drivers that keep a record of their last seconds write down; they
+        raise `TelemetryError` when they cannot, and the arm stops nevertheless.
         """
 
     def recover(self) -> None:
@@ -189,7 +194,7 @@ class TeleopDevice(Protocol):
 class SceneControl(Protocol):
     """What only a simulator can do: put objects where they shall be, and say where they are.
 
-    On a real arm `hardware.scene.ManualScene` stands in: a person arranges the objects and no pose is known.
+    On a real arm `hardware.manual_scene.ManualScene` stands in: a person arranges the objects and no pose is known.
     """
 
     def connect(self) -> None: ...

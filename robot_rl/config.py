@@ -22,7 +22,7 @@ from typing import Any, Literal
 import yaml
 
 from controllers.core import ControllerConfig
-from hardware.crisp import CrispConfig
+from hardware.crisp.driver import CrispConfig
 from robot_rl.ranges import RangeError, require
 from robot_rl.session import SessionConfig
 

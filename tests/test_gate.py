@@ -14,12 +14,12 @@ MOVING = {"command", "change_gains"}
 COMMANDERS = {
     "hardware/ros/arm_commands.py",  # the gate of the arm node
     "robot_rl/rollout.py",  # a session in process, which is the only writer there
-    "hardware/rt_check.py",  # measures the loop, with no node beside it
+    "hardware/franka/rt_check.py",  # measures the loop, with no node beside it
     "demos/passivity/attacks.py",  # in simulation only
 }
 PUBLISHERS = {
     "robot_rl/ros/session_node.py",
-    "hardware/ros/crisp_topics.py",  # a driver: behind the gate, to CRISP's controllers
+    "hardware/crisp/ros/topics.py",  # a driver: behind the gate, to CRISP's controllers
 }
 
 

@@ -28,7 +28,7 @@ from controllers.state import Setpoint
 from demos.passivity.record import RecordedWorld, Trace
 from hardware.franka.collision import CollisionThresholds
 from hardware.interfaces import ArmReading
-from hardware.sim.scene import SceneSpec
+from hardware.scene import SceneSpec
 from robot_rl.tasks.peg_insertion import CONTACT, PEG_BELOW_TCP, PEG_WIDTH, START_Q, held_peg
 
 SECONDS = 5.0

@@ -25,12 +25,11 @@ from typing import Any
 import numpy as np
 
 from hardware.device import Device
-from hardware.franka.process import FAILED, READY, ChildProcess, child_pipe, import_pylibfranka, probe
+from hardware.franka.hand import MAX_WIDTH
+from hardware.franka.process import FAILED, GRIPPER_PORT, READY, ChildProcess, child_pipe, import_pylibfranka, probe
 from hardware.franka.shared_memory import SequencedRecord
 from hardware.interfaces import GripperReading, HardwareError
 
-GRIPPER_PORT = 1338
-STROKE = 0.08  # [m] between the fingers when open
 CONNECT_TIMEOUT = 20.0  # [s]
 LOST_AFTER = 5.0  # [s] of connecting again in vain after which the hand counts as lost
 READ_PERIOD = 0.01  # [s] between two readings
@@ -80,7 +79,7 @@ class FrankaGripper(Device):
         if not patience > 0.0:
             raise ValueError(f"a gripper needs patience of more than 0 s, not {patience}")
         self._settings = GripperSettings(address, speed, force)
-        self._timeout = STROKE / speed + patience
+        self._timeout = MAX_WIDTH / speed + patience
         self._child: ChildProcess | None = None
         self._memory: _HandMemory | None = None
 
@@ -130,7 +129,7 @@ class FrankaGripper(Device):
             raise HardwareError(f"gripper width {width} is outside 0 (closed) – 1 (open)")
         child, memory = self._running()
         self._check(child, memory)
-        memory.write_wish(width * STROKE)
+        memory.write_wish(width * MAX_WIDTH)
 
     def read(self) -> GripperReading:
         """The latest reading; never blocks.
@@ -142,14 +141,15 @@ class FrankaGripper(Device):
         child, memory = self._running()
         hand, motion = self._check(child, memory)
         if motion["failed"]:
+            target, rest = float(motion["target"]) / MAX_WIDTH, float(hand["width"]) / MAX_WIDTH
             raise HardwareError(
-                f"the gripper at {self._settings.address} gave up on its way to {float(motion['target']) / STROKE:.0%} "
-                f"and rests at {float(hand['width']) / STROKE:.0%}: see what is in its way, and command it again"
+                f"the gripper at {self._settings.address} gave up on its way to {target:.0%} and rests at {rest:.0%}: "
+                f"see what is in its way, and command it again"
             )
         grasped = bool(motion["grasped"])
         if motion["since"] == 0.0:
             grasped = bool(hand["is_grasped"]) and hand["width"] > motion["target"] + HELD
-        return GripperReading(min(max(float(hand["width"]) / STROKE, 0.0), 1.0), grasped)
+        return GripperReading(min(max(float(hand["width"]) / MAX_WIDTH, 0.0), 1.0), grasped)
 
     def _check(self, child: ChildProcess, memory: _HandMemory) -> tuple[np.void, np.void]:
         """The hand's state and motion, or raise what is wrong with it."""
@@ -165,7 +165,7 @@ class FrankaGripper(Device):
             )
         if 0.0 < float(motion["since"]) < now - self._timeout:
             raise HardwareError(
-                f"the gripper at {address} has not reached {float(motion['target']) / STROKE:.0%} within "
+                f"the gripper at {address} has not reached {float(motion['target']) / MAX_WIDTH:.0%} within "
                 f"{self._timeout:.1f} s: see whether it is stuck, home it in Desk, and connect again"
             )
         return hand, motion
@@ -313,7 +313,7 @@ def move(hand: Any, memory: _HandMemory, target: float, settings: GripperSetting
     if target > width + ARRIVED:
         succeeded = hand.move(target, settings.speed)
     elif target < width - ARRIVED:
-        hand.grasp(target, settings.speed, settings.force, epsilon_inner=STROKE, epsilon_outer=STROKE)
+        hand.grasp(target, settings.speed, settings.force, epsilon_inner=MAX_WIDTH, epsilon_outer=MAX_WIDTH)
     rest, _ = memory.look()
     note.begin()
     note.view("since")[0] = 0.0

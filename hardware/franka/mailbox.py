@@ -23,8 +23,8 @@ from controllers.impedance import ImpedanceGains
 from controllers.spatial import Pose, SpatialError
 from controllers.state import JOINTS, AnySetpoint, ArmState, Event, JointSetpoint, Mode, Setpoint, WrenchSetpoint
 from hardware.franka.shared_memory import FloatRing, MailboxError, Ring, SequencedRecord
+from hardware.franka.telemetry import DETAIL_BYTES, EVENT, TELEMETRY, detail_to_bytes, events_from_records
 from hardware.interfaces import ArmReading
-from hardware.telemetry import DETAIL_BYTES, EVENT, TELEMETRY, detail_to_bytes, events_from_records
 
 EVENT_CAPACITY = 256
 TELEMETRY_CAPACITY = 10_000  # 10 s at 1 kHz

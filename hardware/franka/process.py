@@ -17,7 +17,7 @@ from typing import Any
 
 from hardware.interfaces import ArmConnectionError, HardwareError
 
-ROBOT_PORT = 1337
+ROBOT_PORT, GRIPPER_PORT = 1337, 1338  # libfranka's
 READY = "ready"
 FAILED = "failed"
 PROBE_TIMEOUT = 1.0  # [s]

@@ -16,11 +16,10 @@ from std_srvs.srv import Trigger
 from controllers.gains import ImpedanceGains
 from controllers.ros import topics
 from controllers.state import EventKind, Mode
-from hardware.interfaces import Arm, ArmFault, ArmReading, Gripper, HardwareError, SceneControl
+from hardware.interfaces import Arm, ArmFault, ArmReading, Gripper, HardwareError, SceneControl, TelemetryError
 from hardware.ros.arm_commands import QUIET, ArmCommands, Bursts
 from hardware.ros.arm_state import ArmStateTopics
 from hardware.ros.emergency_stop import EmergencyStop
-from hardware.telemetry import TelemetryError
 
 PUBLISH_PERIOD = 0.02  # [s] of robot time between state messages
 POLL_PERIOD = 0.004  # [s] between looks at the driver and at the command topics

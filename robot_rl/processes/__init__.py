@@ -19,7 +19,7 @@ from robot_rl.config import ConfigError, RunConfig
 from robot_rl.run import SIMULATOR, Run
 
 if TYPE_CHECKING:
-    from controllers.ros.runtime import Stop
+    from hardware.ros.runtime import Stop
 
 NAMES = ("sim", "arm", "camera", "teleop", "expert", "policy", "learner", "session")
 

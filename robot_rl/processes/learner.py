@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 
-from controllers.ros.runtime import ros
+from hardware.ros.runtime import ros
 from robot_rl.config import RunConfig
 from robot_rl.ros.parameter_node import ParameterNode
 from robot_rl.run import Run

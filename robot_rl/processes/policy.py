@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controllers.ros.runtime import ros, spin
+from hardware.ros.runtime import ros, spin
 from robot_rl.config import RunConfig
 from robot_rl.policies.base import Policy, RandomPolicy
 from robot_rl.policies.loading import ActorLoader

@@ -16,7 +16,7 @@ from demos.passivity.__main__ import main
 from demos.passivity.attacks import REGIMES, Attack, attack, scene
 from demos.passivity.record import RecordedWorld, Trace
 from hardware.franka.model import fr3_model
-from hardware.sim.inprocess import InProcessWorld
+from hardware.sim.world.inprocess import InProcessWorld
 
 STRICT = REGIMES["strict"]
 

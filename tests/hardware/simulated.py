@@ -22,9 +22,9 @@ CUBE = (
 )
 SERVER = f"""
 import json, sys
-from hardware.sim.faults import Faults
-from hardware.sim.scene import SceneSpec
-from hardware.sim.server import serve
+from hardware.sim.channel.faults import Faults
+from hardware.scene import SceneSpec
+from hardware.sim.fci.server import serve
 options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {{}}
 scene = SceneSpec(worldbody={CUBE!r} + options.get("worldbody", ""), objects=("cube",))
 serve(scene, sys.argv[1], {SCENE_PORT}, lambda: print("ready", flush=True), Faults(), options.get("patience"),
@@ -57,7 +57,7 @@ def simulated_server(address: str | None = None, **options: float | str) -> Iter
     """Start a server, wait until drivers can connect, and end it afterwards.
 
     ``options``: ``worldbody``, MJCF beside the cube; ``patience`` and ``linger`` [s] as in
-    `hardware.sim.server.serve`.
+    `hardware.sim.fci.server.serve`.
     """
     address = address or unused_address()
     process = subprocess.Popen(

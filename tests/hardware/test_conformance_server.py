@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from controllers.state import Mode, Setpoint
-from hardware.sim.client import SceneClient
-from hardware.sim.conformance import ConformanceLimits
-from hardware.sim.faults import Faults
+from hardware.sim.channel.client import SceneClient
+from hardware.sim.channel.faults import Faults
+from hardware.sim.fci.conformance import ConformanceLimits
 from tests.contracts.test_arm_contract import wait_robot_time
 from tests.hardware.simulated import SCENE_PORT, SimulatedServer, environment, simulated_server
 

@@ -23,9 +23,9 @@ pytest.importorskip("franky_sim")
 pytest.importorskip("pylibfranka")
 
 from hardware.franka.arm import FrankaArm
-from hardware.sim.client import SceneClient
-from hardware.sim.faults import Faults
-from hardware.telemetry import TELEMETRY, load_telemetry
+from hardware.franka.telemetry import TELEMETRY, load_telemetry
+from hardware.sim.channel.client import SceneClient
+from hardware.sim.channel.faults import Faults
 
 PATIENCE = 10.0  # [s] before a test gives up waiting
 ORPHAN = """

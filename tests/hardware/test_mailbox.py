@@ -14,7 +14,7 @@ from controllers.spatial import Pose
 from controllers.state import ArmState, Event, EventKind, JointSetpoint, Mode, Setpoint, WrenchSetpoint
 from hardware.franka.mailbox import EVENT_CAPACITY, Mailbox, Outlook, Request
 from hardware.franka.shared_memory import MailboxError, Ring, SequencedRecord
-from hardware.telemetry import DETAIL_BYTES
+from hardware.franka.telemetry import DETAIL_BYTES
 from tests.hardware.simulated import environment
 
 READINGS = 1000  # of different writes that have to be seen whole

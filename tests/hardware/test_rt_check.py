@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from controllers.core import ControllerConfig
+from hardware.franka.telemetry import TELEMETRY
 from hardware.interfaces import ArmConnectionError, HardwareError
-from hardware.telemetry import TELEMETRY
 from tests.hardware.simulated import SimulatedServer, unused_address
 
 pytest.importorskip("franky_sim")
 pytest.importorskip("pylibfranka")
 
 from hardware.franka.arm import FrankaArm
-from hardware.rt_check import (
+from hardware.franka.rt_check import (
     CheckSettings,
     Finding,
     Level,

@@ -9,14 +9,14 @@ import pytest
 
 from controllers.spatial import Pose
 from hardware.interfaces import HardwareError, SceneControl
-from hardware.scene import ManualScene
-from hardware.sim.client import SceneClient
+from hardware.manual_scene import ManualScene
+from hardware.sim.channel.client import SceneClient
 from tests.hardware.simulated import SCENE_PORT, SERVER, SimulatedServer, environment, simulated_server, unused_address
 
 pytest.importorskip("franky_sim")
 
-from hardware.sim.scene import SceneSpec
-from hardware.sim.server import SimulatedRobot
+from hardware.scene import SceneSpec
+from hardware.sim.fci.server import SimulatedRobot
 
 ON_THE_FLOOR = Pose(np.array([0.45, -0.1, 0.02]), np.array([0.0, 0.0, 0.6, 0.8]))
 

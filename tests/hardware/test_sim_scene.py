@@ -9,19 +9,10 @@ import pytest
 
 from controllers.spatial import Pose
 from hardware.interfaces import CameraError
-from hardware.sim.render import SceneRenderer
-from hardware.sim.scene import (
-    HAND_BODY,
-    TCP_IN_HAND,
-    Base,
-    SceneError,
-    SceneSpec,
-    object_poses,
-    place_objects,
-    robot_prefix,
-    start_simulator,
-)
-from hardware.sim.wrench import ContactTorques, ContactWrench
+from hardware.scene import Base, SceneError, SceneSpec
+from hardware.sim.scene.model import HAND_BODY, TCP_IN_HAND, object_poses, place_objects, robot_prefix, start_simulator
+from hardware.sim.scene.render import SceneRenderer
+from hardware.sim.scene.wrench import ContactTorques, ContactWrench
 
 SCENE = SceneSpec(
     worldbody="""

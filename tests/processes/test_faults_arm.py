@@ -28,7 +28,7 @@ from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.franka.arm import FrankaArm
 from hardware.ros.arm_commands import QUIET, SETPOINT_DURATION
-from hardware.sim.client import SceneClient
+from hardware.sim.channel.client import SceneClient
 from robot_rl.config import load_config
 from robot_rl.run import SIMULATOR, Run
 from robot_rl.tasks import make_task

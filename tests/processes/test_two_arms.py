@@ -12,8 +12,8 @@ import pytest
 from controllers.ros import topics
 from controllers.spatial import Pose
 from controllers.state import Mode
-from hardware.sim.client import SceneClient
-from hardware.sim.server import arm_addresses
+from hardware.sim.channel.client import SceneClient
+from hardware.sim.fci.server import arm_addresses
 from robot_rl.cli import main
 from robot_rl.data.reader import StoreReader
 from tests.contracts.arm_contract import distance

@@ -10,8 +10,8 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
 from hardware.ros.arm_node import ArmNode
-from hardware.sim.inprocess import InProcessWorld
-from hardware.sim.scene import SceneSpec
+from hardware.scene import SceneSpec
+from hardware.sim.world.inprocess import InProcessWorld
 from tests.contracts.arm_contract import PATIENT
 
 STEP = 0.01  # [s] of robot time in each callback of the timer, which is as often

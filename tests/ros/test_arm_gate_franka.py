@@ -21,8 +21,8 @@ from controllers.ros.converters import fill_pose
 from controllers.state import Mode
 from hardware.franka.arm import FrankaArm
 from hardware.ros.arm_node import ArmNode
-from hardware.sim.client import SceneClient
-from hardware.sim.faults import Faults
+from hardware.sim.channel.client import SceneClient
+from hardware.sim.channel.faults import Faults
 from tests.hardware.simulated import simulated_server
 
 

@@ -192,9 +192,9 @@ def test_a_scene_of_another_task_is_refused(ros: Any) -> None:
 
 
 RENDERED = """
-from controllers.ros.runtime import ros
+from hardware.ros.runtime import ros
 from hardware.ros.camera_node import run_rendered
-from hardware.sim.scene import SceneSpec
+from hardware.scene import SceneSpec
 
 ball = '<body name="ball"><freejoint/><geom type="sphere" size="0.12" rgba="1 0 0 1"/></body>'
 with ros() as stop:
