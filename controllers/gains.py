@@ -38,6 +38,7 @@ UNITS = {
 }  # of the gains below
 
 PerAxis = float | tuple[float, float, float]  # one value for all base axes, or one for each
+PER_AXIS = ("translational_stiffness", "translational_damping", "translational_clip")  # gains that may be so
 
 
 class GainError(ValueError):
@@ -219,7 +220,7 @@ def _numbers(name: str, value: object) -> PerAxis:
     numbers = np.asarray(value, dtype=np.float64).tolist()
     if isinstance(numbers, float):
         return numbers
-    if len(numbers) != 3 or not name.startswith("translational"):
+    if len(numbers) != 3 or name not in PER_AXIS:
         raise GainError(f"{name} must be one number (translational ones may be three: x, y, z), not {value}")
     x, y, z = numbers
     return x if x == y == z else (x, y, z)

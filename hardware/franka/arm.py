@@ -79,7 +79,7 @@ class FrankaArm(Device):
         self._mailbox = Mailbox.create()
         self._child = ChildProcess("hardware.franka.realtime", self._settings, (self._mailbox.descriptor,))
         try:
-            self.realtime_report = self._child.wait_ready(CONNECT_TIMEOUT, f"the arm at {self.address}")
+            self.realtime_report = tuple(self._child.wait_ready(CONNECT_TIMEOUT, f"the arm at {self.address}"))
         except ArmConnectionError:
             self._child.end(patience=0.5)
             self._child = None

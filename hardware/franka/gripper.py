@@ -19,13 +19,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from hardware.device import Device
 from hardware.franka.hand import MAX_WIDTH
+from hardware.franka.messages import MessagePipe
 from hardware.franka.process import FAILED, GRIPPER_PORT, READY, ChildProcess, child_pipe, import_pylibfranka, probe
 from hardware.franka.shared_memory import SequencedRecord
 from hardware.interfaces import GripperReading, HardwareError
@@ -179,7 +179,7 @@ class FrankaGripper(Device):
         """What the process said before it ended, or how it ended."""
         try:
             if child.pipe.poll():
-                return HardwareError(child.pipe.recv()[1])
+                return HardwareError(child.pipe.receive()[1])
         except (EOFError, OSError):
             pass
         return HardwareError(
@@ -257,7 +257,7 @@ def read_forever(hand: Any, memory: _HandMemory, mover: int) -> None:
 
 
 @contextmanager
-def reading(pipe: Connection, hand: Any, memory: _HandMemory) -> Iterator[int]:
+def reading(pipe: MessagePipe, hand: Any, memory: _HandMemory) -> Iterator[int]:
     """A reader while inside; its process id."""
     mover = os.getpid()
     reader = os.fork()
@@ -274,7 +274,7 @@ def reading(pipe: Connection, hand: Any, memory: _HandMemory) -> Iterator[int]:
         os.waitpid(reader, 0)
 
 
-def serve(pipe: Connection, hand: Any, memory: _HandMemory, settings: GripperSettings, reader: int) -> None:
+def serve(pipe: MessagePipe, hand: Any, memory: _HandMemory, settings: GripperSettings, reader: int) -> None:
     """The mover: go on with a motion that was interrupted, then carry out the newest wish, until told to end.
 
     Raises pylibfranka's exceptions, and `ReaderEnded`.
@@ -290,7 +290,7 @@ def serve(pipe: Connection, hand: Any, memory: _HandMemory, settings: GripperSet
             move(hand, memory, target, settings)
 
 
-def told_to_end(pipe: Connection) -> bool:
+def told_to_end(pipe: MessagePipe) -> bool:
     """Whether the driver has said anything, or is gone; waits for it for `POLL_PERIOD`."""
     return pipe.poll(POLL_PERIOD)
 
@@ -321,7 +321,7 @@ def move(hand: Any, memory: _HandMemory, target: float, settings: GripperSetting
     note.end()
 
 
-def run(pipe: Connection, memory: _HandMemory, settings: GripperSettings) -> None:
+def run(pipe: MessagePipe, memory: _HandMemory, settings: GripperSettings) -> None:
     """Connect, say so, and serve until told to end; connect again when the connection is lost.
 
     Raises pylibfranka's exceptions, `HardwareError`.
@@ -350,7 +350,7 @@ def run(pipe: Connection, memory: _HandMemory, settings: GripperSettings) -> Non
 def main() -> None:
     pipe, (descriptor,) = child_pipe()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings: GripperSettings = pipe.recv()
+    settings = pipe.receive_settings(GripperSettings)
     try:
         run(pipe, _HandMemory(descriptor), settings)
     except (EOFError, OSError):

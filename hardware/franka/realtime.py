@@ -436,7 +436,7 @@ def prefer_realtime(settings: RealtimeSettings) -> tuple[str, ...]:
 def main() -> None:
     pipe, (descriptor,) = child_pipe()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings: RealtimeSettings = pipe.recv()
+    settings = pipe.receive_settings(RealtimeSettings)
     try:
         process = RealtimeProcess(settings, Mailbox(descriptor))
         refused = prefer_realtime(settings)

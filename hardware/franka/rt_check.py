@@ -134,8 +134,8 @@ def probe_loop(realtime: RealtimeSettings, listen: float, loop: float) -> ProbeR
     """Measure in a process like the real-time one. Raises `ArmConnectionError`."""
     child = ChildProcess("hardware.franka.rt_probe", ProbeSettings(realtime, listen, loop))
     try:
-        found = child.wait_ready(listen + loop + PROBE_PATIENCE, f"the check of the arm at {realtime.address}")
-        return ProbeReport(*found)
+        refused = child.wait_ready(listen + loop + PROBE_PATIENCE, f"the check of the arm at {realtime.address}")
+        return ProbeReport(tuple(refused), **child.pipe.receive_arrays())
     finally:
         child.end(patience=1.0)
 

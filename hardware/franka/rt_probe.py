@@ -123,9 +123,11 @@ def measure(settings: ProbeSettings) -> ProbeReport:
 def main() -> None:
     pipe, _ = child_pipe()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings: ProbeSettings = pipe.recv()
+    settings = pipe.receive_settings(ProbeSettings)
     try:
-        pipe.send((READY, tuple(measure(settings))))  # plain: this module's classes have another name here
+        report = measure(settings)
+        pipe.send((READY, report.refused))
+        pipe.send_arrays({"arrivals": report.arrivals, "robot_steps": report.robot_steps, "ticks": report.ticks})
     except HardwareError as error:
         pipe.send((FAILED, str(error)))
         sys.exit(1)

@@ -101,6 +101,32 @@ def test_orders_arrive_as_written_each_once(mailbox: Mailbox) -> None:
     assert mailbox.take_orders() == ((), (), None, ())
 
 
+@pytest.mark.parametrize(
+    "gains",
+    [
+        ImpedanceGains(),
+        ImpedanceGains(
+            translational_stiffness=(100.0, 200.0, 0.1 + 0.2),
+            translational_damping=(30.0, 20.0, 1.0 / 3.0),
+            inertial_damping=0.7,
+        ),
+    ],
+)
+def test_gains_arrive_as_they_are(mailbox: Mailbox, gains: ImpedanceGains) -> None:
+    mailbox.write_gains(gains)
+    assert mailbox.take_orders().gains == gains
+
+
+def test_gains_that_became_invalid_on_the_way_are_refused(mailbox: Mailbox) -> None:
+    gains = ImpedanceGains()
+    object.__setattr__(gains, "rotational_clip", 1e3)
+    mailbox.write_gains(gains)
+    orders = mailbox.take_orders()
+    assert orders.gains is None
+    (refused,) = orders.refused
+    assert refused.startswith("gains: ") and "rotational_clip" in refused
+
+
 def test_newer_setpoint_replaces_only_one_of_its_kind(mailbox: Mailbox) -> None:
     mailbox.write_setpoint(WrenchSetpoint(np.ones(6), seq=1))
     for seq in (5, 6):
