@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-SCENE_PORT = 1339
+from hardware.sim.channel.channel import SCENE_PORT
+from tests.conftest import require_marker
+
 PATIENCE = 60.0  # [s] before a process that was told to end is made to; never what a test measures
 ROOT = Path(__file__).resolve().parents[2]
 CUBE = (
@@ -53,15 +55,18 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def simulated_server(address: str | None = None, **options: float | str) -> Iterator[SimulatedServer]:
+def simulated_server(
+    address: str | None = None, script: str = SERVER, **options: float | str
+) -> Iterator[SimulatedServer]:
     """Start a server, wait until drivers can connect, and end it afterwards.
 
-    ``options``: ``worldbody``, MJCF beside the cube; ``patience`` and ``linger`` [s] as in
-    `hardware.sim.fci.server.serve`.
+    ``script``: the server, in Python. ``options``: ``worldbody``, MJCF beside the cube; ``patience`` and ``linger`` [s]
+    as in `hardware.sim.fci.server.serve`.
     """
+    require_marker()
     address = address or unused_address()
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, address, json.dumps(options)],
+        [sys.executable, "-c", script, address, json.dumps(options)],
         stdout=subprocess.PIPE,
         text=True,
         env=environment(),
