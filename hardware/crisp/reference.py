@@ -9,8 +9,8 @@ import numpy as np
 
 from controllers.config import ControllerConfig
 from controllers.gate import Refused, check_pose, check_wrench
-from controllers.interpolation import Interpolator
-from controllers.spatial import Pose, log3
+from controllers.interpolation import Interpolator, limited_duration
+from controllers.spatial import Pose
 from controllers.state import Event, EventKind, JointSetpoint, Mode, Setpoint, WrenchSetpoint
 from controllers.watchdog import FadingWrench, Watchdog
 
@@ -64,8 +64,9 @@ class PoseReference:
             goal = check_pose(setpoint, measured.translation, self.config)
         except Refused as refusal:
             return (Event(now, EventKind.SETPOINT_REJECTED, f"setpoint {setpoint.seq}: {refusal}"),)
-        duration = max(setpoint.duration, self._shortest(goal.pose))
-        self._path.move(self._translation, self._rotation, goal.pose.translation, goal.pose.rotation, now, duration)
+        way = (self._translation, self._rotation, goal.pose.translation, goal.pose.rotation)
+        duration = limited_duration(*way, setpoint.duration, self.config.max_speed, self.config.max_turn_speed)
+        self._path.move(*way, now, duration)
         newly_clipped = bool(goal.note) and not self._clipped
         self._clipped = bool(goal.note)
         self._watchdog.feed(setpoint.seq, now)
@@ -124,12 +125,6 @@ class PoseReference:
     def _require_motion(self) -> None:
         if self.mode not in (Mode.TRACK, Mode.HOLD):
             raise Refused(f"not taking setpoints in mode {self.mode.name}")
-
-    def _shortest(self, pose: Pose) -> float:
-        """How long the way to ``pose`` takes at the speed limits [s]."""
-        way = float(np.linalg.norm(pose.translation - self._translation))
-        turn = float(np.linalg.norm(log3(pose.rotation @ self._rotation.T)))
-        return max(way / self.config.max_speed, turn / self.config.max_turn_speed)
 
     def _freeze(self, measured: Pose) -> None:
         self._translation, self._rotation = measured.translation, measured.rotation
