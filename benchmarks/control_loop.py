@@ -18,7 +18,7 @@ from pathlib import Path
 from graph import device, errors_to_exit, loopback_address, trained_graph
 from loop_comparison import compare, summary
 
-from hardware.telemetry import load_telemetry
+from hardware.franka.telemetry import load_telemetry
 
 
 def main() -> None:

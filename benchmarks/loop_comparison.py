@@ -19,10 +19,10 @@ import numpy as np
 
 from controllers.state import Setpoint
 from hardware.franka.arm import FrankaArm
+from hardware.franka.telemetry import TELEMETRY, missed_ticks, percentiles
 from hardware.interfaces import HardwareError
-from hardware.sim.client import SceneClient
-from hardware.sim.server import SCENE_PORT
-from hardware.telemetry import TELEMETRY, missed_ticks, percentiles
+from hardware.sim.channel.channel import SCENE_PORT
+from hardware.sim.channel.client import SceneClient
 
 EXAMPLE_STIFFNESS = np.array([600.0, 600.0, 600.0, 600.0, 250.0, 150.0, 50.0])  # [N·m/rad], as in libfranka's example
 EXAMPLE_DAMPING = np.array([50.0, 50.0, 50.0, 50.0, 30.0, 25.0, 15.0])  # [N·m·s/rad]
@@ -33,7 +33,7 @@ READY = "ready"
 
 
 def summary(ticks: np.ndarray) -> dict[str, float | int]:
-    """Period and compute of ticks of `hardware.telemetry.TELEMETRY`, of one or more motions."""
+    """Period and compute of ticks of `hardware.franka.telemetry.TELEMETRY`, of one or more motions."""
     periods = ticks["period"][ticks["period"] > 0.0] * 1e3
     names = ("p50", "p99", "p999", "max")
     return {

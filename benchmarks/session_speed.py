@@ -7,7 +7,7 @@ import json
 import time
 
 from controllers.core import ControllerConfig
-from hardware.sim.inprocess import InProcessWorld
+from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session

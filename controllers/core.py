@@ -20,6 +20,7 @@ from controllers.passivity import EnergyTank, affordable_fraction
 from controllers.retreat import Retreat
 from controllers.state import (
     JOINTS,
+    TICK,
     AnySetpoint,
     ArmState,
     Event,
@@ -31,8 +32,8 @@ from controllers.state import (
     WrenchSetpoint,
 )
 from controllers.tracking import JointTracking, PoseTracking, Tracking
+from controllers.watchdog import FadingWrench, Watchdog
 
-TICK = 1e-3  # [s] from one torque to the next
 ROUNDING = 1e-9  # [J] of the account, after hours
 TINY = 1e-12  # [N·m]
 
@@ -62,6 +63,8 @@ class Controller:
         self._gate = Gate(model, config)
         self._limiter = TorqueLimiter(model.effort, config.max_torque_step)
         self._repulsion = JointRepulsion(model.lower, model.upper, config.repulsion_margin, config.repulsion_peak)
+        self._watchdog = Watchdog(config.hold_after, config.damp_after)
+        self._wrench = FadingWrench(config.hold_after, config.wrench_ramp)
         self._retreat = Retreat(config.force_limit, config.moment_limit)
         self._poses = PoseTracking(model, config.gains, config.max_speed, config.max_turn_speed)
         self._joints = JointTracking(model, config.joint_gains)
@@ -103,11 +106,10 @@ class Controller:
         self._poses.hold_posture()
         self._tracking = self._poses
         self._freeze()
-        self._wrench: np.ndarray | None = None
-        self._wrench_seq = -1
         self._retreat.reset()
-        self._time = self._fresh = state.time
-        self._seq = -1
+        self._time = state.time
+        self._watchdog.start(state.time)
+        self._wrench.start()
         self._stiffness = 0.0
         self._gone = 0.0
         self.activity = 0.0
@@ -151,11 +153,10 @@ class Controller:
         try:
             self._require_motion()
             if isinstance(setpoint, WrenchSetpoint):
-                _require_newer(setpoint.seq, self._wrench_seq)
-                self._wrench = self._gate.wrench(setpoint)
-                self._wrench_seq, self._wrench_fresh = setpoint.seq, time
+                self._wrench.require_newer(setpoint.seq)
+                self._wrench.feed(self._gate.wrench(setpoint), setpoint.seq, time)
                 return ()
-            _require_newer(setpoint.seq, self._seq)
+            self._watchdog.require_newer(setpoint.seq)
             note, slow = (
                 self._follow_joints(setpoint, time)
                 if isinstance(setpoint, JointSetpoint)
@@ -163,7 +164,7 @@ class Controller:
             )
         except Refused as refused:
             return (Event(time, EventKind.SETPOINT_REJECTED, f"setpoint {setpoint.seq}: {refused}"),)
-        self._seq, self._fresh = setpoint.seq, time
+        self._watchdog.feed(setpoint.seq, time)
         self.mode = Mode.TRACK
         return self._adjusted(note, slow, time)
 
@@ -274,14 +275,8 @@ class Controller:
 
     def _feed_forward(self, valve: float) -> np.ndarray | None:
         """The commanded wrench ``(6,)`` [N, N·m], faded out once it is stale; None when there is none."""
-        if self._wrench is None:
-            return None
-        age = self._time - self._wrench_fresh - self.config.hold_after
-        share = min(1.0, 1.0 - age / self.config.wrench_ramp)
-        if share <= 0.0:
-            self._wrench = None
-            return None
-        return valve * self._stiffness * share * self._wrench
+        share = self._wrench.share(self._time)
+        return valve * self._stiffness * share * self._wrench.value if share > 0.0 else None
 
     def _give_way(self, wrench: np.ndarray, dt: float, events: list[Event]) -> None:
         """Retreat from a push above the limits."""
@@ -299,16 +294,16 @@ class Controller:
         """The watchdog on setpoints: TRACK → HOLD → DAMP."""
         if self.mode is Mode.DAMP:
             return
-        age = time - self._fresh
-        if self._stop or age > self.config.damp_after:
-            reason = "asked to stop" if self._stop else f"no setpoint for {age:.3f} s"
-            self.mode = Mode.DAMP
-            self._freeze()
+        due = Mode.DAMP if self._stop else self._watchdog.due(self.mode, time)
+        if due is self.mode:
+            return
+        self.mode = due
+        self._freeze()
+        if due is Mode.DAMP:
+            reason = "asked to stop" if self._stop else self._watchdog.silence(time)
             events.append(Event(time, EventKind.DAMPING, reason))
-        elif self.mode is Mode.TRACK and age > self.config.hold_after:
-            self.mode = Mode.HOLD
-            self._freeze()
-            events.append(Event(time, EventKind.SETPOINT_STALE, f"no setpoint for {age:.3f} s; holding"))
+        else:
+            events.append(Event(time, EventKind.SETPOINT_STALE, f"{self._watchdog.silence(time)}; holding"))
 
     def _freeze(self) -> None:
         """Make what is measured the target."""
@@ -349,11 +344,6 @@ class Controller:
         self.mode = Mode.IDLE
         events.append(Event(state.time, EventKind.FINISHED, "motion damped out"))
         return True
-
-
-def _require_newer(seq: int, last: int) -> None:
-    if seq <= last:
-        raise Refused(f"stale: number {last} was taken before")
 
 
 def _finite(state: ArmState) -> bool:

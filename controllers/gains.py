@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from controllers.state import TICK
+
 # What the spring may be made to exert. An FR3 reaches 0.855 m and has 87 N·m in its first joints: 100 N at full reach
 # leaves nothing over. A moment about the last joint's axis goes onto that joint alone, which has 12 N·m.
 MAX_FORCE = 100.0  # [N] along each base axis
@@ -36,6 +38,7 @@ UNITS = {
 }  # of the gains below
 
 PerAxis = float | tuple[float, float, float]  # one value for all base axes, or one for each
+PER_AXIS = ("translational_stiffness", "translational_damping", "translational_clip")  # gains that may be so
 
 
 class GainError(ValueError):
@@ -124,7 +127,7 @@ class ImpedanceGains:
         return replace(self, translational_damping=0.0, rotational_damping=0.0, inertial_damping=ratio)
 
     def check_sampling(
-        self, period: float = 1e-3, mass: float = LEAST_MASS, inertia: float = LEAST_INERTIA
+        self, period: float = TICK, mass: float = LEAST_MASS, inertia: float = LEAST_INERTIA
     ) -> ImpedanceGains:
         """These gains, if a controller that acts once in ``period`` [s] may have them.
 
@@ -217,7 +220,7 @@ def _numbers(name: str, value: object) -> PerAxis:
     numbers = np.asarray(value, dtype=np.float64).tolist()
     if isinstance(numbers, float):
         return numbers
-    if len(numbers) != 3 or not name.startswith("translational"):
+    if len(numbers) != 3 or name not in PER_AXIS:
         raise GainError(f"{name} must be one number (translational ones may be three: x, y, z), not {value}")
     x, y, z = numbers
     return x if x == y == z else (x, y, z)

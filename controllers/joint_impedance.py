@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controllers.gains import GainError, check_damping
-from controllers.state import JOINTS
+from controllers.state import JOINTS, TICK
 
 # What each spring may be made to exert [N·m]: half of what an FR3's joints have, so that damping and compensation
 # always find room below the clamp.
@@ -62,7 +62,7 @@ class JointGains:
         bounds = np.multiply(self.stiffness, self.clip)
         return tuple(bounds.tolist())
 
-    def check_sampling(self, period: float = 1e-3, inertia: Joints = LEAST_INERTIA) -> None:
+    def check_sampling(self, period: float = TICK, inertia: Joints = LEAST_INERTIA) -> None:
         """Raises `GainError` unless a controller that acts once in ``period`` [s] may have these gains.
 
         See `ImpedanceGains.check_sampling`; ``inertia`` is the least that each joint moves ``(7,)`` [kg·m²].

@@ -74,6 +74,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controllers.limits import MAX_TORQUE_STEP
+from controllers.state import TICK
 
 
 class TankError(ValueError):
@@ -138,7 +139,7 @@ class EnergyTank:
         overdraft: largest energy by which the account was overdrawn since `reset` [J].
     """
 
-    def __init__(self, config: TankConfig, max_step: float = MAX_TORQUE_STEP, period: float = 1e-3) -> None:
+    def __init__(self, config: TankConfig, max_step: float = MAX_TORQUE_STEP, period: float = TICK) -> None:
         """``max_step``: δ, how much of a torque can be taken away [N·m] in one ``period`` of the controller [s]."""
         self.config = config
         self._step, self._period = max_step, period

@@ -11,6 +11,7 @@ import numpy as np
 from controllers.spatial import Pose
 
 JOINTS = 7
+TICK = 1e-3  # [s] from one measurement, and one torque, to the next
 
 
 class ArmState(NamedTuple):

@@ -28,6 +28,10 @@ class ArmFault(HardwareError):
     """The arm or its real-time process stopped by itself."""
 
 
+class TelemetryError(HardwareError):
+    """A record of the arm's last seconds that cannot be written, or read again."""
+
+
 class CameraError(HardwareError):
     """A camera that is missing, or stopped delivering frames."""
 
@@ -70,14 +74,8 @@ class ArmReading:
 
 
 @runtime_checkable
-class Arm(Protocol):
-    """A torque-controlled arm with the impedance controller of `controllers.core` running on it."""
-
-    def connect(self) -> None:
-        """Open the connection; no motion. Raises `ArmConnectionError`."""
-
-    def disconnect(self) -> None:
-        """End any motion and release the arm; safe to call twice."""
+class WatchedArm(Protocol):
+    """An arm for whoever may start, stop and read it, but not move it."""
 
     def start(self) -> None:
         """Begin torque control, holding the measured pose. Raises `ArmFault` when the arm needs recovery first."""
@@ -88,7 +86,8 @@ class Arm(Protocol):
     def request_stop(self, reason: str = "") -> None:
         """Begin what `stop` does. Never waits for the arm; the mode says when it is idle.
 
-        With a ``reason`` it is an incident, which drivers that keep a record of their last seconds write down.
+        With a ``reason`` it is an incident, which drivers that keep a record of their last seconds write down; they
+        raise `TelemetryError` when they cannot, and the arm stops nevertheless.
         """
 
     def recover(self) -> None:
@@ -97,17 +96,31 @@ class Arm(Protocol):
     def begin_episode(self) -> None:
         """Grant the energy budget of a new episode. Never blocks."""
 
-    def command(self, setpoint: AnySetpoint) -> None:
-        """Hand over a setpoint. Never blocks; whether it was accepted comes back in `events`."""
-
-    def change_gains(self, gains: ImpedanceGains) -> None:
-        """Go over to other gains, ramped by the controller. Never blocks; errors come back in `events`."""
-
     def read(self) -> ArmReading:
         """The latest reading. Raises `ArmFault` when the real-time process has died."""
 
     def events(self) -> tuple[Event, ...]:
         """Events since the last call, oldest first."""
+
+
+@runtime_checkable
+class Arm(WatchedArm, Protocol):
+    """A torque-controlled arm with the impedance controller of `controllers.core` running on it.
+
+    In each process one object alone is handed an `Arm` to keep, its gate; all others get a `WatchedArm`.
+    """
+
+    def connect(self) -> None:
+        """Open the connection; no motion. Raises `ArmConnectionError`."""
+
+    def disconnect(self) -> None:
+        """End any motion and release the arm; safe to call twice."""
+
+    def command(self, setpoint: AnySetpoint) -> None:
+        """Hand over a setpoint. Never blocks; whether it was accepted comes back in `events`."""
+
+    def change_gains(self, gains: ImpedanceGains) -> None:
+        """Go over to other gains, ramped by the controller. Never blocks; errors come back in `events`."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +131,14 @@ class GripperReading:
     grasped: bool
 
 
+class WatchedGripper(Protocol):
+    """A gripper for whoever may read it, but not move it."""
+
+    def read(self) -> GripperReading: ...
+
+
 @runtime_checkable
-class Gripper(Protocol):
+class Gripper(WatchedGripper, Protocol):
     """A parallel gripper. Commands return at once; the motion goes on by itself."""
 
     def connect(self) -> None: ...
@@ -128,8 +147,6 @@ class Gripper(Protocol):
 
     def command(self, width: float) -> None:
         """Go to ``width``, 0 closed – 1 open; closing grasps with the configured force. Errors on values outside."""
-
-    def read(self) -> GripperReading: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +206,7 @@ class TeleopDevice(Protocol):
 class SceneControl(Protocol):
     """What only a simulator can do: put objects where they shall be, and say where they are.
 
-    On a real arm `hardware.scene.ManualScene` stands in: a person arranges the objects and no pose is known.
+    On a real arm `hardware.manual_scene.ManualScene` stands in: a person arranges the objects and no pose is known.
     """
 
     def connect(self) -> None: ...

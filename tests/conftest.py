@@ -16,6 +16,8 @@ import pytest
 from tests.fault_table import FaultTable, written_table
 
 SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
+ROBOT_VARIABLE = "ROBOT_RL_TEST_MAY_START_ROBOTS"
+ROBOT_FIXTURES = {"robot", "ros"}  # who uses one of these is marked `robot`
 SHARED_MEMORY = Path("/dev/shm")
 GRACE = 5.0  # [s] for what was told to stop to have stopped
 # Shared memory that ROS 2 keeps: tracing leaves its own, Fast DDS cleans up after kills when the next one starts.
@@ -36,6 +38,24 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.setdefault("MUJOCO_GL", "osmesa" if ctypes.util.find_library("OSMesa") else "egl")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if ROBOT_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.robot)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    os.environ[ROBOT_VARIABLE] = "1" if item.get_closest_marker("robot") else ""
+
+
+def require_marker() -> None:
+    """Fails a test that is about to start a robot, and would do so beside others because it is not marked."""
+    if not os.environ.get(ROBOT_VARIABLE):
+        pytest.fail("this test starts a robot or a ROS graph: mark it with pytest.mark.robot")
 
 
 def session_processes() -> dict[int, str]:

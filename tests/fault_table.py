@@ -12,7 +12,7 @@ import pytest
 
 from controllers.limits import MAX_TORQUE_STEP
 from hardware.franka.model import fr3_model
-from hardware.telemetry import TELEMETRY
+from hardware.franka.telemetry import TELEMETRY
 
 ROUNDING = 1e-6  # [N·m]
 TABLE_VARIABLE = "ROBOT_RL_FAULT_TABLE"  # file that the rows are appended to

@@ -36,11 +36,32 @@ CONFINED = {
     "optax": ("robot_rl.learner",),
     "flax": ("robot_rl.learner",),
     "torch": ("robot_rl.policies", "robot_rl.rewards"),
-    "pylibfranka": ("hardware.franka", "hardware.sim"),
-    "franky_sim": ("hardware.franka", "hardware.sim"),
+    "pylibfranka": ("hardware.franka.process",),
+    "franky_sim": ("hardware.sim.scene", "hardware.sim.fci"),
     "pyrealsense2": ("hardware.cameras.realsense",),
-    "mujoco": ("hardware.sim",),
+    "mujoco": ("hardware.sim.scene", "hardware.sim.fci", "hardware.sim.world"),
 }
+# What of hardware a room of it may import besides itself; those not named here import what they like.
+PURE = ("hardware.interfaces", "hardware.scene", "hardware.franka.hand", "hardware.franka.collision")
+HARDWARE_ROOMS = {
+    "hardware.interfaces": (),
+    "hardware.scene": ("hardware.franka.hand",),
+    "hardware.manual_scene": (),
+    "hardware.sim.scene": PURE,
+    "hardware.sim.channel": PURE,
+    "hardware.sim.fci": (*PURE, "hardware.sim.scene", "hardware.sim.channel", "hardware.franka.process"),
+    "hardware.sim.world": (
+        *PURE,
+        "hardware.sim.scene",
+        "hardware.sim.fci.conformance",
+        "hardware.sim.fci.stops",
+        "hardware.franka.model",
+    ),
+    "hardware.crisp.ros": (*PURE, "hardware.crisp"),
+    "hardware.crisp": (*PURE, "hardware.device"),
+    "hardware.franka": (*PURE, "hardware.device"),
+}
+UNSAFE = ("pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib")  # reading what they wrote may run anything
 ROS = ("rclpy", "std_srvs", "launch", "launch_ros", "builtin_interfaces")
 IMPURE = ("threading", "multiprocessing", "asyncio", "time", "logging", "socket", "os", "subprocess")
 
@@ -70,6 +91,20 @@ def within(name: str, prefixes: tuple[str, ...]) -> bool:
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
+def room_of(module: str) -> str:
+    """The innermost of `HARDWARE_ROOMS` that ``module`` is in, or ""."""
+    return max((room for room in HARDWARE_ROOMS if within(module, (room,))), key=len, default="")
+
+
+def in_room(module: str, name: str) -> bool:
+    """Whether ``module`` may import ``name`` of hardware as far as its room goes."""
+    room = room_of(module)
+    if not room:
+        return True
+    allowed = (room, *HARDWARE_ROOMS[room])
+    return within(name, allowed) or any(within(part, (name,)) for part in allowed)
+
+
 def violations(module: str, source: str, is_package: bool = False) -> list[str]:
     """What ``module`` imports and may not, one readable line each."""
     layer = module.split(".")[0]
@@ -83,6 +118,14 @@ def violations(module: str, source: str, is_package: bool = False) -> list[str]:
             reason = f"only {' and '.join(CONFINED[top])} may"
         elif (top in ROS or top.endswith("_msgs")) and not in_ros:
             reason = "only packages named ros may"
+        elif top in ROS and layer == "controllers":
+            reason = "controllers.ros holds names and converters only"
+        elif top in UNSAFE:
+            reason = "data is read without running it"
+        elif top == "hardware" and not in_room(module, name):
+            reason = f"{room_of(module)} may not, see HARDWARE_ROOMS"
+        elif layer == top == "hardware" and "ros" in name.split(".") and not in_ros:
+            reason = "drivers know no ROS"
         elif layer == "controllers" and not in_ros and top in IMPURE:
             reason = "controllers are pure: no clock, thread, I/O or logging"
         elif reason := beyond_room(module, name):
@@ -140,6 +183,17 @@ def test_all_layers_are_checked() -> None:
         ("hardware.franka.arm", "from robot_rl.contract import Reading"),
         ("hardware.franka.arm", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import demos"),
         ("hardware.franka.arm", "import rclpy"),
+        ("hardware.crisp.driver", "import rclpy"),
+        ("controllers.ros.converters", "import rclpy"),
+        ("hardware.scene", "import mujoco"),
+        ("hardware.scene", "from hardware.sim.scene.model import build_simulator"),
+        ("hardware.sim.scene.model", "from hardware.sim.fci.conformance import ConformanceLimits"),
+        ("hardware.sim.channel.client", "from hardware.sim.fci.link import FaultyLink"),
+        ("hardware.sim.channel.client", "import mujoco"),
+        ("hardware.sim.world.inprocess", "from hardware.sim.fci.server import serve"),
+        ("hardware.crisp.driver", "from hardware.crisp.ros.topics import RosCrispTopics"),
+        ("hardware.franka.mailbox", "import pickle"),
+        ("hardware.franka.arm", "import pylibfranka"),
         ("hardware.cameras.opencv", "import pyrealsense2 as rs"),
         ("robot_rl.session.session", "from std_msgs.msg import String"),
         ("robot_rl.session.session", "from std_srvs.srv import Trigger"),
@@ -164,8 +218,10 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("controllers.core", "import numpy as np\nfrom .spatial import Pose"),
-        ("controllers.ros.node", "import time\nimport rclpy\nfrom geometry_msgs.msg import PoseStamped"),
-        ("hardware.franka.realtime", "import pylibfranka\nimport os\nfrom controllers.core import Controller"),
+        ("hardware.ros.arm_node", "import time\nimport rclpy\nfrom geometry_msgs.msg import PoseStamped"),
+        ("hardware.crisp.ros.topics", "import rclpy\nfrom hardware.crisp.driver import CrispState"),
+        ("hardware.franka.process", "import pylibfranka\nimport os\nfrom controllers.core import Controller"),
+        ("hardware.sim.world.inprocess", "import mujoco\nfrom hardware.sim.fci.conformance import Conformance"),
         ("hardware.cameras.realsense", "import pyrealsense2"),
         ("robot_rl.jobs.processes.learner", "from robot_rl.learner import rlpd\nfrom ..data import replay"),
         ("robot_rl.learner.algorithms.rlpd", "import jax\nimport optax"),

@@ -1,0 +1,1 @@
+"""Names of topics, and converters between their messages and spatial values. Nothing here imports rclpy."""

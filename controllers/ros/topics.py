@@ -10,7 +10,6 @@ BASE_FRAME = "fr3_link0"
 BASE_FRAMES = (BASE_FRAME, "base")  # the same frame: the robot's description joins them rigidly, crisp_py says "base"
 JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGER_NAMES = ("fr3_finger_joint1", "fr3_finger_joint2")
-FINGER_STROKE = 0.04  # [m] of each finger; 0–1 openings are shares of it
 
 # State of the arm. All messages of one measurement carry the same stamp.
 JOINT_STATES = "joint_states"  # sensor_msgs/JointState: arm and fingers

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 from hardware.cameras.intrinsics import Intrinsics
 from hardware.device import Device
+from hardware.franka.hand import MAX_WIDTH
 from hardware.interfaces import CameraError, Frame
-from hardware.sim.scene import MAX_WIDTH
 
 if TYPE_CHECKING:
-    from hardware.sim.client import SceneState
-    from hardware.sim.render import SceneRenderer
-    from hardware.sim.scene import SceneSpec
+    from hardware.scene import SceneSpec
+    from hardware.sim.channel.client import SceneState
+    from hardware.sim.scene.render import SceneRenderer
 
 
 class RenderedCamera(Device):
     """Camera ``name`` of a scene. Connect it, read it and disconnect it in one thread: OpenGL demands it.
 
     Args:
-        name: a camera of `hardware.sim.scene.CAMERAS`.
+        name: a camera of `hardware.scene.CAMERAS`.
         spec: the scene.
         height, width: of the image [px].
         source: the newest state of the scene, or None while none is known; its ``time`` becomes the frame's stamp.
@@ -63,7 +63,7 @@ class RenderedCamera(Device):
     def connect(self) -> None:
         """Compile the scene and open OpenGL. Raises `CameraError` without it, or when there is no such camera."""
         if self._renderer is None:
-            from hardware.sim.render import SceneRenderer
+            from hardware.sim.scene.render import SceneRenderer
 
             renderer = SceneRenderer(self._spec, *self._size, cameras=(self.name,))
             renderer.open()

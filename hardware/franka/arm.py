@@ -18,8 +18,8 @@ from hardware.franka.mailbox import Mailbox, Request
 from hardware.franka.process import ROBOT_PORT, ChildProcess, probe
 from hardware.franka.realtime import RealtimeSettings
 from hardware.franka.shared_memory import MailboxError
-from hardware.interfaces import ArmConnectionError, ArmFault, ArmReading
-from hardware.telemetry import Telemetry, TelemetryError, save_fault, save_telemetry, tell
+from hardware.franka.telemetry import Telemetry, save_fault, save_telemetry, tell
+from hardware.interfaces import ArmConnectionError, ArmFault, ArmReading, TelemetryError
 
 CONNECT_TIMEOUT = 20.0  # [s]; the child's start, the connection and the warm-up
 REQUEST_TIMEOUT = 5.0  # [s]; the longest regular answer is the damped end of a motion, about half a second
@@ -35,7 +35,7 @@ class FrankaArm(Device):
         collision: where the robot's own reflex stops the motion.
         cpu: core for the real-time process; None takes the last of four or more, else none in particular.
         dump_directory: where the last ten seconds of telemetry go on every fault (``fault-<time>.npz``) and at the end
-            (``telemetry.npz``); see `hardware.telemetry`. None: nowhere.
+            (``telemetry.npz``); see `hardware.franka.telemetry`. None: nowhere.
 
     After `connect`, ``realtime_report`` names in words what the system did not grant to the real-time process.
     """
@@ -79,7 +79,7 @@ class FrankaArm(Device):
         self._mailbox = Mailbox.create()
         self._child = ChildProcess("hardware.franka.realtime", self._settings, (self._mailbox.descriptor,))
         try:
-            self.realtime_report = self._child.wait_ready(CONNECT_TIMEOUT, f"the arm at {self.address}")
+            self.realtime_report = tuple(self._child.wait_ready(CONNECT_TIMEOUT, f"the arm at {self.address}"))
         except ArmConnectionError:
             self._child.end(patience=0.5)
             self._child = None
@@ -172,7 +172,7 @@ class FrankaArm(Device):
         return self._running()[0].take_events()
 
     def telemetry(self) -> np.ndarray:
-        """The last ten seconds of ticks, oldest first: a structured array of `hardware.telemetry.TELEMETRY`."""
+        """The last ten seconds of ticks, oldest first: a structured array of `hardware.franka.telemetry.TELEMETRY`."""
         return self._running()[0].telemetry()
 
     def dump(self, reason: str) -> Path | None:

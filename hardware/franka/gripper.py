@@ -19,18 +19,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from hardware.device import Device
-from hardware.franka.process import FAILED, READY, ChildProcess, child_pipe, import_pylibfranka, probe
+from hardware.franka.hand import MAX_WIDTH
+from hardware.franka.messages import MessagePipe
+from hardware.franka.process import FAILED, GRIPPER_PORT, READY, ChildProcess, child_pipe, import_pylibfranka, probe
 from hardware.franka.shared_memory import SequencedRecord
 from hardware.interfaces import GripperReading, HardwareError
 
-GRIPPER_PORT = 1338
-STROKE = 0.08  # [m] between the fingers when open
 CONNECT_TIMEOUT = 20.0  # [s]
 LOST_AFTER = 5.0  # [s] of connecting again in vain after which the hand counts as lost
 READ_PERIOD = 0.01  # [s] between two readings
@@ -80,7 +79,7 @@ class FrankaGripper(Device):
         if not patience > 0.0:
             raise ValueError(f"a gripper needs patience of more than 0 s, not {patience}")
         self._settings = GripperSettings(address, speed, force)
-        self._timeout = STROKE / speed + patience
+        self._timeout = MAX_WIDTH / speed + patience
         self._child: ChildProcess | None = None
         self._memory: _HandMemory | None = None
 
@@ -130,7 +129,7 @@ class FrankaGripper(Device):
             raise HardwareError(f"gripper width {width} is outside 0 (closed) – 1 (open)")
         child, memory = self._running()
         self._check(child, memory)
-        memory.write_wish(width * STROKE)
+        memory.write_wish(width * MAX_WIDTH)
 
     def read(self) -> GripperReading:
         """The latest reading; never blocks.
@@ -142,14 +141,15 @@ class FrankaGripper(Device):
         child, memory = self._running()
         hand, motion = self._check(child, memory)
         if motion["failed"]:
+            target, rest = float(motion["target"]) / MAX_WIDTH, float(hand["width"]) / MAX_WIDTH
             raise HardwareError(
-                f"the gripper at {self._settings.address} gave up on its way to {float(motion['target']) / STROKE:.0%} "
-                f"and rests at {float(hand['width']) / STROKE:.0%}: see what is in its way, and command it again"
+                f"the gripper at {self._settings.address} gave up on its way to {target:.0%} and rests at {rest:.0%}: "
+                f"see what is in its way, and command it again"
             )
         grasped = bool(motion["grasped"])
         if motion["since"] == 0.0:
             grasped = bool(hand["is_grasped"]) and hand["width"] > motion["target"] + HELD
-        return GripperReading(min(max(float(hand["width"]) / STROKE, 0.0), 1.0), grasped)
+        return GripperReading(min(max(float(hand["width"]) / MAX_WIDTH, 0.0), 1.0), grasped)
 
     def _check(self, child: ChildProcess, memory: _HandMemory) -> tuple[np.void, np.void]:
         """The hand's state and motion, or raise what is wrong with it."""
@@ -165,7 +165,7 @@ class FrankaGripper(Device):
             )
         if 0.0 < float(motion["since"]) < now - self._timeout:
             raise HardwareError(
-                f"the gripper at {address} has not reached {float(motion['target']) / STROKE:.0%} within "
+                f"the gripper at {address} has not reached {float(motion['target']) / MAX_WIDTH:.0%} within "
                 f"{self._timeout:.1f} s: see whether it is stuck, home it in Desk, and connect again"
             )
         return hand, motion
@@ -179,7 +179,7 @@ class FrankaGripper(Device):
         """What the process said before it ended, or how it ended."""
         try:
             if child.pipe.poll():
-                return HardwareError(child.pipe.recv()[1])
+                return HardwareError(child.pipe.receive()[1])
         except (EOFError, OSError):
             pass
         return HardwareError(
@@ -257,7 +257,7 @@ def read_forever(hand: Any, memory: _HandMemory, mover: int) -> None:
 
 
 @contextmanager
-def reading(pipe: Connection, hand: Any, memory: _HandMemory) -> Iterator[int]:
+def reading(pipe: MessagePipe, hand: Any, memory: _HandMemory) -> Iterator[int]:
     """A reader while inside; its process id."""
     mover = os.getpid()
     reader = os.fork()
@@ -274,7 +274,7 @@ def reading(pipe: Connection, hand: Any, memory: _HandMemory) -> Iterator[int]:
         os.waitpid(reader, 0)
 
 
-def serve(pipe: Connection, hand: Any, memory: _HandMemory, settings: GripperSettings, reader: int) -> None:
+def serve(pipe: MessagePipe, hand: Any, memory: _HandMemory, settings: GripperSettings, reader: int) -> None:
     """The mover: go on with a motion that was interrupted, then carry out the newest wish, until told to end.
 
     Raises pylibfranka's exceptions, and `ReaderEnded`.
@@ -290,7 +290,7 @@ def serve(pipe: Connection, hand: Any, memory: _HandMemory, settings: GripperSet
             move(hand, memory, target, settings)
 
 
-def told_to_end(pipe: Connection) -> bool:
+def told_to_end(pipe: MessagePipe) -> bool:
     """Whether the driver has said anything, or is gone; waits for it for `POLL_PERIOD`."""
     return pipe.poll(POLL_PERIOD)
 
@@ -313,7 +313,7 @@ def move(hand: Any, memory: _HandMemory, target: float, settings: GripperSetting
     if target > width + ARRIVED:
         succeeded = hand.move(target, settings.speed)
     elif target < width - ARRIVED:
-        hand.grasp(target, settings.speed, settings.force, epsilon_inner=STROKE, epsilon_outer=STROKE)
+        hand.grasp(target, settings.speed, settings.force, epsilon_inner=MAX_WIDTH, epsilon_outer=MAX_WIDTH)
     rest, _ = memory.look()
     note.begin()
     note.view("since")[0] = 0.0
@@ -321,7 +321,7 @@ def move(hand: Any, memory: _HandMemory, target: float, settings: GripperSetting
     note.end()
 
 
-def run(pipe: Connection, memory: _HandMemory, settings: GripperSettings) -> None:
+def run(pipe: MessagePipe, memory: _HandMemory, settings: GripperSettings) -> None:
     """Connect, say so, and serve until told to end; connect again when the connection is lost.
 
     Raises pylibfranka's exceptions, `HardwareError`.
@@ -350,7 +350,7 @@ def run(pipe: Connection, memory: _HandMemory, settings: GripperSettings) -> Non
 def main() -> None:
     pipe, (descriptor,) = child_pipe()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings: GripperSettings = pipe.recv()
+    settings = pipe.receive_settings(GripperSettings)
     try:
         run(pipe, _HandMemory(descriptor), settings)
     except (EOFError, OSError):

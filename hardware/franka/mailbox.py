@@ -13,22 +13,21 @@ from __future__ import annotations
 import enum
 import mmap
 import os
-import pickle
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from controllers.impedance import ImpedanceGains
+from controllers.gains import PER_AXIS, GainError, ImpedanceGains
 from controllers.spatial import Pose, SpatialError
 from controllers.state import JOINTS, AnySetpoint, ArmState, Event, JointSetpoint, Mode, Setpoint, WrenchSetpoint
 from hardware.franka.shared_memory import FloatRing, MailboxError, Ring, SequencedRecord
+from hardware.franka.telemetry import DETAIL_BYTES, EVENT, TELEMETRY, detail_to_bytes, events_from_records
 from hardware.interfaces import ArmReading
-from hardware.telemetry import DETAIL_BYTES, EVENT, TELEMETRY, detail_to_bytes, events_from_records
 
 EVENT_CAPACITY = 256
 TELEMETRY_CAPACITY = 10_000  # 10 s at 1 kHz
-GAINS_BYTES = 4096
 BELL_SIZE = 64  # a cache line of its own
 
 
@@ -46,7 +45,7 @@ REQUESTS = np.dtype([("counts", "u4", len(Request))])
 POSE = np.dtype([("seq", "i8"), ("translation", "f8", 3), ("quat_xyzw", "f8", 4), ("duration", "f8")])
 JOINT_TARGET = np.dtype([("seq", "i8"), ("q", "f8", JOINTS), ("duration", "f8")])
 WRENCH = np.dtype([("seq", "i8"), ("wrench", "f8", 6)])
-GAINS = np.dtype([("size", "u4"), ("pickled", "u1", GAINS_BYTES)])
+GAINS = np.dtype([(gain.name, "f8", 3 if gain.name in PER_AXIS else ()) for gain in fields(ImpedanceGains)])
 STATE = np.dtype(
     [
         ("seq", "u8"),
@@ -178,11 +177,9 @@ class Mailbox:
                 self._write("wrench", seq=seq, wrench=wrench)
 
     def write_gains(self, gains: ImpedanceGains) -> None:
-        """Put ``gains`` into their slot. Pickled, so that they arrive as they are, whatever fields they have."""
-        pickled = np.frombuffer(pickle.dumps(gains), np.uint8)
-        if len(pickled) > GAINS_BYTES:
-            raise MailboxError(f"gains take {len(pickled)} bytes; the mailbox has room for {GAINS_BYTES}")
-        self._write("gains", size=len(pickled), pickled=np.pad(pickled, (0, GAINS_BYTES - len(pickled))))
+        """Put ``gains`` into their slot."""
+        values = {name: np.asarray(value) for name, value in vars(gains).items()}
+        self._write("gains", **{name: np.broadcast_to(value, GAINS[name].shape) for name, value in values.items()})
 
     def request(self, request: Request) -> int:
         """Ask for ``request``; returns its number, which `served` reaches when it has been dealt with."""
@@ -277,7 +274,10 @@ class Mailbox:
             setpoints.append(WrenchSetpoint(record["wrench"], int(record["seq"])))
         gains = None
         if (record := self._changed("gains")) is not None:
-            gains = pickle.loads(record["pickled"][: record["size"]].tobytes())
+            try:
+                gains = ImpedanceGains(**{name: record[name].tolist() for name in GAINS.fields or ()})
+            except GainError as error:
+                refused.append(f"gains: {error}")
         return Orders(requests, tuple(setpoints), gains, tuple(refused))
 
     def requested(self, request: Request) -> int:

@@ -9,10 +9,10 @@ import numpy as np
 
 from controllers.model import ArmModel, Inertia
 from controllers.spatial import Pose
+from hardware.franka.hand import TCP_HEIGHT
 from hardware.interfaces import HardwareError
 
 FLANGE = "link8"
-TCP_HEIGHT = 0.1034  # flange to fingertips [m], as in Franka's Desk for the Franka Hand
 HAND = Inertia(mass=0.73, com=(-0.01, 0.0, 0.03), moments=(0.001, 0.0, 0.0, 0.0025, 0.0, 0.0017))  # at the flange
 
 

@@ -11,13 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from hardware.franka.messages import MessagePipe
 from hardware.interfaces import ArmConnectionError, HardwareError
 
-ROBOT_PORT = 1337
+ROBOT_PORT, GRIPPER_PORT = 1337, 1338  # libfranka's
 READY = "ready"
 FAILED = "failed"
 PROBE_TIMEOUT = 1.0  # [s]
@@ -50,11 +51,11 @@ def probe(address: str, port: int, device: str) -> None:
 class ChildProcess:
     """A child running ``python -m <module> <descriptors>``, and the pipe to it.
 
-    The child reads its settings from the pipe and answers `READY` or `FAILED` once.
+    The child reads its ``settings``, a dataclass, from the pipe and answers `READY` or `FAILED` once.
     """
 
     def __init__(self, module: str, settings: Any, descriptors: tuple[int, ...] = ()) -> None:
-        self.pipe, child_end = Pipe()
+        self.pipe, child_end = MessagePipe.pair()
         environment = {**os.environ, **ENVIRONMENT}
         root = str(Path(__file__).resolve().parents[2])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -68,7 +69,7 @@ class ChildProcess:
             start_new_session=True,
         )
         child_end.close()
-        self.pipe.send(settings)
+        self.pipe.send_settings(settings)
 
     @property
     def pid(self) -> int:
@@ -97,7 +98,7 @@ class ChildProcess:
                     f"{what} did not answer within {timeout:.0f} s: another program may hold the connection; "
                     f"end it and try again"
                 )
-            verdict, report = self.pipe.recv()
+            verdict, report = self.pipe.receive()
         except (EOFError, OSError) as error:
             self._process.wait()
             raise ArmConnectionError(f"the process for {what} {self.describe_exit()} before it was ready") from error
@@ -115,10 +116,10 @@ class ChildProcess:
         self.pipe.close()
 
 
-def child_pipe() -> tuple[Connection, list[int]]:
+def child_pipe() -> tuple[MessagePipe, list[int]]:
     """In the child: its end of the pipe, and the other descriptors it was given."""
     pipe, *descriptors = map(int, sys.argv[1:])
-    return Connection(pipe), descriptors
+    return MessagePipe(Connection(pipe)), descriptors
 
 
 def import_pylibfranka() -> Any:

@@ -21,14 +21,14 @@ import numpy as np
 
 from controllers.config import ControlError
 from controllers.core import Controller, ControllerConfig
-from controllers.state import ArmState, Event, EventKind, Mode, Setpoint
+from controllers.state import TICK, ArmState, Event, EventKind, Mode, Setpoint
 from hardware.franka.collision import CollisionThresholds
 from hardware.franka.mailbox import NOTHING, Mailbox, Orders, Outlook, Request
 from hardware.franka.model import fr3_model
 from hardware.franka.process import FAILED, READY, ROBOT_PORT, child_pipe, import_pylibfranka, probe
 from hardware.franka.rehearsal import Rehearsal
-from hardware.interfaces import HardwareError
-from hardware.telemetry import TICK_FIELDS, Telemetry, TelemetryError, save_fault, tell
+from hardware.franka.telemetry import TICK_FIELDS, Telemetry, save_fault, tell
+from hardware.interfaces import HardwareError, TelemetryError
 
 WARM_UP_TICKS = 3000  # covers tracking, holding and damping out
 WARM_UP_TRACKING = 500
@@ -104,7 +104,7 @@ class RealtimeProcess:
         controller = Controller(self._model, self._settings.controller)
         controller.start(state)
         for cycle in range(WARM_UP_TICKS):
-            moment = state._replace(time=state.time + cycle * 1e-3)
+            moment = state._replace(time=state.time + cycle * TICK)
             if cycle < WARM_UP_TRACKING and cycle % 50 == 0:
                 controller.command(Setpoint(self._model.pose, cycle), moment.time)
             tick = controller.tick(moment)
@@ -436,7 +436,7 @@ def prefer_realtime(settings: RealtimeSettings) -> tuple[str, ...]:
 def main() -> None:
     pipe, (descriptor,) = child_pipe()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings: RealtimeSettings = pipe.recv()
+    settings = pipe.receive_settings(RealtimeSettings)
     try:
         process = RealtimeProcess(settings, Mailbox(descriptor))
         refused = prefer_realtime(settings)

@@ -13,9 +13,8 @@ from collections.abc import Callable
 
 from controllers.core import Controller, ControllerConfig
 from controllers.model import ArmModel
-from controllers.state import ArmState, Tick
+from controllers.state import TICK, ArmState, Tick
 
-TICK = 0.001  # [s]
 LEAD = 200e-6  # [s] before a state is expected; twice what a tick takes, so that an early one need not wait
 NEVER = 1e9  # [s]
 

@@ -12,15 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from controllers.core import Controller
-from controllers.state import JOINTS, ArmState, Setpoint
+from controllers.state import JOINTS, TICK, ArmState, Setpoint
 from hardware.franka.mailbox import Mailbox, Outlook
 from hardware.franka.model import fr3_model
 from hardware.franka.process import FAILED, READY, child_pipe, import_pylibfranka
 from hardware.franka.realtime import RealtimeSettings, prefer_realtime
+from hardware.franka.telemetry import TELEMETRY
 from hardware.interfaces import HardwareError
-from hardware.telemetry import TELEMETRY
 
-TICK = 0.001  # [s]
 WARM_UP = 1000  # ticks
 SETPOINT_TICKS = 100  # between two setpoints
 LEAD = 0.1  # [s] until the first tick
@@ -49,7 +48,8 @@ class ProbeReport(NamedTuple):
         refused: what the system did not grant to the process, in words.
         arrivals: wall time between two states of the arm ``(n,)`` [s].
         robot_steps: robot time between the same states ``(n,)`` [s].
-        ticks: of the timer loop, of `hardware.telemetry.TELEMETRY`; ``time`` counts the milliseconds that were due.
+        ticks: of the timer loop, of `hardware.franka.telemetry.TELEMETRY`; ``time`` counts the milliseconds that were
+            due.
     """
 
     refused: tuple[str, ...]
@@ -123,9 +123,11 @@ def measure(settings: ProbeSettings) -> ProbeReport:
 def main() -> None:
     pipe, _ = child_pipe()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings: ProbeSettings = pipe.recv()
+    settings = pipe.receive_settings(ProbeSettings)
     try:
-        pipe.send((READY, tuple(measure(settings))))  # plain: this module's classes have another name here
+        report = measure(settings)
+        pipe.send((READY, report.refused))
+        pipe.send_arrays({"arrivals": report.arrivals, "robot_steps": report.robot_steps, "ticks": report.ticks})
     except HardwareError as error:
         pipe.send((FAILED, str(error)))
         sys.exit(1)

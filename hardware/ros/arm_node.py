@@ -16,11 +16,20 @@ from std_srvs.srv import Trigger
 from controllers.gains import ImpedanceGains
 from controllers.ros import topics
 from controllers.state import EventKind, Mode
-from hardware.interfaces import Arm, ArmFault, ArmReading, Gripper, HardwareError, SceneControl
+from hardware.interfaces import (
+    Arm,
+    ArmFault,
+    ArmReading,
+    Gripper,
+    HardwareError,
+    SceneControl,
+    TelemetryError,
+    WatchedArm,
+    WatchedGripper,
+)
 from hardware.ros.arm_commands import QUIET, ArmCommands, Bursts
 from hardware.ros.arm_state import ArmStateTopics
 from hardware.ros.emergency_stop import EmergencyStop
-from hardware.telemetry import TelemetryError
 
 PUBLISH_PERIOD = 0.02  # [s] of robot time between state messages
 POLL_PERIOD = 0.004  # [s] between looks at the driver and at the command topics
@@ -40,6 +49,8 @@ WARNINGS = (
 class ArmNode(Node):
     """One arm, its gripper and, in the simulator, its scene.
 
+    The drivers are handed to `ArmCommands`, their gate. The node itself keeps what it may start, stop and read.
+
     Args:
         arm: connected driver.
         gripper: connected driver, or None.
@@ -57,7 +68,9 @@ class ArmNode(Node):
         gains: ImpedanceGains | None = None,
     ) -> None:
         super().__init__("arm")
-        self._arm, self._gripper, self._scene, self._objects = arm, gripper, scene, objects
+        self._arm: WatchedArm = arm
+        self._gripper: WatchedGripper | None = gripper
+        self._scene, self._objects = scene, objects
         self._due = -1.0
         self._stop_asked = 0.0  # steady time [s] of the last request to stop that an emergency made
         self._bursts = Bursts()

@@ -14,6 +14,7 @@ from sensor_msgs.msg import JointState
 from controllers.ros import topics
 from controllers.ros.converters import fill_pose, fill_vectors, ns_to_stamp
 from controllers.spatial import Pose
+from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import ArmReading
 
 
@@ -40,7 +41,7 @@ class ArmStateTopics:
 
     def publish(self, reading: ArmReading, opening: float, objects: Mapping[str, Pose], stamp_ns: int) -> None:
         """Publish a measurement made at ``stamp_ns``; ``opening`` of the gripper 0–1, poses in the base frame."""
-        state, finger = reading.state, opening * topics.FINGER_STROKE
+        state, finger = reading.state, opening * FINGER_STROKE
         joints = JointState(name=[*topics.JOINT_NAMES, *topics.FINGER_NAMES])
         joints.position = [*state.q.tolist(), finger, finger]
         joints.velocity = [*state.dq.tolist(), 0.0, 0.0]

@@ -18,13 +18,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from controllers.ros import topics
 from controllers.ros.converters import NS, pose_from, stamp_to_ns
-from controllers.ros.runtime import Stop, ros, spin
 from hardware.cameras import DRIVERS, make_camera
 from hardware.cameras.rendered import RenderedCamera
 from hardware.interfaces import Camera, CameraError, Frame, HardwareError
 from hardware.ros.converters import fill_camera_info, fill_header, fill_image
-from hardware.sim.client import SceneState
-from hardware.sim.scene import SceneSpec
+from hardware.ros.runtime import Stop, ros, spin
+from hardware.scene import SceneSpec
+from hardware.sim.channel.client import SceneState
 
 RATE = 30.0  # [Hz]
 RENDERED_RATE = 15.0  # [Hz]; software rendering shares its cores with the simulation
@@ -161,7 +161,7 @@ def run_rendered(
 
     Args:
         spec: the scene that the simulator runs.
-        names: of `hardware.sim.scene.CAMERAS`.
+        names: of `hardware.scene.CAMERAS`.
         stop: ends it.
         size: height and width of the images [px].
         rate: at most so many images a second [Hz].

@@ -18,9 +18,9 @@ from sensor_msgs.msg import Joy
 
 from controllers.ros import topics
 from controllers.ros.converters import fill_vectors
-from controllers.ros.runtime import Stop, ros, spin
 from hardware.interfaces import HardwareError, TeleopCommand, TeleopDevice
 from hardware.ros.converters import joy_buttons
+from hardware.ros.runtime import Stop, ros, spin
 from hardware.teleop import DEVICES, make_teleop
 
 RATE = 50.0  # [Hz]

@@ -14,8 +14,8 @@ import numpy as np
 
 from controllers.core import ControllerConfig
 from hardware.franka.collision import CollisionThresholds
-from hardware.sim.inprocess import InProcessWorld
-from hardware.sim.render import SceneRenderer
+from hardware.sim.scene.render import SceneRenderer
+from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Ending, Observation
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Phase

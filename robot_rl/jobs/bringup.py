@@ -117,7 +117,7 @@ def check_drawn(cameras: Sequence[str]) -> None:
     """Raises `ConfigError` for a camera that simulated scenes have not."""
     if not cameras:
         return
-    from hardware.sim.render import CAMERAS
+    from hardware.scene import CAMERAS
 
     for name in cameras:
         if name not in CAMERAS:

@@ -36,7 +36,7 @@ def describe(config: RunConfig) -> str:
 
 def simulate(config: RunConfig) -> int:
     """Serve the simulated arm, or several, until Ctrl-C."""
-    from hardware.sim.server import arm_addresses, serve
+    from hardware.sim.fci.server import arm_addresses, serve
 
     addresses = ", ".join(arm_addresses(config.robot_ip, config.arms))
 
@@ -49,7 +49,7 @@ def simulate(config: RunConfig) -> int:
 
 def check_realtime(config: RunConfig, move: bool, seconds: float) -> int:
     """Print whether this computer is fit to control the arm; returns the exit status."""
-    from hardware.rt_check import CheckSettings, Level, check, histogram
+    from hardware.franka.rt_check import CheckSettings, Level, check, histogram
 
     settings = CheckSettings(config.robot_ip, config.controller, move, seconds)
     report = check(settings, tell)
@@ -67,8 +67,8 @@ def check_realtime(config: RunConfig, move: bool, seconds: float) -> int:
 
 def plot_realtime(file: Path, picture: Path | None) -> int:
     """Draw a file of telemetry and print what it says in one line; returns the exit status."""
-    from hardware.telemetry import load_telemetry
-    from hardware.telemetry_plot import plot_telemetry, summary
+    from hardware.franka.telemetry import load_telemetry
+    from hardware.franka.telemetry_plot import plot_telemetry, summary
 
     telemetry = load_telemetry(file)
     picture = picture or file.with_suffix(".png")

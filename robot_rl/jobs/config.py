@@ -17,7 +17,8 @@ from pathlib import Path
 import yaml
 
 from controllers.core import ControllerConfig
-from hardware.crisp import CrispConfig
+from hardware.crisp.driver import CrispConfig
+from hardware.sim.channel.channel import SCENE_PORT
 from robot_rl.contract.ranges import RangeError, require
 from robot_rl.contract.settings import ConfigError, nested, plain, put_over
 from robot_rl.learner.config import AGENTS, LearnerConfig
@@ -61,7 +62,7 @@ class RunConfig:
     simulator: str = "own"
     arms: int = 1
     namespace: str = ""
-    scene_port: int = 1339
+    scene_port: int = SCENE_PORT
     seed: int = 0
     source: str = "expert"
     cameras: tuple[str, ...] = ()

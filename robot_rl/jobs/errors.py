@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hardware.interfaces import HardwareError
-from hardware.sim.scene import SceneError
+from hardware.scene import SceneError
 from robot_rl.contract import ContractError
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreError

@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 
-from hardware.sim.inprocess import InProcessWorld
-from hardware.sim.render import SceneRenderer
+from hardware.sim.scene.render import SceneRenderer
+from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Observation
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from controllers.spatial import Pose
-from hardware.sim.render import SceneRenderer
-from hardware.sim.scene import MAX_WIDTH, SceneSpec
+from hardware.scene import MAX_WIDTH, SceneSpec
+from hardware.sim.scene.render import SceneRenderer
 from robot_rl.contract import Ending
 from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.store import StoreReader

@@ -15,6 +15,7 @@ from sensor_msgs.msg import Image, JointState, Joy
 from controllers.ros import topics
 from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
 from controllers.state import Mode
+from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import Reading
 from robot_rl.perception.images import fit
@@ -102,7 +103,7 @@ class ArmTopics:
             vectors_from(twist.linear, twist.angular),
             vectors_from(wrench.force, wrench.torque),
             pose_from(group[topics.REFERENCE_POSE].pose),
-            joints.position[7] / topics.FINGER_STROKE,
+            joints.position[7] / FINGER_STROKE,
             status["tank"],
             mode,
             images,

@@ -9,8 +9,8 @@ import numpy as np
 
 from controllers.spatial import Pose
 from hardware.interfaces import ArmFault, TeleopCommand
-from hardware.sim.inprocess import InProcessWorld
-from hardware.sim.render import SceneRenderer
+from hardware.sim.scene.render import SceneRenderer
+from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Observation, Reading
 from robot_rl.session.directive import Command, Directive
 from robot_rl.session.session import Session

@@ -15,7 +15,7 @@ import numpy as np
 from controllers.spatial import Pose
 from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
-from hardware.sim.scene import SceneSpec
+from hardware.scene import SceneSpec
 from robot_rl.contract import ActionSpec, Field, Outcome, Reading
 
 CONTROL_PERIOD = 0.1  # [s] of robot time between actions

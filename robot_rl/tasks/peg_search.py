@@ -15,7 +15,7 @@ import numpy as np
 from controllers.spatial import Pose, exp3, log3
 from controllers.workspace import OrientationCone, Workspace
 from hardware.interfaces import TeleopCommand
-from hardware.sim.scene import SceneSpec
+from hardware.scene import SceneSpec
 from robot_rl.contract import ActionSpec, Field, Reading
 from robot_rl.tasks import fields
 from robot_rl.tasks.base import Start

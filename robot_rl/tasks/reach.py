@@ -9,7 +9,7 @@ import numpy as np
 from controllers.spatial import Pose
 from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
-from hardware.sim.scene import SceneSpec
+from hardware.scene import SceneSpec
 from robot_rl.contract import ActionSpec, Field, Outcome, Reading
 from robot_rl.tasks import fields
 from robot_rl.tasks.base import TOOL_DOWN, Start, Task

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from hardware.sim.client import SceneClient
-from hardware.sim.faults import Faults
+from hardware.sim.channel.client import SceneClient
+from hardware.sim.channel.faults import Faults
 from tests.contracts.arm_contract import PATIENT, check_arm
 from tests.hardware.simulated import simulated_server
 
@@ -19,6 +19,7 @@ def wait_robot_time(arm, seconds: float) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.robot
 def test_franka_arm_meets_the_arm_contract() -> None:
     pytest.importorskip("pylibfranka")
     from hardware.franka.arm import FrankaArm
@@ -38,9 +39,9 @@ def test_franka_arm_meets_the_arm_contract() -> None:
 
 
 def test_in_process_world_meets_the_arm_contract() -> None:
-    inprocess = pytest.importorskip("hardware.sim.inprocess")
+    inprocess = pytest.importorskip("hardware.sim.world.inprocess")
     from controllers.core import ControllerConfig
-    from hardware.sim.scene import SceneSpec
+    from hardware.scene import SceneSpec
 
     world = inprocess.InProcessWorld(SceneSpec(), ControllerConfig())
 

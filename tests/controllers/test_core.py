@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from controllers.core import ControlError, Controller, ControllerConfig
 from controllers.impedance import ImpedanceGains
 from controllers.state import Event, EventKind, Mode, Setpoint
-from tests.controllers.loop import BOX, JUMPS, MILLISECONDS, Loop, along_x
+from tests.controllers.loop import JUMPS, MILLISECONDS, Loop, along_x
 
 # Starting
 
@@ -249,14 +248,6 @@ def test_saturation_is_reported_once(make_plant: Callable[..., Any]) -> None:
 
 
 # Configuration
-
-
-def test_configuration_survives_a_trip_to_another_process() -> None:
-    config = ControllerConfig(workspace=BOX, gains=ImpedanceGains(translational_stiffness=600.0))
-    copy = pickle.loads(pickle.dumps(config))
-    assert copy.gains == config.gains
-    assert copy.tank == config.tank
-    np.testing.assert_array_equal(copy.workspace.lower, BOX.lower)
 
 
 @pytest.mark.parametrize("values", [{"hold_after": 0.0}, {"ramp_up": np.nan}, {"max_jump": -1.0}, {"damp_after": 0.1}])

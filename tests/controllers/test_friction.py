@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 
 import numpy as np
 import pytest
@@ -64,8 +63,3 @@ def test_nothing_is_compensated_by_default() -> None:
 def test_parameters_that_make_no_sense_are_refused_by_name(values: dict[str, object]) -> None:
     with pytest.raises(FrictionError, match=next(iter(values))):
         FrictionConfig(**values)
-
-
-def test_configuration_survives_a_trip_to_another_process() -> None:
-    config = FrictionConfig(COULOMB, VISCOUS)
-    assert pickle.loads(pickle.dumps(config)) == config

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
 
 import numpy as np
 import pytest
@@ -146,10 +145,6 @@ def test_the_least_damping_is_where_a_sampled_spring_begins_to_gain_energy(
     else:
         with pytest.raises(GainError, match="translational_damping"):
             gains.check_sampling(mass=m)
-
-
-def test_gains_survive_a_trip_to_another_process() -> None:
-    assert pickle.loads(pickle.dumps(SOFT)) == SOFT
 
 
 def test_a_change_of_gains_is_told_by_what_changes() -> None:

@@ -14,7 +14,8 @@ from controllers.friction import FrictionCompensation, FrictionConfig
 from controllers.gains import ImpedanceGains
 from controllers.impedance import CartesianImpedance, feedforward
 from controllers.model import ArmModel
-from hardware.sim.scene import HAND_BODY, HOME_Q, TCP_IN_HAND, SceneSpec, start_simulator
+from hardware.scene import HOME_Q, SceneSpec
+from hardware.sim.scene.model import HAND_BODY, TCP_IN_HAND, start_simulator
 
 ARM = slice(0, 7)
 

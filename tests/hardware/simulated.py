@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-SCENE_PORT = 1339
+from hardware.sim.channel.channel import SCENE_PORT
+from tests.conftest import require_marker
+
 PATIENCE = 60.0  # [s] before a process that was told to end is made to; never what a test measures
 ROOT = Path(__file__).resolve().parents[2]
 CUBE = (
@@ -22,9 +24,9 @@ CUBE = (
 )
 SERVER = f"""
 import json, sys
-from hardware.sim.faults import Faults
-from hardware.sim.scene import SceneSpec
-from hardware.sim.server import serve
+from hardware.sim.channel.faults import Faults
+from hardware.scene import SceneSpec
+from hardware.sim.fci.server import serve
 options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {{}}
 scene = SceneSpec(worldbody={CUBE!r} + options.get("worldbody", ""), objects=("cube",))
 serve(scene, sys.argv[1], {SCENE_PORT}, lambda: print("ready", flush=True), Faults(), options.get("patience"),
@@ -53,15 +55,18 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def simulated_server(address: str | None = None, **options: float | str) -> Iterator[SimulatedServer]:
+def simulated_server(
+    address: str | None = None, script: str = SERVER, **options: float | str
+) -> Iterator[SimulatedServer]:
     """Start a server, wait until drivers can connect, and end it afterwards.
 
-    ``options``: ``worldbody``, MJCF beside the cube; ``patience`` and ``linger`` [s] as in
-    `hardware.sim.server.serve`.
+    ``script``: the server, in Python. ``options``: ``worldbody``, MJCF beside the cube; ``patience`` and ``linger`` [s]
+    as in `hardware.sim.fci.server.serve`.
     """
+    require_marker()
     address = address or unused_address()
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, address, json.dumps(options)],
+        [sys.executable, "-c", script, address, json.dumps(options)],
         stdout=subprocess.PIPE,
         text=True,
         env=environment(),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hardware.sim.conformance import (
+from hardware.sim.fci.conformance import (
     ERRORS,
     START_TICKS,
     CollisionLevels,
@@ -14,7 +14,12 @@ from hardware.sim.conformance import (
     RobotMode,
     TorqueSignal,
 )
-from hardware.sim.signals import CartesianPoseSignal, CartesianVelocitySignal, JointPositionSignal, JointVelocitySignal
+from hardware.sim.fci.signals import (
+    CartesianPoseSignal,
+    CartesianVelocitySignal,
+    JointPositionSignal,
+    JointVelocitySignal,
+)
 
 LIMITS = ConformanceLimits()
 LEVELS = CollisionLevels((10.0,) * 7, (20.0,) * 7, (15.0,) * 6, (30.0,) * 6)

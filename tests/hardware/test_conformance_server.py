@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from controllers.state import Mode, Setpoint
-from hardware.sim.client import SceneClient
-from hardware.sim.conformance import ConformanceLimits
-from hardware.sim.faults import Faults
+from hardware.sim.channel.client import SceneClient
+from hardware.sim.channel.faults import Faults
+from hardware.sim.fci.conformance import ConformanceLimits
 from tests.contracts.test_arm_contract import wait_robot_time
 from tests.hardware.simulated import SCENE_PORT, SimulatedServer, environment, simulated_server
 
@@ -22,6 +22,8 @@ pytest.importorskip("franky_sim")
 pytest.importorskip("pylibfranka")
 
 from hardware.franka.arm import FrankaArm
+
+pytestmark = pytest.mark.robot
 
 CLIENT = Path(__file__).with_name("fci_client.py")
 PATIENCE = 0.2  # [s] that the robot's clock waits for these clients, which have no real-time scheduling

@@ -15,11 +15,11 @@ from controllers.gains import ImpedanceGains
 from controllers.spatial import Pose
 from controllers.state import EventKind, JointSetpoint, Mode, Setpoint, WrenchSetpoint
 from controllers.workspace import Workspace
-from hardware.crisp import PERIOD, STATE_TIMEOUT, CrispArm, CrispConfig, CrispGripper, CrispState
+from hardware.crisp.driver import PERIOD, STATE_TIMEOUT, CrispArm, CrispConfig, CrispGripper, CrispState
+from hardware.crisp.reference import PoseReference
 from hardware.interfaces import ArmConnectionError, ArmFault, Gripper, HardwareError
-from hardware.reference import PoseReference
-from hardware.sim.inprocess import InProcessWorld
-from hardware.sim.scene import SceneSpec
+from hardware.scene import SceneSpec
+from hardware.sim.world.inprocess import InProcessWorld
 from tests.contracts.arm_contract import ACCURACY, check_arm, distance, follow
 
 DOWN = np.array([1.0, 0.0, 0.0, 0.0])
@@ -28,7 +28,7 @@ CALM = np.zeros(7)
 
 
 class Counterpart:
-    """`hardware.crisp.CrispTopics` of a simulated arm that goes on following the last pose it was given.
+    """`hardware.crisp.driver.CrispTopics` of a simulated arm that goes on following the last pose it was given.
 
     Time is the world's, so that nothing depends on how busy the machine is.
     """

@@ -17,8 +17,8 @@ from controllers.state import EventKind, JointSetpoint, Mode, Setpoint
 from hardware.franka.arm import FrankaArm
 from hardware.franka.collision import CollisionThresholds
 from hardware.interfaces import ArmFault
-from hardware.sim.client import SceneClient
-from hardware.sim.faults import Faults
+from hardware.sim.channel.client import SceneClient
+from hardware.sim.channel.faults import Faults
 from tests.contracts.arm_contract import PATIENT
 from tests.fault_table import FaultTable, check_torques
 from tests.hardware.simulated import SimulatedServer

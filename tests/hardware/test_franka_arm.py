@@ -23,9 +23,9 @@ pytest.importorskip("franky_sim")
 pytest.importorskip("pylibfranka")
 
 from hardware.franka.arm import FrankaArm
-from hardware.sim.client import SceneClient
-from hardware.sim.faults import Faults
-from hardware.telemetry import TELEMETRY, load_telemetry
+from hardware.franka.telemetry import TELEMETRY, load_telemetry
+from hardware.sim.channel.client import SceneClient
+from hardware.sim.channel.faults import Faults
 
 PATIENCE = 10.0  # [s] before a test gives up waiting
 ORPHAN = """
@@ -114,6 +114,7 @@ def test_telemetry_records_every_tick(arm: FrankaArm) -> None:
     assert (table["mode"][0], table["mode"][-1]) == (Mode.HOLD, Mode.IDLE)
 
 
+@pytest.mark.robot
 def test_loss_of_the_robot_is_a_fault_with_telemetry_and_can_be_recovered(tmp_path) -> None:
     with simulated_server() as server:
         arm = FrankaArm(server.address, dump_directory=tmp_path)
@@ -174,6 +175,7 @@ def test_telemetry_outlives_the_real_time_process(robot: SimulatedServer, tmp_pa
     assert [event.kind for event in saved.events] == [EventKind.STARTED]
 
 
+@pytest.mark.robot
 def test_user_stop_ends_the_motion_and_its_release_moves_nothing(tmp_path) -> None:
     with (
         simulated_server() as server,
@@ -205,6 +207,7 @@ def test_user_stop_ends_the_motion_and_its_release_moves_nothing(tmp_path) -> No
     assert [load_telemetry(file).reason for file in tmp_path.glob("fault-*.npz")] == [reading.fault] * 2
 
 
+@pytest.mark.robot
 def test_reflex_has_the_robots_own_name_and_waits_for_recovery(tmp_path) -> None:
     with (
         simulated_server() as server,
@@ -308,7 +311,7 @@ def test_second_driver_is_told_that_the_arm_is_taken(arm: FrankaArm, monkeypatch
         other.read()
 
 
-@pytest.mark.parametrize("address", [unused_address(), "no-such-robot.invalid"])
+@pytest.mark.parametrize("address", [unused_address(), "no-such-robot.invalid"], ids=["silent", "unknown"])
 def test_no_arm_at_the_address(address: str) -> None:
     arm = FrankaArm(address)
     with pytest.raises(ArmConnectionError, match=f"{address}:1337.*robot-rl sim"):
@@ -316,6 +319,7 @@ def test_no_arm_at_the_address(address: str) -> None:
     arm.disconnect()
 
 
+@pytest.mark.robot
 def test_something_that_is_no_robot_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 

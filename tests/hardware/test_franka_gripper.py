@@ -3,16 +3,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
 from hardware.interfaces import ArmConnectionError, Gripper, HardwareError
-from tests.hardware.simulated import SERVER, SimulatedServer, environment, unused_address
+from tests.hardware.simulated import SERVER, SimulatedServer, simulated_server, unused_address
 
 pytest.importorskip("franky_sim")
 pytest.importorskip("pylibfranka")
@@ -83,21 +80,6 @@ def test_width_is_live_while_the_fingers_move(robot: SimulatedServer) -> None:
     assert [width for width in seen if 0.2 < width < 0.8]
 
 
-@contextmanager
-def spoiled_robot(server: str) -> Iterator[SimulatedServer]:
-    address = unused_address()
-    process = subprocess.Popen(
-        [sys.executable, "-c", server, address], stdout=subprocess.PIPE, text=True, env=environment()
-    )
-    try:
-        assert process.stdout.readline() == "ready\n"
-        yield SimulatedServer(address, process)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
 def error_of(action: Callable[[], object]) -> str:
     """What the first `HardwareError` that ``action`` ends with says."""
     message = ""
@@ -114,8 +96,9 @@ def error_of(action: Callable[[], object]) -> str:
     return message
 
 
+@pytest.mark.robot
 def test_motion_without_an_end_is_an_error_and_a_silent_hand_another() -> None:
-    with spoiled_robot(STUCK_SERVER) as server:
+    with simulated_server(script=STUCK_SERVER) as server:
         with FrankaGripper(server.address, patience=0.2) as gripper:
             gripper.command(0.25)
             message = error_of(gripper.read)
@@ -129,15 +112,17 @@ def test_motion_without_an_end_is_an_error_and_a_silent_hand_another() -> None:
             server.process.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.robot
 def test_commands_during_a_motion_never_wait() -> None:
     """A pipe would be full after a few hundred of them."""
-    with spoiled_robot(STUCK_SERVER) as server, FrankaGripper(server.address, patience=100.0) as gripper:
+    with simulated_server(script=STUCK_SERVER) as server, FrankaGripper(server.address, patience=100.0) as gripper:
         for n in range(2000):
             gripper.command(0.3 + 0.1 * (n % 2))
 
 
+@pytest.mark.robot
 def test_motion_that_the_hand_gives_up_is_an_error_until_the_next_command() -> None:
-    with spoiled_robot(BLOCKED_SERVER) as server, FrankaGripper(server.address) as gripper:
+    with simulated_server(script=BLOCKED_SERVER) as server, FrankaGripper(server.address) as gripper:
         gripper.command(0.25)
         wait_until(lambda: gripper.read().width == pytest.approx(0.25, abs=0.02))
         gripper.command(0.75)

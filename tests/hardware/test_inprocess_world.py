@@ -13,10 +13,11 @@ from controllers.state import EventKind, Mode, Setpoint, WrenchSetpoint
 from hardware.franka.collision import CollisionThresholds
 from hardware.franka.model import fr3_model
 from hardware.interfaces import Arm, ArmFault, Gripper, HardwareError, SceneControl
-from hardware.sim.fci import SceneRobotServer
-from hardware.sim.inprocess import InProcessWorld
-from hardware.sim.scene import HOME_Q, SceneError, SceneSpec, start_simulator
-from hardware.sim.wrench import ContactTorques
+from hardware.scene import HOME_Q, SceneError, SceneSpec
+from hardware.sim.fci.protocol import SceneRobotServer
+from hardware.sim.scene.model import start_simulator
+from hardware.sim.scene.wrench import ContactTorques
+from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.tasks.peg_insertion import PEG_BELOW_TCP, PegInsertion, tip
 from tests.hardware.simulated import unused_address
 

@@ -14,7 +14,7 @@ from controllers.spatial import Pose
 from controllers.state import ArmState, Event, EventKind, JointSetpoint, Mode, Setpoint, WrenchSetpoint
 from hardware.franka.mailbox import EVENT_CAPACITY, Mailbox, Outlook, Request
 from hardware.franka.shared_memory import MailboxError, Ring, SequencedRecord
-from hardware.telemetry import DETAIL_BYTES
+from hardware.franka.telemetry import DETAIL_BYTES
 from tests.hardware.simulated import environment
 
 READINGS = 1000  # of different writes that have to be seen whole
@@ -99,6 +99,32 @@ def test_orders_arrive_as_written_each_once(mailbox: Mailbox) -> None:
     np.testing.assert_array_equal(wrench.wrench, np.arange(6.0))
     assert orders.gains == gains
     assert mailbox.take_orders() == ((), (), None, ())
+
+
+@pytest.mark.parametrize(
+    "gains",
+    [
+        ImpedanceGains(),
+        ImpedanceGains(
+            translational_stiffness=(100.0, 200.0, 0.1 + 0.2),
+            translational_damping=(30.0, 20.0, 1.0 / 3.0),
+            inertial_damping=0.7,
+        ),
+    ],
+)
+def test_gains_arrive_as_they_are(mailbox: Mailbox, gains: ImpedanceGains) -> None:
+    mailbox.write_gains(gains)
+    assert mailbox.take_orders().gains == gains
+
+
+def test_gains_that_became_invalid_on_the_way_are_refused(mailbox: Mailbox) -> None:
+    gains = ImpedanceGains()
+    object.__setattr__(gains, "rotational_clip", 1e3)
+    mailbox.write_gains(gains)
+    orders = mailbox.take_orders()
+    assert orders.gains is None
+    (refused,) = orders.refused
+    assert refused.startswith("gains: ") and "rotational_clip" in refused
 
 
 def test_newer_setpoint_replaces_only_one_of_its_kind(mailbox: Mailbox) -> None:

@@ -6,7 +6,8 @@ import socket
 import numpy as np
 import pytest
 
-from hardware.sim.faults import FaultError, Faults, FaultyLink, FaultySocket
+from hardware.sim.channel.faults import FaultError, Faults
+from hardware.sim.fci.link import FaultyLink, FaultySocket
 
 
 def states(link: FaultyLink, count: int) -> list[list[int]]:

@@ -20,7 +20,7 @@ pytest.importorskip("pylibfranka")
 
 from hardware.franka.mailbox import Mailbox, Request
 from hardware.franka.realtime import RealtimeProcess, RealtimeSettings
-from hardware.telemetry import load_telemetry
+from hardware.franka.telemetry import load_telemetry
 
 Spoil = Callable[[RealtimeProcess, ArmState, int], ArmState]
 

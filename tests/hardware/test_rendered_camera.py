@@ -11,8 +11,8 @@ import pytest
 from controllers.spatial import Pose
 from hardware.cameras.rendered import RenderedCamera
 from hardware.interfaces import CameraError
-from hardware.sim.client import SceneState
-from hardware.sim.scene import HOME_Q, SceneSpec
+from hardware.scene import HOME_Q, SceneSpec
+from hardware.sim.channel.client import SceneState
 from tests.contracts.camera_contract import CameraContract
 
 HEIGHT, WIDTH = CameraContract.SIZE

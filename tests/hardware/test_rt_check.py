@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from controllers.core import ControllerConfig
+from hardware.franka.telemetry import TELEMETRY
 from hardware.interfaces import ArmConnectionError, HardwareError
-from hardware.telemetry import TELEMETRY
 from tests.hardware.simulated import SimulatedServer, unused_address
 
 pytest.importorskip("franky_sim")
 pytest.importorskip("pylibfranka")
 
 from hardware.franka.arm import FrankaArm
-from hardware.rt_check import (
+from hardware.franka.rt_check import (
     CheckSettings,
     Finding,
     Level,
@@ -110,6 +110,7 @@ def test_histogram_counts_every_value_once() -> None:
     assert [int(line.split("ms")[1].split()[0]) for line in lines] == [1, 2, 1]
 
 
+@pytest.mark.robot
 def test_arm_that_does_not_answer_is_not_measured_and_cannot_be_held() -> None:
     address = unused_address()
     report = check(CheckSettings(address, seconds=0.05))

@@ -9,14 +9,14 @@ import pytest
 
 from controllers.spatial import Pose
 from hardware.interfaces import HardwareError, SceneControl
-from hardware.scene import ManualScene
-from hardware.sim.client import SceneClient
+from hardware.manual_scene import ManualScene
+from hardware.sim.channel.client import SceneClient
 from tests.hardware.simulated import SCENE_PORT, SERVER, SimulatedServer, environment, simulated_server, unused_address
 
 pytest.importorskip("franky_sim")
 
-from hardware.sim.scene import SceneSpec
-from hardware.sim.server import SimulatedRobot
+from hardware.scene import SceneSpec
+from hardware.sim.fci.server import SimulatedRobot
 
 ON_THE_FLOOR = Pose(np.array([0.45, -0.1, 0.02]), np.array([0.0, 0.0, 0.6, 0.8]))
 
@@ -81,6 +81,7 @@ def test_no_simulator_at_the_address() -> None:
         client.objects()
 
 
+@pytest.mark.robot
 def test_simulator_that_stops_ends_its_clients_and_exits_cleanly() -> None:
     with simulated_server() as server, SceneClient(server.address, SCENE_PORT) as client:
         server.process.terminate()
@@ -89,6 +90,7 @@ def test_simulator_that_stops_ends_its_clients_and_exits_cleanly() -> None:
             client.objects()
 
 
+@pytest.mark.robot
 def test_a_simulator_that_shall_end_waits_for_those_who_are_there() -> None:
     with simulated_server(linger=600.0) as server:
         with SceneClient(server.address, SCENE_PORT) as client:
@@ -100,6 +102,7 @@ def test_a_simulator_that_shall_end_waits_for_those_who_are_there() -> None:
         assert server.process.wait() == 0
 
 
+@pytest.mark.robot
 def test_a_simulator_waits_for_nobody_for_ever() -> None:
     with simulated_server(linger=0.05) as server, SceneClient(server.address, SCENE_PORT) as client:
         client.objects()

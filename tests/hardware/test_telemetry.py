@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from controllers.state import Event, EventKind, Mode
-from hardware.telemetry import (
+from hardware.franka.telemetry import (
     DETAIL_BYTES,
     TELEMETRY,
     Telemetry,
@@ -18,7 +18,7 @@ from hardware.telemetry import (
     save_fault,
     save_telemetry,
 )
-from hardware.telemetry_plot import latest, plot_telemetry, summary
+from hardware.franka.telemetry_plot import latest, plot_telemetry, summary
 
 
 def made_up_ticks(count: int = 500, start: float = 3.0) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_file_holds_what_was_saved(tmp_path: Path) -> None:
 
 
 def test_newest_faults_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hardware.telemetry.FAULTS_KEPT", 2)
+    monkeypatch.setattr("hardware.franka.telemetry.FAULTS_KEPT", 2)
     for name in ("fault-20200101-000000-000.npz", "fault-20200101-000000-001.npz", "telemetry.npz"):
         save_telemetry(tmp_path / name, Telemetry(made_up_ticks(1)))
     path = save_fault(tmp_path, Telemetry(made_up_ticks(1)))

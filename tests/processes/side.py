@@ -15,7 +15,7 @@ from controllers.ros import topics
 from controllers.ros.converters import fill_pose, pose_from
 from controllers.spatial import Pose
 from controllers.state import Mode
-from hardware.sim.client import SceneClient
+from hardware.sim.channel.client import SceneClient
 from tests.contracts.arm_contract import ACCURACY, distance
 from tests.processes.job import PATIENCE, Job
 from tests.ros.conftest import Ros

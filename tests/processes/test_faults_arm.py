@@ -28,7 +28,7 @@ from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.franka.arm import FrankaArm
 from hardware.ros.arm_commands import QUIET, SETPOINT_DURATION
-from hardware.sim.client import SceneClient
+from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import load_config
 from robot_rl.jobs.run import SIMULATOR, Run
 from robot_rl.tasks import make_task
@@ -37,7 +37,7 @@ from tests.fault_table import FaultTable, check_torques, telemetry_of
 from tests.hardware.simulated import end, unused_address
 from tests.processes.witness import Witness
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.robot, pytest.mark.timeout(600)]
 TASK = make_task("reach")
 PERIOD = 0.05  # [s] between targets
 STALL = 0.3  # [s] of robot time

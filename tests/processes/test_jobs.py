@@ -20,7 +20,7 @@ from robot_rl.tasks import make_task
 from tests.hardware.simulated import unused_address
 from tests.processes.job import PATIENCE, Job
 
-pytestmark = pytest.mark.timeout(900)  # a learner niced on a busy machine compiles slowly
+pytestmark = [pytest.mark.robot, pytest.mark.timeout(900)]  # a learner niced on a busy machine compiles slowly
 Start = Callable[..., Job]
 
 

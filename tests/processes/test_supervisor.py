@@ -17,6 +17,8 @@ from robot_rl.jobs.supervisor import JobFailed, Supervisor
 from tests.conftest import session_processes
 from tests.hardware.simulated import unused_address
 
+pytestmark = pytest.mark.robot
+
 ENDS_WELL = ("config",)
 USER_ERROR = ("config", "sede=1")
 

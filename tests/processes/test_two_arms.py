@@ -12,8 +12,8 @@ import pytest
 from controllers.ros import topics
 from controllers.spatial import Pose
 from controllers.state import Mode
-from hardware.sim.client import SceneClient
-from hardware.sim.server import arm_addresses
+from hardware.sim.channel.client import SceneClient
+from hardware.sim.fci.server import arm_addresses
 from robot_rl.data.reader import StoreReader
 from robot_rl.jobs.cli import main
 from tests.contracts.arm_contract import distance
@@ -22,7 +22,7 @@ from tests.processes.job import Job
 from tests.processes.side import Side
 from tests.ros.conftest import Ros
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.robot, pytest.mark.timeout(900)]
 STILL = 0.002  # [m] that an arm may sink when control ends and it holds itself
 LEFT = np.array([0.03, 0.0, 0.03, 0.0, 0.0, 0.0])
 RIGHT = np.array([0.0, -0.04, 0.02, 0.0, 0.0, 0.0])

@@ -27,11 +27,11 @@ from controllers.ros import topics
 from controllers.ros.converters import fill_pose, fill_vectors, pose_from
 from controllers.spatial import Pose
 from controllers.state import Mode
+from hardware.interfaces import TelemetryError
 from hardware.ros import arm_commands, arm_node
 from hardware.ros.arm_commands import QUIET, Bursts, Following
 from hardware.ros.arm_node import ArmNode
-from hardware.sim.inprocess import InProcessWorld
-from hardware.telemetry import TelemetryError
+from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.tasks.reach import Reach
 
 TASK = Reach()

@@ -21,9 +21,11 @@ from controllers.ros.converters import fill_pose
 from controllers.state import Mode
 from hardware.franka.arm import FrankaArm
 from hardware.ros.arm_node import ArmNode
-from hardware.sim.client import SceneClient
-from hardware.sim.faults import Faults
+from hardware.sim.channel.client import SceneClient
+from hardware.sim.channel.faults import Faults
 from tests.hardware.simulated import simulated_server
+
+pytestmark = pytest.mark.robot
 
 
 def test_a_moving_arm_is_stopped_without_the_node_falling_silent(ros: Any) -> None:

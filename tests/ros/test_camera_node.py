@@ -192,9 +192,9 @@ def test_a_scene_of_another_task_is_refused(ros: Any) -> None:
 
 
 RENDERED = """
-from controllers.ros.runtime import ros
+from hardware.ros.runtime import ros
 from hardware.ros.camera_node import run_rendered
-from hardware.sim.scene import SceneSpec
+from hardware.scene import SceneSpec
 
 ball = '<body name="ball"><freejoint/><geom type="sphere" size="0.12" rgba="1 0 0 1"/></body>'
 with ros() as stop:
@@ -229,6 +229,7 @@ def test_as_a_process_it_draws_what_the_arm_publishes_and_stops_on_a_signal(ros:
         process.wait()
 
 
+@pytest.mark.robot
 def test_an_absent_camera_is_one_line_and_exit_code_2(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--camera", "wrist", "--driver", "opencv", "--device", "none.avi"]) == 2
     errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]

@@ -15,13 +15,15 @@ from rclpy.context import Context
 from rclpy.node import Node
 
 from controllers.state import Mode, Setpoint
-from hardware.crisp import CrispArm, CrispConfig
+from hardware.crisp.driver import CrispArm, CrispConfig
+from hardware.crisp.ros import topics as crisp_topics
+from hardware.crisp.ros.topics import RosCrispTopics
 from hardware.interfaces import ArmConnectionError, ArmFault
-from hardware.ros import crisp_topics
-from hardware.ros.crisp_topics import RosCrispTopics
 from tests.contracts.arm_contract import ACCURACY, check_arm, distance
 from tests.ros.conftest import PATIENCE
 from tests.ros.counterpart import PATIENT, Counterpart, counterpart
+
+pytestmark = pytest.mark.robot
 
 NAMESPACE = "crisp"
 CONFIG = CrispConfig(namespace=NAMESPACE)
@@ -121,7 +123,7 @@ def test_two_drivers_of_one_arm_see_each_other(served: Counterpart, arm: CrispAr
 
 
 def test_topics_that_nobody_publishes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hardware.crisp.CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr("hardware.crisp.driver.CONNECT_TIMEOUT", 0.2)
     config = CrispConfig(namespace="nobody", wrench_topic="ft/wrench")
     arm = CrispArm(RosCrispTopics(config), config, PATIENT)
     with pytest.raises(ArmConnectionError, match=r"/nobody/joint_states, .*, /nobody/ft/wrench within"):

@@ -24,7 +24,7 @@ from controllers.ros.converters import fill_pose, ns_to_stamp
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
 from hardware.ros.arm_node import ArmNode
-from hardware.sim.inprocess import InProcessWorld
+from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Ending, Observation, Source
 from robot_rl.data.episode import Episode
 from robot_rl.data.schema import StoreSchema

@@ -28,7 +28,7 @@ from controllers.spatial import Pose
 from controllers.state import Setpoint
 from hardware.franka.collision import CollisionThresholds
 from hardware.interfaces import ArmReading
-from hardware.sim.scene import SceneSpec
+from hardware.scene import SceneSpec
 from robot_rl.tasks.peg_insertion import CONTACT, PEG_BELOW_TCP, PEG_WIDTH, START_Q, held_peg
 
 SECONDS = 5.0

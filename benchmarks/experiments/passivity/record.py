@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from controllers.core import ControllerConfig
+from controllers.state import TICK
 from hardware.franka.collision import CollisionThresholds
 from hardware.interfaces import ArmReading
-from hardware.sim.inprocess import TICK, InProcessWorld
-from hardware.sim.scene import SceneSpec
-from hardware.sim.wrench import ContactWrench
+from hardware.scene import SceneSpec
+from hardware.sim.scene.wrench import ContactWrench
+from hardware.sim.world.inprocess import InProcessWorld
 
 FELT = 10  # [ms]
 UNFILTERED = 1.0  # [s] since the last update: fifty time constants of the wrench's low-pass filter

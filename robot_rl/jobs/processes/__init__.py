@@ -22,7 +22,7 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import SIMULATOR, Run
 
 if TYPE_CHECKING:
-    from controllers.ros.runtime import Stop
+    from hardware.ros.runtime import Stop
 
 NAMES = ("sim", "arm", "camera", "teleop", "expert", "policy", "learner", "session")
 

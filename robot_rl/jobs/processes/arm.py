@@ -7,14 +7,14 @@ import dataclasses
 import math
 
 from controllers.core import ControllerConfig
-from controllers.ros.runtime import ros, spin
-from hardware.crisp import CrispArm, CrispGripper
+from hardware.crisp.driver import CrispArm, CrispGripper
+from hardware.crisp.ros.topics import RosCrispTopics
 from hardware.franka.arm import FrankaArm
 from hardware.franka.gripper import FrankaGripper
 from hardware.interfaces import Arm, Gripper
 from hardware.ros.arm_node import ArmNode
-from hardware.ros.crisp_topics import RosCrispTopics
-from hardware.sim.client import SceneClient
+from hardware.ros.runtime import ros, spin
+from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.processes import await_simulator
 from robot_rl.jobs.run import Run

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from controllers.ros.runtime import ros
 from hardware.cameras import make_camera
 from hardware.ros.camera_node import run as run_cameras
 from hardware.ros.camera_node import run_rendered
+from hardware.ros.runtime import ros
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import Run
 from robot_rl.tasks import make_task

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 
-from controllers.ros.runtime import ros
+from hardware.ros.runtime import ros
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import Run
 from robot_rl.ros.parameter_node import ParameterNode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controllers.ros.runtime import ros, spin
+from hardware.ros.runtime import ros, spin
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.progress import schema_of
 from robot_rl.jobs.run import Run, read_parameters

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 
-from controllers.ros.runtime import ros, spin
 from hardware.interfaces import SceneControl
-from hardware.scene import ManualScene
-from hardware.sim.client import SceneClient
+from hardware.manual_scene import ManualScene
+from hardware.ros.runtime import ros, spin
+from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.processes import await_simulator
 from robot_rl.jobs.progress import Progress, job_seed, open_store, session_config

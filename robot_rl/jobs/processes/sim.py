@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from hardware.sim.server import arm_addresses, serve
+from hardware.sim.fci.server import arm_addresses, serve
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import SIMULATOR, Run
 from robot_rl.tasks import make_task

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controllers.ros.runtime import ros
+from hardware.ros.runtime import ros
 from hardware.ros.teleop_node import run as run_device
 from hardware.teleop import make_teleop
 from robot_rl.jobs.config import RunConfig

@@ -16,7 +16,7 @@ from controllers.core import ControllerConfig
 from controllers.passivity import TankConfig
 from controllers.state import Setpoint
 from hardware.franka.model import fr3_model
-from hardware.sim.inprocess import InProcessWorld
+from hardware.sim.world.inprocess import InProcessWorld
 
 STRICT = REGIMES["strict"]
 

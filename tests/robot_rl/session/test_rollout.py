@@ -11,7 +11,7 @@ from controllers.core import ControllerConfig
 from controllers.state import Event, EventKind, Mode, Setpoint
 from hardware.franka.collision import CollisionThresholds
 from hardware.interfaces import ArmFault
-from hardware.sim.inprocess import InProcessWorld
+from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Ending, Observation
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Directive, Phase

@@ -7,7 +7,7 @@ import pytest
 
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
-from hardware.sim.conformance import ERRORS
+from hardware.sim.fci.conformance import ERRORS
 from robot_rl.contract import Ending, Outcome
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Phase

@@ -10,8 +10,8 @@ from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.franka.model import fr3_model
 from hardware.interfaces import TeleopCommand
-from hardware.sim.inprocess import InProcessWorld
-from hardware.sim.scene import MAX_WIDTH
+from hardware.scene import MAX_WIDTH
+from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ContractError, Ending, Reading
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary

@@ -17,8 +17,10 @@ import numpy as np
 
 from controllers.spatial import Pose
 from controllers.state import JOINTS
+from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import CameraError
-from hardware.sim.scene import CAMERAS, MAX_WIDTH, SceneSpec, place_objects, start_simulator
+from hardware.scene import CAMERAS, SceneSpec
+from hardware.sim.scene.model import place_objects, start_simulator
 
 # Library of each backend, in the order of preference. OSMesa needs no graphics driver at all; who has a GPU sets
 # MUJOCO_GL=egl.
@@ -113,7 +115,7 @@ class SceneRenderer:
         self.open()
         data = self._data
         data.qpos[self._arm] = np.asarray(q, dtype=np.float64).reshape(JOINTS)
-        data.qpos[self._fingers] = 0.5 * MAX_WIDTH * width
+        data.qpos[self._fingers] = FINGER_STROKE * width
         place_objects(self._model, data, objects)
         mujoco.mj_kinematics(self._model, data)
         mujoco.mj_comPos(self._model, data)

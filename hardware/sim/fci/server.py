@@ -1,4 +1,4 @@
-"""The simulated robots: an FCI server (`hardware.sim.fci`) and a side channel for each arm of one scene.
+"""The simulated robots: an FCI server (`hardware.sim.fci.protocol`) and a side channel for each arm of one scene.
 
 One thread does it all, so that nothing competes with the 1 kHz step for the interpreter: in every tick it takes the
 drivers' commands and the side channels' requests, steps, and sends the states.
@@ -27,18 +27,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from controllers.spatial import Pose
+from controllers.state import TICK
+from hardware.franka.process import GRIPPER_PORT, ROBOT_PORT
 from hardware.interfaces import HardwareError
-from hardware.sim.channel import Request, SceneChannel
-from hardware.sim.faults import Faults
-from hardware.sim.fci import STEP, SceneRobotServer
-from hardware.sim.scene import SceneError, SceneSpec, object_poses, place_objects, start_simulator
+from hardware.scene import SceneError, SceneSpec
+from hardware.sim.channel.channel import SCENE_PORT, Request, SceneChannel
+from hardware.sim.channel.faults import Faults
+from hardware.sim.fci.protocol import SceneRobotServer
+from hardware.sim.scene.model import object_poses, place_objects, start_simulator
 
 if TYPE_CHECKING:
     from franky_sim.mujoco_simulator import MujocoSimulator
-
-ROBOT_PORT = 1337
-GRIPPER_PORT = 1338
-SCENE_PORT = 1339  # default of the side channel
 
 ANSWER_TIME = 0.0004  # that a driver has at least for its answer, also while the simulation catches up [s]
 PATIENCE = 0.2  # that the clock waits for a late command, where it may [s]
@@ -192,7 +191,7 @@ class SimulatedRobot:
             self._pace.steps += 1
             for arm in arms:
                 arm.after_step()
-            due = self._wait(due + STEP, arms)
+            due = self._wait(due + TICK, arms)
 
     def _may_end(self, arms: list[SimulatedArm]) -> bool:
         """Whether everybody has gone, or was waited for long enough."""
@@ -241,7 +240,7 @@ def serve(
     Args:
         scene: the arms and what stands around them.
         address: a loopback address, 127.x.y.z, of the first arm; each has one of its own, see `arm_addresses`.
-        scene_port: TCP port of each arm's side channel (`hardware.sim.client.SceneClient`).
+        scene_port: TCP port of each arm's side channel (`hardware.sim.channel.client.SceneClient`).
         ready: called once, when drivers can connect.
         faults: how bad the network to the driver is; perfect when left out.
         patience: how long the robot's clock waits for a late command [s]; left out: not at all with real-time

@@ -1,4 +1,4 @@
-"""CRISP's topics, on a node of their own: `hardware.crisp.CrispTopics` in a ROS graph."""
+"""CRISP's topics, on a node of their own: `hardware.crisp.driver.CrispTopics` in a ROS graph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from controllers.ros import topics
 from controllers.ros.converters import fill_pose, fill_vectors, pose_from, stamp_to_ns, vectors_from
 from controllers.spatial import Pose, SpatialError
 from controllers.state import JOINTS
-from hardware.crisp import PERIOD, STATE_TIMEOUT, CrispConfig, CrispState
+from hardware.crisp.driver import PERIOD, STATE_TIMEOUT, CrispConfig, CrispState
 from hardware.interfaces import ArmFault
 
 NAME = "crisp_driver"

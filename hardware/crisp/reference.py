@@ -9,9 +9,10 @@ import numpy as np
 
 from controllers.config import ControllerConfig
 from controllers.gate import Refused, check_pose, check_wrench
-from controllers.interpolation import Interpolator
-from controllers.spatial import Pose, log3
+from controllers.interpolation import Interpolator, limited_duration
+from controllers.spatial import Pose
 from controllers.state import Event, EventKind, JointSetpoint, Mode, Setpoint, WrenchSetpoint
+from controllers.watchdog import FadingWrench, Watchdog
 
 NO_JOINTS = (
     "joint targets are only a posture to this arm's controller, and would not be reached; send poses, or use arm=fr3"
@@ -34,7 +35,10 @@ class PoseReference:
         self.mode = Mode.IDLE
         self._path = Interpolator()
         self._translation, self._rotation = np.zeros(3), np.eye(3)
-        self._wrench, self._wrench_fresh = np.zeros(6), 0.0
+        self._watchdog = Watchdog(config.hold_after, config.damp_after)
+        self._wrench = FadingWrench(config.hold_after, config.wrench_ramp)
+        self._clipped = False
+        self._stopped = 0.0  # when it was asked to end
 
     @property
     def pose(self) -> Pose:
@@ -45,8 +49,9 @@ class PoseReference:
         """Begin a motion at the ``measured`` pose; setpoint numbers start afresh."""
         self.mode = Mode.HOLD
         self._freeze(measured)
-        self._fresh, self._seq, self._clipped = now, -1, False
-        self._wrench, self._wrench_seq, self._wrench_fresh = np.zeros(6), -1, now
+        self._clipped = False
+        self._watchdog.start(now)
+        self._wrench.start()
         return (Event(now, EventKind.STARTED, "holding the measured pose"),)
 
     def command(self, setpoint: Setpoint | JointSetpoint, measured: Pose, now: float) -> tuple[Event, ...]:
@@ -55,35 +60,33 @@ class PoseReference:
             self._require_motion()
             if isinstance(setpoint, JointSetpoint):
                 raise Refused(NO_JOINTS)
-            if setpoint.seq <= self._seq:
-                raise Refused(f"stale: number {self._seq} was taken before")
+            self._watchdog.require_newer(setpoint.seq)
             goal = check_pose(setpoint, measured.translation, self.config)
         except Refused as refusal:
             return (Event(now, EventKind.SETPOINT_REJECTED, f"setpoint {setpoint.seq}: {refusal}"),)
-        duration = max(setpoint.duration, self._shortest(goal.pose))
-        self._path.move(self._translation, self._rotation, goal.pose.translation, goal.pose.rotation, now, duration)
+        way = (self._translation, self._rotation, goal.pose.translation, goal.pose.rotation)
+        duration = limited_duration(*way, setpoint.duration, self.config.max_speed, self.config.max_turn_speed)
+        self._path.move(*way, now, duration)
         newly_clipped = bool(goal.note) and not self._clipped
         self._clipped = bool(goal.note)
-        self._seq, self._fresh, self.mode = setpoint.seq, now, Mode.TRACK
+        self._watchdog.feed(setpoint.seq, now)
+        self.mode = Mode.TRACK
         return (Event(now, EventKind.SETPOINT_CLIPPED, goal.note),) if newly_clipped else ()
 
     def push(self, setpoint: WrenchSetpoint, now: float) -> tuple[Event, ...]:
         """Take a wrench, or say why not; `wrench_at` lets it fade when it is not renewed."""
         try:
             self._require_motion()
-            if setpoint.seq <= self._wrench_seq:
-                raise Refused(f"stale: number {self._wrench_seq} was taken before")
-            self._wrench = check_wrench(setpoint, self.config)
+            self._wrench.require_newer(setpoint.seq)
+            self._wrench.feed(check_wrench(setpoint, self.config), setpoint.seq, now)
         except Refused as refusal:
             return (Event(now, EventKind.SETPOINT_REJECTED, f"wrench {setpoint.seq}: {refusal}"),)
-        self._wrench_seq, self._wrench_fresh = setpoint.seq, now
         return ()
 
     def wrench_at(self, now: float) -> np.ndarray:
         """The wrench ``(6,)`` [N, N·m] to exert on top, base axes; fading when it is stale, gone after a stop."""
-        age = now - self._wrench_fresh - self.config.hold_after
         moving = self.mode in (Mode.TRACK, Mode.HOLD)
-        return float(np.clip(1.0 - age / self.config.wrench_ramp, 0.0, 1.0)) * moving * self._wrench
+        return self._wrench.share(now) * moving * self._wrench.value
 
     def stop(self, measured: Pose, reason: str, now: float) -> tuple[Event, ...]:
         """Freeze the target where the arm is; `tick` ends the motion when it is at rest."""
@@ -97,30 +100,31 @@ class PoseReference:
         if self.mode in (Mode.IDLE, Mode.FAULT):
             return ()
         events: tuple[Event, ...] = ()
-        age = now - self._fresh
         if self.mode is Mode.DAMP:
             at_rest = float(np.abs(dq).max()) < self.config.rest_speed
             if at_rest or now - self._stopped > self.config.rest_timeout + self.config.ramp_down:
                 self.mode = Mode.IDLE
                 events = (Event(now, EventKind.FINISHED, "CRISP holds where the arm came to rest"),)
-        elif age > self.config.damp_after:
-            events = self.stop(measured, f"no setpoint for {age:.3f} s", now)
-        elif self.mode is Mode.TRACK and age > self.config.hold_after:
-            self.mode = Mode.HOLD
-            self._freeze(measured)
-            events = (Event(now, EventKind.SETPOINT_STALE, f"no setpoint for {age:.3f} s; holding"),)
+        else:
+            events = self._watch(measured, now)
         self._translation, self._rotation = self._path.at(now)
         return events
+
+    def _watch(self, measured: Pose, now: float) -> tuple[Event, ...]:
+        """Whether setpoints still come; hold or end the motion when they do not."""
+        due = self._watchdog.due(self.mode, now)
+        if due is self.mode:
+            return ()
+        silence = self._watchdog.silence(now)
+        if due is Mode.DAMP:
+            return self.stop(measured, silence, now)
+        self.mode = due
+        self._freeze(measured)
+        return (Event(now, EventKind.SETPOINT_STALE, f"{silence}; holding"),)
 
     def _require_motion(self) -> None:
         if self.mode not in (Mode.TRACK, Mode.HOLD):
             raise Refused(f"not taking setpoints in mode {self.mode.name}")
-
-    def _shortest(self, pose: Pose) -> float:
-        """How long the way to ``pose`` takes at the speed limits [s]."""
-        way = float(np.linalg.norm(pose.translation - self._translation))
-        turn = float(np.linalg.norm(log3(pose.rotation @ self._rotation.T)))
-        return max(way / self.config.max_speed, turn / self.config.max_turn_speed)
 
     def _freeze(self, measured: Pose) -> None:
         self._translation, self._rotation = measured.translation, measured.rotation

@@ -13,6 +13,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
+SCENE_PORT = 1339  # where the channel is, unless told otherwise
 LONGEST_LINE = 1 << 20  # bytes; a client that sends more without a newline is cut off
 
 

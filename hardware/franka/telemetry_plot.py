@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from controllers.state import EventKind, Mode
-from hardware.telemetry import Telemetry, TelemetryError, missed_ticks, percentiles
+from controllers.state import TICK, EventKind, Mode
+from hardware.franka.telemetry import Telemetry, missed_ticks, percentiles
+from hardware.interfaces import TelemetryError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TICK = 0.001  # [s]
 PAUSE = 0.1  # [s] of robot time without a tick: between two motions
 MODE_COLOURS = {
     Mode.IDLE: "0.85",

@@ -1,4 +1,4 @@
-"""franky-sim's FCI server, held to what a real FR3 enforces (`hardware.sim.conformance`), on loopback only.
+"""franky-sim's FCI server, held to what a real FR3 enforces (`hardware.sim.fci.conformance`), on loopback only.
 
 It overrides franky-sim 1.0.4 where that accepts everything: the start of a motion, the stream of commands, collision
 thresholds, error recovery, and what the state says of errors, contacts and the share of commands that came in time.
@@ -30,8 +30,10 @@ from franky_sim.franka_robot_protocol import (
 from franky_sim.franka_robot_state import FrankaRobotState
 from franky_sim.franka_server import BaseCommand, NonBlockingReceiver
 
+from controllers.state import TICK
 from hardware.franka.collision import CollisionThresholds
-from hardware.sim.conformance import (
+from hardware.sim.channel.faults import Faults
+from hardware.sim.fci.conformance import (
     ERRORS,
     CollisionLevels,
     Conformance,
@@ -39,13 +41,17 @@ from hardware.sim.conformance import (
     Signal,
     TorqueSignal,
 )
-from hardware.sim.faults import Faults, FaultyLink, FaultySocket
-from hardware.sim.scene import robot_prefix
-from hardware.sim.signals import CartesianPoseSignal, CartesianVelocitySignal, JointPositionSignal, JointVelocitySignal
-from hardware.sim.stops import set_joint_stops
-from hardware.sim.wrench import ContactTorques, ContactWrench
+from hardware.sim.fci.link import FaultyLink, FaultySocket
+from hardware.sim.fci.signals import (
+    CartesianPoseSignal,
+    CartesianVelocitySignal,
+    JointPositionSignal,
+    JointVelocitySignal,
+)
+from hardware.sim.fci.stops import set_joint_stops
+from hardware.sim.scene.model import robot_prefix
+from hardware.sim.scene.wrench import ContactTorques, ContactWrench
 
-STEP = 0.001  # [s]
 NO_ERRORS = (False,) * len(ERRORS)
 INVALID_ARGUMENT = 2  # status of libfranka's setters
 
@@ -91,8 +97,8 @@ class SceneRobotServer(FrankaRobotServer):
         self._signal: Signal = TorqueSignal()
         prefix = robot_prefix(arm)
         set_joint_stops(model, self.conformance.limits, prefix)
-        self._torques = ContactTorques(model, data, STEP, prefix)
-        self._wrench = ContactWrench(model, data, STEP, f"{prefix}hand")
+        self._torques = ContactTorques(model, data, TICK, prefix)
+        self._wrench = ContactWrench(model, data, TICK, f"{prefix}hand")
         self._external: tuple[np.ndarray, np.ndarray] = (np.zeros(7), np.zeros(6))
         _exert_in_full(robot, data)
         super().__init__(robot, [address])
@@ -108,7 +114,7 @@ class SceneRobotServer(FrankaRobotServer):
     @property
     def robot_time(self) -> float:
         """What the connected driver sees as robot time [s]; it starts at 0 with each connection."""
-        return self._states * STEP
+        return self._states * TICK
 
     def tick(self, step: Callable[[], None]) -> None:
         """One millisecond: commands in, ``step``, state out."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import mujoco
 
-from hardware.sim.conformance import ConformanceLimits
-from hardware.sim.scene import ROBOT
+from hardware.sim.fci.conformance import ConformanceLimits
+from hardware.sim.scene.model import ROBOT
 
 BEYOND = 0.05  # the stops lie this far outside the limits that the robot watches [rad]
 

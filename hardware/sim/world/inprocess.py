@@ -1,8 +1,8 @@
 """The simulated arm without its network protocol: MuJoCo and `controllers.core` stepped in this process.
 
-Many times faster than real time and bit-for-bit repeatable. The physics is that of `hardware.sim.server`, the control
-law that of the real-time process, and the limits those of `hardware.sim.conformance`; only the protocol between them is
-missing.
+Many times faster than real time and bit-for-bit repeatable. The physics is that of `hardware.sim.fci.server`, the
+control law that of the real-time process, and the limits those of `hardware.sim.fci.conformance`; only the protocol
+between them is missing.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import numpy as np
 from controllers.core import Controller, ControllerConfig
 from controllers.impedance import ImpedanceGains
 from controllers.spatial import Pose
-from controllers.state import JOINTS, AnySetpoint, ArmState, Event, EventKind, Mode
+from controllers.state import JOINTS, TICK, AnySetpoint, ArmState, Event, EventKind, Mode
 from hardware.franka.collision import CollisionThresholds
+from hardware.franka.hand import FINGER_STROKE, MAX_WIDTH
 from hardware.franka.model import fr3_model
 from hardware.interfaces import ArmFault, ArmReading, GripperReading, HardwareError
-from hardware.sim.conformance import CollisionLevels, Conformance, RobotMode
-from hardware.sim.scene import MAX_WIDTH, SceneSpec, object_poses, place_objects, start_simulator
-from hardware.sim.stops import set_joint_stops
-from hardware.sim.wrench import ContactTorques, ContactWrench
+from hardware.scene import SceneSpec
+from hardware.sim.fci.conformance import CollisionLevels, Conformance, RobotMode
+from hardware.sim.fci.stops import set_joint_stops
+from hardware.sim.scene.model import object_poses, place_objects, start_simulator
+from hardware.sim.scene.wrench import ContactTorques, ContactWrench
 
-TICK = 0.001  # [s]
 WRENCH_TICKS = 5  # the contact wrench is slow and filtered: every 5 ms is enough
 STOP_TIMEOUT = 3.0  # [s] of robot time that a damped finish may take
 
@@ -320,7 +321,7 @@ class InProcessGripper:
         """Go to ``width``, 0 closed – 1 open. Raises `HardwareError` on values outside."""
         if not 0.0 <= width <= 1.0:
             raise HardwareError(f"gripper width {width} is outside 0 (closed) – 1 (open)")
-        self._goal = 0.5 * MAX_WIDTH * width
+        self._goal = FINGER_STROKE * width
 
     def read(self) -> GripperReading:
         """Opening and grasp after the last tick."""

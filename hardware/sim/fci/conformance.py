@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-JOINTS = 7
+from controllers.state import JOINTS
+
 RATE_WINDOW = 100  # commands that the success rate looks back on
 START_TICKS = 500  # after the start of a motion, the first command may take this long
 SLACK = 0.01  # a motion that begins outside the position limits may go no further out than this [rad]
@@ -84,7 +85,7 @@ class ConformanceLimits:
     """What an FR3 of system version 5.9 or later enforces (the numbers of the URDF that it sends to its clients).
 
     Velocities are the constant limits. The robot lowers them near the ends of a joint's range; that is done for the
-    commands of motion generators only (`hardware.sim.signals`).
+    commands of motion generators only (`hardware.sim.fci.signals`).
 
     Attributes:
         position_lower, position_upper: ``(7,)`` [rad].

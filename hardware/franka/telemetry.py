@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from controllers.state import Event, EventKind
-from hardware.interfaces import HardwareError
+from controllers.state import TICK, Event, EventKind
+from hardware.interfaces import TelemetryError
 
 DETAIL_BYTES = 240  # longest reason in utf-8
 
@@ -44,10 +44,6 @@ TELEMETRY = np.dtype(
 )
 FAULTS_KEPT = 100  # files of 4 MB: a night of repeated faults must not fill the disk
 TICK_FIELDS = 8  # the scalars at the front
-
-
-class TelemetryError(HardwareError):
-    """A file that is not telemetry, or cannot be read or written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +128,7 @@ def load_telemetry(path: Path) -> Telemetry:
 def missed_ticks(ticks: np.ndarray) -> int:
     """Milliseconds of robot time within motions that got no torque of their own."""
     within = ticks["period"][1:] > 0.0
-    return int((np.round(np.diff(ticks["time"])[within] / 0.001) - 1).clip(0).sum())
+    return int((np.round(np.diff(ticks["time"])[within] / TICK) - 1).clip(0).sum())
 
 
 def percentiles(values: np.ndarray, quantiles: Sequence[float] = (50.0, 99.0, 99.9)) -> list[float]:

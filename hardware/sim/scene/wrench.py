@@ -7,7 +7,7 @@ import math
 import mujoco
 import numpy as np
 
-from hardware.sim.scene import HAND_BODY, ROBOT, TCP_IN_HAND
+from hardware.sim.scene.model import HAND_BODY, ROBOT, TCP_IN_HAND
 
 TIME_CONSTANT = 0.02  # [s] of the low-pass filters; the arm's own estimates are about that slow
 

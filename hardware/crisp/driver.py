@@ -32,9 +32,9 @@ from controllers.state import (
     Mode,
     WrenchSetpoint,
 )
+from hardware.crisp.reference import PoseReference
 from hardware.device import Device
 from hardware.interfaces import ArmConnectionError, ArmFault, ArmReading, GripperReading, HardwareError
-from hardware.reference import PoseReference
 
 PERIOD = 0.01  # [s] between targets sent to CRISP
 CONNECT_TIMEOUT = 10.0  # [s] for the first messages
@@ -96,7 +96,7 @@ class CrispState(NamedTuple):
 
 
 class CrispTopics(Protocol):
-    """The topics themselves; `hardware.ros.crisp_topics.RosCrispTopics` in a graph.
+    """The topics themselves; `hardware.crisp.ros.topics.RosCrispTopics` in a graph.
 
     ``now`` is a steady clock [s], the same that stamps `CrispState.received`.
     """

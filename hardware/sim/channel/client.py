@@ -11,7 +11,8 @@ import numpy as np
 
 from controllers.spatial import Pose
 from hardware.interfaces import HardwareError
-from hardware.sim.faults import Faults
+from hardware.sim.channel.channel import SCENE_PORT
+from hardware.sim.channel.faults import Faults
 
 CONNECT_TIMEOUT = 2.0  # [s]
 REPLY_TIMEOUT = 5.0  # [s]
@@ -37,7 +38,7 @@ class SceneState:
 class SceneClient:
     """`hardware.interfaces.SceneControl` of the simulated robot at ``address``."""
 
-    def __init__(self, address: str, port: int = 1339) -> None:
+    def __init__(self, address: str, port: int = SCENE_PORT) -> None:
         self._address = address
         self._port = port
         self._socket: socket.socket | None = None

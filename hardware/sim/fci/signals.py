@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from controllers.spatial import exp3, log3
-from hardware.sim.conformance import JOINTS, ConformanceLimits, Violation
+from controllers.state import JOINTS, TICK
+from hardware.sim.fci.conformance import ConformanceLimits, Violation
 
-TICK = 0.001  # [s]
 START_POSITION = 0.01  # the first command may be this far from where the arm was last commanded to [rad, m] …
 START_ROTATION = 0.02  # … [rad]
 RIGID = 1e-5  # how far a commanded rotation matrix may be from orthonormal

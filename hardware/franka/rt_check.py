@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from controllers.core import ControllerConfig
-from controllers.state import Mode, Setpoint
+from controllers.state import TICK, Mode, Setpoint
 from hardware.franka.arm import FrankaArm
 from hardware.franka.mailbox import TELEMETRY_CAPACITY
 from hardware.franka.process import PROBE_TIMEOUT, ROBOT_PORT, ChildProcess
 from hardware.franka.realtime import RealtimeSettings
 from hardware.franka.rt_probe import ProbeReport, ProbeSettings
+from hardware.franka.telemetry import missed_ticks, percentiles
 from hardware.interfaces import ArmConnectionError, HardwareError
-from hardware.telemetry import missed_ticks, percentiles
 
 LISTEN_SECONDS = 2.0
 SETPOINT_PERIOD = 0.05  # [s]
@@ -39,7 +39,7 @@ MISSED_BUDGET = 0.001  # share of the ticks
 MISSED_LIMIT = 0.02
 LONGEST_GAP = 0.02  # [s]
 FEW_CORES = 4
-LONGEST_HOLD = TELEMETRY_CAPACITY * 1e-3  # [s]; of more, the first ticks would be lost to the verdict
+LONGEST_HOLD = TELEMETRY_CAPACITY * TICK  # [s]; of more, the first ticks would be lost to the verdict
 
 
 class Level(enum.IntEnum):
@@ -65,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class RealtimeReport:
-    """All findings and the ticks of the measured loop (see `hardware.telemetry.TELEMETRY`)."""
+    """All findings and the ticks of the measured loop (see `hardware.franka.telemetry.TELEMETRY`)."""
 
     findings: tuple[Finding, ...]
     ticks: np.ndarray
@@ -134,8 +134,8 @@ def probe_loop(realtime: RealtimeSettings, listen: float, loop: float) -> ProbeR
     """Measure in a process like the real-time one. Raises `ArmConnectionError`."""
     child = ChildProcess("hardware.franka.rt_probe", ProbeSettings(realtime, listen, loop))
     try:
-        found = child.wait_ready(listen + loop + PROBE_PATIENCE, f"the check of the arm at {realtime.address}")
-        return ProbeReport(*found)
+        refused = child.wait_ready(listen + loop + PROBE_PATIENCE, f"the check of the arm at {realtime.address}")
+        return ProbeReport(tuple(refused), **child.pipe.receive_arrays())
     finally:
         child.end(patience=1.0)
 
@@ -247,7 +247,7 @@ def connection(address: str) -> tuple[Finding, bool]:
 
 def arrival(arrivals: np.ndarray, robot_steps: np.ndarray) -> Finding:
     """How regularly the arm's states arrive: wall time ``(n,)`` and robot time ``(n,)`` between them [s]."""
-    lost = int((np.round(robot_steps / 0.001) - 1).clip(0).sum())
+    lost = int((np.round(robot_steps / TICK) - 1).clip(0).sum())
     share = lost / max(len(robot_steps) + lost, 1)
     p50, p99, longest = percentiles(arrivals * 1e3, (50.0, 99.0))
     found = f"a state every {p50:.2f} ms (p99 {p99:.2f}, longest {longest:.2f}), {lost} of {len(arrivals) + lost} lost"
@@ -257,7 +257,7 @@ def arrival(arrivals: np.ndarray, robot_steps: np.ndarray) -> Finding:
 
 
 def loop_findings(ticks: np.ndarray, name: str) -> list[Finding]:
-    """What the measured loop (`hardware.telemetry.TELEMETRY`) says of compute time and regularity."""
+    """What the measured loop (`hardware.franka.telemetry.TELEMETRY`) says of compute time and regularity."""
     if len(ticks) < 2:
         return [Finding(name, Level.BAD, "no tick was measured", "run the check again")]
     p50, p99, p999, longest = percentiles(ticks["compute"] * 1e6)

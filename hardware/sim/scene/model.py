@@ -1,7 +1,7 @@
-"""The simulated scene: a pure description, and the MuJoCo model built from it.
+"""The MuJoCo model of a scene, built from its description (`hardware.scene`).
 
 The same `build_simulator` stands behind the FCI server and the in-process world, so that the physics is the same.
-Contact wrenches are in `hardware.sim.wrench`.
+Contact wrenches are in `hardware.sim.scene.wrench`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import difflib
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from controllers.spatial import Pose
+from hardware.franka.hand import TCP_HEIGHT
+from hardware.scene import FRONT_CAMERA, WRIST_CAMERA, Base, SceneError, SceneSpec
 
 if TYPE_CHECKING:
     import mujoco
@@ -23,77 +24,17 @@ if TYPE_CHECKING:
 
 ROBOT = "robot0_"  # the prefix franky-sim gives to the names of its first robot
 HAND_BODY = f"{ROBOT}hand"
-SPACING = 1.2  # [m] between arms that stand side by side: two FR3 reach 0.855 m each
-TCP_IN_HAND = (0.0, 0.0, 0.1034)  # [m], along the hand's z axis, which points out of the flange
+TCP_IN_HAND = (0.0, 0.0, TCP_HEIGHT)  # [m], along the hand's z axis, which points out of the flange
 # The simulated robot's own joint controller, [N·m/rad] and [N·m·s/rad]. franky-sim's damping of the last joints, 200,
 # is more than the last one's 0.075 kg·m² bear at 1 kHz (d h / I < 2): once touched, it would tremble for ever.
 HOLD_STIFFNESS = (4500.0, 4500.0, 3500.0, 3500.0, 600.0, 600.0, 600.0)
 HOLD_DAMPING = (450.0, 450.0, 350.0, 350.0, 60.0, 60.0, 60.0)
-MAX_WIDTH = 0.08  # [m] stroke of the Franka hand
-HOME_Q = (0.0, -0.55, 0.0, -2.45, 0.0, 1.9, 0.7853981633974483)
 
 # Collision bits: geoms meet when the type of one is in the affinity of the other. An arm (and what it holds) meets the
 # scene and other arms, the scene meets itself, no arm meets itself. A single arm's first links touch nothing.
 SCENE_TYPE = 2
-ARM_TYPES = (1, 4, 8, 16)
+ARM_TYPES = (1, 4, 8, 16)  # one for each of `MAX_ARMS`
 IDLE_LINKS = tuple(f"fr3_link{i}" for i in range(5))
-
-FRONT_CAMERA = "front"
-WRIST_CAMERA = "wrist"
-CAMERAS = (FRONT_CAMERA, WRIST_CAMERA)
-
-
-class SceneError(ValueError):
-    """A scene that cannot be built, or an object that is not in it."""
-
-
-class Base(NamedTuple):
-    """Where an arm stands on the floor, upright: x and y [m] and its turn about the vertical [rad], in the world."""
-
-    x: float = 0.0
-    y: float = 0.0
-    yaw: float = 0.0
-
-    @property
-    def pose(self) -> Pose:
-        return Pose.from_rotvec(np.array([self.x, self.y, 0.0]), np.array([0.0, 0.0, self.yaw]))
-
-
-@dataclass(frozen=True)
-class SceneSpec:
-    """What stands around the arm, as plain data (picklable; needs no simulator to exist).
-
-    Attributes:
-        worldbody: MJCF elements around each arm, in its base frame: tables, blocks, movable bodies. The floor is at
-            z = 0 there.
-        hand: MJCF elements appended to the body of the hand; the TCP is at ``0 0 0.1034`` there, the hand's z axis
-            points out of the flange. Geometry here never collides with the arm itself.
-        objects: names of the movable bodies (free joint or mocap) whose poses may be set and read.
-        start_q: joint positions at power-on ``(7,)`` [rad].
-        start_width: opening of the gripper at power-on [m], 0–0.08.
-        look_at: point ``(3,)`` [m] in the base frame at the centre of the front camera's picture.
-        bases: where each arm stands; each has its own copy of everything above.
-    """
-
-    worldbody: str = ""
-    hand: str = ""
-    objects: tuple[str, ...] = ()
-    start_q: tuple[float, ...] = HOME_Q
-    start_width: float = MAX_WIDTH
-    look_at: tuple[float, float, float] = (0.5, 0.0, 0.1)
-    bases: tuple[Base, ...] = (Base(),)
-
-    def __post_init__(self) -> None:
-        if len(self.start_q) != 7:
-            raise SceneError(f"start_q needs 7 joint positions, not {len(self.start_q)}")
-        if not 0.0 <= self.start_width <= MAX_WIDTH:
-            raise SceneError(f"start_width {self.start_width} m is outside the gripper's stroke, 0–{MAX_WIDTH} m")
-        if not 1 <= len(self.bases) <= len(ARM_TYPES):
-            raise SceneError(f"a scene has 1 to {len(ARM_TYPES)} arms, not {len(self.bases)}")
-
-    def side_by_side(self, arms: int) -> SceneSpec:
-        """This scene with ``arms`` arms in a row to the left, `SPACING` apart, the first where it was."""
-        return replace(self, bases=tuple(Base(0.0, i * SPACING) for i in range(arms)))
 
 
 def robot_prefix(arm: int) -> str:

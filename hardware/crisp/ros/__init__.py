@@ -1,0 +1,1 @@
+"""CRISP's topics in a ROS graph."""
