@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # The same examples in every `make test`, so that it passes run after run; new ones each time in `make test-slow`.
     # No deadline: how long an example takes depends on what else the machine does.
-    slow = config.getoption("markexpr") == "slow"
+    slow = config.getoption("markexpr").startswith("slow")
     hypothesis.settings.register_profile("session", deadline=None, derandomize=not slow)
     hypothesis.settings.load_profile("session")
     os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
