@@ -15,7 +15,7 @@ from robot_rl.contract import Source
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.cli import main
 from robot_rl.policies.loading import describe
-from robot_rl.policies.parameters import pack
+from robot_rl.data.parameters import pack
 from robot_rl.tasks import make_task
 from tests.hardware.simulated import unused_address
 from tests.processes.job import PATIENCE, Job

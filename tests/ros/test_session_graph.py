@@ -31,7 +31,7 @@ from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.policies.base import Policy
 from robot_rl.policies.loading import describe, load_actor
-from robot_rl.policies.parameters import pack
+from robot_rl.data.parameters import pack
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import TeleopTopics
 from robot_rl.ros.converters import fill_chunk, fill_observation, observation_from, state_names

@@ -41,6 +41,7 @@ departs from the published algorithm, beside the numbers that `published` restor
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -55,9 +56,10 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import encoder, flash
 from robot_rl.learner.networks.mlp import Params, tanh_gaussian
+from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
-from robot_rl.policies.flash import REPEATS
 
+REPEATS = 16  # longest time that one draw of noise is held [steps]
 SMALLEST_SCALE = 1e-8  # of rewards: as long as all of them are 0
 
 
@@ -420,10 +422,61 @@ def sample(actor: Params, moments: Params, seen: jax.Array, key: jax.Array, dete
 
 
 def published_actor(state: FlashState) -> Params:
-    """For `robot_rl.policies.flash`: the newest actor, the average and the encoder."""
-    networks = {"newest": (state.actor, state.actor_moments), "average": (state.average_actor, state.average_moments)}
-    folded = {f"{name}/{key}": value for name, net in networks.items() for key, value in flash.fold(*net).items()}
-    return encoder.published(folded, state.encoder)
+    """What `act` needs: the newest actor, the average and the encoder."""
+    return join(
+        newest=state.actor,
+        newest_moments=state.actor_moments,
+        average=state.average_actor,
+        average_moments=state.average_moments,
+        encoder=state.encoder,
+    )
+
+
+class HeldNoise(NamedTuple):
+    """ε ``(1, a)`` and the steps that it is still held for."""
+
+    noise: jax.Array
+    left: jax.Array
+
+
+def no_noise(layout: Layout) -> HeldNoise:
+    """The one that acting begins with: the first step draws anew."""
+    return HeldNoise(jnp.zeros((1, layout.action_size)), jnp.int32(0))
+
+
+def act(
+    params: Params,
+    held: HeldNoise,
+    state: jax.Array,
+    images: Mapping[str, jax.Array],
+    key: jax.Array,
+    deterministic: bool,
+    config: FlashConfig,
+) -> tuple[jax.Array, HeldNoise]:
+    """One action as a chunk ``(1, a)``; see `robot_rl.learner.agent.Agent.act`.
+
+    ``tanh μ`` of the average, or the newest with a noise ε ~ N(0, I) that serves n steps in a row, P(n) ∝ n⁻² up to
+    ``noise_repeats``: pushes that last explore further than ones that cancel.
+    """
+    name = "average" if deterministic else "newest"
+    features = encoder.see(params, state, images)
+    outputs, _ = flash.apply(part(params, name), features, part(params, f"{name}_moments"))
+    mean, log_std = flash.gaussian(outputs)
+    if deterministic:
+        return jnp.tanh(mean), held
+    held = hold(key, held, config.noise_repeats)
+    return jnp.tanh(mean + jnp.exp(log_std) * held.noise), held
+
+
+def hold(key: jax.Array, held: HeldNoise, repeats: int) -> HeldNoise:
+    """The noise of this step: the one before, or, once that has served its time, a new one."""
+    noise_key, time_key = jax.random.split(key)
+    times = jnp.arange(1, repeats + 1)
+    drawn = HeldNoise(
+        jax.random.normal(noise_key, held.noise.shape), times[jax.random.categorical(time_key, -2.0 * jnp.log(times))]
+    )
+    now = jax.tree.map(lambda new, old: jnp.where(held.left == 0, new, old), drawn, held)
+    return now._replace(left=now.left - 1)
 
 
 def make_agent(config: FlashConfig | None = None) -> Agent:
@@ -436,7 +489,8 @@ def make_agent(config: FlashConfig | None = None) -> Agent:
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=published_actor,
-        acting={"kind": "flash", "repeats": config.noise_repeats},
+        act=partial(act, config=config),
+        carry=no_noise,
     )
 
 

@@ -42,6 +42,7 @@ from robot_rl.learner.networks.mlp import (
     critics_create,
     tanh_gaussian,
 )
+from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
 
 State = TypeVar("State", bound=Any)  # of an agent whose critics are RLPD's
@@ -238,6 +239,13 @@ def sample(actor: Params, state: jax.Array, key: jax.Array, deterministic: bool 
     return jnp.tanh(mean) if deterministic else tanh_gaussian(key, mean, log_std)[0]
 
 
+def act(
+    params: Params, carry: Any, state: jax.Array, images: Mapping[str, jax.Array], key: jax.Array, deterministic: bool
+) -> tuple[jax.Array, Any]:
+    """One action as a chunk ``(1, a)``; see `robot_rl.learner.agent.Agent.act`."""
+    return sample(part(params, "actor"), encoder.see(params, state, images), key, deterministic), carry
+
+
 def make_agent(config: RlpdConfig | None = None) -> Agent:
     """RLPD by the contract that all agents share."""
     config = config or RlpdConfig()
@@ -247,6 +255,6 @@ def make_agent(config: RlpdConfig | None = None) -> Agent:
         updates_per_call=config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
-        actor=lambda state: encoder.published(state.actor, state.encoder),
-        acting={"kind": "gaussian"},
+        actor=lambda state: join(actor=state.actor, encoder=state.encoder),
+        act=act,
     )

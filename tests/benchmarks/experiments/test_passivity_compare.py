@@ -15,7 +15,7 @@ from controllers.state import Setpoint
 from robot_rl.contract import Layout
 from robot_rl.data.store import StoreReader
 from robot_rl.policies.loading import describe
-from robot_rl.policies.parameters import pack
+from robot_rl.data.parameters import pack
 
 
 def test_an_episode_begins_with_a_full_tank() -> None:

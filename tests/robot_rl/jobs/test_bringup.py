@@ -20,7 +20,7 @@ from robot_rl.jobs.processes import NAMES
 from robot_rl.jobs.run import Run
 from robot_rl.jobs.supervisor import ros_domain
 from robot_rl.policies.loading import describe
-from robot_rl.policies.parameters import pack
+from robot_rl.data.parameters import pack
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import Task
 from tests.robot_rl.recording import steps

@@ -16,7 +16,7 @@ from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.run import Run, settings_of
 from robot_rl.learner.checkpoint import save
 from robot_rl.policies.loading import describe
-from robot_rl.policies.parameters import pack
+from robot_rl.data.parameters import pack
 from robot_rl.tasks import TASKS, make_task
 from tests.conftest import session_processes
 from tests.hardware.simulated import unused_address

@@ -18,7 +18,7 @@ from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import LAYER_NORM_EPSILON
 from robot_rl.policies.flow import FlowActor
 from robot_rl.policies.loading import make_actor
-from robot_rl.policies.parameters import ParameterError, pack, unpack
+from robot_rl.data.parameters import ParameterError, pack, unpack
 
 N, D, A, H = 6, 3, 2, 3
 K = H * A

@@ -15,7 +15,7 @@ from robot_rl.learner.networks import encoder
 from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.base import ActorPolicy
 from robot_rl.policies.encoder import LAYERS, NumpyEncoder, padding, split
-from robot_rl.policies.parameters import ParameterError
+from robot_rl.data.parameters import ParameterError
 
 SIZES = [(16, 16), (21, 17), (5, 7), (1, 3), (33, 64)]  # below a window, odd, not square, a multiple of nothing
 

@@ -10,7 +10,7 @@ import pytest
 
 from robot_rl.learner.networks import flow
 from robot_rl.policies.flow import Flow
-from robot_rl.policies.parameters import ParameterError
+from robot_rl.data.parameters import ParameterError
 
 F, K = 3, 4
 

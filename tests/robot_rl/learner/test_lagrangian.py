@@ -19,7 +19,7 @@ from robot_rl.learner.algorithms.lagrangian import LagrangianConfig, LagrangianS
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 from robot_rl.learner.networks import mlp
-from robot_rl.policies.parameters import unpack
+from robot_rl.data.parameters import unpack
 from tests.robot_rl.recording import SCHEMA, steps
 
 TINY = LagrangianConfig(

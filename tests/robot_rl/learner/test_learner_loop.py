@@ -18,7 +18,7 @@ from robot_rl.learner.algorithms.rlpd import RlpdConfig, make_agent
 from robot_rl.learner.checkpoint import CheckpointError, load
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 from robot_rl.policies.actor import NumpyActor
-from robot_rl.policies.parameters import unpack
+from robot_rl.data.parameters import unpack
 from tests.robot_rl.recording import SCHEMA, steps, transitions
 
 AGENT = make_agent(RlpdConfig(hidden=(8, 8), critics=3))

@@ -11,7 +11,7 @@ from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.networks import mlp
 from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.base import ActorPolicy, Policy, RandomPolicy
-from robot_rl.policies.parameters import ParameterError, pack, unpack
+from robot_rl.data.parameters import ParameterError, pack, unpack
 
 D, A = 7, 3
 

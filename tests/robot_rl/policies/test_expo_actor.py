@@ -12,7 +12,7 @@ from robot_rl.learner.algorithms.expo import ExpoConfig
 from robot_rl.learner.networks import flow, mlp
 from robot_rl.policies.expo import ExpoActor
 from robot_rl.policies.loading import make_actor
-from robot_rl.policies.parameters import ParameterError, pack, unpack
+from robot_rl.data.parameters import ParameterError, pack, unpack
 
 CONFIG = ExpoConfig(hidden=(32, 16), base_hidden=(24, 24), critics=5, candidates=4, base_steps=3, edit_scale=0.4)
 F, A = 7, 3

@@ -12,7 +12,7 @@ from robot_rl.learner.algorithms.flash_sac import FlashConfig
 from robot_rl.learner.networks import encoder, flash
 from robot_rl.policies.flash import FlashActor
 from robot_rl.policies.loading import make_actor
-from robot_rl.policies.parameters import ParameterError, pack, unpack
+from robot_rl.data.parameters import ParameterError, pack, unpack
 
 D, A = 7, 3
 CONFIG = FlashConfig(actor_width=8, critic_width=4)

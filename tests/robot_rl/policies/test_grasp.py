@@ -11,7 +11,7 @@ from robot_rl.learner.algorithms import hil
 from robot_rl.learner.algorithms.hil import HilConfig
 from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.grasp import GraspActor
-from robot_rl.policies.parameters import ParameterError, pack, unpack
+from robot_rl.data.parameters import ParameterError, pack, unpack
 from tests.robot_rl.references import stir
 
 D, A, OPTIONS = 7, 3, 3

@@ -10,7 +10,7 @@ import pytest
 
 from robot_rl.contract import Observation
 from robot_rl.policies.loading import GAUSSIAN, ActorLoader, describe, load_actor
-from robot_rl.policies.parameters import ParameterError, pack, unpack
+from robot_rl.data.parameters import ParameterError, pack, unpack
 from robot_rl.tasks import make_task
 
 TASK = make_task("reach")
