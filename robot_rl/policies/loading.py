@@ -78,7 +78,7 @@ class ActorLoader:
     def warm_up(self, agent: Agent) -> None:
         """Compile what policies of ``agent`` need that see all images, before the first of them is there."""
         described = describe_agent(agent, self._images)
-        agent, layout = _agent(agent.name, json.dumps(described["settings"])), self._layout(self._images)
+        agent, layout = _agent(agent.name, _text(described["settings"])), self._layout(self._images)
         params = {name: np.zeros(shape, np.float32) for name, shape in parameter_shapes(agent, layout).items()}
         AgentActor(agent, layout, params, (0,)).warm_up(self._deterministic)
 
@@ -88,7 +88,7 @@ class ActorLoader:
             if meta.get(key) != value:
                 raise ParameterError(f"it was trained with {key} {meta.get(key)!r}, but this run has {key} {value!r}")
         try:
-            name, settings, images = meta["agent"], json.dumps(meta["settings"]), meta["images"]
+            name, settings, images = meta["agent"], _text(meta["settings"]), meta["images"]
         except KeyError as error:
             raise ParameterError(f"they do not say which agent acts by them: {error} is missing") from error
         layout = self._layout({camera: (height, width) for camera, (height, width) in images.items()})
@@ -139,6 +139,10 @@ def _agent(name: str, settings: str) -> Agent:
         return make_agent(name, json.loads(settings))
     except ValueError as error:
         raise ParameterError(f"no agent of this version acts by them: {error}") from error
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True)
 
 
 def load_actor(

@@ -14,6 +14,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.algorithms import flash_sac
 from robot_rl.learner.algorithms.flash_sac import FlashConfig, FlashState
 from robot_rl.learner.networks import flash
+from robot_rl.learner.networks.parts import join
 from tests.robot_rl.flash_reference import (
     SQUARES,
     TINY,
@@ -207,10 +208,10 @@ def test_an_average_of_the_latest_actors_is_published_beside_the_newest() -> Non
             average = flash.bound({n: old + rate * (state.actor[n] - old) for n, old in average.items()})
             moments = {n: old + rate * (state.actor_moments[n] - old) for n, old in moments.items()}
         published = flash_sac.make_agent(config).actor(state)
-        for name, value in flash.fold(average, moments).items():
-            np.testing.assert_allclose(published[f"average/{name}"], value, rtol=1e-4, atol=1e-5)
-        for name, value in flash.fold(state.actor, state.actor_moments).items():
-            assert np.array_equal(published[f"newest/{name}"], value)
+        for name, value in join(average=average, average_moments=moments).items():
+            np.testing.assert_allclose(published[name], value, rtol=1e-4, atol=1e-5)
+        for name, value in join(newest=state.actor, newest_moments=state.actor_moments).items():
+            assert np.array_equal(published[name], value)
         same = np.allclose(published["average/w1"], published["newest/w1"], atol=1e-4)
         assert same == (share == 0.0)
 

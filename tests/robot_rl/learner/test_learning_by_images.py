@@ -16,9 +16,8 @@ from robot_rl.learner.algorithms import lagrangian, rlpd
 from robot_rl.learner.algorithms.lagrangian import LagrangianConfig
 from robot_rl.learner.algorithms.rlpd import RlpdConfig
 from robot_rl.learner.networks import encoder, mlp
-from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.base import ActorPolicy
-from robot_rl.policies.encoder import NumpyEncoder, split
+from robot_rl.policies.serving import AgentActor
 
 TINY = RlpdConfig(hidden=(5, 4), critics=3, subset=2, discount=0.9, initial_temperature=0.3)
 COSTLY = LagrangianConfig(hidden=(5, 4), critics=3, subset=2, initial_multiplier=2.0)
@@ -170,7 +169,7 @@ def dots(rng: np.random.Generator, *lead: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def earned(agent: Agent, updates: int, blind: bool) -> float:
-    """Mean reward of the deterministic policy, in numpy, on dots that it has never seen."""
+    """Mean reward of the deterministic policy, as it is served, on dots that it has never seen."""
     layout = Layout(0, 2, {"front": (SIDE, SIDE)})
     state = agent.create(jax.random.PRNGKey(0), layout)
     rng = np.random.default_rng(0)
@@ -195,8 +194,7 @@ def earned(agent: Agent, updates: int, blind: bool) -> float:
         )
         state, info = agent.update(state, batch)
     assert all(np.isfinite(float(value)) for value in info.values())
-    actor, eyes = split({name: np.asarray(value) for name, value in agent.actor(state).items()})
-    policy = ActorPolicy(NumpyActor(actor), 0, True, NumpyEncoder(eyes, layout.images))
+    policy = ActorPolicy(AgentActor(agent, layout, agent.actor(state), (0,)), 0, True)
     position, image = dots(np.random.default_rng(1), 300)
     if blind:
         image = np.full_like(image, 128)

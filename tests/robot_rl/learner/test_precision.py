@@ -13,11 +13,11 @@ import pytest
 
 from robot_rl.contract import Layout
 from robot_rl.contract.settings import ConfigError
+from robot_rl.data.parameters import pack, unpack
 from robot_rl.data.replay import Batch
 from robot_rl.learner.checkpoint import leaves_to_tree, load, save, tree_to_leaves
 from robot_rl.learner.factory import ALGORITHMS, make_agent
 from robot_rl.learner.networks import encoder, flash, flow, mlp, precision
-from robot_rl.data.parameters import pack, unpack
 from tests.robot_rl.references import stir
 
 LAYOUT = Layout(5, 2, options=2)
