@@ -113,11 +113,11 @@ class ExpoState(NamedTuple):
 
 def create(key: jax.Array, layout: Layout, config: ExpoConfig) -> ExpoState:
     """A fresh agent."""
-    base_key, edit_key, eyes_key, critic_key, key = jax.random.split(key, 5)
+    base_key, edit_key, encoder_key, critic_key, key = jax.random.split(key, 5)
     features, actions = encoder.size(layout), layout.action_size
     base = flow_create(base_key, features, actions, config.base_hidden)
     edit = actor_create(edit_key, features + actions, actions, config.hidden)
-    eyes = encoder.create(eyes_key, layout)
+    encoder_params = encoder.create(encoder_key, layout)
     critics = critics_create(critic_key, features, actions, config.hidden, config.critics, config.layer_norm)
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     adam = optax.adam(config.learning_rate)
@@ -125,14 +125,14 @@ def create(key: jax.Array, layout: Layout, config: ExpoConfig) -> ExpoState:
         base=base,
         target_base=jax.tree.map(jnp.copy, base),
         edit=edit,
-        encoder=eyes,
-        target_encoder=jax.tree.map(jnp.copy, eyes),
+        encoder=encoder_params,
+        target_encoder=jax.tree.map(jnp.copy, encoder_params),
         critics=critics,
         target_critics=jax.tree.map(jnp.copy, critics),
         log_alpha=log_alpha,
         base_optimiser=adam.init(base),
         edit_optimiser=adam.init(edit),
-        critic_optimiser=adam.init((eyes, critics)),
+        critic_optimiser=adam.init((encoder_params, critics)),
         alpha_optimiser=adam.init(log_alpha),
         key=key,
     )

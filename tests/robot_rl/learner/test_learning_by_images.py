@@ -37,9 +37,13 @@ def tiny(state_size: int = 3, config: RlpdConfig = TINY) -> rlpd.RlpdState:
         lambda p: p + jnp.asarray(0.1 * rng.normal(size=p.shape), p.dtype),
         (state.actor, state.encoder, state.critics, state.target_encoder, state.target_critics),
     )
-    actor, eyes, critics, target_eyes, target_critics = stirred
+    actor, encoder_params, critics, target_encoder_params, target_critics = stirred
     return state._replace(
-        actor=actor, encoder=eyes, critics=critics, target_encoder=target_eyes, target_critics=target_critics
+        actor=actor,
+        encoder=encoder_params,
+        critics=critics,
+        target_encoder=target_encoder_params,
+        target_critics=target_critics,
     )
 
 
@@ -82,8 +86,8 @@ def test_the_critic_step_differentiates_the_encoder_against_a_target_by_the_targ
         following = encoder.features(state.target_encoder, seen.next_state, seen.next_images)
         target = rlpd.critic_target(key, state, seen._replace(next_state=following), TINY)
 
-        def loss(eyes, critics):
-            features = encoder.features(eyes, seen.state, seen.images)
+        def loss(encoder_params, critics):
+            features = encoder.features(encoder_params, seen.state, seen.images)
             return ((mlp.critics_apply(critics, features, seen.action) - target) ** 2).mean()
 
         return jax.value_and_grad(loss, (0, 1))(state.encoder, state.critics), target.mean()

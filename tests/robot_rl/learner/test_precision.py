@@ -157,7 +157,7 @@ def _networks() -> dict[str, tuple[Any, Any]]:
     key = jax.random.PRNGKey(1)
     x, a = jax.random.normal(key, (64, 5)), jnp.tanh(jax.random.normal(jax.random.PRNGKey(2), (64, 2)))
     images = {"c": jax.random.randint(key, (8, 16, 16, 3), 0, 256, jnp.uint8)}
-    eyes = encoder.create(key, Layout(5, 2, {"c": (16, 16)}))
+    encoder_params = encoder.create(key, Layout(5, 2, {"c": (16, 16)}))
     flash_params, _ = flash.create(key, 5, 16, 1, 3, members=2)
     return {
         "actor": (
@@ -169,7 +169,7 @@ def _networks() -> dict[str, tuple[Any, Any]]:
             lambda p: ((mlp.critics_apply(p, x, a) - 1.0) ** 2).mean(),
         ),
         "flow": (flow.flow_create(key, 5, 2, (32, 32)), lambda p: flow.flow_loss(p, key, x, a)),
-        "encoder": (eyes, lambda p: (encoder.features(p, x[:8], images)[:, 5:] * jnp.arange(64.0)).mean()),
+        "encoder": (encoder_params, lambda p: (encoder.features(p, x[:8], images)[:, 5:] * jnp.arange(64.0)).mean()),
         "flash": (flash_params, lambda p: ((flash.apply(p, x)[0] - 1.0) ** 2).mean()),
     }
 
