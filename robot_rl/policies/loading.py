@@ -77,10 +77,10 @@ class ActorLoader:
 
     def warm_up(self, agent: Agent) -> None:
         """Compile what policies of ``agent`` need that see all images, before the first of them is there."""
-        described = describe_agent(agent, self._images)
-        agent, layout = _agent(agent.name, _text(described["settings"])), self._layout(self._images)
-        params = {name: np.zeros(shape, np.float32) for name, shape in parameter_shapes(agent, layout).items()}
-        AgentActor(agent, layout, params, (0,)).warm_up(self._deterministic)
+        settings, layout = _text(describe_agent(agent, self._images)["settings"]), self._layout(self._images)
+        shapes = _shapes(agent.name, settings, layout)
+        params = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        AgentActor(_agent(agent.name, settings), layout, params, (0,)).warm_up(self._deterministic)
 
     def _read(self, data: bytes) -> _Published:
         params, version, meta = unpack(data)
@@ -96,12 +96,7 @@ class ActorLoader:
         shapes = tuple(sorted((key, np.shape(value)) for key, value in params.items()))
         make = _Make(name, settings, tuple(sorted(layout.images.items())), shapes)
         if make != self._make:
-            agent = _agent(name, settings)
-            try:
-                expected = parameter_shapes(agent, layout)
-            except ValueError as error:
-                raise ParameterError(f"agent {name} cannot do this task: {error}") from error
-            check_shapes(name, dict(shapes), expected)
+            check_shapes(name, dict(shapes), _shapes(name, settings, layout))
         if wrong := [key for key, value in params.items() if not np.isfinite(value).all()]:
             raise ParameterError(f"{', '.join(wrong)} of agent {name} {'is' if len(wrong) == 1 else 'are'} not finite")
         return _Published(make, layout, params, version)
@@ -139,6 +134,32 @@ def _agent(name: str, settings: str) -> Agent:
         return make_agent(name, json.loads(settings))
     except ValueError as error:
         raise ParameterError(f"no agent of this version acts by them: {error}") from error
+
+
+def _shapes(name: str, settings: str, layout: Layout) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters that an agent publishes for ``layout``, by name.
+
+    Raises `ParameterError` for an agent, settings or a layout that cannot be worked with.
+    """
+    return _traced_shapes(
+        name, settings, layout.state_size, layout.action_size, tuple(layout.images.items()), layout.options
+    )
+
+
+@lru_cache(maxsize=SERVED)
+def _traced_shapes(
+    name: str,
+    settings: str,
+    state_size: int,
+    action_size: int,
+    images: tuple[tuple[str, tuple[int, int]], ...],
+    options: int,
+) -> dict[str, tuple[int, ...]]:
+    agent = _agent(name, settings)
+    try:
+        return parameter_shapes(agent, Layout(state_size, action_size, dict(images), options))
+    except ValueError as error:
+        raise ParameterError(f"agent {name} cannot do this task: {error}") from error
 
 
 def _text(settings: Mapping[str, Any]) -> str:
