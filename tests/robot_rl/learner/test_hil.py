@@ -134,7 +134,7 @@ def test_without_options_it_is_rlpd() -> None:
     after, _ = hil.update(state, batch, config=TINY)
     assert equal(after.arm, rlpd.update(state.arm, batch, config=TINY)[0])
     assert equal(hil.create(jax.random.PRNGKey(0), layout, TINY).arm, rlpd.create(jax.random.PRNGKey(0), layout, TINY))
-    assert not after.grasp and not any(name.startswith("grasp/") for name in hil.published(after))
+    assert not after.grasp and not any(name.startswith("grasp/") for name in hil.make_agent(TINY).actor(after))
 
 
 @pytest.mark.parametrize(("options", "values"), [(2, [-1, 1]), (3, [-1, 0, 1]), (5, [-1, -0.5, 0, 0.5, 1])])
