@@ -21,8 +21,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "perception": ("contract",),
     "rewards": ("contract", "perception"),
     "session": ("contract", "tasks", "perception"),
-    "policies": ("contract", "data", "perception"),
-    "learner": ("contract", "data", "policies"),
+    "learner": ("contract", "data"),
+    "policies": ("contract", "data", "perception", "learner"),
     "gym": ("contract", "tasks", "data", "perception", "session", "policies", "learner"),
     "ros": ("contract", "tasks", "perception", "rewards", "session", "policies"),
     "console": ("contract", "data"),
@@ -31,7 +31,7 @@ ROOMS["jobs"] = tuple(ROOMS)
 
 # What only some modules may import: imported package -> prefixes of the modules allowed to.
 CONFINED = {
-    "jax": ("robot_rl.learner",),
+    "jax": ("robot_rl.learner", "robot_rl.policies.serving"),
     "jaxlib": ("robot_rl.learner",),
     "optax": ("robot_rl.learner",),
     "flax": ("robot_rl.learner",),

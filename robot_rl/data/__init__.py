@@ -1,4 +1,5 @@
-"""Episodes on disk and in memory: schema, journal, store, replay, returns; `importing` reads other people's files.
+"""Episodes on disk and in memory: schema, journal, store, replay, returns; parameters as bytes; `importing` reads other
+people's files.
 
 May import: contract.
 """

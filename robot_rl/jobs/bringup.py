@@ -154,13 +154,13 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
             )
         check_demos(config, root or Path())
     if job == "eval":
-        from robot_rl.policies.loading import load_actor
+        from robot_rl.policies.loading import ActorLoader
 
         if root is None and not config.policy:
             raise ConfigError("which policy? name a run (--run DIR) or a file (policy=FILE)")
         data = read_parameters(Run((root or Path()).absolute()), config)
         try:
-            load_actor(data, task, seed=0, deterministic=True, images=schema_of(task, config).images)
+            ActorLoader(task, seed=0, deterministic=True, images=schema_of(task, config).images).check(data)
         except ValueError as error:
             raise ConfigError(f"this policy cannot be used: {error}") from error
         if root is not None:

@@ -14,7 +14,6 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.progress import Progress, job_seed, open_store, schema_of, session_config
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.policies.base import Policy
-from robot_rl.policies.loading import ActorLoader, load_actor
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
@@ -42,10 +41,13 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing
         if job == "eval":
+            from robot_rl.policies.loading import load_actor
+
             policy = load_actor(read_parameters(run, config), task, config.seed, deterministic=True, images=images)
         elif job == "train":
             from robot_rl.jobs.learning import make_learner
             from robot_rl.jobs.training import Trainer
+            from robot_rl.policies.loading import ActorLoader
 
             acting = _Newest(ActorLoader(task, config.seed, deterministic=False, images=images))
             trainer = Trainer(run, config, make_learner(run, config), acting.take)

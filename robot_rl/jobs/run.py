@@ -80,7 +80,7 @@ class Run:
 
     @property
     def parameters(self) -> Path:
-        """The newest published policy, as packed by `robot_rl.policies.parameters`."""
+        """The newest published policy, as packed by `robot_rl.data.parameters`."""
         return self.root / "policy.params"
 
     @property

@@ -1,4 +1,4 @@
-"""The learner: agents, the loop that feeds them, checkpoints. The only room with JAX.
+"""The learner: agents, the loop that feeds them, checkpoints. JAX lives here, and in `robot_rl.policies.serving`.
 
-May import: contract, data, policies.
+May import: contract, data.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,14 +16,16 @@ class Agent(NamedTuple):
     """An algorithm with its config: pure functions over an immutable pytree that holds everything that learns.
 
     Attributes:
-        name, config: which, and how.
+        name, config: which, a name that `robot_rl.learner.factory.make_agent` knows, and how, a dataclass.
         updates_per_call: critic steps G in one ``update``.
         create: ``(key, layout) -> state``. Raises ValueError for a layout that the algorithm cannot work with.
         update: ``(state, batch) -> (state, info)``, one compiled call; ``batch`` has leading axes ``(G, n)`` and
             ``info`` scalar metrics named like ``critic/q_mean``.
-        actor: ``state -> params``: what a policy process needs, flat name → array.
-        acting: JSON values that go with the parameters: ``kind`` names the actor in `robot_rl.policies`, the others are
-            its settings.
+        actor: ``state -> params``: exactly what ``act`` needs, flat name → float32 array.
+        act: ``(params, carry, state, images, key, deterministic) -> (actions, carry)`` for one observation: ``state
+            (d,)`` float32, ``images`` camera → ``(h, w, 3)`` uint8, ``actions (H, a)`` float32 in [−1, 1]. It is
+            compiled by whoever serves it, ``deterministic`` a constant (True: no exploration).
+        carry: ``layout -> carry``: what acting begins with and hands from step to step, e.g. noise that is held.
         horizon: steps H of a window in a batch; above 1, its actions are chunks.
         demo_share: share of demonstrations in a minibatch that suits it; None: in proportion to how many there are.
         pretrain: calls of ``update`` on demonstrations alone, before the first online step, that suit it.
@@ -34,7 +37,20 @@ class Agent(NamedTuple):
     create: Callable[[jax.Array, Layout], Any]
     update: Callable[[Any, Batch], tuple[Any, Mapping[str, jax.Array]]]
     actor: Callable[[Any], Mapping[str, jax.Array]]
-    acting: Mapping[str, Any]
+    act: Callable[..., tuple[jax.Array, Any]]
+    carry: Callable[[Layout], Any] = lambda layout: ()
     horizon: int = 1
     demo_share: float | None = 0.5
     pretrain: int = 0
+
+
+def describe_agent(agent: Agent, images: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """JSON values that go with published parameters: whose they are, and which ``images`` it sees, by (height, width).
+
+    By them `robot_rl.policies.loading` makes the same agent again.
+    """
+    return {
+        "agent": agent.name,
+        "settings": dataclasses.asdict(agent.config),
+        "images": {name: list(size) for name, size in images.items()},
+    }

@@ -21,14 +21,14 @@ import numpy as np
 
 from robot_rl.contract import Source
 from robot_rl.data.episode import Transitions
+from robot_rl.data.parameters import pack
 from robot_rl.data.store import StoreReader
-from robot_rl.learner.agent import Agent
+from robot_rl.learner.agent import Agent, describe_agent
 from robot_rl.learner.checkpoint import Checkpoint, CheckpointError, leaves_to_tree, load_latest, save
 from robot_rl.learner.devices import DataParallel
 from robot_rl.learner.governor import UtdGovernor
 from robot_rl.learner.sources import Domain, Mixture, Sources
 from robot_rl.learner.watch import trouble
-from robot_rl.policies.parameters import pack
 
 __all__ = ["Domain", "LearnerLoop", "LoopConfig"]
 
@@ -181,10 +181,10 @@ class LearnerLoop:
         return self._settle(leave=1)
 
     def parameters(self) -> bytes:
-        """The actor for the policy process, packed (`robot_rl.policies.parameters`)."""
+        """The actor for the policy process, packed (`robot_rl.data.parameters`)."""
         params = {name: np.asarray(value) for name, value in self.agent.actor(self.state).items()}
-        meta = identity(self.agent, self.domain) | {"seed": self.config.seed, "acting": dict(self.agent.acting)}
-        return pack(params, self.version, meta)
+        described = describe_agent(self.agent, self.domain.layout.images)
+        return pack(params, self.version, {**self.domain.identity, **described, "seed": self.config.seed})
 
     def metrics(self) -> dict[str, float]:
         """Scalars for logs and plots."""

@@ -1,4 +1,4 @@
-"""Policies: observation in, actions out. Parameters as bytes, and the policies that act by them.
+"""Policies: observation in, actions out. Agents that JAX trains are served by JAX (`serving`).
 
-May import: contract, data, perception.
+May import: contract, data, perception, learner.
 """

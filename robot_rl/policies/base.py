@@ -8,7 +8,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from robot_rl.contract import ActionChunk, Observation
-from robot_rl.policies.encoder import NumpyEncoder
 
 
 @runtime_checkable
@@ -20,13 +19,10 @@ class Policy(Protocol):
 
 
 class Actor(Protocol):
-    """What a learner trains, in numpy: features in, actions out. It keeps its own stream of noise."""
+    """A learner's product at work: state and images in, actions out. It keeps its own stream of noise."""
 
-    def load(self, params: Mapping[str, np.ndarray]) -> None:
-        """Go on with other parameters of the same sizes; the noise continues. Raises `ParameterError`."""
-
-    def act(self, features: np.ndarray, deterministic: bool) -> np.ndarray:
-        """Actions ``(h, a)`` float32 in [−1, 1] for ``features (d,)``."""
+    def act(self, state: np.ndarray, images: Mapping[str, np.ndarray], deterministic: bool) -> np.ndarray:
+        """Actions ``(h, a)`` float32 in [−1, 1] for ``state (d,)`` and ``images`` (camera → ``(h, w, 3)`` uint8)."""
 
 
 class RandomPolicy:
@@ -41,18 +37,13 @@ class RandomPolicy:
 
 
 class ActorPolicy:
-    """A trained actor; ``version`` is that of the parameters it acts by. Without an encoder it sees the state alone."""
+    """A trained actor; ``version`` is that of the parameters it acts by."""
 
-    def __init__(
-        self, actor: Actor, version: int = -1, deterministic: bool = False, encoder: NumpyEncoder | None = None
-    ) -> None:
+    def __init__(self, actor: Actor, version: int = -1, deterministic: bool = False) -> None:
         self.actor = actor
-        self.encoder = encoder
         self.version = version
         self.deterministic = deterministic
 
     def __call__(self, observation: Observation) -> ActionChunk:
-        features = observation.state
-        if self.encoder is not None:
-            features = self.encoder(features, observation.images)
-        return ActionChunk(observation.stamp_ns, self.actor.act(features, self.deterministic), self.version)
+        actions = self.actor.act(observation.state, observation.images, self.deterministic)
+        return ActionChunk(observation.stamp_ns, actions, self.version)

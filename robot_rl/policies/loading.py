@@ -2,54 +2,45 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from robot_rl.contract import Shaped
-from robot_rl.policies.actor import NumpyActor
-from robot_rl.policies.base import Actor, ActorPolicy
-from robot_rl.policies.encoder import NumpyEncoder, split
-from robot_rl.policies.expo import ExpoActor
-from robot_rl.policies.flash import FlashActor
-from robot_rl.policies.flow import FlowActor
-from robot_rl.policies.grasp import GraspActor
-from robot_rl.policies.parameters import ParameterError, unpack
-
-GAUSSIAN = {"kind": "gaussian"}
-# What acts by each kind of `Agent.acting`; the rest of it are keyword arguments.
-ACTORS: dict[str, Callable[..., Actor]] = {
-    "expo": ExpoActor,
-    "flash": FlashActor,
-    "flow": FlowActor,
-    "gaussian": NumpyActor,
-    "grasp": GraspActor,
-}
+from robot_rl.contract import Layout, Shaped
+from robot_rl.data.parameters import ParameterError, unpack
+from robot_rl.data.schema import StoreSchema
+from robot_rl.learner.agent import Agent, describe_agent
+from robot_rl.learner.factory import make_agent
+from robot_rl.policies.base import ActorPolicy
+from robot_rl.policies.serving import SERVED, AgentActor, parameter_shapes
 
 
-def make_actor(params: Mapping[str, np.ndarray], acting: Mapping[str, Any], seed: int) -> Actor:
-    """The actor that ``acting`` describes (see `robot_rl.learner.agent.Agent`).
+class _Make(NamedTuple):
+    """Parameters of one make differ in their values alone."""
 
-    Raises `ParameterError` for a kind or settings that this version does not know, or parameters that do not fit.
-    """
-    kind = acting.get("kind")
-    if kind not in ACTORS:
-        raise ParameterError(f"they are for an actor of kind {kind!r}; this version knows {', '.join(ACTORS)}")
-    settings = {name: value for name, value in acting.items() if name != "kind"}
-    try:
-        inspect.signature(ACTORS[kind]).bind(params, seed=seed, **settings)
-    except TypeError as error:
-        raise ParameterError(f"they are for an actor of kind {kind!r} with settings {settings}: {error}") from error
-    return ACTORS[kind](params, seed=seed, **settings)
+    agent: str  # name
+    settings: str  # of the agent, JSON
+    images: tuple[tuple[str, tuple[int, int]], ...]
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]  # of the parameters, by name
+
+
+class _Published(NamedTuple):
+    """Parameters that fit."""
+
+    make: _Make
+    layout: Layout
+    params: dict[str, np.ndarray]
+    version: int
 
 
 class ActorLoader:
     """Makes a policy of each publication of a learner, one after the other.
 
     Parameters that differ from the ones before only in their values are taken over by the actor that acts already: its
-    noise goes on. Others, of another kind, settings or sizes, get a new actor.
+    noise goes on. Others, of another agent, settings or sizes, get a new actor, which is compiled when it is made.
 
     Args:
         images: camera → (height, width) of the images that come with the observations.
@@ -60,8 +51,8 @@ class ActorLoader:
     ) -> None:
         self._task, self._seed, self._deterministic = task, seed, deterministic
         self._images = dict(images or {})
-        self._actor: Actor | None = None
-        self._form: object = None  # of the parameters that the actor was made for
+        self._actor: AgentActor | None = None
+        self._make: _Make | None = None  # of the actor's parameters
 
     def __call__(self, data: bytes) -> ActorPolicy:
         """The policy packed in ``data``.
@@ -69,21 +60,110 @@ class ActorLoader:
         Raises `ParameterError` when the bytes are damaged, or the policy is of another task or shape, or needs images
         that there are none of; the policy before it stays as it was.
         """
-        published, version, meta = unpack(data)
-        acting = meta.get("acting", {})
-        for key, value in describe(self._task, acting).items():
+        found = self._read(data)
+        if self._actor is not None and found.make == self._make:
+            self._actor.load(found.params)
+        else:
+            agent = _agent(found.make.agent, found.make.settings)
+            # A process that starts anew shall not repeat the noise that it explored with before.
+            self._actor = AgentActor(agent, found.layout, found.params, (self._seed, found.version + 1))
+            self._actor.warm_up(self._deterministic)
+            self._make = found.make
+        return ActorPolicy(self._actor, found.version, self._deterministic)
+
+    def check(self, data: bytes) -> None:
+        """Raises `ParameterError` when ``data`` is no policy for this task and these images."""
+        self._read(data)
+
+    def warm_up(self, agent: Agent) -> None:
+        """Compile what policies of ``agent`` need that see all images, before the first of them is there."""
+        settings, layout = _text(describe_agent(agent, self._images)["settings"]), self._layout(self._images)
+        shapes = _shapes(agent.name, settings, layout)
+        params = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        AgentActor(_agent(agent.name, settings), layout, params, (0,)).warm_up(self._deterministic)
+
+    def _read(self, data: bytes) -> _Published:
+        params, version, meta = unpack(data)
+        for key, value in describe_task(self._task).items():
             if meta.get(key) != value:
                 raise ParameterError(f"it was trained with {key} {meta.get(key)!r}, but this run has {key} {value!r}")
-        params, eyes = split(published)
-        encoder = NumpyEncoder(eyes, self._images) if eyes else None
-        form = acting, {name: array.shape for name, array in params.items()}
-        if self._actor is not None and form == self._form:
-            self._actor.load(params)
-        else:
-            # A process that starts anew shall not repeat the noise that it explored with before.
-            self._actor = make_actor(params, acting, self._seed * 1_000_003 + version + 1)
-            self._form = form
-        return ActorPolicy(self._actor, version, self._deterministic, encoder)
+        try:
+            name, settings, images = meta["agent"], _text(meta["settings"]), meta["images"]
+        except KeyError as error:
+            raise ParameterError(f"they do not say which agent acts by them: {error} is missing") from error
+        layout = self._layout({camera: (height, width) for camera, (height, width) in images.items()})
+        self._check_images(layout.images)
+        shapes = tuple(sorted((key, np.shape(value)) for key, value in params.items()))
+        make = _Make(name, settings, tuple(sorted(layout.images.items())), shapes)
+        if make != self._make:
+            check_shapes(name, dict(shapes), _shapes(name, settings, layout))
+        if wrong := [key for key, value in params.items() if not np.isfinite(value).all()]:
+            raise ParameterError(f"{', '.join(wrong)} of agent {name} {'is' if len(wrong) == 1 else 'are'} not finite")
+        return _Published(make, layout, params, version)
+
+    def _layout(self, images: Mapping[str, tuple[int, int]]) -> Layout:
+        return StoreSchema.of(self._task, images).layout
+
+    def _check_images(self, needed: Mapping[str, tuple[int, int]]) -> None:
+        if missing := [name for name in needed if name not in self._images]:
+            raise ParameterError(f"the policy needs images of {missing}; this run has cameras={sorted(self._images)}")
+        for name, size in needed.items():
+            if size != self._images[name]:
+                raise ParameterError(
+                    f"camera {name}: the policy needs images of (height, width) {size}, not {self._images[name]}"
+                )
+
+
+def check_shapes(agent: str, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises `ParameterError` with all that is wrong."""
+    wrong = [f"{key} is missing" for key in expected if key not in found]
+    wrong += [f"{key} is unknown" for key in found if key not in expected]
+    wrong += [
+        f"{key} is {shape}, not {expected[key]}"
+        for key, shape in found.items()
+        if key in expected and shape != expected[key]
+    ]
+    if wrong:
+        raise ParameterError(f"they are not what agent {agent} acts by in this task: {', '.join(sorted(wrong))}")
+
+
+@lru_cache(maxsize=SERVED)
+def _agent(name: str, settings: str) -> Agent:
+    """Raises `ParameterError` for an agent or settings that this version does not know."""
+    try:
+        return make_agent(name, json.loads(settings))
+    except ValueError as error:
+        raise ParameterError(f"no agent of this version acts by them: {error}") from error
+
+
+def _shapes(name: str, settings: str, layout: Layout) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters that an agent publishes for ``layout``, by name.
+
+    Raises `ParameterError` for an agent, settings or a layout that cannot be worked with.
+    """
+    return _traced_shapes(
+        name, settings, layout.state_size, layout.action_size, tuple(layout.images.items()), layout.options
+    )
+
+
+@lru_cache(maxsize=SERVED)
+def _traced_shapes(
+    name: str,
+    settings: str,
+    state_size: int,
+    action_size: int,
+    images: tuple[tuple[str, tuple[int, int]], ...],
+    options: int,
+) -> dict[str, tuple[int, ...]]:
+    agent = _agent(name, settings)
+    try:
+        return parameter_shapes(agent, Layout(state_size, action_size, dict(images), options))
+    except ValueError as error:
+        raise ParameterError(f"agent {name} cannot do this task: {error}") from error
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True)
 
 
 def load_actor(
@@ -93,12 +173,11 @@ def load_actor(
     return ActorLoader(task, seed, deterministic, images)(data)
 
 
-def describe(task: Shaped, acting: Mapping[str, Any] = GAUSSIAN) -> dict[str, object]:
-    """What a policy's parameters say about where they fit, and which actor acts by them."""
-    return {
-        "task": task.name,
-        "state_size": sum(field.size for field in task.fields),
-        "axes": list(task.action.axes),
-        "scale": list(task.action.scale),
-        "acting": dict(acting),
-    }
+def describe_task(task: Shaped) -> dict[str, object]:
+    """JSON values by which a policy's parameters say where they fit."""
+    return StoreSchema.of(task).identity
+
+
+def describe(task: Shaped, agent: Agent, images: Mapping[str, tuple[int, int]] | None = None) -> dict[str, object]:
+    """JSON values that go with parameters of ``agent`` for ``task``, as a learner publishes them."""
+    return describe_task(task) | describe_agent(agent, images or {})

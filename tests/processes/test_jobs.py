@@ -14,11 +14,10 @@ import pytest
 from robot_rl.contract import Source
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.cli import main
-from robot_rl.policies.loading import describe
-from robot_rl.policies.parameters import pack
 from robot_rl.tasks import make_task
 from tests.hardware.simulated import unused_address
 from tests.processes.job import PATIENCE, Job
+from tests.robot_rl.publishing import policy
 
 pytestmark = [pytest.mark.robot, pytest.mark.timeout(900)]  # a learner niced on a busy machine compiles slowly
 Start = Callable[..., Job]
@@ -76,10 +75,7 @@ def test_training_survives_its_learner_which_goes_on_from_its_checkpoint(start: 
 
 
 def test_evaluation_survives_its_policy_but_not_its_session(start: Start, tmp_path: Path) -> None:
-    task = make_task("reach")
-    width = 2 * task.action.size
-    params = {"w0": np.zeros((task.state_size, width), np.float32), "b0": np.zeros(width, np.float32)}
-    (tmp_path / "still.params").write_bytes(pack(params, 1, describe(task)))
+    (tmp_path / "still.params").write_bytes(policy(make_task("reach")))
     job = start("eval", f"policy={tmp_path / 'still.params'}", "episodes=1000", "session.horizon=10")
     job.wait(lambda: job.steps, "an episode")
 

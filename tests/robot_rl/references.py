@@ -86,3 +86,33 @@ def equal(one: Any, two: Any) -> bool:
     return jax.tree.structure(one) == jax.tree.structure(two) and jax.tree.all(
         jax.tree.map(lambda a, b: bool((a == b).all()), one, two)
     )
+
+
+def flow(params: Mapping[str, Any], features: np.ndarray, noise: np.ndarray, steps: int) -> np.ndarray:
+    """Where ``noise (n, k)`` ends for ``features (f,)``, by Euler's method."""
+    x = np.asarray(noise, np.float64)
+    for i in range(steps):
+        inputs = np.hstack((np.tile(features, (len(x), 1)), x, np.full((len(x), 1), i / steps)))
+        x = x + dense_relu(params, inputs) / steps
+    return np.clip(x, -1.0, 1.0)
+
+
+def embedding(params: Mapping[str, Any], name: str, image: np.ndarray) -> np.ndarray:
+    """An image's features in float64, window by window: output (i, j) looks at rows i·s − before …, with 0 outside."""
+    hidden = image.astype(np.float64) / 255 - 0.5
+    for layer, (kernel, stride, channels) in enumerate(((4, 4, 32), (3, 2, 32))):
+        height, width, _ = hidden.shape
+        rows, columns = int(np.ceil(height / stride)), int(np.ceil(width / stride))
+        top = max((rows - 1) * stride + kernel - height, 0) // 2
+        left = max((columns - 1) * stride + kernel - width, 0) // 2
+        out = np.tile(np.asarray(params[f"{name}/b{layer}"], np.float64), (rows, columns, 1))
+        weights = np.asarray(params[f"{name}/k{layer}"])
+        for i, j, a, b in np.ndindex(rows, columns, kernel, kernel):
+            y, x = i * stride - top + a, j * stride - left + b
+            if 0 <= y < height and 0 <= x < width:
+                out[i, j] += hidden[y, x] @ weights[a, b]
+        assert out.shape == (rows, columns, channels)
+        hidden = np.maximum(out, 0.0)
+    flat = hidden.reshape(-1) @ np.asarray(params[f"{name}/w"]) + np.asarray(params[f"{name}/b"])
+    normal = (flat - flat.mean()) / np.sqrt(flat.var() + 1e-6)
+    return np.tanh(normal * params[f"{name}/g"] + params[f"{name}/c"])

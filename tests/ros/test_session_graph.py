@@ -30,8 +30,7 @@ from robot_rl.data.episode import Episode
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.policies.base import Policy
-from robot_rl.policies.loading import describe, load_actor
-from robot_rl.policies.parameters import pack
+from robot_rl.policies.loading import load_actor
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import TeleopTopics
 from robot_rl.ros.converters import fill_chunk, fill_observation, observation_from, state_names
@@ -45,6 +44,7 @@ from robot_rl.session.recovery import MOTION_ERRORS
 from robot_rl.session.session import Session
 from robot_rl.tasks.base import CONTROL_PERIOD
 from robot_rl.tasks.reach import Reach
+from tests.robot_rl.publishing import policy as published
 
 TASK = Reach()
 OBJECTS = TASK.scene().objects
@@ -364,12 +364,9 @@ def test_a_target_that_is_old_or_in_another_frame_never_reaches_the_arm(ros: Any
 
 def test_new_parameters_act_and_damaged_ones_are_refused(ros: Any) -> None:
     rng = np.random.default_rng(0)
-    size = TASK.action.size
-    params = {
-        "w0": rng.normal(size=(TASK.state_size, 2 * size)).astype(np.float32),
-        "b0": np.zeros(2 * size, np.float32),
-    }
-    good = pack(params, 5, describe(TASK))
+    shapes = {"actor/w0": (TASK.state_size, 4), "actor/w1": (4, 2 * TASK.action.size)}
+    params = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    good = published(TASK, 5, params=params)
     observation = Observation(10**9, 1, rng.normal(size=TASK.state_size).astype(np.float32))
     wanted = load_actor(good, TASK, seed=0, deterministic=True)(observation).actions
 
@@ -393,8 +390,8 @@ def test_new_parameters_act_and_damaged_ones_are_refused(ros: Any) -> None:
     ros.spin_until(lambda: version() == "5")
     np.testing.assert_allclose(chunks[-1].points[0].positions, wanted[0], atol=1e-6)
     learner.publish(good[:-1] + b"?")
-    learner.publish(pack(params, 6, {**describe(TASK), "task": "peg_insertion"}))
-    learner.publish(pack(params, 7, describe(TASK)))
+    learner.publish(published(TASK, 6, params=params, change={"task": "peg_insertion"}))
+    learner.publish(published(TASK, 7, params=params))
     ros.spin_until(lambda: version() == "7")
     assert {chunk.header.frame_id for chunk in chunks} <= {"3", "5", "7"}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.experiments.passivity import figures
 from benchmarks.experiments.passivity.attacks import POLICIES, REGIMES, SECONDS, attack
 from controllers.passivity import TankConfig
-from robot_rl.policies.parameters import ParameterError
+from robot_rl.data.parameters import ParameterError
 
 
 def show_attacks(out: Path, seconds: float) -> None:

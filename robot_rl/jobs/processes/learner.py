@@ -9,10 +9,10 @@ import time
 from hardware.ros.runtime import ros
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import Run
+from robot_rl.jobs.threads import limit_threads
 from robot_rl.ros.parameter_node import ParameterNode
 
 IDLE = 0.01  # [s] between looks at the store when no update is due
-CONTROL_CORES = 2  # left to the simulation and the control path
 DEBT_PERIOD = 0.2  # [s] between messages about it
 NICENESS = 10  # the simulation and the control path come first
 
@@ -38,17 +38,3 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         trainer.finish()
         node.destroy_node()
     return 0
-
-
-def limit_threads(threads: int) -> None:
-    """Let XLA use ``threads`` CPU threads, 0: all cores but two; must come before the first import of JAX.
-
-    A matrix product that is split over cores waits for its slowest part. On cores that it shares with the control path,
-    one thread is twice as fast as two.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    threads = threads or max(1, len(cores) - CONTROL_CORES)
-    if threads == 1:
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
-    else:
-        os.sched_setaffinity(0, cores[-threads:])

@@ -6,18 +6,26 @@ from hardware.ros.runtime import ros, spin
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.progress import schema_of
 from robot_rl.jobs.run import Run, read_parameters
+from robot_rl.jobs.threads import act_on_processor
 from robot_rl.policies.base import Policy, RandomPolicy
-from robot_rl.policies.loading import ActorLoader
 from robot_rl.ros.policy_node import PolicyNode
 from robot_rl.tasks import make_task
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
+    act_on_processor()
+    from robot_rl.learner.factory import make_loop_config
+    from robot_rl.policies.loading import ActorLoader
+
     task = make_task(config.task)
-    load = ActorLoader(task, config.seed, deterministic=job == "eval", images=schema_of(task, config).images)
+    images = schema_of(task, config).images
+    load = ActorLoader(task, config.seed, deterministic=job == "eval", images=images)
     policy: Policy = RandomPolicy(task.action.size, config.seed)
     if job == "eval":
         policy = load(read_parameters(run, config))
+    else:  # before the first observation, which would wait for it
+        agent, _ = make_loop_config(config.learner, config.seed, images=bool(images))
+        load.warm_up(agent)
     with ros() as stop:
         spin(PolicyNode(task, policy, config.cameras, load if job == "train" else None), stop)
     return 0

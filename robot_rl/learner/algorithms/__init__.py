@@ -1,4 +1,4 @@
 """One algorithm a file.
 
-May import: contract, data, policies, learner.
+May import: contract, data, learner.
 """

@@ -32,6 +32,7 @@ Windows at the end of a run:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -48,6 +49,7 @@ from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample, velocity
 from robot_rl.learner.networks.mlp import Params, critics_apply, critics_create
+from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
 
 EXTRACTIONS = ("best_of_n", "one_step", "aloe")
@@ -289,13 +291,33 @@ def update(state: ChunkedState, batch: Batch, config: ChunkedConfig) -> tuple[Ch
     return store(keys[0], state._replace(key=keys[0]), config.parameter_dtype), info
 
 
-def acting_parameters(state: ChunkedState, config: ChunkedConfig) -> dict[str, jax.Array]:
-    """What the policy process needs: the policy that acts, the critics if they choose, and the encoder."""
+def published(state: ChunkedState, config: ChunkedConfig) -> Params:
+    """What `act` needs: the policy that acts, the critics if they choose, and the encoder."""
     policy = state.policies.one_step if config.extraction == "one_step" else state.policies.flow
-    params = {f"policy/{name}": value for name, value in policy.items()}
-    if _samples(config) > 1:
-        params |= {f"critic/{name}": value for name, value in state.values.critics.items()}
-    return encoder.published(params, state.values.encoder)
+    critics = state.values.critics if _samples(config) > 1 else {}
+    return join(policy=policy, critics=critics, encoder=state.values.encoder)
+
+
+def act(
+    params: Params,
+    carry: Any,
+    state: jax.Array,
+    images: Mapping[str, jax.Array],
+    key: jax.Array,
+    deterministic: bool,
+    config: ChunkedConfig,
+) -> tuple[jax.Array, Any]:
+    """A chunk ``(H, a)``; see `robot_rl.learner.agent.Agent.act`.
+
+    Noise belongs to such a policy: it chooses between ways, and it frees an arm that friction holds, where the same
+    chunk would push in vain for ever. So "deterministic" chunks are drawn as well.
+    """
+    policy = part(params, "policy")
+    size = policy[f"b{len(policy) // 2 - 1}"].shape[-1]
+    noise = jax.random.normal(key, (1, _samples(config), size))
+    policies = Policies(flow=policy, one_step=policy)  # the one of them that `propose` takes
+    chunk = choose(part(params, "critics"), policies, encoder.see(params, state, images), noise, config)
+    return chunk.reshape(config.horizon, -1), carry
 
 
 def _samples(config: ChunkedConfig) -> int:
@@ -312,13 +334,8 @@ def make_agent(config: ChunkedConfig | None = None) -> Agent:
         updates_per_call=config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
-        actor=partial(acting_parameters, config=config),
-        acting={
-            "kind": "flow",
-            "horizon": config.horizon,
-            "samples": _samples(config),
-            "steps": 1 if config.extraction == "one_step" else config.flow_steps,
-        },
+        actor=partial(published, config=config),
+        act=partial(act, config=config),
         horizon=config.horizon,
         pretrain=PRETRAIN // config.critic_steps,
     )

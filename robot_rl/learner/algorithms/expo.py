@@ -29,6 +29,7 @@ evaluated. m is 0 where the task ended and 1 otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -54,6 +55,7 @@ from robot_rl.learner.networks.mlp import (
     critics_create,
     tanh_gaussian,
 )
+from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
 
 
@@ -111,11 +113,11 @@ class ExpoState(NamedTuple):
 
 def create(key: jax.Array, layout: Layout, config: ExpoConfig) -> ExpoState:
     """A fresh agent."""
-    base_key, edit_key, eyes_key, critic_key, key = jax.random.split(key, 5)
+    base_key, edit_key, encoder_key, critic_key, key = jax.random.split(key, 5)
     features, actions = encoder.size(layout), layout.action_size
     base = flow_create(base_key, features, actions, config.base_hidden)
     edit = actor_create(edit_key, features + actions, actions, config.hidden)
-    eyes = encoder.create(eyes_key, layout)
+    encoder_params = encoder.create(encoder_key, layout)
     critics = critics_create(critic_key, features, actions, config.hidden, config.critics, config.layer_norm)
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     adam = optax.adam(config.learning_rate)
@@ -123,14 +125,14 @@ def create(key: jax.Array, layout: Layout, config: ExpoConfig) -> ExpoState:
         base=base,
         target_base=jax.tree.map(jnp.copy, base),
         edit=edit,
-        encoder=eyes,
-        target_encoder=jax.tree.map(jnp.copy, eyes),
+        encoder=encoder_params,
+        target_encoder=jax.tree.map(jnp.copy, encoder_params),
         critics=critics,
         target_critics=jax.tree.map(jnp.copy, critics),
         log_alpha=log_alpha,
         base_optimiser=adam.init(base),
         edit_optimiser=adam.init(edit),
-        critic_optimiser=adam.init((eyes, critics)),
+        critic_optimiser=adam.init((encoder_params, critics)),
         alpha_optimiser=adam.init(log_alpha),
         key=key,
     )
@@ -240,10 +242,46 @@ LEARNT = {"critic": "critics", "actor": "edit", "base": "base"}  # metric → fi
 
 
 def published(state: ExpoState) -> Params:
-    """What `robot_rl.policies.expo` acts by, under ``base/``, ``edit/``, ``critics/`` and ``encoder/``."""
-    parts = {"base": state.target_base, "edit": state.edit, "critics": state.target_critics}
-    flat = {f"{part}/{name}": value for part, params in parts.items() for name, value in params.items()}
-    return encoder.published(flat, state.target_encoder)
+    """What `act` needs."""
+    return join(base=state.target_base, edit=state.edit, critics=state.target_critics, encoder=state.target_encoder)
+
+
+def act(
+    params: Params,
+    carry: Any,
+    state: jax.Array,
+    images: Mapping[str, jax.Array],
+    key: jax.Array,
+    deterministic: bool,
+    config: ExpoConfig,
+) -> tuple[jax.Array, Any]:
+    """π*, as a chunk ``(1, a)``; see `robot_rl.learner.agent.Agent.act`."""
+    base, edit, critics = (part(params, name) for name in ("base", "edit", "critics"))
+    features = encoder.see(params, state, images)
+    if deterministic:
+        return best_without_noise(base, edit, critics, features, config), carry
+    subset_key, policy_key = jax.random.split(key)
+    chosen = draw_subset(subset_key, config.critics, config.subset)
+    subset = jax.tree.map(lambda p: p[chosen], critics)
+    return on_the_fly(policy_key, base, edit, subset, features, config)[0], carry
+
+
+def best_without_noise(
+    base: Params, edit: Params, critics: Params, features: jax.Array, config: ExpoConfig
+) -> jax.Array:
+    """``(n, a)``: of candidates that are always the same at ``features (n, f)``, the best by the mean of all critics.
+
+    They come of N fixed draws, the first of which is 0, and of the edits' means.
+    """
+    count, size = len(features), action_size_of(edit)
+    noise = jax.random.normal(jax.random.PRNGKey(0), (config.candidates, size)).at[0].set(0.0)
+    imitated = flow_sample(base, features[:, None], jnp.broadcast_to(noise, (count, *noise.shape)), config.base_steps)
+    repeated = jnp.broadcast_to(features[:, None], (*imitated.shape[:2], features.shape[-1]))
+    mean, _ = actor_apply(edit, jnp.concatenate((repeated, imitated), axis=-1))
+    changed = jnp.clip(imitated + config.edit_scale * jnp.tanh(mean), -1.0, 1.0)
+    candidates = jnp.concatenate((imitated, changed), axis=1)
+    best = candidate_values(critics, features, candidates).mean(axis=0).argmax(axis=1)
+    return jnp.take_along_axis(candidates, best[:, None, None], axis=1)[:, 0]
 
 
 def make_agent(config: ExpoConfig | None = None) -> Agent:
@@ -256,13 +294,7 @@ def make_agent(config: ExpoConfig | None = None) -> Agent:
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=published,
-        acting={
-            "kind": "expo",
-            "candidates": config.candidates,
-            "base_steps": config.base_steps,
-            "edit_scale": config.edit_scale,
-            "subset": config.subset,
-        },
+        act=partial(act, config=config),
         pretrain=PRETRAIN,
     )
 

@@ -41,6 +41,7 @@ departs from the published algorithm, beside the numbers that `published` restor
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -55,9 +56,10 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.networks import encoder, flash
 from robot_rl.learner.networks.mlp import Params, tanh_gaussian
+from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
-from robot_rl.policies.flash import REPEATS
 
+REPEATS = 16  # longest time that one draw of noise is held [steps]
 SMALLEST_SCALE = 1e-8  # of rewards: as long as all of them are 0
 
 
@@ -155,7 +157,7 @@ class FlashState(NamedTuple):
     entropy: jax.Array
 
 
-class Sight(NamedTuple):
+class Features(NamedTuple):
     """Features ``(n, f)`` of s and s', by the encoder and by its target; none carries a gradient."""
 
     now: jax.Array
@@ -168,7 +170,7 @@ def create(key: jax.Array, layout: Layout, config: FlashConfig) -> FlashState:
     """A fresh agent."""
     encoder_key, actor_key, critic_key, key = jax.random.split(key, 4)
     features = encoder.size(layout)
-    eyes = encoder.create(encoder_key, layout)
+    encoder_params = encoder.create(encoder_key, layout)
     actor, actor_moments = flash.create(actor_key, features, config.actor_width, config.blocks, 2 * layout.action_size)
     critics, critic_moments = flash.create(
         critic_key,
@@ -182,8 +184,8 @@ def create(key: jax.Array, layout: Layout, config: FlashConfig) -> FlashState:
     )
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     state = FlashState(
-        encoder=eyes,
-        target_encoder=jax.tree.map(jnp.copy, eyes),
+        encoder=encoder_params,
+        target_encoder=jax.tree.map(jnp.copy, encoder_params),
         actor=actor,
         actor_moments=actor_moments,
         average_actor=jax.tree.map(jnp.copy, actor),
@@ -193,7 +195,7 @@ def create(key: jax.Array, layout: Layout, config: FlashConfig) -> FlashState:
         target_critics=jax.tree.map(jnp.copy, critics),
         log_alpha=log_alpha,
         actor_optimiser=config.optimiser.init(actor),
-        critic_optimiser=config.optimiser.init((critics, eyes)),
+        critic_optimiser=config.optimiser.init((critics, encoder_params)),
         alpha_optimiser=config.optimiser.init(log_alpha),
         key=key,
         step=jnp.int32(0),
@@ -203,10 +205,10 @@ def create(key: jax.Array, layout: Layout, config: FlashConfig) -> FlashState:
     return store(key, state, config.parameter_dtype)
 
 
-def look(state: FlashState, batch: Batch) -> Sight:
-    """What networks see of a batch."""
+def encode(state: FlashState, batch: Batch) -> Features:
+    """The features of a batch."""
     return jax.lax.stop_gradient(
-        Sight(
+        Features(
             now=encoder.features(state.encoder, batch.state, batch.images),
             next=encoder.features(state.encoder, batch.next_state, batch.next_images),
             target_now=encoder.features(state.target_encoder, batch.state, batch.images),
@@ -232,7 +234,7 @@ def critic_apply(
     return flash.apply(critics, jnp.concatenate((seen, action), axis=-1), moments)
 
 
-def in_company(
+def joint_apply(
     critics: Params,
     moments: Params,
     seen: jax.Array,
@@ -261,11 +263,16 @@ def project(mass: jax.Array, values: jax.Array, centres: jax.Array) -> jax.Array
 
 
 def critic_target(
-    state: FlashState, batch: Batch, sight: Sight, next_action: jax.Array, log_prob: jax.Array, config: FlashConfig
+    state: FlashState,
+    batch: Batch,
+    features: Features,
+    next_action: jax.Array,
+    log_prob: jax.Array,
+    config: FlashConfig,
 ) -> jax.Array:
     """The distribution ``(n, bins)`` that the critics learn, for ``a' (n, a)`` with ``log π (n,)``."""
-    logits, _ = in_company(
-        state.target_critics, state.critic_moments, sight.target_next, next_action, sight.target_now, batch.action
+    logits, _ = joint_apply(
+        state.target_critics, state.critic_moments, features.target_next, next_action, features.target_now, batch.action
     )
     chances = jax.nn.softmax(logits)
     worse = (chances @ config.centres).argmin(axis=0)
@@ -286,20 +293,20 @@ def critic_loss(
     next_action: jax.Array,
 ) -> tuple[jax.Array, tuple[jax.Array, Params]]:
     """L_Q of ``learnt`` = (critics, encoder); beside it p ``(2, n, bins)`` and the batch norms' moments."""
-    critics, eyes = learnt
-    seen = encoder.features(eyes, batch.state, batch.images)
-    logits, moments = in_company(critics, state.critic_moments, seen, batch.action, next_seen, next_action)
+    critics, encoder_params = learnt
+    seen = encoder.features(encoder_params, batch.state, batch.images)
+    logits, moments = joint_apply(critics, state.critic_moments, seen, batch.action, next_seen, next_action)
     logs = jax.nn.log_softmax(logits)
     return -(target * logs).sum(axis=-1).mean(), (jnp.exp(logs), moments)
 
 
 def actor_loss(
-    actor: Params, key: jax.Array, state: FlashState, sight: Sight, config: FlashConfig
+    actor: Params, key: jax.Array, state: FlashState, features: Features, config: FlashConfig
 ) -> tuple[jax.Array, tuple[jax.Array, Params]]:
     """L_π; beside it the policy's entropy estimate H_π and the batch norms' moments."""
-    outputs, moments = flash.apply(actor, jnp.concatenate((sight.now, sight.next)))
-    action, log_prob = tanh_gaussian(key, *flash.gaussian(outputs[: len(sight.now)]))
-    logits, _ = critic_apply(state.critics, sight.now, action, state.critic_moments)
+    outputs, moments = flash.apply(actor, jnp.concatenate((features.now, features.next)))
+    action, log_prob = tanh_gaussian(key, *flash.gaussian(outputs[: len(features.now)]))
+    logits, _ = critic_apply(state.critics, features.now, action, state.critic_moments)
     q = (jax.nn.softmax(logits) @ config.centres).min(axis=0)
     return (jnp.exp(state.log_alpha) * log_prob - q).mean(), (-log_prob.mean(), moments)
 
@@ -314,10 +321,10 @@ def target_entropy(action_size: int, config: FlashConfig) -> float:
     return 0.5 * action_size * math.log(2.0 * math.pi * math.e * config.target_std**2)
 
 
-def policy_step(state: FlashState, key: jax.Array, sight: Sight, config: FlashConfig) -> FlashState:
+def policy_step(state: FlashState, key: jax.Array, features: Features, config: FlashConfig) -> FlashState:
     """One step of the actor and one of the temperature."""
     (loss, (entropy, moments)), gradient = value_and_grad(actor_loss, config.dtype)(
-        state.actor, key, state, sight, config
+        state.actor, key, state, features, config
     )
     change, actor_optimiser = config.optimiser.update(gradient, state.actor_optimiser)
     action_size = state.actor[f"b{2 * config.blocks + 1}"].shape[-1] // 2
@@ -326,7 +333,7 @@ def policy_step(state: FlashState, key: jax.Array, sight: Sight, config: FlashCo
     steps = state.step // config.actor_every
     rate, average_rate = _moment_rate(steps, config), 1.0 / (1.0 + config.average_share * steps)
     actor = flash.bound(optax.apply_updates(state.actor, change))
-    actor_moments = flash.follow(state.actor_moments, moments, 2 * len(sight.now), rate)
+    actor_moments = flash.follow(state.actor_moments, moments, 2 * len(features.now), rate)
     average = optax.incremental_update(actor, state.average_actor, average_rate)
     return state._replace(
         actor=actor,
@@ -342,26 +349,26 @@ def policy_step(state: FlashState, key: jax.Array, sight: Sight, config: FlashCo
 
 
 def critic_step(
-    state: FlashState, key: jax.Array, batch: Batch, sight: Sight, config: FlashConfig
+    state: FlashState, key: jax.Array, batch: Batch, features: Features, config: FlashConfig
 ) -> tuple[FlashState, dict[str, jax.Array]]:
     """One step of the critics and the encoder; their targets follow."""
     rounded = cast(state, config.dtype)
-    outputs, _ = flash.apply(rounded.actor, sight.next, state.actor_moments)
+    outputs, _ = flash.apply(rounded.actor, features.next, state.actor_moments)
     next_action, log_prob = tanh_gaussian(key, *flash.gaussian(outputs))
-    target = critic_target(rounded, batch, sight, next_action, log_prob, config)
+    target = critic_target(rounded, batch, features, next_action, log_prob, config)
 
     learnt = (state.critics, state.encoder)
     (loss, (chances, moments)), gradient = value_and_grad(critic_loss, config.dtype)(
-        learnt, target, state, batch, sight.next, next_action
+        learnt, target, state, batch, features.next, next_action
     )
     change, optimiser = config.optimiser.update(gradient, state.critic_optimiser)
-    critics, eyes = optax.apply_updates(learnt, change)
+    critics, encoder_params = optax.apply_updates(learnt, change)
     critics = flash.bound(critics, flash.CRITIC_REACH)
     rate = _moment_rate(state.step, config)
     rows = len(target) * (1 if flash.is_layered(critics) else 2)
     state = state._replace(
-        encoder=eyes,
-        target_encoder=optax.incremental_update(eyes, state.target_encoder, config.target_rate),
+        encoder=encoder_params,
+        target_encoder=optax.incremental_update(encoder_params, state.target_encoder, config.target_rate),
         critics=critics,
         critic_moments=flash.follow(state.critic_moments, moments, rows, rate),
         target_critics=flash.bound(
@@ -388,16 +395,17 @@ def update(state: FlashState, batch: Batch, config: FlashConfig) -> tuple[FlashS
         step_key, batch = given
         shift_key, actor_key, critic_key = jax.random.split(step_key, 3)
         batch = encoder.augment(shift_key, batch)
-        sight = look(cast(state, config.dtype), batch)
-        eyes = state.encoder
+        features = encode(cast(state, config.dtype), batch)
+        encoder_params = state.encoder
         state = jax.lax.cond(
             state.step % config.actor_every == 0,
-            lambda state: policy_step(state, actor_key, sight, config),
+            lambda state: policy_step(state, actor_key, features, config),
             lambda state: state,
             state,
         )
-        state = state._replace(encoder=eyes)  # the same; but now the compiler sees that s need not be encoded anew
-        return critic_step(state, critic_key, batch, sight, config)
+        # The same; but now the compiler sees that s need not be encoded anew.
+        state = state._replace(encoder=encoder_params)
+        return critic_step(state, critic_key, batch, features, config)
 
     state, infos = jax.lax.scan(step, state, (keys[1:], batch))
     return store(keys[0], state._replace(key=keys[0]), config.parameter_dtype), {
@@ -420,10 +428,61 @@ def sample(actor: Params, moments: Params, seen: jax.Array, key: jax.Array, dete
 
 
 def published_actor(state: FlashState) -> Params:
-    """For `robot_rl.policies.flash`: the newest actor, the average and the encoder."""
-    networks = {"newest": (state.actor, state.actor_moments), "average": (state.average_actor, state.average_moments)}
-    folded = {f"{name}/{key}": value for name, net in networks.items() for key, value in flash.fold(*net).items()}
-    return encoder.published(folded, state.encoder)
+    """What `act` needs: the newest actor, the average and the encoder."""
+    return join(
+        newest=state.actor,
+        newest_moments=state.actor_moments,
+        average=state.average_actor,
+        average_moments=state.average_moments,
+        encoder=state.encoder,
+    )
+
+
+class HeldNoise(NamedTuple):
+    """ε ``(1, a)`` and the steps that it is still held for."""
+
+    noise: jax.Array
+    left: jax.Array
+
+
+def no_noise(layout: Layout) -> HeldNoise:
+    """The one that acting begins with: the first step draws anew."""
+    return HeldNoise(jnp.zeros((1, layout.action_size)), jnp.int32(0))
+
+
+def act(
+    params: Params,
+    held: HeldNoise,
+    state: jax.Array,
+    images: Mapping[str, jax.Array],
+    key: jax.Array,
+    deterministic: bool,
+    config: FlashConfig,
+) -> tuple[jax.Array, HeldNoise]:
+    """One action as a chunk ``(1, a)``; see `robot_rl.learner.agent.Agent.act`.
+
+    ``tanh μ`` of the average, or the newest with a noise ε ~ N(0, I) that serves n steps in a row, P(n) ∝ n⁻² up to
+    ``noise_repeats``: pushes that last explore further than ones that cancel.
+    """
+    name = "average" if deterministic else "newest"
+    features = encoder.see(params, state, images)
+    outputs, _ = flash.apply(part(params, name), features, part(params, f"{name}_moments"))
+    mean, log_std = flash.gaussian(outputs)
+    if deterministic:
+        return jnp.tanh(mean), held
+    held = hold(key, held, config.noise_repeats)
+    return jnp.tanh(mean + jnp.exp(log_std) * held.noise), held
+
+
+def hold(key: jax.Array, held: HeldNoise, repeats: int) -> HeldNoise:
+    """The noise of this step: the one before, or, once that has served its time, a new one."""
+    noise_key, time_key = jax.random.split(key)
+    times = jnp.arange(1, repeats + 1)
+    drawn = HeldNoise(
+        jax.random.normal(noise_key, held.noise.shape), times[jax.random.categorical(time_key, -2.0 * jnp.log(times))]
+    )
+    now = jax.tree.map(lambda new, old: jnp.where(held.left == 0, new, old), drawn, held)
+    return now._replace(left=now.left - 1)
 
 
 def make_agent(config: FlashConfig | None = None) -> Agent:
@@ -436,7 +495,8 @@ def make_agent(config: FlashConfig | None = None) -> Agent:
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=published_actor,
-        acting={"kind": "flash", "repeats": config.noise_repeats},
+        act=partial(act, config=config),
+        carry=no_noise,
     )
 
 

@@ -27,6 +27,7 @@ What differs from HIL-SERL:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, RlpdState
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import Params, ensemble_apply, ensemble_create
+from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import cast, store, value_and_grad
 
 
@@ -159,11 +161,30 @@ def update(state: HilState, batch: Batch, config: HilConfig) -> tuple[HilState, 
     return store(keys[0], state._replace(arm=arm), config.parameter_dtype), info
 
 
-def published(state: HilState) -> Params:
-    """What `robot_rl.policies.grasp` acts by."""
-    params = {f"arm/{name}": value for name, value in state.arm.actor.items()}
-    params |= {f"grasp/{name}": value[0] for name, value in state.grasp.items()}
-    return encoder.published(params, state.arm.encoder)
+def act(
+    params: Params,
+    carry: Any,
+    state: jax.Array,
+    images: Mapping[str, jax.Array],
+    key: jax.Array,
+    deterministic: bool,
+    config: HilConfig,
+) -> tuple[jax.Array, Any]:
+    """One action as a chunk ``(1, a)``; see `robot_rl.learner.agent.Agent.act`.
+
+    The last axis is the option that G likes best, or, exploring, a draw that prefers it.
+    """
+    arm_key, option_key = jax.random.split(key)
+    features = encoder.see(params, state, images)
+    action = rlpd.sample(part(params, "arm"), features, arm_key, deterministic)
+    grasp = part(params, "grasp")
+    if not grasp:
+        return action, carry
+    values = grasp_values(grasp, features)
+    if config.grasp_temperature and not deterministic:  # the largest of G/T and Gumbel noise is such a draw
+        values = values / config.grasp_temperature + jax.random.gumbel(option_key, values.shape)
+    axis = 2.0 * values.argmax(axis=-1, keepdims=True) / (values.shape[-1] - 1) - 1.0
+    return jnp.concatenate((action, axis), axis=-1), carry
 
 
 def make_agent(config: HilConfig | None = None) -> Agent:
@@ -175,6 +196,6 @@ def make_agent(config: HilConfig | None = None) -> Agent:
         updates_per_call=config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
-        actor=published,
-        acting={"kind": "grasp", "temperature": config.grasp_temperature},
+        actor=lambda state: join(arm=state.arm.actor, grasp=state.grasp, encoder=state.arm.encoder),
+        act=partial(act, config=config),
     )

@@ -42,6 +42,7 @@ from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, RlpdState
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import Params, actor_apply, critics_apply, critics_create, tanh_gaussian
+from robot_rl.learner.networks.parts import join
 from robot_rl.learner.networks.precision import cast, store, value_and_grad
 
 
@@ -163,6 +164,6 @@ def make_agent(config: LagrangianConfig | None = None) -> Agent:
         updates_per_call=config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
-        actor=lambda state: encoder.published(state.rlpd.actor, state.rlpd.encoder),
-        acting={"kind": "gaussian"},
+        actor=lambda state: join(actor=state.rlpd.actor, encoder=state.rlpd.encoder),
+        act=rlpd.act,
     )

@@ -42,6 +42,7 @@ from robot_rl.learner.networks.mlp import (
     critics_create,
     tanh_gaussian,
 )
+from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
 
 State = TypeVar("State", bound=Any)  # of an agent whose critics are RLPD's
@@ -94,20 +95,20 @@ def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
     """A fresh agent."""
     actor_key, critic_key, key, encoder_key = jax.random.split(key, 4)
     sizes = encoder.size(layout), layout.action_size
-    eyes = encoder.create(encoder_key, layout)
+    encoder_params = encoder.create(encoder_key, layout)
     actor = actor_create(actor_key, *sizes, config.hidden)
     critics = critics_create(critic_key, *sizes, config.hidden, config.critics, config.layer_norm)
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     adam = optax.adam(config.learning_rate)
     state = RlpdState(
         actor=actor,
-        encoder=eyes,
+        encoder=encoder_params,
         critics=critics,
-        target_encoder=jax.tree.map(jnp.copy, eyes),
+        target_encoder=jax.tree.map(jnp.copy, encoder_params),
         target_critics=jax.tree.map(jnp.copy, critics),
         log_alpha=log_alpha,
         actor_optimiser=adam.init(actor),
-        critic_optimiser=adam.init((eyes, critics)),
+        critic_optimiser=adam.init((encoder_params, critics)),
         alpha_optimiser=adam.init(log_alpha),
         key=key,
     )
@@ -165,19 +166,19 @@ def critic_step(
     target = target_of(key, seen, batch, config)
 
     def loss_of(learnt: tuple[Params, Params]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        eyes, critics = learnt
-        features = encoder.features(eyes, batch.state, batch.images)
+        encoder_params, critics = learnt
+        features = encoder.features(encoder_params, batch.state, batch.images)
         loss, q = critic_loss(critics, target, batch._replace(state=features))
         return loss, (q, features)
 
     learnt = state.encoder, state.critics
     (loss, (q, features)), gradient = value_and_grad(loss_of, config.dtype)(learnt)
     change, optimiser = optax.adam(config.learning_rate).update(gradient, state.critic_optimiser)
-    eyes, critics = optax.apply_updates(learnt, change)
+    encoder_params, critics = optax.apply_updates(learnt, change)
     state = state._replace(
-        encoder=eyes,
+        encoder=encoder_params,
         critics=critics,
-        target_encoder=optax.incremental_update(eyes, state.target_encoder, config.target_rate),
+        target_encoder=optax.incremental_update(encoder_params, state.target_encoder, config.target_rate),
         target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
         critic_optimiser=optimiser,
     )
@@ -238,6 +239,13 @@ def sample(actor: Params, state: jax.Array, key: jax.Array, deterministic: bool 
     return jnp.tanh(mean) if deterministic else tanh_gaussian(key, mean, log_std)[0]
 
 
+def act(
+    params: Params, carry: Any, state: jax.Array, images: Mapping[str, jax.Array], key: jax.Array, deterministic: bool
+) -> tuple[jax.Array, Any]:
+    """One action as a chunk ``(1, a)``; see `robot_rl.learner.agent.Agent.act`."""
+    return sample(part(params, "actor"), encoder.see(params, state, images), key, deterministic), carry
+
+
 def make_agent(config: RlpdConfig | None = None) -> Agent:
     """RLPD by the contract that all agents share."""
     config = config or RlpdConfig()
@@ -247,6 +255,6 @@ def make_agent(config: RlpdConfig | None = None) -> Agent:
         updates_per_call=config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
-        actor=lambda state: encoder.published(state.actor, state.encoder),
-        acting={"kind": "gaussian"},
+        actor=lambda state: join(actor=state.actor, encoder=state.encoder),
+        act=act,
     )

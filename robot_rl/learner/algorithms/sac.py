@@ -24,8 +24,8 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig
-from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import Params, actor_apply, critics_apply, tanh_gaussian
+from robot_rl.learner.networks.parts import join
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def make_agent(config: SacConfig | None = None) -> Agent:
         updates_per_call=config.critic_steps,
         create=partial(rlpd.create, config=config),
         update=partial(update, config=config),
-        actor=lambda state: encoder.published(state.actor, state.encoder),
-        acting={"kind": "gaussian"},
+        actor=lambda state: join(actor=state.actor, encoder=state.encoder),
+        act=rlpd.act,
         demo_share=None,  # every step is as likely as any other
     )

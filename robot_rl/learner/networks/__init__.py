@@ -1,4 +1,4 @@
 """The networks that algorithms share.
 
-May import: contract, policies, learner.
+May import: contract, data, learner.
 """

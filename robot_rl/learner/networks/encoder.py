@@ -2,7 +2,7 @@
 
     f(s, images) = s, tanh(LayerNorm(W flatten(ReLU(conv(… ReLU(conv(x/255 − ½))))))), …   one such part for each camera
 
-The convolutions are `robot_rl.policies.encoder.LAYERS`. Departures from SERL, which takes a pretrained network: the
+The convolutions are `LAYERS`. Departures from SERL, which takes a pretrained network: the
 first layer cuts the image into patches of 4×4 pixels, as vision transformers do, which costs a quarter of what four
 layers of 3×3 windows do and finds a dot in as many updates; and a dense layer reads where things are from all positions
 at once, where SERL's spatial embeddings are such a layer of low rank, which finds the dot later. Without cameras there
@@ -12,6 +12,7 @@ is nothing to learn, and the features are the state.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +21,20 @@ import numpy as np
 from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 from robot_rl.learner.networks.mlp import Params, head, layer_norm
-from robot_rl.learner.networks.precision import cast
-from robot_rl.policies.encoder import LAYERS, PREFIX, padding
+from robot_rl.learner.networks.parts import part
 
+NAME = "encoder"  # of its parameters among those that are published, see `parts`
+
+
+class Convolution(NamedTuple):
+    """``kernel`` × ``kernel`` windows, ``stride`` pixels apart, to ``channels`` numbers each."""
+
+    kernel: int
+    stride: int
+    channels: int
+
+
+LAYERS = (Convolution(4, 4, 32), Convolution(3, 2, 32))
 EMBEDDING = 64  # numbers that stand for an image
 SHIFT = 1 / 32  # share of an image's shorter side by which `shift` moves it at most: 4 pixels of 128 (SERL)
 
@@ -84,9 +96,18 @@ def augment(key: jax.Array, batch: Batch) -> Batch:
     return batch._replace(images=shift(now, batch.images), next_images=shift(after, batch.next_images))
 
 
-def published(actor: Params, params: Params) -> Params:
-    """What a policy process needs, in float32: the actor's parameters, and the encoder's under ``encoder/``."""
-    return cast(actor | {f"{PREFIX}{name}": value for name, value in params.items()}, "float32")
+def see(params: Params, state: jax.Array, images: Mapping[str, jax.Array]) -> jax.Array:
+    """Features ``(1, f)`` of one ``state (d,)`` and its ``images`` (camera → ``(h, w, 3)`` uint8).
+
+    ``params`` are published ones, with the encoder's among them.
+    """
+    return features(part(params, NAME), state[None], {name: image[None] for name, image in images.items()})
+
+
+def padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after an axis, so that ⌈size / stride⌉ windows cover it: the odd one after (XLA's ``SAME``)."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
 
 
 def _embed(params: Params, name: str, image: jax.Array) -> jax.Array:

@@ -24,8 +24,9 @@ import jax
 import jax.numpy as jnp
 
 from robot_rl.learner.networks.mlp import Params, head, layer_norm, widen
-from robot_rl.policies.flash import LOG_STD_MAX, LOG_STD_MIN, RMS_EPSILON
 
+LOG_STD_MIN, LOG_STD_MAX = -10.0, 2.0
+RMS_EPSILON = 1e-6
 BATCH_EPSILON = 1e-5
 LAYERED_EPSILON = 1.0  # added to the variances of inputs
 EXPANSION = 4  # a block is so many times wider inside
@@ -150,24 +151,6 @@ def follow(statistics: Params, moments: Params, rows: int, rate: jax.Array) -> P
     """Running statistics after a batch of ``rows``, whose variances are made unbiased."""
     unbiased = {"m": 1.0, "v": rows / (rows - 1)}
     return {name: old + rate * (unbiased[name[0]] * moments[name] - old) for name, old in statistics.items()}
-
-
-@jax.jit
-def fold(params: Params, statistics: Params) -> Params:
-    """The network in evaluation mode without its norms: ``w0, b0, …`` for `robot_rl.policies.flash`.
-
-    A batch norm with running statistics is ``x ⊙ slope + offset``, which the matrix beside it takes in, as the last one
-    does the RMSNorm's scale.
-    """
-    last = _layers(params) - 1
-    slope, offset = {}, {}
-    for k in range(last):
-        slope[k] = params[f"g{k}"] / jnp.sqrt(statistics[f"v{k}"] + BATCH_EPSILON)
-        offset[k] = params[f"c{k}"] - slope[k] * statistics[f"m{k}"]
-    folded = {"w0": slope[0][:, None] * params["w0"], "b0": offset[0] @ params["w0"]}
-    for k in range(1, last):
-        folded |= {f"w{k}": params[f"w{k}"] * slope[k], f"b{k}": offset[k]}
-    return folded | {f"w{last}": params[f"g{last}"][:, None] * params[f"w{last}"], f"b{last}": params[f"b{last}"]}
 
 
 def gaussian(outputs: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -5,8 +5,7 @@
     a   = clip(x(1), −1, 1),   dx/dt = v(s, x, t), x(0) = x₀, by Euler's method
 
 It can imitate what a Gaussian cannot: two ways round an obstacle stay two ways. The velocity is an MLP of the features
-s, the point x and the time t; `robot_rl.policies.flow` evaluates the same function in numpy, and a test holds the two
-together.
+s, the point x and the time t.
 """
 
 from __future__ import annotations

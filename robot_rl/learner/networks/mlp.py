@@ -5,21 +5,21 @@ They multiply in the format of their parameters (see `precision`) and hand out f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 
-from robot_rl.policies.actor import LOG_STD_MAX, LOG_STD_MIN
-from robot_rl.policies.critics import LAYER_NORM_EPSILON
-
 Params = dict[str, jax.Array]
+LOG_STD_MIN, LOG_STD_MAX = math.log(1e-5), math.log(5.0)
+LAYER_NORM_EPSILON = 1e-6
 LAST_LAYER = 0.01  # values and actions start near 0; from anywhere in ±1 it takes hundreds of steps to get there
 
 
 def actor_create(key: jax.Array, state_size: int, action_size: int, hidden: Sequence[int]) -> Params:
-    """``w0, b0, …`` of an MLP with a last layer of width 2a: mean and log std. The numpy actor reads the same."""
+    """``w0, b0, …`` of an MLP with a last layer of width 2a: mean and log std."""
     return mlp_create(key, (state_size, *hidden, 2 * action_size))
 
 

@@ -13,9 +13,9 @@ from benchmarks.experiments.passivity import compare
 from controllers.core import ControllerConfig
 from controllers.state import Setpoint
 from robot_rl.contract import Layout
+from robot_rl.data.parameters import pack
 from robot_rl.data.store import StoreReader
 from robot_rl.policies.loading import describe
-from robot_rl.policies.parameters import pack
 
 
 def test_an_episode_begins_with_a_full_tank() -> None:
@@ -41,8 +41,8 @@ def test_a_policy_that_hurries_runs_the_tank_dry_only_without_the_filter(monkeyp
     agent = compare.make_agents()["agnostic"]
     state = agent.create(jax.random.PRNGKey(0), Layout(compare.TASK.state_size, compare.TASK.action.size))
     params = {name: np.zeros_like(value) for name, value in agent.actor(state).items()}
-    params["b2"][:4] = (3.0, 3.0, -3.0, 3.0)
-    data = pack(params, 1, describe(compare.TASK))
+    params["actor/b2"][:4] = (3.0, 3.0, -3.0, 3.0)
+    data = pack(params, 1, describe(compare.TASK, agent))
     off, on = (
         compare.evaluate(data, replace(compare.TIGHT, filter=f), 1, compare.FullTankWorld) for f in (False, True)
     )

@@ -6,7 +6,6 @@ import ast
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from robot_rl.contract import ContractError, Outcome
@@ -19,10 +18,8 @@ from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.processes import NAMES
 from robot_rl.jobs.run import Run
 from robot_rl.jobs.supervisor import ros_domain
-from robot_rl.policies.loading import describe
-from robot_rl.policies.parameters import pack
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import Task
+from tests.robot_rl.publishing import policy
 from tests.robot_rl.recording import steps
 
 REACH = RunConfig(task="reach")
@@ -142,12 +139,6 @@ def test_training_needs_demonstrations_of_the_task(tmp_path: Path) -> None:
     assert (tmp_path / "config.yaml").exists()
 
 
-def policy(task: Task, version: int = 1) -> bytes:
-    width = 2 * task.action.size
-    layer = {"w0": np.zeros((task.state_size, width), np.float32), "b0": np.zeros(width, np.float32)}
-    return pack(layer, version, describe(task))
-
-
 def test_evaluation_needs_a_policy_of_the_task(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="which policy"):
         prepare("eval", REACH, None)
@@ -158,6 +149,10 @@ def test_evaluation_needs_a_policy_of_the_task(tmp_path: Path) -> None:
         prepare("eval", REACH, tmp_path)
     (tmp_path / "policy.params").write_bytes(b"\0" + policy(make_task("reach")))
     with pytest.raises(ConfigError, match="cannot be used"):
+        prepare("eval", REACH, tmp_path)
+    unknown = policy(make_task("reach"), change={"agent": "oracle"})
+    (tmp_path / "policy.params").write_bytes(unknown)
+    with pytest.raises(ConfigError, match=r"cannot be used: no agent of this version.*unknown agent 'oracle'"):
         prepare("eval", REACH, tmp_path)
 
 

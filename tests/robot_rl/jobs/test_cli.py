@@ -15,15 +15,14 @@ from robot_rl.jobs.cli import main
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.run import Run, settings_of
 from robot_rl.learner.checkpoint import save
-from robot_rl.policies.loading import describe
-from robot_rl.policies.parameters import pack
 from robot_rl.tasks import TASKS, make_task
 from tests.conftest import session_processes
 from tests.hardware.simulated import unused_address
 from tests.robot_rl.jobs.test_bringup import record
+from tests.robot_rl.publishing import policy
 
-DAMAGED = pack({}, 1, describe(make_task("reach")))[:-1] + b"?"
-FOREIGN = pack({}, 1, describe(make_task("peg_insertion")))
+DAMAGED = policy(make_task("reach"))[:-1] + b"?"
+FOREIGN = policy(make_task("peg_insertion"))
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from robot_rl.contract import Outcome
+from robot_rl.data.parameters import unpack
 from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.run import Run
 from robot_rl.jobs.training import Trainer
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
-from robot_rl.policies.parameters import unpack
 from tests.robot_rl.recording import SCHEMA, steps, transitions
 
 AGENT = make_agent(RlpdConfig(hidden=(8, 8), critics=2, critic_steps=5))

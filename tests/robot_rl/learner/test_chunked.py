@@ -16,9 +16,6 @@ from robot_rl.learner.algorithms import chunked
 from robot_rl.learner.algorithms.chunked import EXTRACTIONS, ChunkedConfig
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import LAYER_NORM_EPSILON
-from robot_rl.policies.flow import FlowActor
-from robot_rl.policies.loading import make_actor
-from robot_rl.policies.parameters import ParameterError, pack, unpack
 
 N, D, A, H = 6, 3, 2, 3
 K = H * A
@@ -351,68 +348,6 @@ def test_with_a_horizon_of_one_windows_are_transitions() -> None:
     for name, value in expected.policies.flow.items():
         np.testing.assert_allclose(after.policies.flow[name], value, atol=1e-5)
     assert chunked.make_agent(config).horizon == 1
-
-
-@pytest.mark.parametrize("name", EXTRACTIONS)
-def test_the_numpy_actor_is_the_policy(name: str) -> None:
-    config = replace(CONFIGS[name], hidden=(16, 8))
-    agent, state = chunked.make_agent(config), tiny(config)
-    arrays = {key: np.asarray(value) for key, value in agent.actor(state).items()}
-    actor = make_actor(unpack(pack(arrays, 0, {})).params, agent.acting, 3)
-    assert isinstance(actor, FlowActor)
-    rng = np.random.default_rng(1)
-    count = 4 if name == "best_of_n" else 1
-    features, noise = rng.normal(size=(20, D)).astype(np.float32), rng.normal(size=(20, count, K)).astype(np.float32)
-    expected = chunked.choose(state.values.critics, state.policies, features, noise, config)
-    found = np.array([actor.choose(f, z) for f, z in zip(features, noise, strict=True)])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    if name == "best_of_n":
-        assert len({int(i) for i in np.argmin(np.abs(found[:, None] - noise).sum(-1), axis=1)}) > 1
-    one, two = actor.act(features[0], False), actor.act(features[0], False)
-    assert one.shape == (H, A) and one.dtype == np.float32 and not np.array_equal(one, two)
-    again = make_actor(arrays, agent.acting, 99)
-    for _ in range(2):
-        assert np.array_equal(again.act(features[0], True), actor.act(features[0], True))
-    assert not np.array_equal(again.act(features[0], False), actor.act(features[0], False))
-
-
-def test_noise_goes_on_after_new_parameters() -> None:
-    agent = chunked.make_agent(TINY)
-    params = {key: np.asarray(value) for key, value in agent.actor(tiny(TINY)).items()}
-    features = np.ones(D, np.float32)
-    one, two = make_actor(params, agent.acting, 5), make_actor(params, agent.acting, 5)
-    assert np.array_equal(one.act(features, False), two.act(features, False))
-    two.load(params)
-    assert np.array_equal(one.act(features, False), two.act(features, False))
-
-
-@pytest.mark.parametrize(
-    ("change", "settings", "named"),
-    [
-        ({"critic/w0": np.zeros((3, 2, 5), np.float32)}, {}, "critic layer 1|critics of 2 inputs"),
-        ({"critic/b1": np.full((3, 4), np.inf, np.float32)}, {}, "critic layer 1 is not finite"),
-        ({"critic/g1": np.ones((3, 7), np.float32)}, {}, "critic layer 1: weights"),
-        ({"critic/x": np.zeros(1, np.float32)}, {}, "critic parameters are named"),
-        ({"extra": np.zeros(1, np.float32)}, {}, "flow parameters are named policy/…, critic/…; got extra"),
-        ({}, {"samples": 1}, "1 samples and 10 arrays"),
-        ({}, {"horizon": 4}, "6 numbers is no chunk of 4"),
-    ],
-)
-def test_parameters_that_do_not_fit_are_refused(change, settings, named: str) -> None:
-    agent = chunked.make_agent(TINY)
-    params = {key: np.asarray(value) for key, value in agent.actor(tiny(TINY)).items()}
-    with pytest.raises(ParameterError, match=named):
-        make_actor(params | change, {**agent.acting, **settings}, 0)
-
-
-def test_parameters_of_other_sizes_are_refused_and_the_old_ones_act_on() -> None:
-    agent, features = chunked.make_agent(TINY), np.ones(D, np.float32)
-    actor = make_actor({k: np.asarray(v) for k, v in agent.actor(tiny(TINY)).items()}, agent.acting, 0)
-    other = make_actor({k: np.asarray(v) for k, v in agent.actor(tiny(TINY)).items()}, agent.acting, 1)
-    larger = {k: np.asarray(v) for k, v in agent.actor(tiny(TINY, Layout(D + 1, A))).items()}
-    with pytest.raises(ParameterError, match=r"sizes \(4, 6\); this policy has \(3, 6\)"):
-        actor.load(larger)
-    assert np.array_equal(actor.act(features, True), other.act(features, True))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from robot_rl.data.episode import Transitions
 from robot_rl.data.replay import Batch, ReplayBuffer
 from robot_rl.learner.algorithms import chunked
 from robot_rl.learner.algorithms.chunked import EXTRACTIONS, ChunkedConfig
-from robot_rl.policies.loading import make_actor
+from robot_rl.policies.serving import AgentActor
 
 
 def episode(number: int, states, rewards, terminated: bool, actions=None) -> Transitions:
@@ -76,9 +76,8 @@ def test_the_policy_finds_the_better_of_two_ways(name: str) -> None:
         )
         state, _ = chunked.update(state, batch, config=config)
     agent = chunked.make_agent(config)
-    params = {key: np.asarray(value) for key, value in agent.actor(state).items()}
-    actor = make_actor(params, agent.acting, 0)
-    draws = np.array([actor.act(np.zeros(1, np.float32), False)[:, 0] for _ in range(200)])
+    actor = AgentActor(agent, Layout(1, 1), agent.actor(state), (0,))
+    draws = np.array([actor.act(np.zeros(1, np.float32), {}, False)[:, 0] for _ in range(200)])
     assert (draws > 0.25).all(axis=1).mean() > 0.9
     if name != "one_step":  # the others stay where the data are
         assert (draws < 0.9).all(axis=1).mean() > 0.9

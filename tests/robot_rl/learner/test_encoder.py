@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from robot_rl.contract import Layout, Observation
+from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 from robot_rl.learner.networks import encoder
-from robot_rl.policies.actor import NumpyActor
-from robot_rl.policies.base import ActorPolicy
-from robot_rl.policies.encoder import LAYERS, NumpyEncoder, padding, split
-from robot_rl.policies.parameters import ParameterError
+from robot_rl.learner.networks.encoder import LAYERS, padding
+from robot_rl.learner.networks.parts import join
+from tests.robot_rl.references import embedding
 
 SIZES = [(16, 16), (21, 17), (5, 7), (1, 3), (33, 64)]  # below a window, odd, not square, a multiple of nothing
 
@@ -31,52 +28,21 @@ def params_of(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
     return {name: np.asarray(p) + 0.1 * rng.normal(size=p.shape).astype(np.float32) for name, p in fresh.items()}
 
 
-def reference(params, name: str, image: np.ndarray) -> np.ndarray:
-    """One embedding in float64, window by window: output (i, j) looks at rows i·s − before …, with 0 outside."""
-    hidden = image.astype(np.float64) / 255 - 0.5
-    for layer, (kernel, stride, channels) in enumerate(LAYERS):
-        height, width, _ = hidden.shape
-        rows, columns = int(np.ceil(height / stride)), int(np.ceil(width / stride))
-        top = max((rows - 1) * stride + kernel - height, 0) // 2
-        left = max((columns - 1) * stride + kernel - width, 0) // 2
-        out = np.tile(np.asarray(params[f"{name}/b{layer}"], np.float64), (rows, columns, 1))
-        for i, j, a, b in np.ndindex(rows, columns, kernel, kernel):
-            y, x = i * stride - top + a, j * stride - left + b
-            if 0 <= y < height and 0 <= x < width:
-                out[i, j] += hidden[y, x] @ params[f"{name}/k{layer}"][a, b]
-        assert out.shape == (rows, columns, channels)
-        hidden = np.maximum(out, 0.0)
-    flat = hidden.reshape(-1) @ params[f"{name}/w"] + params[f"{name}/b"]
-    normal = (flat - flat.mean()) / np.sqrt(flat.var() + 1e-6)
-    return np.tanh(normal * params[f"{name}/g"] + params[f"{name}/c"])
-
-
 @pytest.mark.parametrize("size", SIZES)
-def test_jax_and_numpy_equal_the_reference(size: tuple[int, int]) -> None:
+def test_features_equal_the_reference(size: tuple[int, int]) -> None:
     layout = Layout(2, 1, {"wrist": size, "a/front": (8, 12)})
     params = params_of(layout)
     state = np.float32([[0.5, -3.0]])
     images = {"wrist": images_of(1, size), "a/front": images_of(1, (8, 12), 1)}
     expected = np.concatenate(
-        (state[0], reference(params, "a/front", images["a/front"][0]), reference(params, "wrist", images["wrist"][0]))
+        (state[0], embedding(params, "a/front", images["a/front"][0]), embedding(params, "wrist", images["wrist"][0]))
     )
     found = encoder.features(params, state, images)
     assert found.shape == (1, encoder.size(layout))
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
-    act = NumpyEncoder(params, layout.images)
-    mine = act(state[0], {name: image[0] for name, image in images.items()})
-    assert mine.dtype == np.float32
-    np.testing.assert_allclose(mine, expected, atol=1e-5)
-
-
-def test_numpy_equals_jax_at_the_size_that_robots_have() -> None:
-    layout = Layout(0, 1, {"front": (128, 128)})
-    params, image = params_of(layout), images_of(2, (128, 128))
-    image[1] = 255  # one colour: every window alike but for those at the border
-    found = encoder.features(params, np.zeros((2, 0), np.float32), {"front": image})
-    act = NumpyEncoder(params, layout.images)
-    for i in range(2):
-        np.testing.assert_allclose(act(np.zeros(0, np.float32), {"front": image[i]}), found[i], atol=1e-5)
+    published = join(encoder=params)
+    seen = encoder.see(published, state[0], {name: image[0] for name, image in images.items()})
+    np.testing.assert_allclose(seen, found, atol=1e-6)
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(4, 4), (3, 2), (3, 1), (8, 4), (1, 2)])
@@ -174,49 +140,3 @@ def test_images_and_next_images_are_shifted_independently_and_everything_else_is
     again, other = (jax.jit(encoder.augment)(jax.random.PRNGKey(k), batch) for k in (3, 4))
     assert np.array_equal(again.images["a"], found.images["a"])
     assert not np.array_equal(other.images["a"], found.images["a"])
-
-
-def test_a_policy_sees_by_the_published_encoder() -> None:
-    layout = Layout(2, 1, {"wrist": (8, 8)})
-    eyes, actor = params_of(layout), {"w0": np.ones((66, 2), np.float32), "b0": np.zeros(2, np.float32)}
-    mine, seen = split({name: np.asarray(value) for name, value in encoder.published(actor, eyes).items()})
-    assert mine.keys() == actor.keys() and seen.keys() == eyes.keys()
-    policy = ActorPolicy(NumpyActor(mine), 1, True, NumpyEncoder(seen, layout.images))
-    image = {"wrist": images_of(1, (8, 8))[0]}
-    state = np.float32([0.1, -0.1])
-    features = encoder.features(eyes, state[None], {"wrist": image["wrist"][None]})
-    np.testing.assert_allclose(
-        policy(Observation(0, 0, state, image)).actions, np.tanh(features.sum())[None, None], atol=1e-4
-    )
-    assert (
-        policy(Observation(0, 0, state, {"wrist": image["wrist"][::-1]})).actions
-        != policy(Observation(0, 0, state, image)).actions
-    )
-    with pytest.raises(ParameterError, match=r"camera wrist.*\(8, 8, 3\), not none"):
-        policy(Observation(0, 0, state))
-
-
-@pytest.mark.parametrize(
-    ("change", "images", "named"),
-    [
-        ({}, {"front": (8, 8)}, r"needs images of \['wrist'\]; this run has cameras=\['front'\]"),
-        ({}, {"wrist": (16, 16)}, r"camera wrist.*not for images of this size: w is \(32, 64\), not \(128, 64\)"),
-        ({"wrist/k0": np.zeros((3, 3, 3, 32))}, {"wrist": (8, 8)}, r"k0 is \(3, 3, 3, 32\), not \(4, 4, 3, 32\)"),
-        ({"wrist/b": np.zeros(())}, {"wrist": (8, 8)}, "camera wrist"),
-        ({"wrist/x": np.zeros(1)}, {"wrist": (8, 8)}, r"x is \(1,\), not None"),
-        ({"wrist/g": np.full(64, np.inf)}, {"wrist": (8, 8)}, "g of the policy's encoder are not finite"),
-    ],
-)
-def test_parameters_that_do_not_fit_are_refused(change, images, named) -> None:
-    params = params_of(Layout(0, 1, {"wrist": (8, 8)})) | change
-    with pytest.raises(ParameterError, match=named):
-        NumpyEncoder(params, images)
-
-
-def test_another_camera_is_left_alone() -> None:
-    params = params_of(Layout(0, 1, {"wrist": (8, 8)}))
-    act = partial(NumpyEncoder(params, {"wrist": (8, 8), "front": (4, 4)}), np.zeros(0, np.float32))
-    image = images_of(1, (8, 8))[0]
-    assert np.array_equal(act({"wrist": image}), act({"wrist": image, "front": images_of(1, (4, 4))[0]}))
-    with pytest.raises(ParameterError, match=r"image \(8, 8, 3\), not \(4, 4, 3\)"):
-        act({"wrist": image[:4, :4]})

@@ -14,6 +14,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.algorithms import flash_sac
 from robot_rl.learner.algorithms.flash_sac import FlashConfig, FlashState
 from robot_rl.learner.networks import flash
+from robot_rl.learner.networks.parts import join
 from tests.robot_rl.flash_reference import (
     SQUARES,
     TINY,
@@ -66,18 +67,18 @@ def test_critic_target_equals_the_reference(backup: bool) -> None:
     future = Z - 0.3 * log_prob[:, None] * backup
     values = batch.reward[:, None] / 2.5 + 0.9 * batch.mask[:, None] * future
     expected = moved(values, chances[worse, np.arange(N)])
-    found = flash_sac.critic_target(state, batch, flash_sac.look(state, batch), action, log_prob, config)
+    found = flash_sac.critic_target(state, batch, flash_sac.encode(state, batch), action, log_prob, config)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_target_at_a_terminal_step_is_the_scaled_reward_and_at_a_time_limit_is_not() -> None:
     state, batch = tiny(), one(batch_of(1, N))._replace(mask=np.zeros(N, np.float32))
     action, log_prob = drawn(state, batch, 3)
-    sight = flash_sac.look(state, batch)
-    ended = flash_sac.critic_target(state, batch, sight, action, log_prob, TINY)
+    features = flash_sac.encode(state, batch)
+    ended = flash_sac.critic_target(state, batch, features, action, log_prob, TINY)
     np.testing.assert_allclose(ended, moved(batch.reward[:, None] / 2.5, np.ones((N, 1))), atol=1e-5)
     cut = batch._replace(mask=np.ones(N, np.float32))
-    cut_target = flash_sac.critic_target(state, cut, sight, action, log_prob, TINY)
+    cut_target = flash_sac.critic_target(state, cut, features, action, log_prob, TINY)
     assert (np.abs(np.asarray(cut_target - ended)).max(axis=-1) > 1e-2).all()
 
 
@@ -119,7 +120,7 @@ def test_actor_loss_takes_the_lower_critic_as_it_judges_and_the_policy_as_it_tra
         [softmax(reference(member(state.critics, i), seen, member(state.critic_moments, i))[0]) @ Z for i in range(2)]
     )
     assert 0 < q.argmin(0).sum() < N
-    loss, (entropy, _) = flash_sac.actor_loss(state.actor, key, state, flash_sac.look(state, batch), TINY)
+    loss, (entropy, _) = flash_sac.actor_loss(state.actor, key, state, flash_sac.encode(state, batch), TINY)
     np.testing.assert_allclose(loss, (0.3 * log_prob - q.min(0)).mean(), rtol=1e-3)
     np.testing.assert_allclose(entropy, -log_prob.mean(), rtol=1e-4)
 
@@ -139,14 +140,14 @@ def test_gradients_equal_finite_differences(which: str) -> None:
     with jax.enable_x64(True):
         state = wide(tiny()._replace(key=None))
         batch, key = wide(one(batch_of(1, N))), jax.random.PRNGKey(3)
-        sight = flash_sac.look(state, batch)
+        features = flash_sac.encode(state, batch)
         target, action = jnp.asarray(softmax(np.random.default_rng(0).normal(size=(N, 11)))), batch.action[::-1]
         if which == "critic":
             params = state.critics
-            loss = lambda p: flash_sac.critic_loss((p, {}), target, state, batch, sight.next, action)[0]  # noqa: E731
+            loss = lambda p: flash_sac.critic_loss((p, {}), target, state, batch, features.next, action)[0]  # noqa: E731
         else:
             params = state.actor
-            loss = lambda p: flash_sac.actor_loss(p, key, state, sight, TINY)[0]  # noqa: E731
+            loss = lambda p: flash_sac.actor_loss(p, key, state, features, TINY)[0]  # noqa: E731
         loss = jax.jit(loss)
         gradient = jax.jit(jax.grad(loss))(params)
         rng = np.random.default_rng(0)
@@ -161,16 +162,16 @@ def test_gradients_equal_finite_differences(which: str) -> None:
 def test_a_critic_step_follows_a_constant_target_and_its_first_half_alone() -> None:
     """Adam's first moment is 0.1 times the first gradient, which shows what was differentiated."""
     state, batch, key = tiny(), one(batch_of(1, N)), jax.random.PRNGKey(7)
-    sight = flash_sac.look(state, batch)
-    outputs, _ = flash.apply(state.actor, sight.next, state.actor_moments)
+    features = flash_sac.encode(state, batch)
+    outputs, _ = flash.apply(state.actor, features.next, state.actor_moments)
     action, log_prob = flash_sac.tanh_gaussian(key, *flash.gaussian(outputs))
-    target = np.asarray(flash_sac.critic_target(state, batch, sight, action, log_prob, TINY))
+    target = np.asarray(flash_sac.critic_target(state, batch, features, action, log_prob, TINY))
     gradient = jax.grad(
         lambda critics: flash_sac.critic_loss(
             (critics, {}), target, state, batch, batch.next_state, np.asarray(action)
         )[0]
     )(state.critics)
-    after, _ = flash_sac.critic_step(state, key, batch, sight, TINY)
+    after, _ = flash_sac.critic_step(state, key, batch, features, TINY)
     for name, slope in gradient.items():
         np.testing.assert_allclose(after.critic_optimiser[0].mu[0][name], 0.1 * slope, rtol=1e-3, atol=1e-7)
     assert after.actor is state.actor and after.log_alpha is state.log_alpha
@@ -183,9 +184,9 @@ def test_a_critic_step_follows_a_constant_target_and_its_first_half_alone() -> N
 
 def test_an_actor_step_moves_the_actor_and_the_temperature_only() -> None:
     state, batch, key = tiny(), one(batch_of(1, N)), jax.random.PRNGKey(7)
-    sight = flash_sac.look(state, batch)
-    gradient, (entropy, moments) = jax.grad(flash_sac.actor_loss, has_aux=True)(state.actor, key, state, sight, TINY)
-    after = flash_sac.policy_step(state, key, sight, TINY)
+    features = flash_sac.encode(state, batch)
+    gradient, (entropy, moments) = jax.grad(flash_sac.actor_loss, has_aux=True)(state.actor, key, state, features, TINY)
+    after = flash_sac.policy_step(state, key, features, TINY)
     for name, slope in gradient.items():
         np.testing.assert_allclose(after.actor_optimiser[0].mu[name], 0.1 * slope, rtol=1e-3, atol=1e-7)
     aim = 0.5 * A * np.log(2 * np.pi * np.e * 0.15**2)
@@ -200,17 +201,17 @@ def test_an_average_of_the_latest_actors_is_published_beside_the_newest() -> Non
     for share, rates in ((1.0, (1, 1 / 2, 1 / 3)), (0.5, (1, 2 / 3, 1 / 2)), (0.0, (1, 1, 1))):
         config = replace(TINY, average_share=share)
         state = tiny(config)
-        sight, average, moments = flash_sac.look(state, batch), state.average_actor, state.average_moments
+        features, average, moments = flash_sac.encode(state, batch), state.average_actor, state.average_moments
         for k, rate in enumerate(rates):
             state = state._replace(step=jnp.int32(config.actor_every * k))
-            state = flash_sac.policy_step(state, jax.random.PRNGKey(k), sight, config)
+            state = flash_sac.policy_step(state, jax.random.PRNGKey(k), features, config)
             average = flash.bound({n: old + rate * (state.actor[n] - old) for n, old in average.items()})
             moments = {n: old + rate * (state.actor_moments[n] - old) for n, old in moments.items()}
         published = flash_sac.make_agent(config).actor(state)
-        for name, value in flash.fold(average, moments).items():
-            np.testing.assert_allclose(published[f"average/{name}"], value, rtol=1e-4, atol=1e-5)
-        for name, value in flash.fold(state.actor, state.actor_moments).items():
-            assert np.array_equal(published[f"newest/{name}"], value)
+        for name, value in join(average=average, average_moments=moments).items():
+            np.testing.assert_allclose(published[name], value, rtol=1e-4, atol=1e-5)
+        for name, value in join(newest=state.actor, newest_moments=state.actor_moments).items():
+            assert np.array_equal(published[name], value)
         same = np.allclose(published["average/w1"], published["newest/w1"], atol=1e-4)
         assert same == (share == 0.0)
 
@@ -251,18 +252,18 @@ def test_images_with_and_without_a_state(size: int, cameras) -> None:
     single = one(batch)
     action = jnp.asarray(single.action)
 
-    def through(eyes, image, next_image):
-        seen = state._replace(encoder=eyes)
+    def through(encoder_params, image, next_image):
+        seen = state._replace(encoder=encoder_params)
         shown = single._replace(images=image, next_images=next_image)
-        sight = flash_sac.look(seen, shown)
-        return flash_sac.actor_loss(state.actor, jax.random.PRNGKey(0), seen, sight, TINY)[0]
+        features = flash_sac.encode(seen, shown)
+        return flash_sac.actor_loss(state.actor, jax.random.PRNGKey(0), seen, features, TINY)[0]
 
     still = jax.grad(through)(state.encoder, single.images, single.next_images)
     assert all(np.array_equal(g, np.zeros_like(g)) for g in jax.tree.leaves(still))
     target = np.full((N, 11), 1 / 11, np.float32)
     learns = jax.grad(
-        lambda eyes: flash_sac.critic_loss(
-            (state.critics, eyes), target, state, single, flash_sac.look(state, single).next, action
+        lambda encoder_params: flash_sac.critic_loss(
+            (state.critics, encoder_params), target, state, single, flash_sac.encode(state, single).next, action
         )[0]
     )(state.encoder)
     assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(learns))
@@ -270,10 +271,10 @@ def test_images_with_and_without_a_state(size: int, cameras) -> None:
 
 def test_what_the_critics_see_of_images_comes_from_their_own_encoder() -> None:
     state, batch = tiny(layout=Layout(D, A, SQUARES)), one(batch_of(1, N, images=True))
-    sight = flash_sac.look(state, batch)
-    swapped = flash_sac.look(state._replace(encoder=state.target_encoder), batch)
-    assert np.array_equal(sight.target_now, swapped.now) and np.array_equal(sight.target_next, swapped.next)
-    assert np.abs(sight.now - sight.target_now).max() > 0.01
+    features = flash_sac.encode(state, batch)
+    swapped = flash_sac.encode(state._replace(encoder=state.target_encoder), batch)
+    assert np.array_equal(features.target_now, swapped.now) and np.array_equal(features.target_next, swapped.next)
+    assert np.abs(features.now - features.target_now).max() > 0.01
 
 
 def test_deterministic_under_a_seed_and_free_of_side_effects() -> None:

@@ -1,4 +1,4 @@
-"""Flow matching against numpy, finite differences and a distribution with two peaks; numpy's flow is JAX's."""
+"""Flow matching against numpy, finite differences and a distribution with two peaks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import optax
 import pytest
 
 from robot_rl.learner.networks import flow
-from robot_rl.policies.flow import Flow
-from robot_rl.policies.parameters import ParameterError
 
 F, K = 3, 4
 
@@ -112,30 +110,3 @@ def test_learns_two_peaks_where_the_features_say_so() -> None:
     assert abs((there < 0.0).mean() - 0.75) < 0.08
     assert (np.abs(np.abs(there) - 0.6) < 0.25).mean() > 0.9
     assert (np.abs(np.asarray(flow.flow_sample(p, jnp.ones((2000, 1)), noise, 10)) - 0.3) < 0.25).mean() > 0.95
-
-
-def test_numpy_parity() -> None:
-    p, rng = params(hidden=(16, 8)), np.random.default_rng(7)
-    noise, features = rng.normal(size=(6, K)).astype(np.float32), rng.normal(size=F).astype(np.float32)
-    found = Flow(p).sample(features, noise, 5)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, flow.flow_sample(p, features[None], noise, 5), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"w1": np.zeros((3, 16), np.float32)}, "layer 1: weights"),
-        ({"b2": np.full(K, np.nan, np.float32)}, "layer 2 is not finite"),
-        ({"x": np.zeros(1, np.float32)}, "are named w0"),
-        ({"w0": np.zeros((K + 1, 6), np.float32)}, "5 inputs cannot move 4 numbers"),
-    ],
-)
-def test_parameters_that_do_not_fit_are_refused(change: dict[str, np.ndarray], named: str) -> None:
-    with pytest.raises(ParameterError, match=named):
-        Flow(params() | change)
-
-
-def test_features_of_another_size_are_refused() -> None:
-    with pytest.raises(ParameterError, match=r"features have shape \(2,\)"):
-        Flow(params()).sample(np.zeros(2, np.float32), np.zeros((1, K), np.float32), 1)

@@ -17,7 +17,7 @@ from robot_rl.learner.algorithms import hil, rlpd
 from robot_rl.learner.algorithms.hil import HilConfig, HilState
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.networks import encoder, mlp
-from robot_rl.policies.loading import make_actor
+from robot_rl.policies.serving import AgentActor
 from robot_rl.tasks import make_task
 from tests.robot_rl.references import batch_of, dense_relu, equal, slopes, stir
 
@@ -134,7 +134,7 @@ def test_without_options_it_is_rlpd() -> None:
     after, _ = hil.update(state, batch, config=TINY)
     assert equal(after.arm, rlpd.update(state.arm, batch, config=TINY)[0])
     assert equal(hil.create(jax.random.PRNGKey(0), layout, TINY).arm, rlpd.create(jax.random.PRNGKey(0), layout, TINY))
-    assert not after.grasp and not any(name.startswith("grasp/") for name in hil.published(after))
+    assert not after.grasp and not any(name.startswith("grasp/") for name in hil.make_agent(TINY).actor(after))
 
 
 @pytest.mark.parametrize(("options", "values"), [(2, [-1, 1]), (3, [-1, 0, 1]), (5, [-1, -0.5, 0, 0.5, 1])])
@@ -176,9 +176,9 @@ def test_a_gripper_of_a_task_becomes_an_option_from_store_to_action() -> None:
     agent = make_agent("hil", {"hidden": [16]})
     state = agent.create(jax.random.PRNGKey(0), layout)
     state, _ = agent.update(state, batch_of(2, N, state=layout.state_size, action=layout.action_size))
-    actor = make_actor({k: np.asarray(v) for k, v in agent.actor(state).items()}, agent.acting, seed=0)
+    actor = AgentActor(agent, layout, agent.actor(state), (0,))
     features = np.random.default_rng(0).normal(size=(30, layout.state_size))
-    chosen = np.concatenate([actor.act(row, deterministic=True) for row in features])
+    chosen = np.concatenate([actor.act(row, {}, deterministic=True) for row in features])
     mean, _ = mlp.actor_apply(state.arm.actor, jnp.asarray(features, jnp.float32))
     np.testing.assert_allclose(chosen[:, :-1], np.tanh(mean), atol=1e-5)
     best = hil.grasp_values(state.grasp, jnp.asarray(features, jnp.float32)).argmax(-1)

@@ -11,6 +11,7 @@ import pytest
 
 from robot_rl.contract import Layout
 from robot_rl.contract.settings import ConfigError
+from robot_rl.data.parameters import unpack
 from robot_rl.data.replay import Batch
 from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.jobs.config import load_config
@@ -19,7 +20,6 @@ from robot_rl.learner.algorithms.lagrangian import LagrangianConfig, LagrangianS
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 from robot_rl.learner.networks import mlp
-from robot_rl.policies.parameters import unpack
 from tests.robot_rl.recording import SCHEMA, steps
 
 TINY = LagrangianConfig(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from robot_rl.contract import ActionSpec
+from robot_rl.data.parameters import unpack
 from robot_rl.data.replay import Batch
 from robot_rl.data.schema import StoreError, StoreSchema
 from robot_rl.data.store import EpisodeStore, StoreReader
@@ -17,8 +18,6 @@ from robot_rl.learner.agent import Agent
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, make_agent
 from robot_rl.learner.checkpoint import CheckpointError, load
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
-from robot_rl.policies.actor import NumpyActor
-from robot_rl.policies.parameters import unpack
 from tests.robot_rl.recording import SCHEMA, steps, transitions
 
 AGENT = make_agent(RlpdConfig(hidden=(8, 8), critics=3))
@@ -211,8 +210,10 @@ def test_parameters_are_the_actor_with_its_version(tmp_path) -> None:
     params, version, meta = unpack(learner.parameters())
     assert version == 2
     assert (meta["task"], meta["state_size"], meta["axes"]) == ("reach", 5, ["x", "y"])
-    actor = NumpyActor(params)
-    assert (actor.state_size, actor.action_size) == (5, 2)
+    assert meta["agent"] == "rlpd" and make_agent(RlpdConfig(**meta["settings"])).config.critics == 3
+    actor = AGENT.actor(learner.state)
+    assert params.keys() == actor.keys() and all(np.array_equal(params[name], actor[name]) for name in actor)
+    assert (params["actor/w0"].shape[0], params["actor/b2"].shape[0]) == (5, 2 * 2)
 
 
 def test_a_loss_that_is_not_finite_stops_updates_and_keeps_the_last_good_parameters() -> None:
@@ -229,7 +230,7 @@ def test_a_loss_that_is_not_finite_stops_updates_and_keeps_the_last_good_paramet
     assert jnp.isfinite(learner.state.actor["w0"]).all()
     params, version, _ = unpack(learner.parameters())
     assert version == learner.version >= unpack(good).version
-    NumpyActor(params)  # raises unless finite
+    assert all(np.isfinite(value).all() for value in params.values())
     assert learner.step() is False
 
 
@@ -246,7 +247,7 @@ DOUBLING = Agent(  # Q doubles with every call
     create=lambda key, layout: {"q": jnp.float32(-1.0)},
     update=doubled,
     actor=lambda state: state,
-    acting={"kind": "none"},
+    act=lambda params, carry, state, images, key, deterministic: (jnp.zeros((1, 2)), carry),
 )
 
 

@@ -16,9 +16,8 @@ from robot_rl.learner.algorithms import lagrangian, rlpd
 from robot_rl.learner.algorithms.lagrangian import LagrangianConfig
 from robot_rl.learner.algorithms.rlpd import RlpdConfig
 from robot_rl.learner.networks import encoder, mlp
-from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.base import ActorPolicy
-from robot_rl.policies.encoder import NumpyEncoder, split
+from robot_rl.policies.serving import AgentActor
 
 TINY = RlpdConfig(hidden=(5, 4), critics=3, subset=2, discount=0.9, initial_temperature=0.3)
 COSTLY = LagrangianConfig(hidden=(5, 4), critics=3, subset=2, initial_multiplier=2.0)
@@ -38,9 +37,13 @@ def tiny(state_size: int = 3, config: RlpdConfig = TINY) -> rlpd.RlpdState:
         lambda p: p + jnp.asarray(0.1 * rng.normal(size=p.shape), p.dtype),
         (state.actor, state.encoder, state.critics, state.target_encoder, state.target_critics),
     )
-    actor, eyes, critics, target_eyes, target_critics = stirred
+    actor, encoder_params, critics, target_encoder_params, target_critics = stirred
     return state._replace(
-        actor=actor, encoder=eyes, critics=critics, target_encoder=target_eyes, target_critics=target_critics
+        actor=actor,
+        encoder=encoder_params,
+        critics=critics,
+        target_encoder=target_encoder_params,
+        target_critics=target_critics,
     )
 
 
@@ -83,8 +86,8 @@ def test_the_critic_step_differentiates_the_encoder_against_a_target_by_the_targ
         following = encoder.features(state.target_encoder, seen.next_state, seen.next_images)
         target = rlpd.critic_target(key, state, seen._replace(next_state=following), TINY)
 
-        def loss(eyes, critics):
-            features = encoder.features(eyes, seen.state, seen.images)
+        def loss(encoder_params, critics):
+            features = encoder.features(encoder_params, seen.state, seen.images)
             return ((mlp.critics_apply(critics, features, seen.action) - target) ** 2).mean()
 
         return jax.value_and_grad(loss, (0, 1))(state.encoder, state.critics), target.mean()
@@ -170,7 +173,7 @@ def dots(rng: np.random.Generator, *lead: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def earned(agent: Agent, updates: int, blind: bool) -> float:
-    """Mean reward of the deterministic policy, in numpy, on dots that it has never seen."""
+    """Mean reward of the deterministic policy, as it is served, on dots that it has never seen."""
     layout = Layout(0, 2, {"front": (SIDE, SIDE)})
     state = agent.create(jax.random.PRNGKey(0), layout)
     rng = np.random.default_rng(0)
@@ -195,8 +198,7 @@ def earned(agent: Agent, updates: int, blind: bool) -> float:
         )
         state, info = agent.update(state, batch)
     assert all(np.isfinite(float(value)) for value in info.values())
-    actor, eyes = split({name: np.asarray(value) for name, value in agent.actor(state).items()})
-    policy = ActorPolicy(NumpyActor(actor), 0, True, NumpyEncoder(eyes, layout.images))
+    policy = ActorPolicy(AgentActor(agent, layout, agent.actor(state), (0,)), 0, True)
     position, image = dots(np.random.default_rng(1), 300)
     if blind:
         image = np.full_like(image, 128)

@@ -13,11 +13,11 @@ import pytest
 
 from robot_rl.contract import Layout
 from robot_rl.contract.settings import ConfigError
+from robot_rl.data.parameters import pack, unpack
 from robot_rl.data.replay import Batch
 from robot_rl.learner.checkpoint import leaves_to_tree, load, save, tree_to_leaves
 from robot_rl.learner.factory import ALGORITHMS, make_agent
 from robot_rl.learner.networks import encoder, flash, flow, mlp, precision
-from robot_rl.policies.parameters import pack, unpack
 from tests.robot_rl.references import stir
 
 LAYOUT = Layout(5, 2, options=2)
@@ -157,7 +157,7 @@ def _networks() -> dict[str, tuple[Any, Any]]:
     key = jax.random.PRNGKey(1)
     x, a = jax.random.normal(key, (64, 5)), jnp.tanh(jax.random.normal(jax.random.PRNGKey(2), (64, 2)))
     images = {"c": jax.random.randint(key, (8, 16, 16, 3), 0, 256, jnp.uint8)}
-    eyes = encoder.create(key, Layout(5, 2, {"c": (16, 16)}))
+    encoder_params = encoder.create(key, Layout(5, 2, {"c": (16, 16)}))
     flash_params, _ = flash.create(key, 5, 16, 1, 3, members=2)
     return {
         "actor": (
@@ -169,7 +169,7 @@ def _networks() -> dict[str, tuple[Any, Any]]:
             lambda p: ((mlp.critics_apply(p, x, a) - 1.0) ** 2).mean(),
         ),
         "flow": (flow.flow_create(key, 5, 2, (32, 32)), lambda p: flow.flow_loss(p, key, x, a)),
-        "encoder": (eyes, lambda p: (encoder.features(p, x[:8], images)[:, 5:] * jnp.arange(64.0)).mean()),
+        "encoder": (encoder_params, lambda p: (encoder.features(p, x[:8], images)[:, 5:] * jnp.arange(64.0)).mean()),
         "flash": (flash_params, lambda p: ((flash.apply(p, x)[0] - 1.0) ** 2).mean()),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,17 +24,6 @@ class Parameters(NamedTuple):
     params: dict[str, np.ndarray]
     version: int
     meta: dict[str, Any]
-
-
-def parts(params: Mapping[str, np.ndarray], names: Collection[str], kind: str) -> dict[str, dict[str, np.ndarray]]:
-    """``<name>/…`` → the parameters of each of ``names``, without the prefix; raises `ParameterError` for others."""
-    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
-    for key, value in params.items():
-        name, _, rest = key.partition("/")
-        if name not in found:
-            raise ParameterError(f"{kind} parameters are named {', '.join(f'{name}/…' for name in names)}; got {key}")
-        found[name][rest] = value
-    return found
 
 
 def pack(params: Mapping[str, np.ndarray], version: int, meta: Mapping[str, Any]) -> bytes:
