@@ -9,7 +9,7 @@ import pytest
 
 from controllers.spatial import Pose
 from hardware.interfaces import HardwareError, SceneControl
-from hardware.scene import ManualScene
+from hardware.manual_scene import ManualScene
 from hardware.sim.client import SceneClient
 from tests.hardware.simulated import SCENE_PORT, SERVER, SimulatedServer, environment, simulated_server, unused_address
 
@@ -131,4 +131,7 @@ def test_manual_scene_asks_a_person() -> None:
     scene.place({"peg": ON_THE_FLOOR})
     assert asked == ["Please bring peg to x 0.450, y -0.100, z 0.020 m (in the robot's base frame)."]
     assert scene.objects() == {}
-    ManualScene().place({"peg": ON_THE_FLOOR})
+    scene.place({})
+    assert len(asked) == 1
+    ManualScene(asked.append, "Push the peg into the rack.").place({})
+    assert asked[1:] == ["Push the peg into the rack."]
