@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from std_msgs.msg import Bool
 
 from controllers.ros import topics
@@ -57,6 +59,12 @@ def word_from(message: Any) -> Spoken:
     return Spoken(number, word, status.name, status.hardware_id, stamp_to_ns(message.header.stamp))
 
 
+def make_stop_publisher(node: Node) -> Publisher:
+    """A publisher of ``emergency_stop``; that one of the arm's subscriptions does not match it is meant."""
+    quiet = PublisherEventCallbacks(use_default_callbacks=False)
+    return node.create_publisher(Bool, topics.EMERGENCY_STOP, 1, event_callbacks=quiet)
+
+
 class WordSender:
     """Says words for ``node``. A listener that is busy, or starts anew, hears each of them in the end.
 
@@ -72,7 +80,7 @@ class WordSender:
         self._told: set[int] = set()  # of those that wait, the ones about which the person has been told
         depth = topics.OPERATOR_DEPTH
         self._words = node.create_publisher(DiagnosticArray, topics.OPERATOR_WORD, depth)
-        self._stop = node.create_publisher(Bool, topics.EMERGENCY_STOP, 1)
+        self._stop = make_stop_publisher(node)
         node.create_subscription(DiagnosticArray, topics.OPERATOR_ACKNOWLEDGED, self._on_acknowledged, depth)
         node.create_timer(RESEND, self._resend)
 

@@ -23,7 +23,7 @@ from controllers.ros import topics
 from controllers.ros.converters import stamp_to_ns
 from hardware.interfaces import Word
 from hardware.ros.inbox import Inbox
-from hardware.ros.words import Spoken, fill_word, word_from
+from hardware.ros.words import Spoken, fill_word, make_stop_publisher, word_from
 from robot_rl.contract import Answer, Label
 
 BUTTONS = {name: Word(name) for name in topics.JOY_BUTTONS if name in ("success", "failure")}
@@ -57,7 +57,7 @@ class OperatorTopics:
             node.create_service(Trigger, f"{topics.OPERATOR_SERVICES}/{word.value}", partial(self._on_call, word))
         self._acknowledged = node.create_publisher(DiagnosticArray, topics.OPERATOR_ACKNOWLEDGED, depth)
         self._request = node.create_publisher(String, topics.OPERATOR_REQUEST, LATCHED)
-        self._stop = node.create_publisher(Bool, topics.EMERGENCY_STOP, 1)
+        self._stop = make_stop_publisher(node)
 
     def poll(self) -> None:
         """Take what has come on ``joy``."""
