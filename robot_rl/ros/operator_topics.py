@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
@@ -28,6 +29,7 @@ from robot_rl.contract import Answer, Label
 
 BUTTONS = {name: Word(name) for name in topics.JOY_BUTTONS if name in ("success", "failure")}
 REMEMBERED = 10_000  # words that are not taken twice
+LAST_WORDS = 0.5  # [s] for acknowledgements to arrive when the session ends
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 Key = tuple[str, int]  # origin and number of a label
@@ -64,6 +66,8 @@ class OperatorTopics:
         self._inbox.poll(time.monotonic())
 
     def close(self) -> None:
+        """Let the last acknowledgements arrive."""
+        self._acknowledged.wait_for_all_acked(Duration(seconds=LAST_WORDS))
         self._inbox.close()
 
     def answer(self, answer: Answer) -> None:

@@ -118,6 +118,9 @@ class SessionNode(Node):
         return not self._session.running and not self.ready
 
     def destroy_node(self) -> None:
+        if self._session.unanswered:
+            self._session.abort("interrupted")
+            self._pass_on()
         self._operator.close()
         super().destroy_node()
 

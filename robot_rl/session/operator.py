@@ -111,6 +111,11 @@ class Operator:
             return Phase.ASKING
         return Phase.PAUSED if self.paused else None
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether labels wait for the step in flight to be closed."""
+        return any(said.label is not None for said in self._waiting)
+
     def answers(self) -> tuple[Answer, ...]:
         """Answers since the last call, in the order of the labels."""
         answers, self._answers = tuple(self._answers), []

@@ -175,6 +175,11 @@ class Session:
         """What became of labels since the last call. A label of the step in flight is answered when that is closed."""
         return self._operator.answers()
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether labels wait for the step in flight; `abort` applies them to the last one that is recorded."""
+        return self._operator.unanswered
+
     def relabels(self) -> tuple[Relabel, ...]:
         """Corrections of recorded steps since the last call, as handed to the sink."""
         return self._operator.relabels()

@@ -385,6 +385,18 @@ def test_on_a_real_arm_the_person_puts_the_objects_back_and_the_session_waits(
         ros.spin_until(lambda episode=episode: len(operated.ended) == episode + 1)
 
 
+def test_a_session_that_ends_applies_what_it_has_heard(ros: Any, world: InProcessWorld, person: Person) -> None:
+    sink = Sink()
+    operated = Operated(ros.add, world, sink)
+    person.wait_for_steps(3)
+    person.sender.say(Word.SUCCESS)
+    ros.spin_until(lambda: operated.session.unanswered)
+    ros.end(operated.node)
+    ros.spin_until(lambda: not person.sender.waiting)
+    (relabel,) = sink.relabels
+    assert (relabel.episode, relabel.step) == (0, len(sink[0].steps) - 1)
+
+
 def test_a_message_that_is_no_word_is_refused_and_the_session_goes_on(
     ros: Any, world: InProcessWorld, person: Person
 ) -> None:
