@@ -6,6 +6,7 @@ twice, ``with`` does both. Each interface has one contract test (`tests/contract
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -173,6 +174,24 @@ class Camera(Protocol):
         """The newest frame. Raises `CameraError` when none came within the driver's timeout."""
 
 
+class Word(enum.Enum):
+    """What the operator may say, whichever device, program or page says it.
+
+    The first two say what the step in flight came to. ``DISCARD`` throws an episode away as data, ``END`` ends it as a
+    time limit does. ``PAUSE`` holds the arm until ``RESUME``. After ``TAKE_OVER`` the person drives, also with their
+    hands off the device, until ``RESUME``. ``STOP`` is the emergency stop.
+    """
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    DISCARD = "discard"
+    PAUSE = "pause"
+    RESUME = "resume"
+    TAKE_OVER = "take_over"
+    END = "end"
+    STOP = "stop"
+
+
 @dataclass(frozen=True, eq=False)
 class TeleopCommand:
     """What the person wants.
@@ -181,14 +200,13 @@ class TeleopCommand:
         twist: ``(6,)`` desired TCP twist [m/s, rad/s], base axes.
         gripper: desired opening 0–1, or None to leave it.
         engaged: the person is driving; while False the policy acts.
-        success, failure: the person ended the episode with this label.
+        words: said since the last command, oldest first; each is handed over once.
     """
 
     twist: np.ndarray
     gripper: float | None = None
     engaged: bool = True
-    success: bool = False
-    failure: bool = False
+    words: tuple[Word, ...] = ()
 
 
 @runtime_checkable

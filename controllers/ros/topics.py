@@ -41,6 +41,14 @@ TWIST_COMMAND = "twist_cmd"  # geometry_msgs/TwistStamped: the person's wish, ba
 JOY = "joy"  # sensor_msgs/Joy: buttons JOY_BUTTONS
 JOY_BUTTONS = ("close", "open", "success", "failure")
 
+# The operator's words, `hardware.interfaces.Word`. One status a message: name = by whom, hardware_id = the start of the
+# program that says it, message = the word (or what was done), values = the number, which rises by one, and what it met.
+OPERATOR_WORD = "operator/word"  # diagnostic_msgs/DiagnosticArray: stamp of the press; sent until acknowledged
+OPERATOR_ACKNOWLEDGED = "operator/acknowledged"  # diagnostic_msgs/DiagnosticArray: the same, and what it was applied to
+OPERATOR_REQUEST = "operator/request"  # std_msgs/String, latched: what the person shall do; "" when nothing
+OPERATOR_DEPTH = 100  # words that may wait for a listener that is busy
+OPERATOR_SERVICES = "operator"  # + "/<word>", std_srvs/Trigger: say the word; the answer says what it was applied to
+
 # Services, std_srvs/Trigger.
 START = "start"
 STOP = "stop"

@@ -51,10 +51,13 @@ def fill_header(stamp: float, frame_id: str, message: M) -> M:
 
 
 def joy_buttons(command: TeleopCommand) -> list[int]:
-    """TeleopCommand → the buttons of sensor_msgs/Joy, in the order of `controllers.ros.topics.JOY_BUTTONS`."""
+    """TeleopCommand → the buttons of sensor_msgs/Joy, in the order of `controllers.ros.topics.JOY_BUTTONS`.
+
+    Words go by `hardware.ros.words`: the buttons for them are for other programs.
+    """
     closing = command.gripper is not None and command.gripper < 0.5
     opening = command.gripper is not None and not closing
-    return [int(closing), int(opening), int(command.success), int(command.failure)]
+    return [int(closing), int(opening), 0, 0]
 
 
 def joints_from(message: Any) -> np.ndarray:

@@ -48,6 +48,7 @@ class Inbox:
 
     Attributes:
         waited: how long the message being handled has waited for the name of its sender [s].
+        arrived: when the middleware received it [ns].
     """
 
     def __init__(self, node: Node, renamed: Callable[[Writer, Writer], None]) -> None:
@@ -66,10 +67,11 @@ class Inbox:
         self._named: dict[bytes, Writer] = {}
         self._strangers: dict[bytes, Writer] = {}
         self.waited = 0.0
+        self.arrived = 0
 
-    def subscribe(self, kind: type, topic: str, handle: Handle) -> None:
-        """Call ``handle(message, writer)`` from `poll` for each message on ``topic``."""
-        self._inlets.append((self._node.create_subscription(kind, topic, lambda _: None, DEPTH), handle))
+    def subscribe(self, kind: type, topic: str, handle: Handle, depth: int = DEPTH) -> None:
+        """Call ``handle(message, writer)`` from `poll` for each message on ``topic``, of which ``depth`` may wait."""
+        self._inlets.append((self._node.create_subscription(kind, topic, lambda _: None, depth), handle))
 
     def poll(self, now: float) -> None:
         """Hand over what has come by ``now`` [s, steady], in the order of arrival.
@@ -80,7 +82,7 @@ class Inbox:
         letters = self._waiting + sorted(arrived, key=lambda letter: letter.arrived)
         self._waiting = []
         for letter in letters:
-            self.waited = now - letter.taken
+            self.waited, self.arrived = now - letter.taken, letter.arrived
             writer = self._writer(letter)
             if writer is None:
                 self._waiting.append(letter)

@@ -1,7 +1,7 @@
-"""A person's device on the topics ``twist_cmd`` and ``joy``.
+"""A person's device on the topics ``twist_cmd``, ``joy`` and ``operator/word``.
 
 A twist is published only while the person drives, and one of zero when they let go: whoever listens takes a twist that
-stays away for a person who has let go.
+stays away for a person who has let go. Words are events: see `hardware.ros.words`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from controllers.ros.converters import fill_vectors
 from hardware.interfaces import HardwareError, TeleopCommand, TeleopDevice
 from hardware.ros.converters import joy_buttons
 from hardware.ros.runtime import Stop, ros, spin
+from hardware.ros.words import WordSender
 from hardware.teleop import DEVICES, make_teleop
 
 RATE = 50.0  # [Hz]
-JOY_DEPTH = 10  # messages; a label is said once and must not be lost behind the next message
 SILENCE = 10.0  # [s] without a single command after which the person is told that the device is not heard
 
 
 class TeleopNode(Node):
-    """Reads a connected ``device`` at ``rate`` [Hz]. The device's errors leave through `spin`."""
+    """Reads a connected ``device`` at ``rate`` [Hz]. The device's errors leave through `spin`.
+
+    ``words`` says what the device has to say.
+    """
 
     def __init__(self, device: TeleopDevice, rate: float = RATE) -> None:
         super().__init__("teleop")
@@ -37,17 +40,24 @@ class TeleopNode(Node):
         self._engaged = False
         self._heard = False
         self._twist = self.create_publisher(TwistStamped, topics.TWIST_COMMAND, 1)
-        self._joy = self.create_publisher(Joy, topics.JOY, JOY_DEPTH)
+        self._joy = self.create_publisher(Joy, topics.JOY, 1)
+        self.words = WordSender(self)
         self.create_timer(1.0 / rate, self._tick)
         self._silence = self.create_timer(SILENCE, self._report_silence)
 
     def _tick(self) -> None:
         command = self._device.read()
+        for word in command.words:
+            self.words.say(word)
         if command.engaged or self._engaged:
             self._publish_twist(command)
         self._publish_joy(command)
         self._engaged = command.engaged
-        self._heard = self._heard or command.engaged
+        self._heard = self._heard or command.engaged or bool(command.words)
+
+    def destroy_node(self) -> None:
+        self.words.close()
+        super().destroy_node()
 
     def _publish_twist(self, command: TeleopCommand) -> None:
         message = TwistStamped()
@@ -82,7 +92,7 @@ def run(device: TeleopDevice, stop: Stop, rate: float = RATE) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Publish a teleoperation device on twist_cmd and joy.")
+    parser = argparse.ArgumentParser(description="Publish a teleoperation device on twist_cmd, joy and operator/word.")
     parser.add_argument("--device", required=True, help=f"one of {', '.join(DEVICES)}")
     parser.add_argument("--rate", type=float, default=RATE, help="readings a second")
     given = parser.parse_args(remove_ros_args(sys.argv[1:] if argv is None else argv))

@@ -9,6 +9,13 @@ state as events marked INIT. Events come on change only.
     directional pad pitch, roll
     A / cross       close the gripper        B / circle      open it
     Y / square      success                  X / triangle    failure
+    Xbox / Share    emergency stop
+
+With LB / L1 held, the same buttons say other words:
+
+    A  resume       B  pause        Y  end        X  discard        RB / R1  take over
+
+Beyond these, Xbox and PlayStation pads number their buttons differently.
 """
 
 from __future__ import annotations
@@ -19,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from hardware.device import Device
-from hardware.interfaces import TeleopCommand, TeleopError
+from hardware.interfaces import TeleopCommand, TeleopError, Word
 from hardware.teleop.motion import Speeds, apply_deadzone
 from hardware.teleop.stream import DeviceStream
 
@@ -27,7 +34,15 @@ EVENT = struct.Struct("=IhBB")
 BUTTON_EVENT, AXIS_EVENT, INIT_FLAG = 0x01, 0x02, 0x80
 FULL_SCALE = 32767.0
 
-CLOSE, OPEN, FAILURE, SUCCESS, DRIVE = 0, 1, 2, 3, 5
+CLOSE, OPEN, FAILURE, SUCCESS, SHIFT, DRIVE, STOP = 0, 1, 2, 3, 4, 5, 8
+WORDS = {FAILURE: Word.FAILURE, SUCCESS: Word.SUCCESS, STOP: Word.STOP}
+SHIFTED = {  # with SHIFT held
+    CLOSE: Word.RESUME,
+    OPEN: Word.PAUSE,
+    FAILURE: Word.DISCARD,
+    SUCCESS: Word.END,
+    DRIVE: Word.TAKE_OVER,
+}
 PERMISSION_HELP = "Add yourself to its group (`sudo usermod -aG input $USER`) and log in again."
 
 # Rows: base x, y, z, roll, pitch, yaw; columns: axes 0–7 (left x, y, trigger; right x, y, trigger; pad x, y).
@@ -56,8 +71,8 @@ class GamepadDecoder:
         self._axes = np.zeros(8)
         self._driving = False
         self._gripper: float | None = None
-        self._success = False
-        self._failure = False
+        self._shifted = False
+        self._words: tuple[Word, ...] = ()
 
     def feed(self, data: bytes) -> None:
         """Take in whole events; numbers that the layout does not know are left aside."""
@@ -69,31 +84,30 @@ class GamepadDecoder:
                 self._button(number, bool(value) and not kind & INIT_FLAG)
 
     def command(self) -> TeleopCommand:
-        """What the person wants. A label is handed over once."""
-        success, failure = self._success, self._failure
-        self._success = self._failure = False
+        """What the person wants. A word is handed over once."""
+        words, self._words = self._words, ()
         if not self._driving:
-            return TeleopCommand(twist=np.zeros(6), engaged=False, success=success, failure=failure)
+            return TeleopCommand(twist=np.zeros(6), engaged=False, words=words)
         deflection = AXES_TO_BASE @ apply_deadzone(self._axes, self._deadzone)
-        return TeleopCommand(
-            twist=self._speeds.twist(deflection), gripper=self._gripper, success=success, failure=failure
-        )
+        return TeleopCommand(twist=self._speeds.twist(deflection), gripper=self._gripper, words=words)
 
     def _button(self, number: int, pressed: bool) -> None:
         if number == DRIVE:
             self._driving = pressed
             if not pressed:
                 self._gripper = None
-        elif not pressed:
+        if number == SHIFT:
+            self._shifted = pressed
+        if not pressed:
             return
+        if self._shifted and number in SHIFTED:
+            self._words += (SHIFTED[number],)
+        elif number in WORDS:
+            self._words += (WORDS[number],)
         elif number == CLOSE:
             self._gripper = 0.0
         elif number == OPEN:
             self._gripper = 1.0
-        elif number == SUCCESS:
-            self._success = True
-        elif number == FAILURE:
-            self._failure = True
 
 
 class Gamepad(Device):

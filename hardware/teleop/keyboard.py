@@ -4,6 +4,10 @@
     i k  j l  u o      pitch, yaw, roll; the arrow keys do what i k j l do
     space              close the gripper, open it at the next press
     enter, backspace   the episode was a success, a failure
+    x, e               discard the episode, end it
+    p, c               pause, continue (resume)
+    t                  take over: the person drives until they continue, also between keys
+    b                  brake: emergency stop
     q, escape          let go at once
 
 A terminal tells when a key repeats but not when it is let go: a key drives until a moment after its last repeat, and of
@@ -24,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from hardware.device import Device
-from hardware.interfaces import TeleopCommand, TeleopError
+from hardware.interfaces import TeleopCommand, TeleopError, Word
 from hardware.teleop.motion import Speeds
 
 MOTIONS = {  # key: (axis of the twist, direction), base axes
@@ -44,7 +48,19 @@ MOTIONS = {  # key: (axis of the twist, direction), base axes
 ARROWS = {"A": "i", "B": "k", "C": "l", "D": "j"}  # final byte of the escape sequence: up, down, right, left
 ESCAPE = "\x1b"
 ESCAPE_TIMEOUT = 0.05  # [s] after which an escape byte was the key and not the start of a sequence
-RELEASE_KEYS, GRIPPER_KEY, SUCCESS_KEYS, FAILURE_KEYS = "q", " ", "\r\n", "\x7f\b"
+RELEASE_KEYS, GRIPPER_KEY = "q", " "
+WORDS = {
+    "\r": Word.SUCCESS,
+    "\n": Word.SUCCESS,
+    "\x7f": Word.FAILURE,
+    "\b": Word.FAILURE,
+    "x": Word.DISCARD,
+    "e": Word.END,
+    "p": Word.PAUSE,
+    "c": Word.RESUME,
+    "t": Word.TAKE_OVER,
+    "b": Word.STOP,
+}
 READ_BYTES = 1024
 
 
@@ -70,8 +86,7 @@ class KeyboardDecoder:
         self._engaged_until = -np.inf
         self._gripper: float | None = None
         self._next_gripper = 0.0
-        self._success = False
-        self._failure = False
+        self._words: tuple[Word, ...] = ()
 
     def feed(self, data: bytes, now: float) -> None:
         """Take in what the terminal sent; an escape sequence may come in pieces."""
@@ -80,21 +95,18 @@ class KeyboardDecoder:
             self._take(char, now)
 
     def command(self, now: float) -> TeleopCommand:
-        """What the person wants at ``now``. A label is handed over once."""
+        """What the person wants at ``now``. A word is handed over once."""
         self._flush_escape(now)
-        success, failure = self._success, self._failure
-        self._success = self._failure = False
+        words, self._words = self._words, ()
         if now >= self._engaged_until:
             self._gripper = None
-            return TeleopCommand(twist=np.zeros(6), engaged=False, success=success, failure=failure)
+            return TeleopCommand(twist=np.zeros(6), engaged=False, words=words)
         deflection = np.zeros(6)
         for key, until in self._driving_until.items():
             if now < until:
                 axis, direction = MOTIONS[key]
                 deflection[axis] += direction
-        return TeleopCommand(
-            twist=self._speeds.twist(deflection), gripper=self._gripper, success=success, failure=failure
-        )
+        return TeleopCommand(twist=self._speeds.twist(deflection), gripper=self._gripper, words=words)
 
     def _take(self, char: str, now: float) -> None:
         if char == ESCAPE:
@@ -125,10 +137,8 @@ class KeyboardDecoder:
         elif key == GRIPPER_KEY:
             self._gripper, self._next_gripper = self._next_gripper, 1.0 - self._next_gripper
             self._engaged_until = now + self._engaged
-        elif key in SUCCESS_KEYS:
-            self._success = True
-        elif key in FAILURE_KEYS:
-            self._failure = True
+        elif key in WORDS:
+            self._words += (WORDS[key],)
         elif key in RELEASE_KEYS:
             self._let_go()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hardware.device import Device
-from hardware.interfaces import TeleopCommand, TeleopError
+from hardware.interfaces import TeleopCommand, TeleopError, Word
 from hardware.teleop.motion import Speeds, apply_deadzone
 from hardware.teleop.stream import DeviceStream
 
@@ -23,6 +23,16 @@ FULL_SCALE = 350.0  # counts at full deflection
 TRANSLATION_REPORT, ROTATION_REPORT, BUTTON_REPORT = 1, 2, 3
 MAX_REPORT_BYTES = 64
 LEFT_BUTTON, RIGHT_BUTTON = 0b01, 0b10
+WORDS = {  # bit of a button that only the larger models have: 1, 2, 3, 4, Esc, Alt, Shift, Ctrl
+    12: Word.SUCCESS,
+    13: Word.FAILURE,
+    14: Word.DISCARD,
+    15: Word.END,
+    22: Word.STOP,
+    23: Word.TAKE_OVER,
+    24: Word.RESUME,
+    25: Word.PAUSE,
+}
 
 # Device axes (right, towards the person, down) to base axes (away, left, up). A proper rotation, so that it serves
 # translations and rotations alike.
@@ -53,8 +63,9 @@ class SpaceMouseDecoder:
     """From HID reports to what the person wants. Owns no device and no clock: ``now`` [s] is any steady time.
 
     The left button closes the gripper, the right one opens it. The person drives while an axis is beyond the dead zone
-    or a button is held, and for ``hold`` seconds after that. The wish for the gripper lasts as long. An axis that has
-    not been reported for ``hold`` seconds counts as centred: a wireless device that drops out must not keep driving.
+    or one of these is held, and for ``hold`` seconds after that. The wish for the gripper lasts as long. An axis that
+    has not been reported for ``hold`` seconds counts as centred: a wireless device that drops out must not keep
+    driving.
     """
 
     def __init__(self, speeds: Speeds | None = None, deadzone: float = 0.08, hold: float = 0.3) -> None:
@@ -68,6 +79,7 @@ class SpaceMouseDecoder:
         self._reported = np.full(2, -np.inf)  # when translation and rotation were last reported
         self._engaged_until = -np.inf
         self._gripper: float | None = None
+        self._words: tuple[Word, ...] = ()
         self.reports = 0
 
     def feed(self, report: bytes, now: float) -> None:
@@ -85,7 +97,7 @@ class SpaceMouseDecoder:
             self._counts[3:] = struct.unpack_from("<3h", body)
             self._reported[1] = now
         elif kind == BUTTON_REPORT and body:
-            self._press(body[0])
+            self._press(int.from_bytes(body[:4], "little"))
         else:
             return
         self.reports += 1
@@ -93,13 +105,14 @@ class SpaceMouseDecoder:
             self._engaged_until = now + self._hold
 
     def command(self, now: float) -> TeleopCommand:
-        """What the person wants at ``now``."""
+        """What the person wants at ``now``. A word is handed over once."""
+        words, self._words = self._words, ()
         if self._held():
             self._engaged_until = now + self._hold
         if now >= self._engaged_until:
             self._gripper = None
-            return TeleopCommand(twist=np.zeros(6), engaged=False)
-        return TeleopCommand(twist=self._speeds.twist(self._deflection(now)), gripper=self._gripper)
+            return TeleopCommand(twist=np.zeros(6), engaged=False, words=words)
+        return TeleopCommand(twist=self._speeds.twist(self._deflection(now)), gripper=self._gripper, words=words)
 
     def _press(self, buttons: int) -> None:
         pressed = buttons & ~self._buttons
@@ -108,6 +121,7 @@ class SpaceMouseDecoder:
             self._gripper = 1.0
         elif pressed & LEFT_BUTTON:
             self._gripper = 0.0
+        self._words += tuple(word for bit, word in WORDS.items() if pressed >> bit & 1)
 
     def _held(self) -> bool:
         return bool(self._buttons & (LEFT_BUTTON | RIGHT_BUTTON))

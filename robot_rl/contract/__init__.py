@@ -1,10 +1,12 @@
-"""The words that all rooms share: readings, observations, actions, steps, outcomes; settings and their ranges.
+"""The words that all rooms share: readings, observations, actions, steps, outcomes, labels; settings and their ranges.
 
 May import: no other room; of `hardware` only its interfaces.
 """
 
+from hardware.interfaces import Word
 from robot_rl.contract.actions import ACTION_AXES, ActionSpec
 from robot_rl.contract.errors import ContractError
+from robot_rl.contract.judging import DISCARDED, Answer, Judge, Label, Verdict
 from robot_rl.contract.layout import Field, Layout, Shaped
 from robot_rl.contract.outcome import Ending, Outcome, Source
 from robot_rl.contract.reading import Reading
@@ -14,11 +16,15 @@ from robot_rl.contract.steps import ActionChunk, Observation, Step, Timing
 
 __all__ = [
     "ACTION_AXES",
+    "DISCARDED",
     "ActionChunk",
     "ActionSpec",
+    "Answer",
     "ContractError",
     "Ending",
     "Field",
+    "Judge",
+    "Label",
     "Layout",
     "Observation",
     "Outcome",
@@ -29,4 +35,6 @@ __all__ = [
     "Source",
     "Step",
     "Timing",
+    "Verdict",
+    "Word",
 ]

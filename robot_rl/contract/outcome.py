@@ -49,8 +49,8 @@ class Outcome:
         return Outcome(reward, Ending.FAILURE, reason)
 
     @staticmethod
-    def timeout(reward: float = 0.0) -> Outcome:
-        return Outcome(reward, Ending.TIMEOUT)
+    def timeout(reward: float = 0.0, reason: str = "") -> Outcome:
+        return Outcome(reward, Ending.TIMEOUT, reason)
 
     @staticmethod
     def aborted(reason: str) -> Outcome:

@@ -15,6 +15,7 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.progress import schema_of
 from robot_rl.jobs.run import Run, read_parameters, settings_of
 from robot_rl.ros import topics
+from robot_rl.session.judge import JUDGES
 from robot_rl.tasks import make_task
 
 EXECUTABLE = "robot-rl"
@@ -131,6 +132,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
         ConfigError: something is missing or does not fit; the message says what to do.
     """
     task = make_task(config.task)
+    JUDGES.check(config.judge or task.judge)
     node_names(job, config)
     if config.arm != "sim" and config.source == "expert" and job in ("record", "teleop"):
         raise ConfigError(

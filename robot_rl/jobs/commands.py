@@ -124,23 +124,35 @@ def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
 
 
 class Display:
-    """Progress of a job, in the terminal: a line for each episode of a recording or evaluation, and now and then."""
+    """Progress of a job, in the terminal: a line for each episode of a recording or evaluation, and now and then.
+
+    What the session has to tell the person, such as what became of a label, is a line of its own at once.
+    """
 
     def __init__(self, run: Run, job: str, config: RunConfig) -> None:
         self._run, self._job, self._learner = run, job, config.learner
         self._episodes = -1
+        before = run.heard("session")
+        self._told = before.get("told", 0) if before.get("job") == job else 0
         self._shown = time.monotonic()
 
     def update(self) -> None:
         session = self._run.heard("session")
         if session.get("job") != self._job:
             return
+        self._tell_lines(session)
         now = time.monotonic()
         news = session["episodes"] != self._episodes and self._job != "train"
         if not news and now - self._shown < SHOW_PERIOD:
             return
         self._episodes, self._shown = session["episodes"], now
         tell(self._line(session))
+
+    def _tell_lines(self, session: dict) -> None:
+        new = session.get("told", 0) - self._told
+        self._told += new
+        for line in session["lines"][-new:] if new else ():
+            tell(f"{self._job}: {line}")
 
     def _line(self, session: dict) -> str:
         parts = [f"{self._job}: episode {session['episodes']}"]

@@ -45,6 +45,8 @@ class RunConfig:
         seed: of starts, exploration and learning.
         source: who drives when recording: ``expert`` (scripted), ``keyboard``, ``spacemouse``, ``gamepad``, or
             ``topic`` (anything that publishes ``twist_cmd``).
+        judge: who says what a step came to (see `robot_rl.session.judge`): ``task``, ``person`` (only a person's label
+            or a fault ends an episode), one that a package adds, or ``module:Class``; "" is the task's own.
         cameras: names of the cameras whose images belong to the observation.
         camera_driver: ``realsense`` or ``opencv``, for cameras that are not drawn.
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
@@ -65,6 +67,7 @@ class RunConfig:
     scene_port: int = SCENE_PORT
     seed: int = 0
     source: str = "expert"
+    judge: str = ""
     cameras: tuple[str, ...] = ()
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()

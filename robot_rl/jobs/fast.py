@@ -11,10 +11,11 @@ from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Observation
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.progress import Progress, job_seed, open_store, schema_of, session_config
+from robot_rl.jobs.progress import Progress, job_seed, judge_name, open_store, schema_of, session_config
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.policies.base import Policy
 from robot_rl.session.in_process import Rollout
+from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import IMAGE_SIZE
@@ -35,7 +36,9 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         if config.cameras:
             renderer = stack.enter_context(SceneRenderer(scene, IMAGE_SIZE, IMAGE_SIZE, config.cameras))
         progress = Progress(run, job, config, store)
-        session = Session(task, session_config(job, config), store, job_seed(job, config.seed), first=progress.episodes)
+        judge = make_judge(judge_name(job, config, task), task)
+        settings, seed = session_config(job, config), job_seed(job, config.seed)
+        session = Session(task, settings, store, seed, progress.episodes, judge)
         rollout = Rollout(session, world, task.expert if job == "record" else None, renderer)
         images = schema_of(task, config).images
         policy: Policy | None = None

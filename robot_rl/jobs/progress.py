@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
 from pathlib import Path
 
 import numpy as np
 
-from robot_rl.contract import Ending
+from robot_rl.contract import Ending, Relabel
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import Run
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
+from robot_rl.session.operator import Span
 from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks.base import IMAGE_SIZE, Task
 
 WINDOW = 20  # episodes over which the success rate is shown
 PERSON_HORIZON = 600  # control periods a person may take for a demonstration
+PAST = 3  # episodes of an earlier start that labels may still be about
+LINES = 50  # newest lines for the terminal that are kept in the status
 SEEDS = {"record": 1, "train": 2, "eval": 3, "teleop": 4}  # starts of different jobs differ
 
 
 def session_config(job: str, config: RunConfig) -> SessionConfig:
     """The session's settings for a job."""
     if job in ("record", "teleop"):
-        horizon = config.session.horizon or (0 if config.source == "expert" else PERSON_HORIZON)
-        free = job == "teleop" and config.source != "expert"
-        return dataclasses.replace(
-            config.session, ask_policy=False, wait_for_person=True, person_ends=free, horizon=horizon
-        )
+        limited = job == "record" and config.source != "expert"
+        horizon = config.session.horizon or (PERSON_HORIZON if limited else 0)
+        return dataclasses.replace(config.session, ask_policy=False, wait_for_person=True, horizon=horizon)
     return config.session
+
+
+def judge_name(job: str, config: RunConfig, task: Task) -> str:
+    """Who judges the steps of a job: a person who only drives ends episodes as they like."""
+    free = job == "teleop" and config.source != "expert"
+    return "person" if free else config.judge or task.judge
+
+
+def past_of(store: EpisodeStore | None) -> list[Span]:
+    """The latest episodes in ``store``: a label that was said before the session started anew may be about one."""
+    if store is None:
+        return []
+    past = []
+    for info in store.episodes()[-PAST:]:
+        stamps = store.load_episode(info.index)["stamp_ns"].tolist()
+        past.append(Span(info.index, stamps[-1], stamps[:-1], info.ending, info.reason))
+    return past
 
 
 def job_seed(job: str, seed: int) -> int:
@@ -45,13 +62,20 @@ class Progress:
     def __init__(self, run: Run, job: str, config: RunConfig, store: EpisodeStore | None) -> None:
         self._run, self._job, self._config = run, job, config
         known = store.episodes() if store is not None else []
-        self._recent = deque((episode.success for episode in known), WINDOW)
+        self._success = {episode.index: episode.success for episode in known}
         self.episodes = len(known)
         self.steps = sum(episode.steps for episode in known)
-        self.successes = sum(episode.success for episode in known)
+        self._lines: list[str] = []
+        before = run.heard("session")
+        self._told = before.get("told", 0) if before.get("job") == job else 0
         self.aborted = self.reflexes = self.interventions = 0
         self._last = ""
         self._more: dict[str, float] = {}
+
+    @property
+    def successes(self) -> int:
+        """Episodes that have succeeded, as labelled by now."""
+        return sum(self._success.values())
 
     @property
     def done(self) -> bool:
@@ -66,20 +90,31 @@ class Progress:
 
     def add(self, ended: EpisodeSummary, **more: float) -> None:
         """Count an episode; ``more`` belongs into the status as well."""
-        success = ended.ending is Ending.SUCCESS
-        self._recent.append(success)
+        self._success[ended.number] = ended.ending is Ending.SUCCESS
         self.episodes += 1
         self.steps += ended.steps
-        self.successes += success
         self.aborted += ended.ending is Ending.ABORTED
         self.reflexes += REFLEX in ended.reason
         self.interventions += ended.interventions
         self._last = f"{ended.ending.value}{f' ({ended.reason})' if ended.reason else ''} in {ended.steps} steps"
         self.say(**more)
 
+    def correct(self, relabel: Relabel) -> None:
+        """Count an episode by what it has been relabelled as."""
+        if relabel.episode in self._success and relabel.outcome.done:
+            self._success[relabel.episode] = relabel.outcome.ending is Ending.SUCCESS
+            self.say()
+
+    def tell(self, line: str) -> None:
+        """Have ``line`` shown at the terminal."""
+        self._lines = [*self._lines, line][-LINES:]
+        self._told += 1
+        self.say()
+
     def say(self, **more: float) -> None:
         """Write the status file."""
-        rate = float(np.mean(self._recent)) if self._recent else 0.0
+        recent = list(self._success.values())[-WINDOW:]
+        rate = float(np.mean(recent)) if recent else 0.0
         self._more |= more
         self._run.say(
             "session",
@@ -94,6 +129,8 @@ class Progress:
                 "interventions": self.interventions,
                 "last": self._last,
                 "done": self.done,
+                "lines": self._lines,
+                "told": self._told,
                 **self._more,
             },
         )

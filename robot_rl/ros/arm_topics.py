@@ -115,15 +115,14 @@ class ArmTopics:
 
 
 class TeleopTopics:
-    """The person's device as seen through ``twist_cmd`` and ``joy``."""
+    """How the person drives, as seen through ``twist_cmd`` and ``joy``; for their words see `OperatorTopics`."""
 
     def __init__(self, node: Node, timeout: float) -> None:
         self._timeout = timeout
         self._twist, self._twist_at = np.zeros(6), -np.inf
         self._gripper: float | None = None
-        self._labels: tuple[bool, bool] = (False, False)
         node.create_subscription(TwistStamped, topics.TWIST_COMMAND, self._on_twist, 1)
-        node.create_subscription(Joy, topics.JOY, self._on_joy, 5)
+        node.create_subscription(Joy, topics.JOY, self._on_joy, 1)
 
     def _on_twist(self, message: TwistStamped) -> None:
         self._twist = vectors_from(message.twist.linear, message.twist.angular)
@@ -135,25 +134,14 @@ class TeleopTopics:
             self._gripper = 0.0
         elif pressed.get("open"):
             self._gripper = 1.0
-        success, failure = self._labels
-        self._labels = (success or bool(pressed.get("success")), failure or bool(pressed.get("failure")))
 
-    def command(self, gripper: float, take_labels: bool = True) -> TeleopCommand | None:
-        """What the person wants now, or None.
-
-        Args:
-            gripper: present opening 0–1, kept until the person has chosen one.
-            take_labels: hand over success and failure, once; otherwise they wait.
-        """
-        engaged = time.monotonic() - self._twist_at < self._timeout and bool(np.isfinite(self._twist).all())
-        success = failure = False
-        if take_labels:
-            (success, failure), self._labels = self._labels, (False, False)
-        if not (engaged or success or failure):
+    def command(self, gripper: float) -> TeleopCommand | None:
+        """How the person drives now, or None when they do not. ``gripper``: present opening 0–1, kept until the person
+        has chosen one."""
+        if time.monotonic() - self._twist_at >= self._timeout or not np.isfinite(self._twist).all():
             return None
-        wish = self._gripper if self._gripper is not None else gripper
-        return TeleopCommand(self._twist if engaged else np.zeros(6), wish, engaged, success, failure)
+        return TeleopCommand(self._twist, self._gripper if self._gripper is not None else gripper)
 
     def forget(self) -> None:
-        """At the start of an episode the gripper's wish and old labels no longer hold."""
-        self._gripper, self._labels = None, (False, False)
+        """At the start of an episode the gripper's wish no longer holds."""
+        self._gripper = None

@@ -11,7 +11,6 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray, Int64, String
 from std_srvs.srv import Trigger
@@ -20,12 +19,13 @@ from trajectory_msgs.msg import JointTrajectory
 from controllers.ros import topics as arm_topics
 from controllers.ros.converters import fill_pose, stamp_to_ns
 from hardware.interfaces import SceneControl
-from robot_rl.contract import ActionChunk, ContractError, Observation, Reading
+from robot_rl.contract import ActionChunk, ContractError, Label, Observation, Reading, Relabel
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
 from robot_rl.ros.converters import chunk_from, fill_image, fill_observation, state_names
+from robot_rl.ros.operator_topics import LATCHED, OperatorTopics
 from robot_rl.session.config import SessionConfig
-from robot_rl.session.directive import Command, Directive, EpisodeSummary, Phase
+from robot_rl.session.directive import Command, Directive, EpisodeSummary
 from robot_rl.session.errors import SessionError
 from robot_rl.session.session import Session
 from robot_rl.tasks.base import CONTROL_PERIOD
@@ -33,7 +33,6 @@ from robot_rl.tasks.base import CONTROL_PERIOD
 DEBT_AGE = 3.0  # [s] after which a learner's word about its debt no longer counts
 SILENCE = 30.0  # [s] without a word of the arm before the session gives up
 TIMED = 1000  # answers whose timing is remembered
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class SessionNode(Node):
@@ -47,6 +46,8 @@ class SessionNode(Node):
         scene: puts objects in place.
         on_episode: called with each episode that ended.
         max_debt: critic updates that may be due when an episode begins. A learner that is silent is not waited for.
+        on_relabel: called with each correction of a step that is recorded already.
+        tell: called with each line that the person at the terminal shall read: answers to labels, and requests.
     """
 
     def __init__(
@@ -58,9 +59,12 @@ class SessionNode(Node):
         scene: SceneControl,
         on_episode: Callable[[EpisodeSummary], None],
         max_debt: int,
+        on_relabel: Callable[[Relabel], None] = lambda relabel: None,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         super().__init__("session")
         self._session, self._config, self._scene, self._on_episode = session, config, scene, on_episode
+        self._on_relabel, self._tell = on_relabel, tell
         self._axes = session.task.action.axes
         self._names = state_names(session.task.fields)
         self._due = -1.0
@@ -74,6 +78,7 @@ class SessionNode(Node):
         self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
         self._arm = ArmTopics(self, objects, cameras, self._on_reading)
         self._teleop = TeleopTopics(self, config.teleop_timeout)
+        self._operator = OperatorTopics(self, self._on_label)
         self._targets = {
             priority: self.create_publisher(PoseStamped, topic, 1)
             for priority, topic in arm_topics.TARGET_POSES.items()
@@ -110,7 +115,36 @@ class SessionNode(Node):
     @property
     def _waiting(self) -> bool:
         """Nothing begins without everybody there; an episode that runs goes on, and ends when answers stay away."""
-        return self._session.phase is not Phase.RUNNING and not self.ready
+        return not self._session.running and not self.ready
+
+    def destroy_node(self) -> None:
+        if self._session.unanswered:
+            self._session.abort("interrupted")
+            self._pass_on()
+        self._operator.close()
+        super().destroy_node()
+
+    def ask(self, request: str) -> None:
+        """Ask the person at the arm for something, and hold the arm until they resume."""
+        self._session.ask(request)
+        self._say(f"{request} Then resume (word, or service {arm_topics.OPERATOR_SERVICES}/resume).")
+
+    def _on_label(self, label: Label) -> None:
+        self._session.say(label)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Tell everybody what has become of labels."""
+        for relabel in self._session.relabels():
+            self._on_relabel(relabel)
+        for answer in self._session.answers():
+            self._operator.answer(answer)
+            self._say(str(answer))
+        self._operator.request(self._session.request)
+
+    def _say(self, line: str) -> None:
+        self.get_logger().info(line)
+        self._tell(line)
 
     @property
     def _learner_behind(self) -> bool:
@@ -141,9 +175,10 @@ class SessionNode(Node):
             self._call_start()
         if directive.begin_episode:
             self._begin_episode.call_async(Trigger.Request())
-        if directive.place:
+        if directive.place is not None:
             self._scene.place(directive.place)
             self._teleop.forget()
+        self._pass_on()
         if directive.command is not None:
             self._send(directive.command)
         if directive.phase.value != self._phase_said:
@@ -178,10 +213,11 @@ class SessionNode(Node):
     def _act(self, chunk: ActionChunk | None, reading: Reading | None, elapsed: float) -> None:
         self._asked = None
         gripper = reading.gripper if reading is not None else 0.0
-        self._send(self._session.act(chunk, self._teleop.command(gripper, take_labels=False), elapsed))
+        self._send(self._session.act(chunk, self._teleop.command(gripper), elapsed))
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
+        self._operator.poll()
         if self._asked is not None and now - self._asked[1] > self._config.policy_timeout:
             self._act(None, self._reading, (now - self._asked[1]) * 1000.0)
         silent = now - max(self._arm.received, self._began)
@@ -192,6 +228,7 @@ class SessionNode(Node):
             ended = self._session.abort(f"no state of the arm for {silent:.2f} s")
             if ended is not None:
                 self._announce(ended)
+            self._pass_on()
 
     def _announce(self, ended: EpisodeSummary) -> None:
         values = {"index": ended.index, "steps": ended.steps, "reward": ended.reward, "robot_s": ended.duration}

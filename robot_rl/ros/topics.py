@@ -5,5 +5,5 @@ OBSERVATION_IMAGE = "observation/image"  # + "/<camera>", sensor_msgs/Image with
 ACTION_CHUNK = "action_chunk"  # trajectory_msgs/JointTrajectory: stamp of the observation it answers
 POLICY_PARAMETERS = "policy_parameters"  # std_msgs/UInt8MultiArray, latched: version, checksum and weights
 LEARNER_DEBT = "learner_debt"  # std_msgs/Int64: critic updates that are due
-SESSION_PHASE = "session_phase"  # std_msgs/String, latched: reset, ready, running or stopped
+SESSION_PHASE = "session_phase"  # std_msgs/String, latched: reset, ready, running, stopped, paused or asking
 EPISODES = "episodes"  # diagnostic_msgs/DiagnosticStatus, one for each episode that ended

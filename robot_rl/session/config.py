@@ -15,8 +15,7 @@ class SessionConfig:
     Attributes:
         ask_policy: a policy acts when the person does not; False when only a person drives.
         wait_for_person: an episode starts when the person first moves (recording demonstrations), not at once.
-        person_ends: an episode ends only when the person says so or by a fault, not by the task or the time limit.
-        horizon: steps until the time limit; 0 takes the task's.
+        horizon: steps until the time limit; 0 takes the task's, where its judge has one.
         policy_timeout: [s] of steady time to wait for the policy's answer before holding still.
         late_limit: so many answers missing in a row end the episode as aborted.
         stall_timeout: [s] without a reading of the arm before the episode is aborted.
@@ -25,7 +24,6 @@ class SessionConfig:
 
     ask_policy: bool = True
     wait_for_person: bool = False
-    person_ends: bool = False
     horizon: int = 0
     policy_timeout: float = 0.06
     late_limit: int = 10

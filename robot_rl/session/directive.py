@@ -9,21 +9,25 @@ from typing import Protocol
 from controllers.lease import Priority
 from controllers.spatial import Pose
 from controllers.state import Setpoint
-from robot_rl.contract import Ending, Observation, Outcome, Step
+from robot_rl.contract import Ending, Observation, Outcome, Relabel, Step
 from robot_rl.tasks.base import CONTROL_PERIOD
 
 
 class Phase(enum.Enum):
-    """Where the session stands."""
+    """Where the session stands. It is paused by a person, or asking them for something, in the midst of another."""
 
     RESET = "reset"
     READY = "ready"
     RUNNING = "running"
     STOPPED = "stopped"
+    PAUSED = "paused"
+    ASKING = "asking"
 
 
 class EpisodeWriter(Protocol):
-    """Where the steps of one episode go; see `robot_rl.data.store`."""
+    """Where the steps of one episode go; see `robot_rl.data.store`. ``index``: the episode's number there."""
+
+    index: int
 
     def append(self, step: Step) -> None: ...
 
@@ -34,6 +38,9 @@ class EpisodeSink(Protocol):
     """Where episodes go; see `robot_rl.data.store`."""
 
     def begin(self, meta: dict) -> EpisodeWriter: ...
+
+    def relabel(self, relabel: Relabel) -> None:
+        """Correct a recorded step; durable when this returns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +64,8 @@ class Command:
 
 @dataclass(frozen=True)
 class EpisodeSummary:
-    """An episode that just ended. ``duration`` in seconds of robot time, ``interventions`` in steps of the person."""
+    """An episode that just ended. ``duration`` in seconds of robot time, ``interventions`` in steps of the person,
+    ``number`` in the store, or that of the session when none is recorded."""
 
     index: int
     ending: Ending
@@ -66,6 +74,7 @@ class EpisodeSummary:
     reward: float
     interventions: int
     duration: float
+    number: int = -1
 
 
 @dataclass(frozen=True, eq=False)

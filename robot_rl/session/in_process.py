@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from controllers.spatial import Pose
-from hardware.interfaces import ArmFault, TeleopCommand
+from hardware.interfaces import ArmFault, TeleopCommand, Word
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Observation, Reading
+from robot_rl.contract import ActionChunk, Label, Observation, Reading
 from robot_rl.session.directive import Command, Directive
 from robot_rl.session.session import Session
 from robot_rl.tasks.base import CONTROL_PERIOD
@@ -42,6 +42,7 @@ class Rollout:
         self._teleop = teleop
         self._renderer = renderer
         self._setpoints = 0
+        self._words = 0
         self._command: TeleopCommand | None = None
 
     @property
@@ -74,6 +75,11 @@ class Rollout:
         """Read, let the session advance, and do what it asks for. When it asks for an action, call `act` next."""
         reading = self.reading()
         self._command = self._teleop(reading) if self._teleop is not None else None
+        for word in self._command.words if self._command is not None else ():
+            self._words += 1
+            self._session.say(Label(self._words, word, "the person", reading.stamp_ns))
+            if word is Word.STOP:
+                self._world.user_stop(True)
         directive = self._session.advance(reading, self._command)
         with contextlib.suppress(ArmFault):  # an arm that refuses says so in the next reading; the session counts
             if directive.recover:

@@ -10,22 +10,42 @@ nothing else: no clock, no thread, no device. Whoever runs it calls, once a cont
     reset ──► ready ──► running ──► success | failure | timeout | aborted ──► reset
 
 A person who stops the arm stops the session: it waits in `stopped` until they release it, and begins with a reset.
+At any moment a person may `say` something, see `robot_rl.session.operator`. While they have paused the session, or it
+waits for something that it asked of them, the arm is held; the step in flight is closed by the first reading after it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
 from controllers.lease import Priority
+from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
-from robot_rl.contract import ActionChunk, Ending, Observation, Outcome, Reading, Source, Step, Timing
+from robot_rl.contract import (
+    ActionChunk,
+    Answer,
+    Ending,
+    Judge,
+    Label,
+    Observation,
+    Outcome,
+    Reading,
+    Relabel,
+    Source,
+    Step,
+    Timing,
+)
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, EpisodeSink, EpisodeSummary, EpisodeWriter, Phase
 from robot_rl.session.errors import ResetError, SessionError
 from robot_rl.session.intervention import decide
+from robot_rl.session.judge import make_judge
+from robot_rl.session.operator import Due, Operator, Span
 from robot_rl.session.recovery import (
     RECOVERED_STEPS,
     RECOVERY_ATTEMPTS,
@@ -78,14 +98,28 @@ class Session:
         sink: where steps are recorded; None records nothing.
         seed: of the start poses. The *i*-th reset goes to the same start in every session with this seed.
         first: number of the first start to go to, when an interrupted job goes on.
+        judge: says what each step came to; None: the task's own.
+        past: the latest episodes in the sink, oldest first, for labels that were said before this session.
     """
 
-    def __init__(self, task: Task, config: SessionConfig, sink: EpisodeSink | None, seed: int, first: int = 0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        config: SessionConfig,
+        sink: EpisodeSink | None,
+        seed: int,
+        first: int = 0,
+        judge: Judge | None = None,
+        past: Iterable[Span] = (),
+    ) -> None:
         self._task = task
+        self._judge = judge or make_judge("", task)
+        self._operator = Operator(sink, past)
+        self._held: Pose | None = None  # where the arm is held for the person's sake
         self._config = config
         self._sink = sink
         self._seed = seed
-        self._horizon = config.horizon or task.horizon
+        self._horizon = config.horizon or (task.horizon if self._judge.time_limit else inf)
         self._phase = Phase.RESET
         self._reset: ResetMotion | None = None
         self._episode: _Episode | None = None
@@ -103,7 +137,17 @@ class Session:
 
     @property
     def phase(self) -> Phase:
-        return self._phase
+        return self._operator.holding or self._phase
+
+    @property
+    def running(self) -> bool:
+        """Whether an episode is in progress, paused or not."""
+        return self._phase is Phase.RUNNING
+
+    @property
+    def request(self) -> str:
+        """What the session waits for a person to do, in words; "" when it does not."""
+        return self._operator.request
 
     @property
     def task(self) -> Task:
@@ -119,6 +163,27 @@ class Session:
         """Whether the policy has to be asked now; False while a chunk of actions is still being executed."""
         return self._config.ask_policy and not self._chunk
 
+    def say(self, label: Label) -> None:
+        """Take in a person's word, at any moment; the arm's emergency stop is the business of whoever calls this."""
+        self._operator.say(label)
+
+    def ask(self, request: str) -> None:
+        """Hold the arm until a person has done what ``request`` says, and resumes."""
+        self._operator.request = request
+
+    def answers(self) -> tuple[Answer, ...]:
+        """What became of labels since the last call. A label of the step in flight is answered when that is closed."""
+        return self._operator.answers()
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether labels wait for the step in flight; `abort` applies them to the last one that is recorded."""
+        return self._operator.unanswered
+
+    def relabels(self) -> tuple[Relabel, ...]:
+        """Corrections of recorded steps since the last call, as handed to the sink."""
+        return self._operator.relabels()
+
     def advance(self, reading: Reading, teleop: TeleopCommand | None = None, wait: bool = False) -> Directive:
         """Take a new reading; with ``wait`` no new episode begins yet.
 
@@ -126,13 +191,24 @@ class Session:
         """
         ended, step = None, None
         fault = fault_of(reading)
+        teleop = self._operator.drives(teleop)
+        holding = self._operator.holding
         if self._phase is Phase.RUNNING:
-            pending, episode = self._pending, self._episode
-            if fault and (pending is None or not brought_about(reading, pending.observation.images)):
+            pending, episode, due = self._pending, self._episode, self._operator.due(reading.stamp_ns)
+            moving = pending if holding is None else None  # who is held has not brought a fault about
+            if fault and (moving is None or not brought_about(reading, moving.observation.images)):
                 ended = self.abort(fault)
-            elif pending is not None and episode is not None:
-                outcome = self._outcome(reading, teleop, episode, fault)
+            elif due is not None and not due.in_flight:
+                self._pending = None
+                ended = self._end(due.outcome)
+            elif pending is not None and episode is not None and (due or holding is None):
+                outcome = self._outcome(reading, due, episode, fault)
                 step, ended = self._close_step(reading, pending, episode, outcome)
+        for verdict in self._judge.later():
+            self._operator.judged(verdict, type(self._judge).__name__)
+        if holding is not None:
+            return replace(self._hold_arm(reading, holding, fault), ended=ended, step=step)
+        self._held = None
         if fault:
             return replace(self._recover(reading, ended), step=step)
         self._patience = 0
@@ -163,6 +239,7 @@ class Session:
             raise SessionError("act() was called without an observation to act on; call advance() first")
         reading, observation = self._asked
         self._asked = None
+        teleop = self._operator.drives(teleop)
         spec = self._task.action
         if chunk is not None:
             self._chunk = list(chunk.actions)
@@ -202,6 +279,17 @@ class Session:
             return self._end(Outcome.aborted(reason))
         self._phase = Phase.RESET
         return None
+
+    def _hold_arm(self, reading: Reading, phase: Phase, fault: str) -> Directive:
+        """Hold the arm where it was when the person said so; one that is not under control is left alone."""
+        self._asked = None
+        self._chunk = []
+        if fault:
+            self._held = None
+            return Directive(Phase.STOPPED if reading.mode is Mode.STOPPED else phase)
+        if self._held is None:
+            self._held = reading.pose
+        return Directive(phase, command=Command(self._held, None, Priority.RESET))
 
     def _recover(self, reading: Reading, ended: EpisodeSummary | None) -> Directive:
         self._reset = None
@@ -250,6 +338,8 @@ class Session:
         meta = {"seed": self._seed, "start": self._drawn - 1}
         writer = self._sink.begin(meta) if self._sink is not None else None
         self._episode = _Episode(self._episodes, reading.robot_time, writer)
+        self._operator.begin(writer.index if writer is not None else self._episodes, reading.stamp_ns)
+        self._judge.begin()
         self._last_time = reading.robot_time - CONTROL_PERIOD
         self._opening = reading.gripper
         self._chunk = []
@@ -286,18 +376,15 @@ class Session:
             step = replace(step, outcome=outcome)
         if episode.writer is not None:
             episode.writer.append(step)
+        self._operator.closed(reading.stamp_ns)
         return step, self._end(outcome) if outcome.done else None
 
-    def _outcome(self, reading: Reading, teleop: TeleopCommand | None, episode: _Episode, fault: str) -> Outcome:
-        if teleop is not None and teleop.success:
-            return Outcome.success()
-        if teleop is not None and teleop.failure:
-            return Outcome.failure("labelled by the person")
-        if fault:  # whatever the task says: it shall not be done by hitting things
+    def _outcome(self, reading: Reading, due: Due | None, episode: _Episode, fault: str) -> Outcome:
+        if due is not None:
+            return due.outcome
+        if fault:  # whatever the judge says: it shall not be done by hitting things
             return Outcome.failure(fault)
-        if self._config.person_ends:
-            return Outcome.running()
-        outcome = self._task.outcome(reading)
+        outcome = self._judge.judge(reading)
         if not outcome.done and episode.steps + 1 >= self._horizon:
             return Outcome.timeout(outcome.reward)
         return outcome
@@ -308,14 +395,16 @@ class Session:
             raise SessionError("no episode is running")
         if episode.writer is not None:
             episode.writer.finish(outcome)
+        ending, reason = self._operator.ended(outcome)
         summary = EpisodeSummary(
             episode.index,
-            outcome.ending,
-            outcome.reason,
+            ending,
+            reason,
             episode.steps,
             episode.reward,
             episode.interventions,
             episode.steps * CONTROL_PERIOD,
+            episode.writer.index if episode.writer is not None else episode.index,
         )
         if outcome.ending is not Ending.ABORTED and REFLEX not in outcome.reason:
             self._recoveries = 0

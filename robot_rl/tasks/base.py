@@ -43,6 +43,9 @@ class Task(ABC):
         workspace: where the TCP may go during an episode *and* during resets.
         retreat_height: z [m] of the TCP at which it is safe to move sideways during a reset.
         nominal: TCP pose that undriven axes keep.
+        judge: who says what a step came to, see `robot_rl.session.judge`: ``task`` asks `outcome`, ``person`` leaves it
+            to the person's labels.
+        reset_words: what the person is asked to do before each episode on a real arm; "" names the objects' poses.
     """
 
     name: ClassVar[str]
@@ -52,6 +55,8 @@ class Task(ABC):
     workspace: ClassVar[Workspace]
     retreat_height: ClassVar[float]
     nominal: ClassVar[Pose]
+    judge: ClassVar[str] = "task"
+    reset_words: ClassVar[str] = ""
 
     @property
     def state_size(self) -> int:

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 BUTTON, AXIS, INIT = 0x01, 0x02, 0x80
-A, B, X, Y, RB = 0, 1, 2, 3, 5
+A, B, X, Y, LB, RB, GUIDE = 0, 1, 2, 3, 4, 5, 8
 FULL = 32767
 
 

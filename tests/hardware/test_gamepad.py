@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardware.interfaces import TeleopError
+from hardware.interfaces import TeleopError, Word
 from hardware.teleop import DEVICES, make_teleop
 from hardware.teleop.gamepad import Gamepad, GamepadDecoder
 from hardware.teleop.motion import Speeds
 from tests.contracts.teleop_contract import TeleopContract
-from tests.hardware.joystick import AXIS, BUTTON, FULL, INIT, RB, A, B, Pad, X, Y, event
+from tests.hardware.joystick import AXIS, BUTTON, FULL, GUIDE, INIT, LB, RB, A, B, Pad, X, Y, event
 
 SPEEDS = Speeds(linear=0.1, angular=0.5)
 
@@ -105,14 +105,26 @@ def test_buttons_close_and_open_the_gripper() -> None:
     assert decoder.command().gripper == 1.0
 
 
-@pytest.mark.parametrize(("button", "label"), [(Y, "success"), (X, "failure")])
-def test_a_label_is_handed_over_once_and_needs_no_dead_man_button(button: int, label: str) -> None:
+@pytest.mark.parametrize(("button", "word"), [(Y, Word.SUCCESS), (X, Word.FAILURE), (GUIDE, Word.STOP)])
+def test_a_word_is_handed_over_once_and_needs_no_dead_man_button(button: int, word: Word) -> None:
     decoder = GamepadDecoder()
     decoder.feed(event(BUTTON, button, 1))
     first, second = decoder.command(), decoder.command()
-    assert getattr(first, label)
-    assert not getattr(second, label)
+    assert (first.words, second.words) == ((word,), ())
     assert not first.engaged
+
+
+@pytest.mark.parametrize(
+    ("button", "word"),
+    [(A, Word.RESUME), (B, Word.PAUSE), (Y, Word.END), (X, Word.DISCARD), (RB, Word.TAKE_OVER)],
+)
+def test_with_the_left_shoulder_held_the_buttons_say_other_words(button: int, word: Word) -> None:
+    decoder = GamepadDecoder()
+    decoder.feed(event(BUTTON, LB, 1) + event(BUTTON, button, 1) + event(BUTTON, button, 0) + event(BUTTON, LB, 0))
+    command = decoder.command()
+    assert command.words == (word,)
+    decoder.feed(event(BUTTON, RB, 1))
+    assert decoder.command().gripper is None, "a word is no wish for the gripper"
 
 
 def test_unknown_axes_buttons_and_torn_events_are_left_aside() -> None:

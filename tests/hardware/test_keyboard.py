@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from hardware.interfaces import TeleopError
+from hardware.interfaces import TeleopError, Word
 from hardware.teleop.keyboard import MOTIONS, Keyboard, KeyboardDecoder
 from tests.contracts.teleop_contract import TeleopContract
 
@@ -137,19 +137,38 @@ def test_the_gripper_toggles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "label"), [(b"\r", "success"), (b"\n", "success"), (b"\x7f", "failure"), (b"\b", "failure")]
+    ("key", "word"),
+    [
+        (b"\r", Word.SUCCESS),
+        (b"\n", Word.SUCCESS),
+        (b"\x7f", Word.FAILURE),
+        (b"\b", Word.FAILURE),
+        (b"x", Word.DISCARD),
+        (b"e", Word.END),
+        (b"p", Word.PAUSE),
+        (b"c", Word.RESUME),
+        (b"t", Word.TAKE_OVER),
+        (b"b", Word.STOP),
+    ],
 )
-def test_a_label_is_handed_over_once_and_does_not_engage(key: bytes, label: str) -> None:
+def test_a_word_is_handed_over_once_and_does_not_engage(key: bytes, word: Word) -> None:
     decoder = KeyboardDecoder()
     decoder.feed(key, 0.0)
     first, second = decoder.command(0.0), decoder.command(0.0)
-    assert getattr(first, label)
-    assert not getattr(second, label)
+    assert (first.words, second.words) == ((word,), ())
     assert not first.engaged
 
 
+def test_each_press_is_a_word_of_its_own_in_their_order() -> None:
+    decoder = KeyboardDecoder()
+    decoder.feed(b"\rw\x7f\r", 0.0)
+    command = decoder.command(0.0)
+    assert command.words == (Word.SUCCESS, Word.FAILURE, Word.SUCCESS)
+    assert command.engaged
+
+
 def test_bytes_that_mean_nothing_do_nothing() -> None:
-    assert not twist_of(bytes(range(0x80, 0x100)) + b"zx1\x1b[15~").any()
+    assert not twist_of(bytes(range(0x80, 0x100)) + b"zy1\x1b[15~").any()
 
 
 def test_the_terminal_is_raw_while_connected_and_restored_afterwards(terminal: Terminal) -> None:

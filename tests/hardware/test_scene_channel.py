@@ -134,4 +134,7 @@ def test_manual_scene_asks_a_person() -> None:
     scene.place({"peg": ON_THE_FLOOR})
     assert asked == ["Please bring peg to x 0.450, y -0.100, z 0.020 m (in the robot's base frame)."]
     assert scene.objects() == {}
-    ManualScene().place({"peg": ON_THE_FLOOR})
+    scene.place({})
+    assert len(asked) == 1
+    ManualScene(asked.append, "Push the peg into the rack.").place({})
+    assert asked[1:] == ["Push the peg into the rack."]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardware.interfaces import TeleopError
+from hardware.interfaces import TeleopError, Word
 from hardware.teleop.motion import Speeds
 from hardware.teleop.spacemouse import SpaceMouse, SpaceMouseDecoder, find_spacemice
 from tests.contracts.teleop_contract import TeleopContract
@@ -188,6 +188,33 @@ def test_left_closes_right_opens_and_the_wish_ends_with_the_engagement() -> None
     decoder.feed(buttons(0b00), 5.1)
     assert decoder.command(5.2).gripper == 1.0
     assert decoder.command(5.5).gripper is None
+
+
+@pytest.mark.parametrize(
+    ("bit", "word"),
+    [
+        (12, Word.SUCCESS),
+        (13, Word.FAILURE),
+        (14, Word.DISCARD),
+        (15, Word.END),
+        (22, Word.STOP),
+        (23, Word.TAKE_OVER),
+        (24, Word.RESUME),
+        (25, Word.PAUSE),
+    ],
+)
+def test_the_further_buttons_of_the_larger_models_say_words_once_for_each_press(bit: int, word: Word) -> None:
+    decoder = SpaceMouseDecoder()
+    held = b"\x03" + struct.pack("<I", 1 << bit)
+    decoder.feed(held, 0.0)
+    decoder.feed(held, 0.1)
+    command = decoder.command(0.1)
+    assert command.words == (word,)
+    assert not command.engaged and command.gripper is None
+    decoder.feed(buttons(0), 0.2)
+    decoder.feed(held, 0.3)
+    assert decoder.command(0.3).words == (word,)
+    assert decoder.command(0.4).words == ()
 
 
 @pytest.mark.parametrize("report", [b"", b"\x01", b"\x01\x00\x01", b"\x02\x00", b"\x03", b"\x17\x64", bytes(64)])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ Start = Callable[..., Job]
 def start(tmp_path: Path) -> Iterator[Start]:
     jobs: list[Job] = []
 
-    def begin(command: str, *overrides: str, **kwargs: str) -> Job:
+    def begin(command: str, *overrides: str, **kwargs: Any) -> Job:
         jobs.append(Job(tmp_path / "run", command, *overrides, **kwargs))
         return jobs[-1]
 
@@ -94,6 +97,28 @@ def test_evaluation_survives_its_policy_but_not_its_session(start: Start, tmp_pa
     reader = StoreReader(job.run.evaluation)
     assert sum(map(len, reader.poll())) >= steps, "what was recorded before the kill is there"
     assert not reader.messages
+
+
+def test_what_a_person_says_is_answered_in_the_terminal(start: Start) -> None:
+    hands, terminal = pty.openpty()
+    try:
+        job = start("teleop", "source=keyboard", stdin=terminal)
+        os.write(hands, b"p")
+        job.wait(lambda: "label 1 (pause) by /teleop: paused" in job.output, "the answer to a pause")
+        os.write(hands, b"t")
+        job.wait(lambda: "label 2 (take_over) by /teleop: you drive" in job.output, "the answer to taking over")
+
+        def finish() -> bool:
+            os.write(hands, b"\r")
+            return "by /teleop: episode 0 ends with step" in job.output
+
+        job.wait(finish, "the episode's end")
+        assert "refused: there has been no episode yet" in job.output, "said before it began"
+        job.process.send_signal(signal.SIGINT)
+        assert job.wait_end() == 130
+    finally:
+        os.close(hands)
+        os.close(terminal)
 
 
 def test_a_killed_arm_ends_the_job_with_a_clear_line(start: Start) -> None:

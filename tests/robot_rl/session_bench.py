@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from hardware.interfaces import TeleopCommand
-from robot_rl.contract import ActionChunk, Observation, Outcome, Reading, Step
+from robot_rl.contract import ActionChunk, Answer, Label, Observation, Outcome, Reading, Relabel, Step, Word
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, Phase
 from robot_rl.session.session import Session
@@ -27,6 +28,7 @@ Policy = Callable[[Observation], ActionChunk | None]
 class Recorded:
     """An episode as the sink got it; both writer and record."""
 
+    index: int
     meta: dict
     steps: list[Step] = field(default_factory=list)
     outcome: Outcome | None = None
@@ -40,19 +42,30 @@ class Recorded:
 
 
 class Sink(list[Recorded]):
-    """Keeps episodes in memory."""
+    """Keeps episodes in memory, and what was corrected of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relabels: list[Relabel] = []
 
     def begin(self, meta: dict) -> Recorded:
-        self.append(Recorded(meta))
+        self.append(Recorded(len(self), meta))
         return self[-1]
+
+    def relabel(self, relabel: Relabel) -> None:
+        recorded = self[relabel.episode]
+        assert recorded.outcome is not None or not relabel.outcome.done, "an episode in progress ends by its own steps"
+        assert 0 <= relabel.step < len(recorded.steps), "only a recorded step can be corrected"
+        self.relabels.append(relabel)
 
 
 class Bench:
     """A session, an arm that does as told, and somebody who decides."""
 
-    def __init__(self, config: SessionConfig = SHORT, seed: int = 0, task: Task = TASK) -> None:
+    def __init__(self, config: SessionConfig = SHORT, seed: int = 0, task: Task = TASK, **more: Any) -> None:
         self.sink = Sink()
-        self.session = Session(task, config, self.sink, seed)
+        self.session = Session(task, config, self.sink, seed, **more)
+        self.labels = 0
         self.arm = PerfectArm(task.nominal)
         self.commands: list[Command] = []
         self.asked: list[bool] = []
@@ -62,6 +75,8 @@ class Bench:
         """One control period. ``policy`` is asked only when the session wants it."""
         self.reading = self.arm.reading()
         teleop = person(self.reading)
+        for word in teleop.words if teleop is not None else ():
+            self.say(word, self.reading.stamp_ns)
         directive = self.session.advance(self.reading, teleop)
         command = directive.command
         if directive.place and "goal" in self.arm.objects:
@@ -74,6 +89,18 @@ class Bench:
             self.commands.append(command)
             self.arm.obey(command)
         return directive
+
+    def say(self, word: Word, stamp_ns: int | None = None) -> Label:
+        """The person says ``word``, at ``stamp_ns`` or just after the latest reading was taken."""
+        self.labels += 1
+        label = Label(self.labels, word, "person", self.reading.stamp_ns + 1 if stamp_ns is None else stamp_ns)
+        self.session.say(label)
+        return label
+
+    def answer(self) -> Answer:
+        """The one answer since the last call."""
+        (answer,) = self.session.answers()
+        return answer
 
     def until(self, condition: Callable[[Directive], object], policy: Policy | None = None, **kwargs) -> Directive:
         for _ in range(300):

@@ -44,6 +44,12 @@ class Ros:
         for _ in range(callbacks):
             self._executor.spin_once(timeout_sec=0.05)
 
+    def end(self, node: Node) -> None:
+        """End a node before the others."""
+        self._nodes.remove(node)
+        self._executor.remove_node(node)
+        node.destroy_node()
+
     def close(self) -> None:
         self._executor.shutdown()
         for node in self._nodes:

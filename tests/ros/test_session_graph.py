@@ -12,7 +12,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
-from sensor_msgs.msg import JointState, Joy
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Int64, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -22,7 +22,6 @@ from controllers.lease import Priority
 from controllers.ros import topics as arm_topics
 from controllers.ros.converters import fill_pose, ns_to_stamp
 from controllers.state import Mode
-from hardware.interfaces import TeleopCommand
 from hardware.ros.arm_node import ArmNode
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Ending, Observation, Source
@@ -32,7 +31,6 @@ from robot_rl.data.store import EpisodeStore
 from robot_rl.policies.base import Policy
 from robot_rl.policies.loading import load_actor
 from robot_rl.ros import topics
-from robot_rl.ros.arm_topics import TeleopTopics
 from robot_rl.ros.converters import fill_chunk, fill_observation, observation_from, state_names
 from robot_rl.ros.expert_node import ExpertNode
 from robot_rl.ros.parameter_node import ParameterNode
@@ -418,20 +416,3 @@ def test_no_episode_begins_while_the_learner_is_behind(ros: Any, graph: Callable
     assert phases[-1] == "ready"
     debt = MAX_DEBT
     ros.spin_until(lambda: phases[-1] == "running")
-
-
-def test_a_label_waits_for_the_step_it_closes(ros: Any) -> None:
-    listener = TeleopTopics(ros.node("listener"), timeout=PATIENT)
-    publisher = ros.node("device").create_publisher(Joy, arm_topics.JOY, 5)
-    ros.spin_until(publisher.get_subscription_count)
-    publisher.publish(Joy(buttons=[0, 0, 1, 0]))
-    taken: list[TeleopCommand] = []
-
-    def take() -> bool:
-        assert listener.command(0.5, take_labels=False) is None, "while the policy thinks, nobody may eat the label"
-        taken.extend(filter(None, [listener.command(0.5)]))
-        return bool(taken)
-
-    ros.spin_until(take)
-    assert taken[0].success and not taken[0].failure and not taken[0].engaged
-    assert listener.command(0.5) is None, "a label is handed over once"

@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from sensor_msgs.msg import Joy
+from std_msgs.msg import Bool
 
 from controllers.ros import topics
 from controllers.ros.converters import vectors_from
 from hardware.interfaces import TeleopError
 from hardware.ros.teleop_node import TeleopNode, main
+from hardware.ros.words import Spoken, fill_word, word_from
 from hardware.teleop.gamepad import Gamepad
-from tests.hardware.joystick import AXIS, BUTTON, FULL, RB, A, Pad, Y, event
+from tests.hardware.joystick import AXIS, BUTTON, FULL, GUIDE, RB, A, Pad, X, Y, event
 
 STOP_TIMEOUT = 30.0
 
@@ -38,7 +41,8 @@ class Listener:
         node = ros.node()
         node.create_subscription(TwistStamped, topics.TWIST_COMMAND, self.twists.append, 10)
         node.create_subscription(Joy, topics.JOY, self.joys.append, 10)
-        ros.add(TeleopNode(self.device))
+        self.node = TeleopNode(self.device)
+        ros.add(self.node)
         ros.spin_until(lambda: self.joys)
 
 
@@ -82,13 +86,36 @@ def test_joy_carries_the_axes_and_the_wish_for_the_gripper(listener: Listener) -
     assert not listener.joys[-1].buttons[topics.JOY_BUTTONS.index("open")]
 
 
-def test_a_label_is_said_exactly_once(listener: Listener) -> None:
-    success = topics.JOY_BUTTONS.index("success")
-    listener.pad.send(event(BUTTON, Y, 1))
-    listener.ros.spin_until(lambda: any(joy.buttons[success] for joy in listener.joys))
-    joys = len(listener.joys)
-    listener.ros.spin_until(lambda: len(listener.joys) > joys + 10)
-    assert sum(joy.buttons[success] for joy in listener.joys) == 1
+def test_a_word_is_numbered_stamped_and_said_until_it_is_acknowledged(listener: Listener) -> None:
+    said: list[Spoken] = []
+    session = listener.ros.node("session")
+    acknowledge = session.create_publisher(DiagnosticArray, topics.OPERATOR_ACKNOWLEDGED, 10)
+    session.create_subscription(DiagnosticArray, topics.OPERATOR_WORD, lambda m: said.append(word_from(m)), 100)
+    before = session.get_clock().now().nanoseconds
+    listener.pad.send(event(BUTTON, Y, 1), event(BUTTON, Y, 0), event(BUTTON, X, 1))
+    listener.ros.spin_until(lambda: len(said) >= 6)
+    one, two = sorted(set(said))
+    assert (one.number, one.word, two.number, two.word) == (1, "success", 2, "failure")
+    assert before < one.stamp_ns <= two.stamp_ns < session.get_clock().now().nanoseconds
+    assert (one.by, one.origin) == ("/teleop", two.origin)
+    acknowledge.publish(fill_word(one._replace(origin="another start of it"), DiagnosticArray(), "not about this one"))
+    acknowledge.publish(fill_word(two, DiagnosticArray(), "episode 3 ends with step 12 as failure"))
+    listener.ros.spin_until(lambda: listener.node.words.waiting == (one,))
+    heard = len(said)
+    listener.ros.spin_until(lambda: len(said) > heard + 4)
+    assert said[heard + 2 :] == [one] * len(said[heard + 2 :])
+    acknowledge.publish(fill_word(one, DiagnosticArray(), "episode 3 ends with step 12 as success"))
+    listener.ros.spin_until(lambda: not listener.node.words.waiting)
+    assert not any(any(joy.buttons[2:]) for joy in listener.joys), "nothing is said twice, in two ways"
+
+
+def test_a_stop_goes_to_the_arm_without_waiting_for_a_session(listener: Listener) -> None:
+    stops: list[Bool] = []
+    listener.ros.node("arm").create_subscription(Bool, topics.EMERGENCY_STOP, stops.append, 1)
+    listener.ros.spin_until(lambda: listener.node.count_subscribers(topics.EMERGENCY_STOP))
+    listener.pad.send(event(BUTTON, GUIDE, 1))
+    listener.ros.spin_until(lambda: stops)
+    assert stops[0].data
 
 
 def test_a_lost_device_leaves_through_the_executor(listener: Listener) -> None:

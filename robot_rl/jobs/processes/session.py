@@ -10,10 +10,11 @@ from hardware.ros.runtime import ros, spin
 from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.processes import await_simulator
-from robot_rl.jobs.progress import Progress, job_seed, open_store, session_config
+from robot_rl.jobs.progress import Progress, job_seed, judge_name, open_store, past_of, session_config
 from robot_rl.jobs.run import Run
 from robot_rl.ros.session_node import SessionNode
 from robot_rl.session.directive import EpisodeSummary
+from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
 
@@ -26,19 +27,25 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         store = open_store(run, job, config, task)
         if store is not None:
             stack.callback(store.close)
-        scene: SceneControl = SceneClient(config.robot_ip, config.scene_port) if config.arm == "sim" else ManualScene()
+        simulated = SceneClient(config.robot_ip, config.scene_port)
+        manual = ManualScene(lambda request: node.ask(request), task.reset_words)
+        scene: SceneControl = simulated if config.arm == "sim" else manual
         await_simulator(run, config, stop)
         scene.connect()
         stack.callback(scene.disconnect)
         progress = Progress(run, job, config, store)
-        session = Session(task, settings, store, job_seed(job, config.seed), first=progress.episodes)
+        seed, judge = job_seed(job, config.seed), make_judge(judge_name(job, config, task), task)
+        session = Session(task, settings, store, seed, progress.episodes, judge, past_of(store))
         objects = task.scene().objects if config.arm == "sim" else ()
         node: SessionNode
 
         def on_episode(ended: EpisodeSummary) -> None:
             progress.add(ended, **node.timing())
 
-        node = SessionNode(session, settings, objects, config.cameras, scene, on_episode, config.learner.max_debt)
+        debt = config.learner.max_debt
+        node = SessionNode(
+            session, settings, objects, config.cameras, scene, on_episode, debt, progress.correct, progress.tell
+        )
         progress.say()
         spin(node, stop, lambda: progress.done)
     return 0

@@ -185,6 +185,11 @@ def test_an_unknown_task_is_refused_by_each_job(job: str, tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
+def test_an_unknown_judge_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"unknown judge 'persn'.*task, person.*did you mean 'person'"):
+        prepare("record", load_config(None, ["task=reach", "judge=persn"]), tmp_path / "run")
+
+
 def test_a_simulated_arm_has_a_ros_domain_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", "77")
     assert ros_domain(REACH) == 77

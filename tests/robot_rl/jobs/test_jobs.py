@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from robot_rl.contract import Outcome
+from robot_rl.contract import DISCARDED, Ending, Outcome, Relabel
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.commands import Display
 from robot_rl.jobs.config import load_config
-from robot_rl.jobs.progress import Progress
+from robot_rl.jobs.progress import PERSON_HORIZON, Progress, judge_name, past_of, session_config
 from robot_rl.jobs.run import Run, read_parameters
+from robot_rl.session.directive import EpisodeSummary
+from robot_rl.tasks import make_task
 from tests.robot_rl.recording import SCHEMA, steps
 
 SESSION = {
@@ -39,6 +41,75 @@ def test_a_job_that_goes_on_says_how_it_went_before(tmp_path: Path) -> None:
         Progress(run, "train", config, store).say()
     said = run.heard("session")
     assert (said["episodes"], said["steps"], said["successes"], said["success_rate"]) == (4, 20, 3, 0.75)
+
+
+def test_episodes_count_as_what_they_have_been_labelled_as_since(tmp_path: Path) -> None:
+    config = load_config(None, ["demos=2"])
+    run = Run.create(config, tmp_path)
+    progress = Progress(run, "record", config, None)
+    for number, ending in enumerate((Ending.SUCCESS, Ending.TIMEOUT, Ending.TIMEOUT)):
+        progress.add(EpisodeSummary(number, ending, "", 10, 0.0, 0, 1.0, number))
+    assert (progress.successes, progress.done) == (1, False)
+    progress.correct(Relabel(1, 7, Outcome.success(), "person", 4))
+    assert run.heard("session")["successes"] == 2
+    assert progress.done
+    progress.correct(Relabel(0, 9, Outcome.aborted(DISCARDED), "person", 5))
+    progress.correct(Relabel(2, 4, Outcome.running(0.5), "a judge"))
+    progress.correct(Relabel(99, 4, Outcome.success(), "a session before"))
+    assert (progress.successes, progress.episodes, progress.done) == (1, 3, False)
+
+
+def test_each_line_that_the_session_tells_is_shown_once_and_none_of_an_earlier_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_config(None, [])
+    run = Run.create(config, tmp_path)
+    Progress(run, "train", config, None).tell("label 1 (success) of an earlier start")
+    display = Display(run, "train", config)
+    progress = Progress(run, "train", config, None)
+    display.update()
+    for number in (1, 2):
+        progress.tell(f"label {number} (pause) by /teleop: paused")
+    display.update()
+    display.update()
+    progress.tell("Please bring the cube back.")
+    display.update()
+    assert capsys.readouterr().out.splitlines() == [
+        "train: label 1 (pause) by /teleop: paused",
+        "train: label 2 (pause) by /teleop: paused",
+        "train: Please bring the cube back.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("job", "settings", "judge"),
+    [
+        ("train", [], "task"),
+        ("train", ["judge=person"], "person"),
+        ("teleop", ["source=keyboard"], "person"),
+        ("teleop", ["source=expert"], "task"),
+        ("record", ["source=keyboard"], "task"),
+    ],
+)
+def test_who_judges_a_job(job: str, settings: list[str], judge: str) -> None:
+    config = load_config(None, settings)
+    assert judge_name(job, config, make_task("reach")) == judge
+    limit = session_config(job, config).horizon
+    assert limit == (PERSON_HORIZON if job == "record" else 0), "a person who only drives takes the time they like"
+
+
+def test_the_latest_episodes_are_remembered_for_labels_that_come_after_a_kill(tmp_path: Path) -> None:
+    with EpisodeStore.create_or_open(tmp_path, SCHEMA) as store:
+        for count in range(2, 7):
+            writer = store.begin()
+            for step in steps(count, 0, Outcome.failure("fell")):
+                writer.append(step)
+            writer.finish()
+        past = past_of(store)
+    assert [span.episode for span in past] == [2, 3, 4]
+    assert past[-1].starts == [i * 100_000_000 for i in range(6)]
+    assert (past[-1].ending, past[-1].reason, past[-1].running) == (Ending.FAILURE, "fell", False)
+    assert past_of(None) == []
 
 
 def test_a_policy_that_is_named_comes_before_the_champion_and_that_before_the_newest(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from hardware.interfaces import TeleopCommand
-from robot_rl.contract import ActionSpec, Source
+from robot_rl.contract import ActionSpec, Source, Word
 from robot_rl.session.intervention import decide
 
 SPEC = ActionSpec(("x", "z", "gripper"), (0.01, 0.02, 1.0))
@@ -19,7 +19,7 @@ def test_the_policy_decides_when_nobody_is_there() -> None:
 
 
 def test_the_policy_decides_when_the_person_let_go() -> None:
-    label = TeleopCommand(TWIST, engaged=False, success=True)
+    label = TeleopCommand(TWIST, engaged=False, words=(Word.SUCCESS,))
     assert decide(POLICY, label, SPEC, 0.1, 0.75).source is Source.POLICY
 
 

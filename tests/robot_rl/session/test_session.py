@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,10 +11,11 @@ from controllers.lease import Priority
 from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
-from robot_rl.contract import Ending, Source
+from robot_rl.contract import Ending, Source, Word
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Phase
 from robot_rl.session.errors import SessionError
+from robot_rl.session.judge import make_judge
 from robot_rl.session.recovery import RECOVERY_ATTEMPTS, RECOVERY_PATIENCE
 from robot_rl.session.session import Session
 from robot_rl.tasks.base import CONTROL_PERIOD, TOOL_DOWN
@@ -61,13 +61,13 @@ def test_success_terminates_with_the_tasks_reward() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "ending", "reward"), [("success", Ending.SUCCESS, 1.0), ("failure", Ending.FAILURE, 0.0)]
+    ("label", "ending", "reward"), [(Word.SUCCESS, Ending.SUCCESS, 1.0), (Word.FAILURE, Ending.FAILURE, 0.0)]
 )
-def test_the_person_labels_the_end(label: str, ending: Ending, reward: float) -> None:
+def test_the_person_labels_the_end(label: Word, ending: Ending, reward: float) -> None:
     bench = Bench()
     bench.until_running(STILL)
     bench.step(STILL)
-    teleop = replace(TeleopCommand(np.zeros(6), engaged=False), **{label: True})
+    teleop = TeleopCommand(np.zeros(6), engaged=False, words=(label,))
     ended = bench.step(STILL, person=lambda reading: teleop).ended
     assert (ended.ending, ended.reward, ended.interventions) == (ending, reward, 0)
     assert bench.sink[0].steps[-1].outcome.terminated
@@ -198,7 +198,7 @@ def test_waits_for_the_person_and_holds_still_meanwhile() -> None:
         directive = bench.step()
         assert directive.phase is Phase.READY
         assert np.abs(directive.command.target.difference(bench.reading.pose)).max() < 1e-9
-    label = TeleopCommand(np.zeros(6), engaged=False, success=True)
+    label = TeleopCommand(np.zeros(6), engaged=False, words=(Word.SUCCESS,))
     assert bench.step(person=lambda reading: label).phase is Phase.READY, "a label is no motion"
     assert not bench.sink
     assert bench.step(person=lambda reading: TeleopCommand(UP)).phase is Phase.RUNNING
@@ -242,13 +242,16 @@ def test_commands_say_on_whose_behalf_they_are() -> None:
     assert waiting.commands[-1].priority is Priority.RESET
 
 
-def test_when_the_person_ends_episodes_nothing_else_does() -> None:
-    bench = Bench(SessionConfig(horizon=3, person_ends=True))
+def test_where_only_the_person_judges_neither_the_task_nor_its_time_limit_ends_an_episode() -> None:
+    bench = Bench(SessionConfig(), judge=make_judge("person", TASK))
     bench.until_running(STILL)
-    for _ in range(10):
+    bench.arm.objects = {"goal": bench.arm.pose}  # reached, by the task
+    for _ in range(TASK.horizon + 5):
         assert bench.step(STILL).ended is None
-    release = TeleopCommand(np.zeros(6), engaged=False, success=True)
-    assert bench.step(STILL, lambda reading: release).ended.ending is Ending.SUCCESS
+    bench.say(Word.SUCCESS)
+    assert bench.step(STILL).ended.ending is Ending.SUCCESS
+    limited = Bench(SessionConfig(horizon=3), judge=make_judge("person", TASK))
+    assert limited.until_ended(STILL).ended.ending is Ending.TIMEOUT, "a limit that is set holds"
 
 
 def test_an_interrupted_job_goes_on_with_the_next_start() -> None:

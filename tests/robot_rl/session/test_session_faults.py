@@ -8,7 +8,7 @@ import pytest
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
 from hardware.sim.fci.conformance import ERRORS
-from robot_rl.contract import Ending, Outcome
+from robot_rl.contract import Ending, Outcome, Word
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Phase
 from robot_rl.session.errors import SessionError
@@ -145,12 +145,12 @@ def test_what_the_motion_did_not_bring_about_is_not_held_against_the_policy(mode
 @pytest.mark.parametrize("name", MOTION_ERRORS)
 def test_only_the_persons_label_counts_more_than_a_reflex(name: str) -> None:
     assert name in ERRORS, "the robot has no such error"
-    for label, ending in (("success", Ending.SUCCESS), ("", Ending.FAILURE)):
+    for words, ending in (((Word.SUCCESS,), Ending.SUCCESS), ((), Ending.FAILURE)):
         bench = Bench()
         bench.until_running(STILL)
         bench.arm.objects = {"goal": bench.arm.pose}  # reached, by the task
         bench.arm.mode, bench.arm.fault = Mode.FAULT, name
-        command = TeleopCommand(np.zeros(6), success=bool(label), engaged=False)
+        command = TeleopCommand(np.zeros(6), words=words, engaged=False)
         assert bench.step(person=lambda reading, command=command: command).ended.ending is ending
 
 
