@@ -70,7 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("--task", help="reach, peg_insertion, peg_search or pick_cube")
+    from robot_rl.tasks import TASKS
+
+    parser.add_argument("--task", help=f"{', '.join(TASKS.builtin)}, module:Class, or a YAML file")
     parser.add_argument("--seed", type=int, help="of starts, exploration and learning")
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; default runs/<time>-<task>")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")

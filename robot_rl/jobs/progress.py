@@ -16,7 +16,7 @@ from robot_rl.jobs.run import Run
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.recovery import REFLEX
-from robot_rl.tasks.base import IMAGE_SIZE, Task
+from robot_rl.tasks.base import Task
 
 WINDOW = 20  # episodes over which the success rate is shown
 PERSON_HORIZON = 600  # control periods a person may take for a demonstration
@@ -109,4 +109,4 @@ def open_store(run: Run, job: str, config: RunConfig, task: Task) -> EpisodeStor
 
 def schema_of(task: Task, config: RunConfig) -> StoreSchema:
     """Layout of the steps of this run."""
-    return StoreSchema.of(task, dict.fromkeys(config.cameras, (IMAGE_SIZE, IMAGE_SIZE)))
+    return StoreSchema.of(task, {name: (view.size, view.size) for name, view in task.views(config.cameras).items()})

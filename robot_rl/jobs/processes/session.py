@@ -16,6 +16,7 @@ from robot_rl.ros.session_node import SessionNode
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
+from robot_rl.tasks.base import scene_of
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
@@ -26,13 +27,13 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         store = open_store(run, job, config, task)
         if store is not None:
             stack.callback(store.close)
-        scene: SceneControl = SceneClient(config.robot_ip, config.scene_port) if config.arm == "sim" else ManualScene()
+        scene: SceneControl = SceneClient(config.robot_ip, config.scene_port) if config.knows_scene else ManualScene()
         await_simulator(run, config, stop)
         scene.connect()
         stack.callback(scene.disconnect)
         progress = Progress(run, job, config, store)
         session = Session(task, settings, store, job_seed(job, config.seed), first=progress.episodes)
-        objects = task.scene().objects if config.arm == "sim" else ()
+        objects = scene_of(task).objects if config.knows_scene else ()
         node: SessionNode
 
         def on_episode(ended: EpisodeSummary) -> None:
