@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -130,6 +131,8 @@ def main(argv: list[str] | None = None) -> int:
     if "--ros-args" in argv:
         argv = argv[: argv.index("--ros-args")]
     arguments = parse(argv)
+    if "" not in sys.path and os.getcwd() not in sys.path:  # module:Class beside the user, as in python -m robot_rl
+        sys.path.insert(0, os.getcwd())
     from robot_rl.jobs.errors import USER_ERRORS
 
     try:

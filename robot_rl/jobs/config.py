@@ -34,8 +34,8 @@ class RunConfig:
     """Everything about a run.
 
     Attributes:
-        task: a built-in name, ``module:Class``, or a YAML file (`robot_rl.tasks.file`), relative to the working directory
-            on the command line and to the settings' file within one.
+        task: a built-in name, ``module:Class``, or a YAML file (`robot_rl.tasks.file`): on the command line relative to
+            the working directory, in a file of settings to its folder.
         arm: ``sim`` (the simulated arm over its own protocol), ``fr3`` (a robot) or ``crisp`` (any arm under CRISP's
             controllers, by their topics; see ``crisp``).
         robot_ip: address of the arm; the simulator binds to it when ``arm`` is ``sim``.

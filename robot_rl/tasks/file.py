@@ -1,206 +1,33 @@
 """A task from a YAML file: a lab's own task without a line of Python.
 
-Lengths are in metres, angles in degrees (their keys end in ``_deg``), everything in the arm's base frame; what each key
-means is at `TaskFile`. A file that leaves out what it has to say, or says what nothing fits, is an error of one line.
+A file that leaves out what it has to say, or says what nothing fits, is an error of one line. `robot_rl.tasks.keys` has
+the keys, ``docs/YOUR_TASK.md`` the way to one.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 
 from controllers.limits import LimitError
-from controllers.spatial import Pose, exp3
+from controllers.spatial import Pose
 from controllers.workspace import OrientationCone, Workspace
 from hardware.interfaces import TeleopCommand
-from robot_rl.contract import ActionSpec, ContractError, Field, Outcome, Reading, Registry, View
-from robot_rl.contract.ranges import RangeError, require
-from robot_rl.contract.settings import ConfigError, put_over
+from robot_rl.contract import ACTION_AXES, ActionSpec, ContractError, Outcome, Reading
+from robot_rl.contract.settings import ConfigError
 from robot_rl.tasks import fields as parts
 from robot_rl.tasks.base import Start, Task
+from robot_rl.tasks.experts import EXPERTS
+from robot_rl.tasks.keys import FIELDS, NEAR, BoxSpec, GoalSpec, TaskFile, read_file, rotation_of, unknown
 from robot_rl.tasks.scenes import SCENES, SceneSpec
 
 KEPT = "task.yaml"  # the copy that a run keeps
 JUDGES = ("task", "person")
-NEAR = 0.003  # [m] within which ``near_goal`` magnifies
-FIELDS = {
-    item.name: item
-    for item in (
-        Field("position", 3, 10.0),  # TCP relative to the goal, or to the start where there is no goal
-        Field("near_goal", 3, 1.0),  # the same, magnified within 3 mm
-        Field("rotation", 3, 5.0),  # rotation vector relative to the same
-        parts.LINEAR_VELOCITY,
-        parts.ANGULAR_VELOCITY,
-        parts.FORCE,
-        parts.MOMENT,
-        parts.LINEAR_SPRING,
-        parts.ANGULAR_SPRING,
-        Field("joints", 7, 0.5),  # per rad
-        parts.GRIPPER,
-        parts.TANK,
-        parts.BUDGET,
-    )
-}
-
-
-@dataclass(frozen=True)
-class PlaceSpec:
-    """A pose that each reset draws anew.
-
-    Attributes:
-        position: x, y, z [m].
-        rpy_deg: roll, pitch, yaw [degrees] about the fixed axes of the base, in this order; 180, 0, 0 points down.
-        quat_xyzw: the orientation as a quaternion instead.
-        spread: ± so much in x, y, z [m].
-        spread_rpy_deg: ± so much about the base's axes [degrees].
-    """
-
-    position: tuple[float, ...] = ()
-    rpy_deg: tuple[float, ...] = (180.0, 0.0, 0.0)
-    quat_xyzw: tuple[float, ...] = ()
-    spread: tuple[float, ...] = (0.0, 0.0, 0.0)
-    spread_rpy_deg: tuple[float, ...] = (0.0, 0.0, 0.0)
-
-    def __post_init__(self) -> None:
-        _require_numbers(self, 3, "position", "rpy_deg", "spread", "spread_rpy_deg")
-        _require_numbers(self, 4, "quat_xyzw")
-        if self.quat_xyzw and abs(np.linalg.norm(self.quat_xyzw) - 1.0) > 1e-2:
-            raise RangeError(f"quat_xyzw={list(self.quat_xyzw)} must have length 1")
-        if min(self.spread + self.spread_rpy_deg) < 0.0:
-            raise RangeError(
-                f"spread={list(self.spread + self.spread_rpy_deg)} must not be negative: it counts both ways"
-            )
-
-    @property
-    def pose(self) -> Pose:
-        """The middle of the poses drawn."""
-        position = np.array(self.position)
-        if self.quat_xyzw:
-            return Pose(position, np.array(self.quat_xyzw) / np.linalg.norm(self.quat_xyzw))
-        return Pose.from_rotation(position, rotation_of(self.rpy_deg))
-
-    def at(self, share: np.ndarray) -> Pose:
-        """The pose at ``share (6,)`` of the spread, each −1 to 1."""
-        return self.pose.moved(share * np.concatenate((self.spread, np.radians(self.spread_rpy_deg))))
-
-
-@dataclass(frozen=True)
-class StartSpec(PlaceSpec):
-    """Where an episode begins: a pose of the TCP, and ``gripper``, its opening 0–1."""
-
-    gripper: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, gripper=(0.0, 1.0))
-
-
-@dataclass(frozen=True)
-class BoxSpec:
-    """Where the TCP may go: corners ``lower`` and ``upper`` [m] of a box, and how far the hand may lean.
-
-    ``tilt_deg``: largest angle [degrees] between the fingers' direction and that at the start; 0 leaves it free.
-    """
-
-    lower: tuple[float, ...] = ()
-    upper: tuple[float, ...] = ()
-    tilt_deg: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require_numbers(self, 3, "lower", "upper")
-        require(self, tilt_deg=(0.0, 180.0))
-        if self.lower and self.upper and not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
-            raise RangeError(f"lower={list(self.lower)} must be below upper={list(self.upper)} on each axis")
-
-
-@dataclass(frozen=True)
-class GoalSpec:
-    """Where the task is done, if that is a pose of the TCP.
-
-    Attributes:
-        position: x, y, z [m].
-        rpy_deg: roll, pitch, yaw [degrees]; unset: the start's.
-        tolerance: so far from it on x, y, z [m] the task is done.
-        tolerance_deg: and turned by no more than this [degrees]; 0 asks for no orientation.
-    """
-
-    position: tuple[float, ...] = ()
-    rpy_deg: tuple[float, ...] = ()
-    tolerance: tuple[float, ...] = (0.01, 0.01, 0.01)
-    tolerance_deg: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require_numbers(self, 3, "position", "rpy_deg", "tolerance")
-        require(self, tolerance_deg=(0.0, 180.0))
-        if len(self.tolerance) != 3 or min(self.tolerance) <= 0.0:
-            raise RangeError(f"tolerance={list(self.tolerance)} needs 3 positive numbers [m]: x, y, z")
-
-
-@dataclass(frozen=True)
-class TaskFile:
-    """The keys of a task's file; ``start.position``, ``workspace`` and ``axes`` have to be there.
-
-    Attributes:
-        name: of the task, as stores and policies carry it; default: the file's.
-        instruction: what is to be done, in words.
-        start: see `StartSpec`.
-        workspace: see `BoxSpec`.
-        retreat_height: z [m] of the TCP at which it may move sideways during a reset; default: 1 cm below the top.
-        table: z [m] of the table, for `robot-rl task check`.
-        axes: axis → how far an action of ±1 moves it: x, y, z [m a step], roll, pitch, yaw [rad a step], gripper 1.
-        rate: actions a second [Hz], 5–50.
-        horizon: steps until the time limit.
-        fields: what the policy sees of the arm, of `FIELDS`.
-        scales: field → its scale, which brings typical values to order 1, where it shall not be the one of `FIELDS`.
-        cameras: camera → see `robot_rl.contract.View`.
-        goal: see `GoalSpec`; may be left out.
-        judge: ``task`` (the goal's pose), ``person``, or another judge; default: the task if there is a goal.
-        reset_words: what a person is asked to do at each reset.
-        scene: for simulation only: a scene's name, ``module:function``, or a file of MJCF elements beside this one.
-        objects: movable body of the scene → `PlaceSpec`, where each reset puts it.
-        expert: for simulation only: ``module:function`` of a `Reading`, a scripted expert.
-    """
-
-    name: str = ""
-    instruction: str = ""
-    start: StartSpec = field(default_factory=StartSpec)
-    workspace: BoxSpec = field(default_factory=BoxSpec)
-    retreat_height: float | None = None
-    table: float = 0.0
-    axes: Mapping[str, float] = field(default_factory=dict)
-    rate: float = 10.0
-    horizon: int = 100
-    fields: tuple[str, ...] = tuple(name for name in FIELDS if name not in ("near_goal", "joints", "gripper"))
-    scales: Mapping[str, float] = field(default_factory=dict)
-    cameras: Mapping[str, View] = field(default_factory=dict)
-    goal: GoalSpec = field(default_factory=GoalSpec)
-    judge: str = ""
-    reset_words: str = ""
-    scene: str = ""
-    objects: Mapping[str, PlaceSpec] = field(default_factory=dict)
-    expert: str = ""
-
-    def __post_init__(self) -> None:
-        require(self, rate=(5.0, 50.0), horizon=(1, 100_000))
-        for name in (*self.fields, *self.scales):
-            if name not in FIELDS:
-                raise RangeError(f"fields: {_unknown(name, FIELDS)}")
-        if repeated := [name for name in self.fields if self.fields.count(name) > 1]:
-            raise RangeError(f"fields: {repeated[0]} is there twice")
-        for name, scale in self.scales.items():
-            if not (isinstance(scale, int | float) and scale > 0.0):
-                raise RangeError(f"scales.{name}={scale!r} must be a positive number")
-        if not self.fields:
-            raise RangeError("fields=[] leaves the policy nothing to see; leave the key out for all of the arm's")
 
 
 class FileTask(Task):
@@ -232,13 +59,12 @@ class FileTask(Task):
         top = float(self.workspace.upper[2])
         self.retreat_height = top - 0.01 if file.retreat_height is None else file.retreat_height
         if not self.workspace.lower[2] < self.retreat_height <= top:
-            raise ConfigError(
-                f"retreat_height={self.retreat_height} is outside the workspace, from {self.workspace.lower[2]} to {top} m"
-            )
+            bottom = self.workspace.lower[2]
+            raise ConfigError(f"retreat_height={self.retreat_height} is outside the workspace, {bottom} to {top} m")
         self.goal = _goal(file.goal, self.nominal)
         self.judge = file.judge or ("task" if self.goal is not None else "person")
         if self.judge not in JUDGES and ":" not in self.judge:
-            raise ConfigError(f"judge: {_unknown(self.judge, JUDGES)}, or module:Class")
+            raise ConfigError(f"judge: {unknown(self.judge, JUDGES)}, or module:Class")
         if self.goal is None:
             if self.judge == "task":
                 raise ConfigError("judge=task needs a goal; give goal.position, or judge: person")
@@ -248,7 +74,7 @@ class FileTask(Task):
             dataclasses.replace(FIELDS[name], scale=float(file.scales.get(name, FIELDS[name].scale)))
             for name in file.fields
         )
-        self._expert = Registry("expert", {}).load(file.expert) if file.expert else None
+        self._expert = EXPERTS.load(file.expert) if file.expert else None
         if missing := file.objects.keys() - set(self._scene.objects if self._scene else ()):
             raise ConfigError(f"objects.{min(missing)} is no movable body of the scene {file.scene or '(none)'!r}")
 
@@ -305,36 +131,11 @@ class FileTask(Task):
 
 def load_task(path: Path) -> FileTask:
     """The task that the file at ``path`` describes. Raises `ConfigError`, which names file and key."""
-    return FileTask(read_file(path), path.parent)
-
-
-def read_file(path: Path) -> TaskFile:
-    """The keys of the file at ``path``, each checked by itself. Raises `ConfigError`."""
+    file = read_file(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the task {path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"the task {path} must be a mapping of keys to values, not {type(values).__name__}")
-    try:
-        return parse({"name": path.stem, **values})
+        return FileTask(file, path.parent)
     except (ConfigError, ContractError) as error:
         raise ConfigError(f"{path}: {error}") from error
-
-
-def parse(values: dict[str, Any]) -> TaskFile:
-    """The keys of a file, from plain values. Raises `ConfigError` naming key, value and what would fit."""
-    members: dict[str, Any] = {}
-    for group, default in (("cameras", View()), ("objects", PlaceSpec())):
-        given = values.get(group, {})
-        if not isinstance(given, dict):
-            raise ConfigError(f"{group} is a group of names with their keys, not {given!r}")
-        members[group] = {
-            name: put_over(default, {} if keys is None else _group(f"{group}.{name}", keys), f"{group}.{name}.")
-            for name, keys in given.items()
-        }
-    file: TaskFile = put_over(TaskFile(), {key: item for key, item in values.items() if key not in members}, "")
-    return dataclasses.replace(file, **members)
 
 
 def keep_task(path: Path, folder: Path) -> Path:
@@ -357,28 +158,15 @@ def keep_task(path: Path, folder: Path) -> Path:
     return copy
 
 
-def rpy_deg_of(pose: Pose) -> tuple[float, float, float]:
-    """Roll, pitch and yaw [degrees] of ``pose`` about the fixed axes of the base."""
-    R = pose.rotation
-    angles = (np.arctan2(R[2, 1], R[2, 2]), -np.arcsin(np.clip(R[2, 0], -1.0, 1.0)), np.arctan2(R[1, 0], R[0, 0]))
-    roll, pitch, yaw = np.degrees(angles)
-    return float(roll), float(pitch), float(yaw)
-
-
-def rotation_of(rpy_deg: tuple[float, ...]) -> np.ndarray:
-    """Rotation matrix ``(3, 3)`` of roll, pitch and yaw [degrees] about the fixed axes of the base, in this order."""
-    roll, pitch, yaw = np.radians(rpy_deg)
-    return exp3(np.array([0.0, 0.0, yaw])) @ exp3(np.array([0.0, pitch, 0.0])) @ exp3(np.array([roll, 0.0, 0.0]))
-
-
 def _action(axes: Mapping[str, float]) -> ActionSpec:
     for name, scale in axes.items():
-        if name not in (known := ("x", "y", "z", "roll", "pitch", "yaw", "gripper")):
-            raise ConfigError(f"axes: {_unknown(name, known)}")
+        if name not in ACTION_AXES:
+            raise ConfigError(f"axes: {unknown(name, ACTION_AXES)}")
         if isinstance(scale, bool) or not isinstance(scale, int | float):
             raise ConfigError(f"axes.{name}={scale!r} must be a number: metres or radians a step")
     try:
-        return ActionSpec(tuple(axes), tuple(float(scale) for scale in axes.values()))
+        names = tuple(name for name in ACTION_AXES if name in axes)
+        return ActionSpec(names, tuple(float(axes[name]) for name in names))
     except ContractError as error:
         raise ConfigError(f"axes: {error}") from error
 
@@ -397,22 +185,3 @@ def _goal(goal: GoalSpec, nominal: Pose) -> Pose | None:
         return None
     rotation = rotation_of(goal.rpy_deg) if goal.rpy_deg else nominal.rotation
     return Pose.from_rotation(np.array(goal.position), rotation)
-
-
-def _require_numbers(spec: object, count: int, *names: str) -> None:
-    for name in names:
-        value = getattr(spec, name)
-        if value and (len(value) != count or not all(map(isfinite, value))):
-            raise RangeError(f"{name}={list(value)} needs {count} finite numbers")
-
-
-def _group(name: str, keys: Any) -> dict[str, Any]:
-    if not isinstance(keys, dict):
-        raise ConfigError(f"{name} is a group of keys, not {keys!r}")
-    return keys
-
-
-def _unknown(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(str(name), list(known), 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{name!r} is unknown; choose from {', '.join(known)}{hint}"

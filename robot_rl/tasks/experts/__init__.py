@@ -2,3 +2,15 @@
 
 May import: contract, and the tasks that they know the way of.
 """
+
+from __future__ import annotations
+
+from robot_rl.contract import Registry
+
+EXPERTS = Registry(
+    "expert",
+    {
+        "reach": "robot_rl.tasks.experts.reach:straight_there",
+        "pick_cube": "robot_rl.tasks.experts.pick_cube:grasp_then_lift",
+    },
+)
