@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from robot_rl.jobs.task_commands import add_task_parser, check_task
+
 EXIT_USAGE = 2
 FAST_JOBS = ("record", "train", "eval")
 JOB_HELP = {
@@ -63,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     plot = commands.add_parser("rt-plot", help="draw the telemetry of a fault or a run (logs/*.npz)")
     plot.add_argument("file", type=Path, metavar="FILE")
     plot.add_argument("--out", type=Path, metavar="PNG", help="the picture; default: beside FILE")
+    add_task_parser(commands, _common)
     node = commands.add_parser("node", help="run one process of a job (bringup does this)")
     node.add_argument("name")
     node.add_argument("--run", type=Path, required=True)
@@ -158,6 +161,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
     if arguments.command == "rt-plot":
         return commands.plot_realtime(arguments.file, arguments.out)
+    if arguments.command == "task" and arguments.action == "check":
+        return check_task(arguments.name)
     from robot_rl.jobs.run import settings_of
 
     overrides = list(arguments.overrides)

@@ -44,6 +44,8 @@ class Task(ABC):
         workspace: where the TCP may go during an episode *and* during resets.
         retreat_height: z [m] of the TCP at which it is safe to move sideways during a reset.
         nominal: TCP pose that undriven axes keep.
+        goal: TCP pose at which it is done, where that is one fixed pose.
+        table: z [m] of the table, or whatever else the hand must keep above; for `robot-rl task check`.
         cameras: camera → what of its picture belongs to the observation; ``cameras=`` chooses others.
         instruction: what is to be done, in words, for policies that read.
         judge: who says how an episode ends: ``task`` (`outcome`), ``person``, or another judge's name.
@@ -58,6 +60,8 @@ class Task(ABC):
     workspace: Workspace
     retreat_height: float
     nominal: Pose
+    goal: Pose | None = None
+    table: float = 0.0
     cameras: Mapping[str, View] = MappingProxyType({})
     instruction: str = ""
     judge: str = "task"

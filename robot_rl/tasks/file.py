@@ -55,7 +55,7 @@ class FileTask(Task):
         self.nominal = file.start.pose
         self.action = _action(file.axes)
         self.workspace = _workspace(file.workspace, self.nominal)
-        self.cameras = dict(file.cameras)
+        self.cameras, self.table = dict(file.cameras), file.table
         top = float(self.workspace.upper[2])
         self.retreat_height = top - 0.01 if file.retreat_height is None else file.retreat_height
         if not self.workspace.lower[2] < self.retreat_height <= top:
