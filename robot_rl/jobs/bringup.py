@@ -23,6 +23,8 @@ OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT)  # what policy and 
 JOBS = ("record", "train", "eval", "teleop", "arm")
 DEVICES = ("keyboard", "spacemouse", "gamepad")
 SOURCES = ("expert", "topic", *DEVICES)
+TEACH = "teach"  # of `robot-rl task`: no job of a policy's
+TEACHERS = ("topic", *DEVICES, "hand")
 
 # Launch argument → what it is. None has a default of its own: what is not given is as in the run, or in `RunConfig`.
 LAUNCH_ARGUMENTS: dict[str, str] = {
@@ -63,16 +65,19 @@ class NodeSpec:
 
 def node_names(job: str, config: RunConfig) -> list[str]:
     """Processes of a job, in the order in which they are started; they are stopped in the opposite order."""
-    if job not in JOBS:
+    if job not in (*JOBS, TEACH):
         raise ConfigError(f"unknown job {job!r}; choose from {', '.join(JOBS)}")
-    if config.source not in SOURCES:
-        raise ConfigError(f"source={config.source!r} is unknown; choose from {', '.join(SOURCES)}")
+    sources = TEACHERS if job == TEACH else SOURCES
+    if config.source not in sources:
+        raise ConfigError(f"source={config.source!r} is unknown; choose from {', '.join(sources)}")
     names = ["sim"] if config.arm == "sim" and config.simulator == "own" else []
     names.append("arm")
     if config.cameras:
         names.append("camera")
     if job == "arm":
         return names
+    if job == TEACH:
+        return [*names, *(["teleop"] if config.source in DEVICES else []), "teach"]
     if job == "train" and not config.learner.shared:
         names.append("learner")
     if job in ("train", "eval"):
@@ -92,7 +97,7 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
         NodeSpec(
             name,
             ("node", name, "--run", str(run.root), "--job", job),
-            required=name in ("sim", "arm", "session"),
+            required=name in ("sim", "arm", "session", "teach"),
             respawn=name in ("learner", "policy", "camera", "teleop", "expert"),
             namespace=config.namespace,
             remappings=remappings if name in ("policy", "session") else (),

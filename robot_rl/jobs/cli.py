@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from robot_rl.jobs.task_commands import add_task_parser, check_task
+from robot_rl.jobs.task_commands import add_task_parser, check_task, teach_task
 
 EXIT_USAGE = 2
 FAST_JOBS = ("record", "train", "eval")
@@ -163,6 +163,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return commands.plot_realtime(arguments.file, arguments.out)
     if arguments.command == "task" and arguments.action == "check":
         return check_task(arguments.name)
+    if arguments.command == "task":
+        return teach_task(arguments)
     from robot_rl.jobs.run import settings_of
 
     overrides = list(arguments.overrides)

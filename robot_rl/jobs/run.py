@@ -27,7 +27,7 @@ from typing import Any
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig, load_config, save_config
 from robot_rl.tasks import is_file
-from robot_rl.tasks.file import keep_task
+from robot_rl.tasks.file import KEPT, keep_task
 
 SIMULATOR = "sim"  # what the simulator calls itself in its status
 
@@ -67,6 +67,16 @@ class Run:
     @property
     def config_file(self) -> Path:
         return self.root / "config.yaml"
+
+    @property
+    def task_file(self) -> Path:
+        """The run's own copy of its task, where that is a file."""
+        return self.root / KEPT
+
+    @property
+    def taught(self) -> Path:
+        """The task that `robot-rl task teach` has made."""
+        return self.root / "taught.yaml"
 
     @property
     def demos(self) -> Path:

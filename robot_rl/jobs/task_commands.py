@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robot_rl.jobs.run import Run
     from robot_rl.tasks.base import Task
     from robot_rl.tasks.checking import Finding
 
@@ -20,14 +25,80 @@ def add_task_parser(commands: Any, settings: SETTINGS) -> None:
     actions = commands.add_parser("task", help=text, description=text).add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
+    text = "make a task's file by driving or guiding the arm"
+    teach = actions.add_parser(
+        "teach",
+        help=text,
+        description=f"{text}: show the start, two opposite corners of the box and the goal, each with Enter (backspace "
+        "takes back), the device's success button, or the word mark on teach/mark. source=keyboard (default), "
+        "spacemouse, gamepad or topic drives; source=hand lets you guide a real arm. Exit status as of task check.",
+    )
+    teach.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write, e.g. my_task.yaml")
+    teach.add_argument("--no-goal", action="store_true", help="no pose is the goal: a person judges")
+    teach.add_argument("--instruction", default="", metavar="WORDS", help="what is to be done")
+    teach.add_argument("--table", type=float, default=0.0, metavar="Z", help="height [m] of the table (default 0)")
+    teach.add_argument("--scene", default="", help="around the simulated arm: a scene's name or module:function")
+    teach.add_argument("overrides", nargs="*", metavar="key=value", help="settings, e.g. arm=fr3 robot_ip=172.16.0.2")
     text = "can the arm do the task? And what will the policy see and drive?"
     check = actions.add_parser(
         "check",
         help=text,
-        description=f"{text} Looks at box, starts and resets: joint limits, table, speeds, and the scene where there is "
-        "one. Exit status: 0 when it can be done, 1 when not, 2 when there is no such task.",
+        description=f"{text} Looks at box, starts and resets: joint limits, table, speeds, and the scene, if any. "
+        "Exit status: 0 when it can be done, 1 when not, 2 when there is no such task.",
     )
     check.add_argument("name", metavar="TASK", help="a built-in name, module:Class, or a YAML file")
+
+
+def teach_task(arguments: argparse.Namespace) -> int:
+    """Let a person show a task, write its file and check it; returns the exit status. Raises `ConfigError`."""
+    from robot_rl.contract.settings import ConfigError
+    from robot_rl.jobs.bringup import TEACH, node_names, specs
+    from robot_rl.jobs.commands import tell
+    from robot_rl.jobs.config import load_config
+    from robot_rl.jobs.run import Run
+    from robot_rl.jobs.supervisor import Supervisor, ros_domain
+    from robot_rl.tasks.teaching import free_task, text_of
+
+    out: Path = arguments.out
+    if out.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--out {out} must end in .yaml, so that task={out}.yaml means a file")
+    if out.exists():
+        raise ConfigError(f"{out} exists; name another file with --out, or move it away")
+    config = load_config(None, ["source=keyboard", *arguments.overrides])
+    if config.source == "hand" and config.arm != "fr3":
+        raise ConfigError(f"source=hand guides a real arm (arm=fr3), not arm={config.arm}; drive it: source=keyboard")
+    node_names(TEACH, config)
+    free = free_task(out.stem, arguments.scene, arguments.table, arguments.instruction)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "teach.yaml"
+        file.write_text(text_of(free), encoding="utf-8")
+        run = Run.create(dataclasses.replace(config, task=str(file)))
+    _, config = Run.open(run.root)
+    run.say("lesson", {"goal": not arguments.no_goal})
+    domain = ros_domain(config, TEACH)
+    tell(f"teach: {out}, run {run.root}")
+    tell(f"ROS_DOMAIN_ID={domain}, logs in {run.logs}; Enter takes a pose, Ctrl-C gives up")
+    Supervisor(run, TEACH, specs(TEACH, run, config), domain).run(Said(run).update)
+    if not run.taught.exists():
+        raise ConfigError(f"the lesson ended before everything was shown; logs in {run.logs}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(run.taught, out)
+    tell(f"written: {out}")
+    return check_task(str(out))
+
+
+class Said:
+    """What the process that teaches has to say, line by line, as it comes."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._shown = run, 0
+
+    def update(self) -> None:
+        lines = self._run.heard("teach").get("said", [])
+        for line in lines[self._shown :]:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+        self._shown = len(lines)
 
 
 def check_task(name: str) -> int:
@@ -63,9 +134,8 @@ def describe(task: Task) -> Iterator[str]:
         yield _row("sees", item.name, f"{item.size} value{'s' * (item.size > 1)}", f"× {item.scale:g}")
     for name, view in task.views().items():
         left, top, width, height = view.crop
-        part = (
-            "whole picture" if (width, height) == (1.0, 1.0) else f"{width:g} × {height:g} of it at {left:g}, {top:g}"
-        )
+        whole = (width, height) == (1.0, 1.0)
+        part = "the whole picture" if whole else f"{width:g} × {height:g} of it at {left:g}, {top:g}"
         yield _row("sees", f"camera {name}", f"{view.size} × {view.size}", part)
     lower, upper = task.workspace.lower, task.workspace.upper
     sides = " × ".join(f"{side * 100:.0f}" for side in upper - lower)

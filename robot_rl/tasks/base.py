@@ -20,6 +20,7 @@ from robot_rl.contract import ActionSpec, ContractError, Field, Outcome, Reading
 from robot_rl.tasks.scenes import SceneSpec
 
 CONTROL_PERIOD = 0.1  # [s] of robot time between actions
+READY_Q = (0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398)  # an FR3's own ready pose, straight down
 TOOL_DOWN = np.array([1.0, 0.0, 0.0, 0.0])  # quat_xyzw of a TCP whose z axis points straight down
 
 
@@ -118,7 +119,7 @@ def scene_of(task: Task) -> SceneSpec:
     if scene is not None:
         return scene
     x, y, z = 0.5 * (task.workspace.lower + task.workspace.upper)
-    return SceneSpec(look_at=(float(x), float(y), float(z)))
+    return SceneSpec(start_q=READY_Q, look_at=(float(x), float(y), float(z)))
 
 
 def expert_of(task: Task) -> Callable[[Reading], TeleopCommand | None]:
