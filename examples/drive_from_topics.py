@@ -9,18 +9,20 @@ said when it is there. With ``--again`` it does so in each episode, until the ar
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 
 import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
-ARRIVED, SPEED, GAIN, SILENCE = 0.006, 0.09, 3.0, 30.0  # [m], [m/s], [1/s], [s]
+ARRIVED, SPEED, GAIN, SILENCE = 0.008, 0.09, 8.0, 30.0  # [m], [m/s], [1/s], [s]
 
 
 class Driver(Node):
@@ -77,8 +79,9 @@ class Driver(Node):
 def main(words: list[str]) -> None:
     rclpy.init()
     driver = Driver([word for word in words if word != "--again"], "--again" in words)
-    while time.monotonic() - driver.heard < SILENCE and (driver.again or driver.next < len(driver.words)):
-        rclpy.spin_once(driver, timeout_sec=0.1)
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+        while time.monotonic() - driver.heard < SILENCE and (driver.again or driver.next < len(driver.words)):
+            rclpy.spin_once(driver, timeout_sec=0.1)
     rclpy.try_shutdown()
 
 

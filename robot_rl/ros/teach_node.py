@@ -119,7 +119,7 @@ class TeachNode(Node):
             self._soften()
             self._send(reading.pose)
         elif command is not None and command.engaged:
-            self._send(self._workspace.clip(reading.pose.moved(command.twist * CONTROL_PERIOD)))
+            self._send(self._workspace.clip(driven(reading, command.twist * CONTROL_PERIOD)))
             if command.gripper is not None:
                 self._gripper.publish(Float64MultiArray(data=[command.gripper]))
         else:
@@ -151,3 +151,13 @@ class TeachNode(Node):
         message.header.frame_id = arm_topics.BASE_FRAME
         fill_pose(target, message.pose)
         self._target.publish(message)
+
+
+def driven(reading: Reading, delta: np.ndarray) -> Pose:
+    """The target ``delta (6,)`` [m, rad] ahead of the measured pose; what nobody drives stays where its target is.
+
+    It would creep otherwise: the joints' friction leaves the arm a little short of each target.
+    """
+    along = np.where(delta[:3] != 0.0, reading.pose.translation, reading.target.translation)
+    turned = reading.pose if delta[3:].any() else reading.target
+    return Pose(along, turned.quat_xyzw).moved(delta)
