@@ -56,8 +56,9 @@ class Driver(Node):
         if self.next >= len(self.words) or (self.again and self.phase not in ("ready", "running")):
             return
         word = self.words[self.next]
-        if word == "mark":  # said until it is heard
-            self.mark.publish(String(data=word))
+        if word == "mark":
+            if self.said:  # by its name, so that it may be said until it is heard
+                self.mark.publish(String(data=self.said))
         elif word == "success":
             self.joy.publish(Joy(buttons=[0, 0, 1, 0]))
             self.next += 1

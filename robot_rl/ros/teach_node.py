@@ -22,11 +22,12 @@ from robot_rl.contract import Reading
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
 from robot_rl.tasks.base import CONTROL_PERIOD
-from robot_rl.tasks.teaching import Lesson, TeachError
+from robot_rl.tasks.teaching import Lesson, Mark, TeachError
 
 ASK_PERIOD = 2.0  # [s] between requests to an arm that is not under control
 SOFT = [0.0] * 6  # stiffness [N/m, N·m/rad] of an arm that is guided by hand; its damping stays
-MARK, UNDO = "mark", "undo"  # the words on `topics.TEACH_MARK`
+MARK, UNDO = "mark", "undo"  # the words on `topics.TEACH_MARK`, beside the names of marks
+NAMES = tuple(mark.value for mark in Mark)
 
 Say = Callable[[Lesson, str], None]
 
@@ -73,14 +74,18 @@ class TeachNode(Node):
         return self.lesson.next is None
 
     def hear(self, word: str) -> None:
-        """Do what ``word`` says: `MARK`, or nothing at all, takes the pose, `UNDO` takes back the last one."""
+        """Do what ``word`` says: `MARK`, or nothing at all, takes the pose, `UNDO` takes back the last one.
+
+        The name of a `Mark` takes the pose only as that one, so that a program may repeat it until it is heard.
+        """
         word = word.strip().lower()
-        if self.done:
+        mark = self.lesson.next
+        if mark is None or (word in NAMES and word != mark.value):
             return
         if word == UNDO:
             self.lesson = self.lesson.back()
             self._tell("taken back")
-        elif word not in ("", MARK):
+        elif word not in ("", MARK, mark.value):
             self._tell(f"{word!r} is no word that is known here; say {MARK} or {UNDO}")
         elif self._reading is None or self._reading.mode is not Mode.TRACK:
             self._tell("the arm is not under control yet; wait until it is")

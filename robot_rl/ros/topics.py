@@ -7,5 +7,5 @@ POLICY_PARAMETERS = "policy_parameters"  # std_msgs/UInt8MultiArray, latched: ve
 LEARNER_DEBT = "learner_debt"  # std_msgs/Int64: critic updates that are due
 SESSION_PHASE = "session_phase"  # std_msgs/String, latched: reset, ready, running or stopped
 TEACH_NEXT = "teach/next"  # std_msgs/String, latched: what is to be shown next, or done
-TEACH_MARK = "teach/mark"  # std_msgs/String: mark takes the pose, undo takes back the last one
+TEACH_MARK = "teach/mark"  # std_msgs/String: mark, or the name on teach/next, takes the pose; undo takes back
 EPISODES = "episodes"  # diagnostic_msgs/DiagnosticStatus, one for each episode that ended
