@@ -33,6 +33,7 @@ def test_an_own_task_is_taught_and_recorded_blind(tmp_path: Path) -> None:
     teach = start(tmp_path, "-m", "robot_rl", "task", "teach", "--out", "own.yaml", "source=topic", address)
     points = ("0.45,0.00,0.30", "0.50,-0.06,0.22", "0.40,0.06,0.34", "0.48,0.03,0.26")
     driver = start(tmp_path, str(DRIVER), *(word for point in points for word in (point, "mark")))
+    started = [teach, driver]
     try:
         said, _ = teach.communicate(timeout=PATIENCE)
         assert teach.returncode == 0, said
@@ -43,10 +44,11 @@ def test_an_own_task_is_taught_and_recorded_blind(tmp_path: Path) -> None:
         words = ("record", "--task", "own.yaml", "--run", "run", "source=topic", "blind=true", "demos=2", address)
         record = start(tmp_path, "-m", "robot_rl", *words)
         driver = start(tmp_path, str(DRIVER), "--again", "0.48,0.03,0.26")
+        started += [record, driver]
         said, _ = record.communicate(timeout=PATIENCE)
         assert record.returncode == 0, said
     finally:
-        for process in (teach, driver):
+        for process in started:
             process.terminate()
             process.wait(PATIENCE)
     (tmp_path / "own.yaml").unlink()
@@ -56,3 +58,15 @@ def test_an_own_task_is_taught_and_recorded_blind(tmp_path: Path) -> None:
     for info in reader.episodes():
         episode = reader.load_episode(info.index)
         assert not episode.objects and (episode["source"] == Source.PERSON).any()
+
+
+def test_a_class_of_another_package_is_recorded_on_the_graph(tmp_path: Path) -> None:
+    (tmp_path / "lab_tasks.py").write_text(
+        "from robot_rl.tasks.reach import Reach\n\n\nclass Nearby(Reach):\n    name = 'nearby'\n"
+    )
+    words = ("record", "--task", "lab_tasks:Nearby", "--run", "run", "demos=1", "session.teleop_timeout=5")
+    record = start(tmp_path, "-m", "robot_rl", *words, f"robot_ip={unused_address()}")
+    said, _ = record.communicate(timeout=PATIENCE)
+    assert record.returncode == 0, said
+    schema = StoreReader(tmp_path / "run" / "demos").schema
+    assert schema is not None and schema.task == "nearby"
