@@ -88,3 +88,22 @@ def test_what_is_no_task_is_refused(own_task: str, capsys: pytest.CaptureFixture
     assert "lab_tasks has no 'to_goal_of_all'" in capsys.readouterr().err
     assert main(["record", "--fast", "--task", "builtins:dict"]) == 2
     assert "makes a dict, which is no robot_rl.tasks.base.Task" in capsys.readouterr().err
+
+
+def test_an_own_task_says_what_of_the_pictures_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "\n".join(line for line in TOUCH.splitlines() if "expert" not in line)
+    Path("plain.yaml").write_text(f"{text}\ncameras: {{front: {{size: 96}}}}\n")
+    Path("crop.yaml").write_text(f"{text}\ncameras: {{front: {{crop: [0.5, 0.25, 0.5, 0.5], size: 48}}}}\n")
+    pictures = {}
+    for name in ("plain", "crop"):
+        env = RobotEnv(f"{name}.yaml")
+        try:
+            observation, _ = env.reset(seed=1)
+            assert env.observation_space.contains(observation)
+            pictures[name] = observation["front"].astype(float)
+        finally:
+            env.close()
+    assert pictures["crop"].shape == (48, 48, 3)
+    quarter = pictures["plain"][24:72, 48:96]
+    assert np.abs(pictures["crop"] - quarter).mean() < 0.2 * np.abs(pictures["plain"][:48, :48] - quarter).mean()
