@@ -17,7 +17,12 @@ from robot_rl.jobs.config import load_config
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-WITH_COMMANDS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs" / "HARDWARE.md"]
+WITH_COMMANDS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "docs" / "HARDWARE.md",
+    ROOT / "docs" / "YOUR_TASK.md",
+]
 PROGRAMS = ("robot-rl", "make", "python", "ros2")
 TOPIC_MODULES = (ROOT / "controllers" / "ros" / "topics.py", ROOT / "robot_rl" / "ros" / "topics.py")
 ELSEWHERE = {  # topics whose names are not in those modules

@@ -160,6 +160,13 @@ def test_every_module_keeps_the_import_rules() -> None:
     assert not found, "\n".join(found)
 
 
+def test_tasks_know_of_no_simulator_but_in_their_scenes() -> None:
+    for module, file in modules():
+        if within(module, ("robot_rl.tasks",)) and not within(module, ("robot_rl.tasks.scenes",)):
+            names = [name for _, name in imported(module, file.read_text(), file.stem == "__init__")]
+            assert not [name for name in names if within(name, ("hardware.sim",))], module
+
+
 def test_every_module_of_robot_rl_stands_in_a_room_that_says_what_lives_there() -> None:
     package = ROOT / "robot_rl"
     assert {path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(ROOMS)

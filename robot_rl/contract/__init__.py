@@ -13,6 +13,7 @@ from robot_rl.contract.reading import Reading
 from robot_rl.contract.registry import Registry
 from robot_rl.contract.relabel import Relabel
 from robot_rl.contract.steps import ActionChunk, Observation, Step, Timing
+from robot_rl.contract.view import View
 
 __all__ = [
     "ACTION_AXES",
@@ -36,5 +37,6 @@ __all__ = [
     "Step",
     "Timing",
     "Verdict",
+    "View",
     "Word",
 ]

@@ -7,6 +7,7 @@ plugins.)
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import gymnasium
@@ -17,12 +18,14 @@ from hardware.franka.collision import CollisionThresholds
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Ending, Observation
+from robot_rl.perception.images import picture_size
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Phase
 from robot_rl.session.errors import ResetError
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
+from robot_rl.tasks.base import scene_of
 
 IDS = {
     "robot_rl/Reach-v0": "reach",
@@ -46,8 +49,8 @@ class RobotEnv(gymnasium.Env):
 
     Args:
         task: see `robot_rl.tasks`.
-        cameras: names of the scene's cameras to observe.
-        image_size: height and width [pixels].
+        cameras: names of the scene's cameras to observe; empty: the task's.
+        image_size: height and width [pixels]; 0 takes the task's.
         horizon: steps until truncation; 0 takes the task's.
         collision: where the arm's own reflex stops the motion; default: the driver's.
         render_mode: ``rgb_array`` draws the first scene camera.
@@ -59,26 +62,30 @@ class RobotEnv(gymnasium.Env):
         self,
         task: str = "peg_insertion",
         cameras: tuple[str, ...] = (),
-        image_size: int = 128,
+        image_size: int = 0,
         horizon: int = 0,
         collision: CollisionThresholds | None = None,
         render_mode: str | None = None,
     ) -> None:
         self._task = make_task(task)
-        self._scene = self._task.scene()
+        self._scene = scene_of(self._task)
         self._world = InProcessWorld(self._scene, ControllerConfig(workspace=self._task.workspace), collision)
         self._config = SessionConfig(horizon=horizon)
-        self._renderer = SceneRenderer(self._scene, image_size, image_size, cameras) if cameras else None
+        views = self._task.views(cameras)
+        self._views = {name: replace(view, size=image_size or view.size) for name, view in views.items()}
+        side = picture_size(self._views)
+        self._renderer = SceneRenderer(self._scene, side, side, tuple(self._views)) if self._views else None
         self._drawing: SceneRenderer | None = None
         self._rollout = self._begin(seed=0)
         self._observed: Any = None
         self.render_mode = render_mode
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._task.action.size,), np.float32)
         state = gymnasium.spaces.Box(-np.inf, np.inf, (self._task.state_size,), np.float32)
-        image = gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        self.observation_space = (
-            gymnasium.spaces.Dict({"state": state, **dict.fromkeys(cameras, image)}) if cameras else state
-        )
+        images = {
+            name: gymnasium.spaces.Box(0, 255, (view.size, view.size, 3), np.uint8)
+            for name, view in self._views.items()
+        }
+        self.observation_space = gymnasium.spaces.Dict({"state": state, **images}) if images else state
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
@@ -134,7 +141,9 @@ class RobotEnv(gymnasium.Env):
         self._world.disconnect()
         self._world.connect()
         self._world.start()
-        return Rollout(Session(self._task, self._config, None, seed), self._world, renderer=self._renderer)
+        return Rollout(
+            Session(self._task, self._config, None, seed), self._world, renderer=self._renderer, views=self._views
+        )
 
     def _first_observation(self) -> Observation:
         """Of the next episode, after the reset. Raises `ResetError` when the arm does not get to its start."""

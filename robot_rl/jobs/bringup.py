@@ -16,17 +16,20 @@ from robot_rl.jobs.progress import schema_of
 from robot_rl.jobs.run import Run, read_parameters, settings_of
 from robot_rl.ros import topics
 from robot_rl.session.judge import JUDGES
-from robot_rl.tasks import make_task
+from robot_rl.tasks import TASKS, make_task
+from robot_rl.tasks.base import expert_of
 
 EXECUTABLE = "robot-rl"
 OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT)  # what policy and session hear of it
 JOBS = ("record", "train", "eval", "teleop", "arm")
 DEVICES = ("keyboard", "spacemouse", "gamepad")
 SOURCES = ("expert", "topic", *DEVICES)
+TEACH = "teach"  # of `robot-rl task`: no job of a policy's
+TEACHERS = ("topic", *DEVICES, "hand")
 
 # Launch argument → what it is. None has a default of its own: what is not given is as in the run, or in `RunConfig`.
 LAUNCH_ARGUMENTS: dict[str, str] = {
-    "task": "what is learnt: reach, peg_insertion (default), peg_search or pick_cube",
+    "task": f"what is learnt: {', '.join(TASKS.builtin)}, module:Class, or a YAML file; default peg_insertion",
     "arm": "sim (default; the simulated arm over its own protocol), fr3 (a robot) or crisp (under CRISP's controllers)",
     "robot_ip": "address of the arm; default 127.0.0.1",
     "simulator": "own (default; started with the job) or running (one that robot-rl sim serves at robot_ip)",
@@ -63,16 +66,19 @@ class NodeSpec:
 
 def node_names(job: str, config: RunConfig) -> list[str]:
     """Processes of a job, in the order in which they are started; they are stopped in the opposite order."""
-    if job not in JOBS:
+    if job not in (*JOBS, TEACH):
         raise ConfigError(f"unknown job {job!r}; choose from {', '.join(JOBS)}")
-    if config.source not in SOURCES:
-        raise ConfigError(f"source={config.source!r} is unknown; choose from {', '.join(SOURCES)}")
+    sources = TEACHERS if job == TEACH else SOURCES
+    if config.source not in sources:
+        raise ConfigError(f"source={config.source!r} is unknown; choose from {', '.join(sources)}")
     names = ["sim"] if config.arm == "sim" and config.simulator == "own" else []
     names.append("arm")
     if config.cameras:
         names.append("camera")
     if job == "arm":
         return names
+    if job == TEACH:
+        return [*names, *(["teleop"] if config.source in DEVICES else []), "teach"]
     if job == "train" and not config.learner.shared:
         names.append("learner")
     if job in ("train", "eval"):
@@ -92,7 +98,7 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
         NodeSpec(
             name,
             ("node", name, "--run", str(run.root), "--job", job),
-            required=name in ("sim", "arm", "session"),
+            required=name in ("sim", "arm", "session", "teach"),
             respawn=name in ("learner", "policy", "camera", "teleop", "expert"),
             namespace=config.namespace,
             remappings=remappings if name in ("policy", "session") else (),
@@ -133,12 +139,18 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
     """
     task = make_task(config.task)
     JUDGES.check(config.judge or task.judge)
+    config = dataclasses.replace(config, cameras=tuple(task.views(config.cameras)))
     node_names(job, config)
-    if config.arm != "sim" and config.source == "expert" and job in ("record", "teleop"):
-        raise ConfigError(
-            f"source=expert drives only the simulated arm; with arm={config.arm} choose source="
-            f"{', '.join(name for name in SOURCES if name != 'expert')}"
-        )
+    if config.source == "expert" and job in ("record", "teleop"):
+        if not config.knows_scene:
+            why = "a blind one" if config.blind else f"arm={config.arm}"
+            raise ConfigError(
+                f"source=expert drives only the simulated arm, which knows where things are; with {why} choose source="
+                f"{', '.join(name for name in SOURCES if name != 'expert')}"
+            )
+        expert_of(task)
+    if fast and config.blind:
+        raise ConfigError("blind=true rehearses a robot, which nothing is faster than; leave out --fast or blind=true")
     if fast and job == "record" and config.source != "expert":
         raise ConfigError(f"record --fast needs source=expert, not {config.source}: a person is not as fast")
     if fast or config.arm == "sim":
@@ -208,4 +220,4 @@ def nodes(job: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
     root = Path(folder) if folder else None
     config = settings_of(Path(config_file) if config_file else None, root, overrides)
     run = prepare(job, config, root)
-    return specs(job, run, config)
+    return specs(job, run, Run.open(run.root)[1])

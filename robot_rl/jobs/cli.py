@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
+
+from robot_rl.jobs.task_commands import add_task_parser, check_task, teach_task
 
 EXIT_USAGE = 2
 FAST_JOBS = ("record", "train", "eval")
@@ -62,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     plot = commands.add_parser("rt-plot", help="draw the telemetry of a fault or a run (logs/*.npz)")
     plot.add_argument("file", type=Path, metavar="FILE")
     plot.add_argument("--out", type=Path, metavar="PNG", help="the picture; default: beside FILE")
+    add_task_parser(commands, _common)
     node = commands.add_parser("node", help="run one process of a job (bringup does this)")
     node.add_argument("name")
     node.add_argument("--run", type=Path, required=True)
@@ -70,7 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("--task", help="reach, peg_insertion, peg_search or pick_cube")
+    from robot_rl.tasks import TASKS
+
+    parser.add_argument("--task", help=f"{', '.join(TASKS.builtin)}, module:Class, or a YAML file")
     parser.add_argument("--seed", type=int, help="of starts, exploration and learning")
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; default runs/<time>-<task>")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
@@ -128,6 +134,8 @@ def main(argv: list[str] | None = None) -> int:
     if "--ros-args" in argv:
         argv = argv[: argv.index("--ros-args")]
     arguments = parse(argv)
+    if "" not in sys.path and os.getcwd() not in sys.path:  # module:Class beside the user, as in python -m robot_rl
+        sys.path.insert(0, os.getcwd())
     from robot_rl.jobs.errors import USER_ERRORS
 
     try:
@@ -153,6 +161,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
     if arguments.command == "rt-plot":
         return commands.plot_realtime(arguments.file, arguments.out)
+    if arguments.command == "task" and arguments.action == "check":
+        return check_task(arguments.name)
+    if arguments.command == "task":
+        return teach_task(arguments)
     from robot_rl.jobs.run import settings_of
 
     overrides = list(arguments.overrides)

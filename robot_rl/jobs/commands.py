@@ -19,6 +19,7 @@ from robot_rl.jobs.report import plot_curve, write_summary, write_video
 from robot_rl.jobs.run import Run, policy_file
 from robot_rl.jobs.supervisor import Supervisor, ros_domain
 from robot_rl.tasks import make_task
+from robot_rl.tasks.base import scene_of
 
 SHOW_PERIOD = 10.0  # [s] between progress lines when no episode ends
 
@@ -27,8 +28,8 @@ def describe(config: RunConfig) -> str:
     """All settings as YAML, the algorithm's as a comment. Raises `ConfigError` when one, or the task, does not fit."""
     from robot_rl.learner.factory import make_loop_config
 
-    make_task(config.task)
-    agent, _ = make_loop_config(config.learner, config.seed, images=bool(config.cameras))
+    images = bool(make_task(config.task).views(config.cameras))
+    agent, _ = make_loop_config(config.learner, config.seed, images=images)
     of_run, of_agent = (yaml.safe_dump(plain(settings), sort_keys=False) for settings in (config, agent.config))
     comment = (f"learner.settings of {agent.name}, all of them:", *(f"  {line}" for line in of_agent.splitlines()))
     return of_run + "".join(f"# {line}\n" for line in comment)
@@ -43,7 +44,7 @@ def simulate(config: RunConfig) -> int:
     def ready() -> None:
         tell(f"simulated FR3 with task {config.task} at {addresses}; Ctrl-C ends it")
 
-    serve(make_task(config.task).scene().side_by_side(config.arms), config.robot_ip, config.scene_port, ready)
+    serve(scene_of(make_task(config.task)).side_by_side(config.arms), config.robot_ip, config.scene_port, ready)
     return 0
 
 
@@ -82,6 +83,7 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
     """Do one job from start to end; returns its run. Raises the errors of `robot_rl.jobs.errors`."""
     began = time.monotonic()
     run = prepare(job, config, root, fast)
+    _, config = Run.open(run.root)
     tell(f"{job}: {config.task}, run {run.root}")
     if job == "eval":
         tell(f"policy: {policy_file(run, config)}")

@@ -23,6 +23,7 @@ from robot_rl.contract.ranges import RangeError, require
 from robot_rl.contract.settings import ConfigError, nested, plain, put_over
 from robot_rl.learner.config import AGENTS, LearnerConfig
 from robot_rl.session.config import SessionConfig
+from robot_rl.tasks import is_file
 
 ARMS = ("sim", "fr3", "crisp")
 SIMULATORS = ("own", "running")
@@ -34,12 +35,15 @@ class RunConfig:
     """Everything about a run.
 
     Attributes:
-        task: see `robot_rl.tasks`.
+        task: a built-in name, ``module:Class``, or a YAML file (`robot_rl.tasks.file`): on the command line relative to
+            the working directory, in a file of settings to its folder.
         arm: ``sim`` (the simulated arm over its own protocol), ``fr3`` (a robot) or ``crisp`` (any arm under CRISP's
             controllers, by their topics; see ``crisp``).
         robot_ip: address of the arm; the simulator binds to it when ``arm`` is ``sim``.
         simulator: ``own`` (started and ended with the job) or ``running`` (``robot-rl sim``, which may have more arms).
         arms: so many arms the simulator serves, side by side, at ``robot_ip`` and the addresses after it.
+        blind: with ``arm=sim``, nothing that only a simulator knows: no poses of objects, no scripted expert, resets of
+            the scene by a person. To rehearse what will be done on a robot.
         namespace: of this graph's topics, e.g. ``left``; each arm of several has its own.
         scene_port: TCP port of the simulator's scene channel.
         seed: of starts, exploration and learning.
@@ -47,7 +51,7 @@ class RunConfig:
             ``topic`` (anything that publishes ``twist_cmd``).
         judge: who says what a step came to (see `robot_rl.session.judge`): ``task``, ``person`` (only a person's label
             or a fault ends an episode), one that a package adds, or ``module:Class``; "" is the task's own.
-        cameras: names of the cameras whose images belong to the observation.
+        cameras: names of the cameras whose images belong to the observation; empty: the task's own.
         camera_driver: ``realsense`` or ``opencv``, for cameras that are not drawn.
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
         camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
@@ -63,6 +67,7 @@ class RunConfig:
     robot_ip: str = "127.0.0.1"
     simulator: str = "own"
     arms: int = 1
+    blind: bool = False
     namespace: str = ""
     scene_port: int = SCENE_PORT
     seed: int = 0
@@ -91,8 +96,15 @@ class RunConfig:
                 raise RangeError(
                     f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
                 )
+        if self.blind and self.arm != "sim":
+            raise RangeError(f"blind=true rehearses on the simulated arm; arm={self.arm} is blind anyway: leave it out")
         if not self.robot_ip:
             raise RangeError("robot_ip= is empty; give the address of the arm, e.g. robot_ip=172.16.0.2")
+
+    @property
+    def knows_scene(self) -> bool:
+        """Whether there is somebody to ask where objects are, and to put them in place: a simulator."""
+        return self.arm == "sim" and not self.blind
 
 
 def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
@@ -114,6 +126,8 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
             config = put_over(config, values, "")
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+        if is_file(config.task):
+            config = dataclasses.replace(config, task=str(path.parent / config.task))
     changes = nested(overrides)
     of_learner = changes.get("learner")
     if isinstance(of_learner, dict) and of_learner.get("agent", config.learner.agent) != config.learner.agent:

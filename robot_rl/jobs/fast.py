@@ -13,18 +13,19 @@ from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.progress import Progress, job_seed, judge_name, open_store, schema_of, session_config
 from robot_rl.jobs.run import Run, read_parameters
+from robot_rl.perception.images import picture_size
 from robot_rl.policies.base import Policy
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import IMAGE_SIZE
+from robot_rl.tasks.base import expert_of, scene_of
 
 
 def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) -> None:
     """Do ``job`` in process. ``show`` is called now and then, to tell the person how far it is."""
     task = make_task(config.task)
-    scene = task.scene()
+    scene = scene_of(task)
     with contextlib.ExitStack() as stack:
         store = open_store(run, job, config, task)
         if store is not None:
@@ -33,13 +34,14 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         world = stack.enter_context(InProcessWorld(scene, controller))
         world.start()
         renderer = None
-        if config.cameras:
-            renderer = stack.enter_context(SceneRenderer(scene, IMAGE_SIZE, IMAGE_SIZE, config.cameras))
+        if views := task.views(config.cameras):
+            side = picture_size(views)
+            renderer = stack.enter_context(SceneRenderer(scene, side, side, tuple(views)))
         progress = Progress(run, job, config, store)
         judge = make_judge(judge_name(job, config, task), task)
         settings, seed = session_config(job, config), job_seed(job, config.seed)
         session = Session(task, settings, store, seed, progress.episodes, judge)
-        rollout = Rollout(session, world, task.expert if job == "record" else None, renderer)
+        rollout = Rollout(session, world, expert_of(task) if job == "record" else None, renderer)
         images = schema_of(task, config).images
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing

@@ -16,7 +16,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.operator import Span
 from robot_rl.session.recovery import REFLEX
-from robot_rl.tasks.base import IMAGE_SIZE, Task
+from robot_rl.tasks.base import Task
 
 WINDOW = 20  # episodes over which the success rate is shown
 PERSON_HORIZON = 600  # control periods a person may take for a demonstration
@@ -146,4 +146,4 @@ def open_store(run: Run, job: str, config: RunConfig, task: Task) -> EpisodeStor
 
 def schema_of(task: Task, config: RunConfig) -> StoreSchema:
     """Layout of the steps of this run."""
-    return StoreSchema.of(task, dict.fromkeys(config.cameras, (IMAGE_SIZE, IMAGE_SIZE)))
+    return StoreSchema.of(task, {name: (view.size, view.size) for name, view in task.views(config.cameras).items()})

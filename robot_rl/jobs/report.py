@@ -22,7 +22,7 @@ from robot_rl.jobs.progress import WINDOW
 from robot_rl.jobs.run import Run, write_atomically
 from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import CONTROL_PERIOD, Task
+from robot_rl.tasks.base import CONTROL_PERIOD, Task, scene_of
 
 VIDEO_EPISODES = 4
 VIDEO_SIZE = (480, 640)
@@ -122,7 +122,7 @@ def write_video(run: Run, config: RunConfig) -> Path:
     reader = StoreReader(run.evaluation, images=False)
     path = run.root / "evaluation.mp4"
     task = make_task(config.task)
-    spec = task.scene()
+    spec = scene_of(task)
     height, width = VIDEO_SIZE
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=1 / CONTROL_PERIOD, codec="libx264", quality=7)
     with SceneRenderer(spec, height, width, ("front",)) as renderer, contextlib.closing(writer):

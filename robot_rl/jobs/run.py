@@ -2,6 +2,7 @@
 
 runs/<time>-<task>/    or <time>-<namespace>-<task>, of one arm of several; -2, -3, … of the same second
     config.yaml     the resolved configuration, read by every process
+    task.yaml       the task, where it is a file (with its scene's file): what happens to the original does not matter
     demos/ online/ evaluation/    episode stores
     checkpoints/ policy.params    learner: the newest
     champion.params gate.json     learner: what the improvement gate handed on (see `robot_rl.jobs.promotion`)
@@ -13,6 +14,7 @@ runs/<time>-<task>/    or <time>-<namespace>-<task>, of one arm of several; -2, 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -24,6 +26,8 @@ from typing import Any
 
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig, load_config, save_config
+from robot_rl.tasks import is_file
+from robot_rl.tasks.file import KEPT, keep_task
 
 SIMULATOR = "sim"  # what the simulator calls itself in its status
 
@@ -47,6 +51,8 @@ class Run:
         except OSError as error:
             raise ConfigError(f"the run's folder cannot be made: {error}") from error
         (run.status_folder / f"{SIMULATOR}.json").unlink(missing_ok=True)  # that of an earlier job is gone
+        if is_file(config.task):
+            config = dataclasses.replace(config, task=keep_task(Path(config.task), run.root).name)
         save_config(config, run.config_file)
         return run
 
@@ -61,6 +67,16 @@ class Run:
     @property
     def config_file(self) -> Path:
         return self.root / "config.yaml"
+
+    @property
+    def task_file(self) -> Path:
+        """The run's own copy of its task, where that is a file."""
+        return self.root / KEPT
+
+    @property
+    def taught(self) -> Path:
+        """The task that `robot-rl task teach` has made."""
+        return self.root / "taught.yaml"
 
     @property
     def demos(self) -> Path:
@@ -119,7 +135,8 @@ class Run:
 
 def _new_folder(config: RunConfig) -> Path:
     """A folder that no other job has, started however close to this one."""
-    parts = [time.strftime("%Y%m%d-%H%M%S"), config.namespace.strip("/").replace("/", "-"), config.task]
+    task = Path(config.task).stem if is_file(config.task) else config.task.rpartition(":")[2]
+    parts = [time.strftime("%Y%m%d-%H%M%S"), config.namespace.strip("/").replace("/", "-"), task]
     name = "-".join(filter(None, parts))
     for number in itertools.count(1):
         folder = Path("runs") / (name if number == 1 else f"{name}-{number}")

@@ -21,6 +21,8 @@ RESTARTS = 5  # of one process, before the job is given up
 # [s] to end by itself after SIGTERM: the learner writes a checkpoint, the arm may be in the middle of connecting.
 PATIENCE = {"learner": 60.0, "arm": 30.0}
 DEFAULT_PATIENCE = 20.0
+AT_TERMINAL = ("teleop", "teach")  # a person types to them
+LAST = ("session", "teach")  # the job is done when one of them has ended well
 
 
 class JobFailed(RuntimeError):
@@ -79,11 +81,11 @@ class Supervisor:
         with path.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "robot_rl", *spec.arguments, *remapped],
-                stdin=None if spec.name == "teleop" else subprocess.DEVNULL,
+                stdin=None if spec.name in AT_TERMINAL else subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
-                start_new_session=spec.name != "teleop",
+                start_new_session=spec.name not in AT_TERMINAL,
             )
         return _Child(spec, process, path)
 
@@ -93,7 +95,7 @@ class Supervisor:
             if status is None:
                 continue
             name = child.spec.name
-            if name == "session" and status == 0:
+            if name in LAST and status == 0:
                 return True
             if child.spec.required or status in (0, 2):
                 raise JobFailed(_last_words(child, status))

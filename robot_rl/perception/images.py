@@ -1,16 +1,29 @@
-"""Camera pictures → the size that observations have."""
+"""Camera pictures → the images that observations have."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
 
+from robot_rl.contract import View
 
-def fit(image: np.ndarray, size: int) -> np.ndarray:
-    """The middle square of ``image (H, W, 3)`` uint8, scaled to ``(size, size, 3)``."""
+
+def fit(image: np.ndarray, view: View) -> np.ndarray:
+    """What ``view`` takes of ``image (H, W, 3)`` uint8, as ``(size, size, 3)``."""
     height, width = image.shape[:2]
-    if (height, width) == (size, size):
-        return image
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return cv2.resize(image[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_AREA)
+    left, top, wide, high = view.crop
+    x, y = round(left * width), round(top * height)
+    wide, high = max(1, round(wide * width)), max(1, round(high * height))
+    side = min(wide, high)
+    x, y = x + (wide - side) // 2, y + (high - side) // 2
+    part = image[y : y + side, x : x + side]
+    if part.shape[:2] == (view.size, view.size):
+        return np.ascontiguousarray(part)
+    return cv2.resize(part, (view.size, view.size), interpolation=cv2.INTER_AREA)
+
+
+def picture_size(views: Mapping[str, View]) -> int:
+    """Height and width [pixels] of the square pictures to draw, so that no view has to enlarge what it takes."""
+    return max((view.picture_size for view in views.values()), default=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,9 @@ from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
 from controllers.state import Mode
 from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import TeleopCommand
-from robot_rl.contract import Reading
+from robot_rl.contract import Reading, View
 from robot_rl.perception.images import fit
 from robot_rl.ros.converters import image_from
-from robot_rl.tasks.base import IMAGE_SIZE
 
 KEPT = 8  # incomplete sets of messages that are remembered
 IMAGE_AGE = 0.25  # [s] between an image's capture and the arm's measurement before the camera counts as lost
@@ -42,12 +41,13 @@ class ArmTopics:
     Args:
         node: the node to subscribe with.
         objects: names of the scene's objects, in the order in which they are published; empty when there are none.
-        cameras: cameras whose newest image belongs to a reading. A camera without a recent image makes a fault.
+        cameras: cameras whose newest image belongs to a reading, and what of it. A camera without a recent image makes
+            a fault.
         on_reading: callback.
     """
 
     def __init__(
-        self, node: Node, objects: tuple[str, ...], cameras: tuple[str, ...], on_reading: Callable[[Reading], None]
+        self, node: Node, objects: tuple[str, ...], cameras: Mapping[str, View], on_reading: Callable[[Reading], None]
     ) -> None:
         self._objects, self._cameras, self._on_reading = objects, cameras, on_reading
         self._sets: dict[int, dict[str, Any]] = {}
@@ -56,12 +56,12 @@ class ArmTopics:
         self.received = -np.inf  # monotonic time [s] of the last reading
         for name in self._wanted:
             node.create_subscription(TYPES[name], name, self._collector(name), KEPT)
-        for camera in cameras:
-            node.create_subscription(Image, f"{camera}/color/image_raw", self._image_keeper(camera), 1)
+        for camera, view in cameras.items():
+            node.create_subscription(Image, f"{camera}/color/image_raw", self._image_keeper(camera, view), 1)
 
-    def _image_keeper(self, camera: str) -> Callable[[Image], None]:
+    def _image_keeper(self, camera: str, view: View) -> Callable[[Image], None]:
         def keep(message: Image) -> None:
-            self._images[camera] = (stamp_to_ns(message.header.stamp), fit(image_from(message), IMAGE_SIZE))
+            self._images[camera] = (stamp_to_ns(message.header.stamp), fit(image_from(message), view))
 
         return keep
 

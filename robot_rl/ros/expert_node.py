@@ -14,7 +14,7 @@ from robot_rl.contract import Reading
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics
 from robot_rl.session.directive import Phase
-from robot_rl.tasks.base import Task
+from robot_rl.tasks.base import Task, expert_of
 
 
 class ExpertNode(Node):
@@ -22,13 +22,13 @@ class ExpertNode(Node):
 
     def __init__(self, task: Task, objects: tuple[str, ...]) -> None:
         super().__init__("expert")
-        self._task = task
+        self._expert = expert_of(task)
         self._phase = ""
         self._twist = self.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
         self._joy = self.create_publisher(Joy, arm_topics.JOY, 1)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.create_subscription(String, topics.SESSION_PHASE, self._on_phase, latched)
-        self._arm = ArmTopics(self, objects, (), self._on_reading)
+        self._arm = ArmTopics(self, objects, {}, self._on_reading)
 
     def _on_phase(self, message: String) -> None:
         self._phase = message.data
@@ -36,7 +36,9 @@ class ExpertNode(Node):
     def _on_reading(self, reading: Reading) -> None:
         if self._phase not in (Phase.READY.value, Phase.RUNNING.value):
             return
-        command = self._task.expert(reading)
+        command = self._expert(reading)
+        if command is None:
+            return
         message = TwistStamped()
         message.header.stamp = self.get_clock().now().to_msg()
         message.header.frame_id = arm_topics.BASE_FRAME

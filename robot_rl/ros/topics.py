@@ -6,4 +6,6 @@ ACTION_CHUNK = "action_chunk"  # trajectory_msgs/JointTrajectory: stamp of the o
 POLICY_PARAMETERS = "policy_parameters"  # std_msgs/UInt8MultiArray, latched: version, checksum and weights
 LEARNER_DEBT = "learner_debt"  # std_msgs/Int64: critic updates that are due
 SESSION_PHASE = "session_phase"  # std_msgs/String, latched: reset, ready, running, stopped, paused or asking
+TEACH_NEXT = "teach/next"  # std_msgs/String, latched: what is to be shown next, or done
+TEACH_MARK = "teach/mark"  # std_msgs/String: mark, or the name on teach/next, takes the pose; undo takes back
 EPISODES = "episodes"  # diagnostic_msgs/DiagnosticStatus, one for each episode that ended

@@ -11,7 +11,8 @@ from controllers.spatial import Pose
 from hardware.interfaces import ArmFault, TeleopCommand, Word
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Label, Observation, Reading
+from robot_rl.contract import ActionChunk, Label, Observation, Reading, View
+from robot_rl.perception.images import fit
 from robot_rl.session.directive import Command, Directive
 from robot_rl.session.session import Session
 from robot_rl.tasks.base import CONTROL_PERIOD
@@ -27,7 +28,8 @@ class Rollout:
         session: what to run.
         world: connected; time in it passes only here.
         teleop: the person (or scripted expert) as a function of the reading; None when nobody is there.
-        renderer: makes the images that belong to the observation; None for none.
+        renderer: draws the pictures of which the observation has images; None for none.
+        views: camera → what of its picture; the task's where it is not said.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class Rollout:
         world: InProcessWorld,
         teleop: Teleop | None = None,
         renderer: SceneRenderer | None = None,
+        views: Mapping[str, View] | None = None,
     ) -> None:
         self._session = session
         self._world = world
         self._teleop = teleop
         self._renderer = renderer
+        self._views = session.task.views(renderer.cameras if renderer is not None else ()) if views is None else views
         self._setpoints = 0
         self._words = 0
         self._command: TeleopCommand | None = None
@@ -118,4 +122,5 @@ class Rollout:
     def _render(self, q: np.ndarray, gripper: float, objects: Mapping[str, Pose]) -> dict[str, np.ndarray]:
         if self._renderer is None:
             return {}
-        return self._renderer.render(q, gripper, objects)
+        pictures = self._renderer.render(q, gripper, objects)
+        return {name: fit(picture, self._views[name]) for name, picture in pictures.items()}

@@ -5,9 +5,10 @@ May import: contract.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_rl.contract import Registry
+from robot_rl.contract import ContractError, Registry
 
 if TYPE_CHECKING:
     from robot_rl.tasks.base import Task
@@ -24,6 +25,24 @@ TASKS = Registry(
 
 
 def make_task(name: str) -> Task:
-    """The task called ``name``: one of `TASKS`, or ``module:Class``. Raises `ContractError` for any other name."""
-    task: Task = TASKS.load(name)()
+    """The task called ``name``: one of `TASKS`, ``module:Class``, or a YAML file (`robot_rl.tasks.file`).
+
+    Raises:
+        ContractError: there is no such task, or what is there is none.
+        ConfigError: the file cannot be read, or a key or value of it does not fit.
+    """
+    from robot_rl.tasks.base import Task
+
+    if is_file(name):
+        from robot_rl.tasks.file import load_task
+
+        return load_task(Path(name))
+    task = TASKS.load(name)()
+    if not isinstance(task, Task):
+        raise ContractError(f"task {name!r} makes a {type(task).__name__}, which is no robot_rl.tasks.base.Task")
     return task
+
+
+def is_file(name: str) -> bool:
+    """Whether ``name`` means a YAML file and no registered task."""
+    return name.endswith((".yaml", ".yml"))

@@ -1,4 +1,4 @@
-"""What a task is: a scene, a start distribution, a state, an outcome and a scripted expert.
+"""What a task is: a start distribution, a state, an outcome; and, where there is one, a scene and a scripted expert.
 
 One file a task. Everything is a function of a `Reading` (and of a seeded generator), so that the same task runs in
 process, on the simulated arm and on a real one.
@@ -7,8 +7,9 @@ process, on the simulated arm and on a real one.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,10 +17,10 @@ from controllers.spatial import Pose
 from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.scene import SceneSpec
-from robot_rl.contract import ActionSpec, Field, Outcome, Reading
+from robot_rl.contract import ActionSpec, ContractError, Field, Outcome, Reading, View
 
 CONTROL_PERIOD = 0.1  # [s] of robot time between actions
-IMAGE_SIZE = 128  # [pixels] height and width of the images in an observation
+READY_Q = (0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398)  # an FR3's own ready pose, straight down
 TOOL_DOWN = np.array([1.0, 0.0, 0.0, 0.0])  # quat_xyzw of a TCP whose z axis points straight down
 
 
@@ -33,38 +34,62 @@ class Start:
 
 
 class Task(ABC):
-    """A task. Subclasses fill in the class attributes and the five methods.
+    """A task. Subclasses fill in the attributes and the three abstract methods; the others are optional.
 
     Attributes:
-        name: as in ``--task``.
+        name: as in ``--task``; stores and policies carry it.
         action: the axes the policy drives.
         fields: layout of the state vector.
         horizon: steps until the time limit.
+        rate: actions a second [Hz], 5–50.
         workspace: where the TCP may go during an episode *and* during resets.
         retreat_height: z [m] of the TCP at which it is safe to move sideways during a reset.
         nominal: TCP pose that undriven axes keep.
+        goal: TCP pose at which it is done, where that is one fixed pose.
+        table: z [m] of the table, or whatever else the hand must keep above; for `robot-rl task check`.
+        cameras: camera → what of its picture belongs to the observation; ``cameras=`` chooses others.
+        instruction: what is to be done, in words, for policies that read.
         judge: who says what a step came to, see `robot_rl.session.judge`: ``task`` asks `outcome`, ``person`` leaves it
             to the person's labels.
         reset_words: what the person is asked to do before each episode on a real arm; "" names the objects' poses.
     """
 
-    name: ClassVar[str]
-    action: ClassVar[ActionSpec]
-    fields: ClassVar[tuple[Field, ...]]
-    horizon: ClassVar[int]
-    workspace: ClassVar[Workspace]
-    retreat_height: ClassVar[float]
-    nominal: ClassVar[Pose]
-    judge: ClassVar[str] = "task"
-    reset_words: ClassVar[str] = ""
+    name: str
+    action: ActionSpec
+    fields: tuple[Field, ...]
+    horizon: int
+    rate: float = 10.0
+    workspace: Workspace
+    retreat_height: float
+    nominal: Pose
+    goal: Pose | None = None
+    table: float = 0.0
+    cameras: Mapping[str, View] = MappingProxyType({})
+    instruction: str = ""
+    judge: str = "task"
+    reset_words: str = ""
 
     @property
     def state_size(self) -> int:
         return sum(f.size for f in self.fields)
 
-    @abstractmethod
-    def scene(self) -> SceneSpec:
-        """What stands around the arm in the simulator."""
+    @property
+    def control_period(self) -> float:
+        """Robot time between actions [s]."""
+        return 1.0 / self.rate
+
+    @property
+    def has_expert(self) -> bool:
+        """Whether `expert` is there to be asked."""
+        return type(self).expert is not Task.expert
+
+    def views(self, cameras: Sequence[str] = ()) -> dict[str, View]:
+        """What belongs to the observation of ``cameras``, by name; of the task's own when none is named."""
+        return {name: self.cameras.get(name, View()) for name in cameras or self.cameras}
+
+    def scene(self) -> SceneSpec | None:
+        """The surroundings of the simulated arm; None for the bare arm above its table."""
+        return None
 
     @abstractmethod
     def sample_start(self, rng: np.random.Generator) -> Start:
@@ -81,6 +106,28 @@ class Task(ABC):
         A reflex is a failure with reward 0: where rewards are negative, crashing would pay.
         """
 
-    @abstractmethod
-    def expert(self, reading: Reading) -> TeleopCommand:
-        """What a scripted expert would do, as the person's device would say it. It may look at ``reading.objects``."""
+    def expert(self, reading: Reading) -> TeleopCommand | None:
+        """A scripted expert's wish, as the person's device would say it; None for none.
+
+        It may look at ``reading.objects``.
+        """
+        return None
+
+
+def scene_of(task: Task) -> SceneSpec:
+    """The surroundings of the simulated arm: the task's scene, or the bare arm, with the workspace in the picture."""
+    scene = task.scene()
+    if scene is not None:
+        return scene
+    x, y, z = 0.5 * (task.workspace.lower + task.workspace.upper)
+    return SceneSpec(start_q=READY_Q, look_at=(float(x), float(y), float(z)))
+
+
+def expert_of(task: Task) -> Callable[[Reading], TeleopCommand | None]:
+    """The task's script. Raises `ContractError` when it has none."""
+    if not task.has_expert:
+        raise ContractError(
+            f"the task {task.name!r} has no script that could drive it; drive it yourself: source=keyboard, "
+            "spacemouse, gamepad or topic"
+        )
+    return task.expert

@@ -29,7 +29,8 @@ from controllers.state import Setpoint
 from hardware.franka.collision import CollisionThresholds
 from hardware.interfaces import ArmReading
 from hardware.scene import SceneSpec
-from robot_rl.tasks.peg_insertion import CONTACT, PEG_BELOW_TCP, PEG_WIDTH, START_Q, held_peg
+from robot_rl.tasks.peg_insertion import PEG_BELOW_TCP, PEG_WIDTH
+from robot_rl.tasks.scenes.peg import CONTACT, START_Q, held_peg
 
 SECONDS = 5.0
 PERIOD = 0.005  # [s] between setpoints

@@ -38,6 +38,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
+from robot_rl.tasks.base import scene_of
 
 TASK = make_task("peg_insertion")
 SCHEMA = StoreSchema(TASK.name, TASK.fields, TASK.action)
@@ -130,7 +131,7 @@ def evaluate(
     """What the deterministic policy does in ``count`` episodes with ``tank``: figures of the table, by name."""
     policy = load_actor(parameters, TASK, seed=0, deterministic=True)
     rows: list[tuple[float, ...]] = []
-    with world_type(TASK.scene(), ControllerConfig(tank=tank, workspace=TASK.workspace)) as world:
+    with world_type(scene_of(TASK), ControllerConfig(tank=tank, workspace=TASK.workspace)) as world:
         world.start()
         world.recording = False
         rollout = Rollout(Session(TASK, SessionConfig(), None, EVALUATION_SEED), world)
@@ -198,7 +199,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
 def _unfiltered() -> FullTankWorld:
     """With the tight tank, its filter off; nothing is recorded."""
     tank = dataclasses.replace(TIGHT, filter=False)
-    world = FullTankWorld(TASK.scene(), ControllerConfig(tank=tank, workspace=TASK.workspace))
+    world = FullTankWorld(scene_of(TASK), ControllerConfig(tank=tank, workspace=TASK.workspace))
     world.recording = False
     return world
 

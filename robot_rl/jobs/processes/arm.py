@@ -19,13 +19,18 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.processes import await_simulator
 from robot_rl.jobs.run import Run
 from robot_rl.tasks import make_task
+from robot_rl.tasks.base import scene_of
 
-WITHOUT_EPISODES = ("arm", "teleop")  # jobs that last as long as somebody likes: energy is granted by the second only
+WITHOUT_EPISODES = (
+    "arm",
+    "teleop",
+    "teach",
+)  # jobs that last as long as somebody likes: energy is granted by the second only
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
-    scene = task.scene()
+    scene = scene_of(task)
     controller: ControllerConfig = dataclasses.replace(config.controller, workspace=task.workspace)
     if job in WITHOUT_EPISODES:
         controller = dataclasses.replace(controller, tank=dataclasses.replace(controller.tank, episode_budget=math.inf))
@@ -38,7 +43,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         if gripper is not None:
             gripper.connect()
             stack.callback(gripper.disconnect)
-        objects = scene.objects if config.arm == "sim" else ()
+        # A blind session asks nobody where objects are, but drawn cameras have to show them.
+        objects = scene.objects if config.knows_scene or (config.arm == "sim" and config.cameras) else ()
         client = None
         if objects:
             client = SceneClient(config.robot_ip, config.scene_port)

@@ -8,14 +8,17 @@ from hardware.ros.camera_node import run_rendered
 from hardware.ros.runtime import ros
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import Run
+from robot_rl.perception.images import picture_size
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import IMAGE_SIZE
+from robot_rl.tasks.base import scene_of
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     with ros() as stop:
         if config.arm == "sim":
-            run_rendered(make_task(config.task).scene(), config.cameras, stop, (IMAGE_SIZE, IMAGE_SIZE))
+            task = make_task(config.task)
+            side = picture_size(task.views(config.cameras))
+            run_rendered(scene_of(task), config.cameras, stop, (side, side))
         else:
             devices = dict(zip(config.cameras, config.camera_devices, strict=False))
             exposure = config.camera_exposure

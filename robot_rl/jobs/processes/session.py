@@ -17,6 +17,7 @@ from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
+from robot_rl.tasks.base import scene_of
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
@@ -29,14 +30,14 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             stack.callback(store.close)
         simulated = SceneClient(config.robot_ip, config.scene_port)
         manual = ManualScene(lambda request: node.ask(request), task.reset_words)
-        scene: SceneControl = simulated if config.arm == "sim" else manual
+        scene: SceneControl = simulated if config.knows_scene else manual
         await_simulator(run, config, stop)
         scene.connect()
         stack.callback(scene.disconnect)
         progress = Progress(run, job, config, store)
         seed, judge = job_seed(job, config.seed), make_judge(judge_name(job, config, task), task)
         session = Session(task, settings, store, seed, progress.episodes, judge, past_of(store))
-        objects = task.scene().objects if config.arm == "sim" else ()
+        objects = scene_of(task).objects if config.knows_scene else ()
         node: SessionNode
 
         def on_episode(ended: EpisodeSummary) -> None:

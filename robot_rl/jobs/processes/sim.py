@@ -8,6 +8,7 @@ from hardware.sim.fci.server import arm_addresses, serve
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import SIMULATOR, Run
 from robot_rl.tasks import make_task
+from robot_rl.tasks.base import scene_of
 
 LINGER = 3.0  # [s] `ros2 launch` ends all processes of a job at once; the simulated robot shall be the last one
 
@@ -20,6 +21,6 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         sys.stdout.flush()
         run.say(SIMULATOR, {"ready": True})
 
-    scene = make_task(config.task).scene().side_by_side(config.arms)
+    scene = scene_of(make_task(config.task)).side_by_side(config.arms)
     serve(scene, config.robot_ip, config.scene_port, ready, linger=LINGER)
     return 0

@@ -16,7 +16,7 @@ from robot_rl.jobs.bringup import DEVICES, JOBS, LAUNCH_ARGUMENTS, node_names, n
 from robot_rl.jobs.commands import run_demo
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.processes import NAMES
-from robot_rl.jobs.run import Run
+from robot_rl.jobs.run import Run, settings_of
 from robot_rl.jobs.supervisor import ros_domain
 from robot_rl.tasks import make_task
 from tests.robot_rl.publishing import policy
@@ -207,3 +207,64 @@ def test_settings_that_the_algorithm_does_not_know_are_refused_before_anything_s
     with pytest.raises(ConfigError, match="discount"):
         run_demo(config, tmp_path / "run", fast=True)
     assert not (tmp_path / "run").exists()
+
+
+TOUCH = """\
+start: {position: [0.5, 0.0, 0.25], spread: [0.02, 0.02, 0.02]}
+workspace: {lower: [0.38, -0.12, 0.1], upper: [0.62, 0.12, 0.32]}
+axes: {x: 0.01, y: 0.01, z: 0.01}
+goal: {position: [0.55, 0.05, 0.15]}
+cameras: {front: {size: 64}}
+"""
+
+
+def test_a_run_keeps_its_task_whatever_happens_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("touch.yaml").write_text(TOUCH)
+    config = load_config(None, ["task=touch.yaml", "source=topic"])
+    run = prepare("record", config, Path("run"))
+    Path("touch.yaml").unlink()
+    run.root.rename(tmp_path / "moved")
+    moved, config = Run.open(tmp_path / "moved")
+    task = make_task(config.task)
+    assert (task.name, config.cameras) == ("touch", ("front",))
+    assert make_task(settings_of(None, Path("moved"), []).task).name == "touch"
+    again = prepare("record", config, moved.root)
+    assert make_task(Run.open(again.root)[1].task).nominal.translation[0] == 0.5
+    Path("other.yaml").write_text(TOUCH.replace("0.5,", "0.52,"))
+    changed = prepare("record", settings_of(None, Path("moved"), ["task=other.yaml"]), moved.root)
+    assert make_task(Run.open(changed.root)[1].task).nominal.translation[0] == 0.52
+
+
+def test_folders_are_called_after_tasks_of_every_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("touch.yaml").write_text(TOUCH)
+    for name, ends in (("touch.yaml", "-touch"), ("robot_rl.tasks.reach:Reach", "-Reach"), ("reach", "-reach")):
+        root = prepare("record", RunConfig(task=name, source="topic"), None).root
+        assert root.parent == tmp_path / "runs" and root.name.endswith(ends)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fast", "words"),
+    [
+        (["source=expert"], False, "task 'touch' has no script that could drive it"),
+        (["source=expert"], True, "task 'touch' has no script that could drive it"),
+        (["source=expert", "blind=true", "task=reach"], False, "a blind one choose source=topic, keyboard"),
+        (["source=topic", "blind=true", "task=reach"], True, "leave out --fast or blind=true"),
+    ],
+)
+def test_who_cannot_drive_is_refused_before_anything_starts(
+    settings: list[str], fast: bool, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("touch.yaml").write_text(TOUCH)
+    with pytest.raises((ConfigError, ContractError), match=words):
+        prepare("record", load_config(None, ["task=touch.yaml", *settings]), None, fast)
+    assert not Path("runs").exists()
+
+
+def test_only_a_simulated_arm_is_made_blind() -> None:
+    assert not load_config(None, ["blind=true"]).knows_scene
+    assert load_config(None, []).knows_scene
+    with pytest.raises(ConfigError, match="arm=fr3 is blind anyway"):
+        load_config(None, ["blind=true", "arm=fr3"])

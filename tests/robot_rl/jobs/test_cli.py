@@ -156,3 +156,13 @@ def test_help_names_the_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended.value.code == 0
     said = capsys.readouterr().out
     assert all(task in said for task in TASKS.builtin)
+
+
+def test_a_task_is_checked_with_an_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["task", "check", "peg_insertion"]) == 0
+    assert capsys.readouterr().out.endswith("verdict: the arm can do it\n")
+    box = "workspace: {lower: [0.3, 0.0, -0.1], upper: [0.9, 0.2, 0.3]}"
+    (tmp_path / "far.yaml").write_text(f"start: {{position: [0.5, 0.1, 0.2]}}\n{box}\naxes: {{x: 0.01}}\n")
+    assert main(["task", "check", str(tmp_path / "far.yaml")]) == 1
+    assert "BAD  box" in capsys.readouterr().out
+    assert "did you mean 'peg_insertion'" in fails("task check peg_insertoin", capsys)

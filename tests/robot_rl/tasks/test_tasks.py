@@ -19,7 +19,7 @@ from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import TASKS, make_task
 from robot_rl.tasks.base import Task
-from robot_rl.tasks.fields import push_through_friction, saturate
+from robot_rl.tasks.experts.motion import push_through_friction, saturate
 
 
 def reading(pose: Pose, objects: dict[str, Pose] | None = None, gripper: float = 1.0) -> Reading:
