@@ -292,7 +292,7 @@ def update(state: ChunkedState, batch: Batch, config: ChunkedConfig) -> tuple[Ch
 
 
 def published(state: ChunkedState, config: ChunkedConfig) -> Params:
-    """What `act` needs: the policy that acts, the critics if they choose, and the encoder."""
+    """The parameters that `act` takes: the policy that acts, the critics if they choose, and the encoder."""
     policy = state.policies.one_step if config.extraction == "one_step" else state.policies.flow
     critics = state.values.critics if _samples(config) > 1 else {}
     return join(policy=policy, critics=critics, encoder=state.values.encoder)

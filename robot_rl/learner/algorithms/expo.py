@@ -242,7 +242,7 @@ LEARNT = {"critic": "critics", "actor": "edit", "base": "base"}  # metric → fi
 
 
 def published(state: ExpoState) -> Params:
-    """What `act` needs."""
+    """The parameters that `act` takes."""
     return join(base=state.target_base, edit=state.edit, critics=state.target_critics, encoder=state.target_encoder)
 
 

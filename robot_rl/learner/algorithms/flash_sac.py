@@ -428,7 +428,7 @@ def sample(actor: Params, moments: Params, seen: jax.Array, key: jax.Array, dete
 
 
 def published_actor(state: FlashState) -> Params:
-    """What `act` needs: the newest actor, the average and the encoder."""
+    """The parameters that `act` takes: the newest actor, the average and the encoder."""
     return join(
         newest=state.actor,
         newest_moments=state.actor_moments,

@@ -15,7 +15,7 @@ FLAG = "--xla_cpu_multi_thread_eigen=false"
 
 @pytest.fixture
 def cores(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
-    """What cores the process was confined to, of eight."""
+    """The cores, of eight, that the process was confined to, one set for each time."""
     confined: list[set[int]] = []
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/nowhere")
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
