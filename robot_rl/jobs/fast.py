@@ -40,7 +40,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         progress = Progress(run, job, config, store)
         judge = make_judge(judge_name(job, config, task), task)
         settings, seed = session_config(job, config), job_seed(job, config.seed)
-        session = Session(task, settings, store, seed, progress.episodes, judge)
+        session = Session(task, settings, store, seed, first=progress.episodes, judge=judge)
         rollout = Rollout(session, world, expert_of(task) if job == "record" else None, renderer)
         images = schema_of(task, config).images
         policy: Policy | None = None

@@ -25,9 +25,11 @@ class Phase(enum.Enum):
 
 
 class EpisodeWriter(Protocol):
-    """Where the steps of one episode go; see `robot_rl.data.store`. ``index``: the episode's number there."""
+    """Where the steps of one episode go; see `robot_rl.data.store`."""
 
-    index: int
+    @property
+    def index(self) -> int:
+        """Number of the episode, as a `Relabel` names it."""
 
     def append(self, step: Step) -> None: ...
 
@@ -40,7 +42,7 @@ class EpisodeSink(Protocol):
     def begin(self, meta: dict) -> EpisodeWriter: ...
 
     def relabel(self, relabel: Relabel) -> None:
-        """Correct a recorded step; durable when this returns."""
+        """Correct a step that was appended before."""
 
 
 @dataclass(frozen=True, eq=False)

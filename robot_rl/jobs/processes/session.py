@@ -35,8 +35,15 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         scene.connect()
         stack.callback(scene.disconnect)
         progress = Progress(run, job, config, store)
-        seed, judge = job_seed(job, config.seed), make_judge(judge_name(job, config, task), task)
-        session = Session(task, settings, store, seed, progress.episodes, judge, past_of(store))
+        session = Session(
+            task,
+            settings,
+            store,
+            job_seed(job, config.seed),
+            first=progress.episodes,
+            judge=make_judge(judge_name(job, config, task), task),
+            past=past_of(store),
+        )
         objects = scene_of(task).objects if config.knows_scene else ()
         node: SessionNode
 

@@ -10,9 +10,9 @@ import pytest
 from controllers.core import ControllerConfig
 from controllers.state import Event, EventKind, Mode, Setpoint
 from hardware.franka.collision import CollisionThresholds
-from hardware.interfaces import ArmFault
+from hardware.interfaces import ArmFault, TeleopCommand
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Ending, Observation
+from robot_rl.contract import ActionChunk, Ending, Observation, Reading, Word
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Directive, Phase
 from robot_rl.session.errors import SessionError
@@ -117,6 +117,42 @@ def test_a_user_stop_is_waited_for_and_then_begins_with_a_reset(reaching: Bench)
     assert Phase.RUNNING not in phases and Phase.STOPPED not in phases
     assert reaching.until(lambda directive: directive.ended).ended.ending is Ending.TIMEOUT
     assert reaching.kinds().count(EventKind.STOPPED) == 1
+
+
+def test_in_process_too_a_person_labels_pauses_and_stops() -> None:
+    task = Reach()
+    said: list[Word] = []
+
+    def person(reading: Reading) -> TeleopCommand:
+        words, said[:] = tuple(said), []
+        return TeleopCommand(np.zeros(6), engaged=False, words=words)
+
+    with InProcessWorld(task.scene(), ControllerConfig(workspace=task.workspace)) as world:
+        world.start()
+        rollout = Rollout(Session(task, SessionConfig(ask_policy=False), None, seed=2), world, person)
+
+        def until(phase: Phase) -> Directive:
+            for _ in range(200):
+                directive = rollout.step()
+                if directive.phase is phase:
+                    return directive
+            raise AssertionError(f"the session does not come to {phase}")
+
+        until(Phase.RUNNING)
+        said.append(Word.PAUSE)
+        for _ in range(20):
+            assert rollout.step().phase is Phase.PAUSED
+        resting = world.read().pose
+        for _ in range(20):
+            rollout.step()
+        assert np.abs(world.read().pose.difference(resting)).max() < 1e-3
+        said.extend([Word.RESUME, Word.SUCCESS])
+        assert rollout.step().ended.ending is Ending.SUCCESS
+        assert [answer.accepted for answer in rollout.session.answers()] == [True, True, True]
+        until(Phase.RUNNING)
+        said.append(Word.STOP)
+        until(Phase.STOPPED)
+        assert world.read().mode is Mode.STOPPED
 
 
 class BrokenArm(InProcessWorld):
