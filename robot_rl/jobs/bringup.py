@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hardware.teleop import TELEOP_DEVICES
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
@@ -20,7 +21,7 @@ from robot_rl.tasks import make_task
 EXECUTABLE = "robot-rl"
 OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT)  # what policy and session hear of it
 JOBS = ("record", "train", "eval", "teleop", "arm")
-DEVICES = ("keyboard", "spacemouse", "gamepad")
+DEVICES = TELEOP_DEVICES.builtin
 SOURCES = ("expert", "topic", *DEVICES)
 
 # Launch argument → what it is. None has a default of its own: what is not given is as in the run, or in `RunConfig`.

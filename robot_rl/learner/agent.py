@@ -38,3 +38,17 @@ class Agent(NamedTuple):
     horizon: int = 1
     demo_share: float | None = 0.5
     pretrain: int = 0
+
+
+class Algorithm(NamedTuple):
+    """An entry of `robot_rl.learner.config.AGENTS`.
+
+    Attributes:
+        config: frozen dataclass of its settings, ``learner.settings.<key>``, each with a default; its annotations are
+            their types and bounds (`robot_rl.contract.ranges`). It has ``critic_steps``, which ``learner.utd`` sets,
+            and ``discount``.
+        make: config → agent.
+    """
+
+    config: type
+    make: Callable[[Any], Agent]

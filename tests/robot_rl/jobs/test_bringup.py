@@ -202,7 +202,10 @@ def test_a_simulated_arm_has_a_ros_domain_of_its_own(monkeypatch: pytest.MonkeyP
 
 def test_settings_that_the_algorithm_does_not_know_are_refused_before_anything_starts(tmp_path: Path) -> None:
     config = load_config(None, ["task=reach", "learner.settings.discont=0.9"])
-    with pytest.raises(ConfigError, match="agent flash_sac has no setting 'discont'; did you mean discount"):
+    with pytest.raises(
+        ConfigError,
+        match="agent flash_sac: unknown key learner.settings.discont; did you mean learner.settings.discount",
+    ):
         prepare("train", config, tmp_path / "run")
     with pytest.raises(ConfigError, match="discount"):
         run_demo(config, tmp_path / "run", fast=True)
