@@ -6,15 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from robot_rl.jobs.job import EXPERT, JOBS, JobSpec, sources
+from robot_rl.learner.config import AGENTS
+from robot_rl.tasks import TASKS
+
 EXIT_USAGE = 2
-FAST_JOBS = ("record", "train", "eval")
-JOB_HELP = {
-    "record": "record demonstrations (source=expert|keyboard|spacemouse|gamepad|topic)",
-    "train": "learn online, with the person able to take over",
-    "eval": "evaluate a policy, deterministically",
-    "teleop": "drive the arm; nothing is recorded",
-    "arm": "serve the arm's topics to other programs, e.g. clients of CRISP",
-}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,9 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
         "All keys: robot-rl config",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for job, text in JOB_HELP.items():
-        parser_of_job = _common(commands.add_parser(job, help=text, description=text))
-        if job in FAST_JOBS:
+    for job in JOBS.values():
+        parser_of_job = _common(commands.add_parser(job.name, help=job.help, description=_description(job)))
+        if job.fast:
             parser_of_job.add_argument(
                 "--fast", action="store_true", help="in process, without ROS, faster than real time"
             )
@@ -69,8 +65,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _description(job: JobSpec) -> str:
+    return f"{job.help}; source={sources(EXPERT)}" if job.person_drives else job.help
+
+
 def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("--task", help="reach, peg_insertion, peg_search or pick_cube")
+    parser.add_argument("--task", help=TASKS.listed())
     parser.add_argument("--seed", type=int, help="of starts, exploration and learning")
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; default runs/<time>-<task>")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
@@ -79,8 +79,6 @@ def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _gym_options(parser: argparse.ArgumentParser) -> None:
-    from robot_rl.learner.config import AGENTS
-
     parser.add_argument("--env", required=True, metavar="ID", help="e.g. Hopper-v5 or robot_rl/PegInsertion-v0")
     parser.add_argument(
         "--module", nargs="+", action="extend", default=[], metavar="PKG", help="import first; it registers the env"

@@ -43,10 +43,10 @@ class RunConfig:
         namespace: of this graph's topics, e.g. ``left``; each arm of several has its own.
         scene_port: TCP port of the simulator's scene channel.
         seed: of starts, exploration and learning.
-        source: who drives when recording: ``expert`` (scripted), ``keyboard``, ``spacemouse``, ``gamepad``, or
-            ``topic`` (anything that publishes ``twist_cmd``).
+        source: who drives when recording: ``expert`` (the task's script), ``topic`` (anything that publishes
+            ``twist_cmd``), or a device of `hardware.teleop.TELEOP_DEVICES`.
         cameras: names of the cameras whose images belong to the observation.
-        camera_driver: ``realsense`` or ``opencv``, for cameras that are not drawn.
+        camera_driver: of `hardware.cameras.CAMERA_DRIVERS`, for cameras that are not drawn.
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
         camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
         demos: successful demonstrations to record.
@@ -130,8 +130,8 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
     if not config.controller.tank.filter and (config.arm != "sim" or not is_loopback(config.robot_ip)):
         raise ConfigError(
             f"controller.tank.filter=false with arm={config.arm} robot_ip={shown(config.robot_ip)[1:-1]}: without the "
-            "filter nothing limits the energy that the arm can put out, so it is off in simulation only; leave it on, or take "
-            "arm=sim at an address of this computer, e.g. robot_ip=127.0.0.1"
+            "filter nothing limits the energy that the arm can put out, so it is off in simulation only; leave it on, "
+            "or take arm=sim at an address of this computer, e.g. robot_ip=127.0.0.1"
         )
     for key, name, registry in (
         ("learner.agent", config.learner.agent, AGENTS),

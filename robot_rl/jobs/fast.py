@@ -11,7 +11,8 @@ from hardware.sim.render import SceneRenderer
 from robot_rl.contract import ActionChunk, Observation
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.progress import Progress, job_seed, open_store, schema_of, session_config
+from robot_rl.jobs.job import job_of, job_seed
+from robot_rl.jobs.progress import Progress, open_store, schema_of, session_config
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.policies.base import Policy
 from robot_rl.policies.loading import ActorLoader, load_actor
@@ -23,6 +24,7 @@ from robot_rl.tasks.base import IMAGE_SIZE
 
 def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) -> None:
     """Do ``job`` in process. ``show`` is called now and then, to tell the person how far it is."""
+    spec = job_of(job)
     task = make_task(config.task)
     scene = task.scene()
     with contextlib.ExitStack() as stack:
@@ -37,13 +39,13 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             renderer = stack.enter_context(SceneRenderer(scene, IMAGE_SIZE, IMAGE_SIZE, config.cameras))
         progress = Progress(run, job, config, store)
         session = Session(task, session_config(job, config), store, job_seed(job, config.seed), first=progress.episodes)
-        rollout = Rollout(session, world, task.expert if job == "record" else None, renderer)
+        rollout = Rollout(session, world, task.expert if spec.person_drives else None, renderer)
         images = schema_of(task, config).images
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing
-        if job == "eval":
+        if spec.deterministic:
             policy = load_actor(read_parameters(run, config), task, config.seed, deterministic=True, images=images)
-        elif job == "train":
+        elif spec.learns:
             from robot_rl.jobs.learning import make_learner
             from robot_rl.jobs.training import Trainer
 

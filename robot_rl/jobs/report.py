@@ -18,7 +18,7 @@ from robot_rl.contract import Ending
 from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.progress import WINDOW
+from robot_rl.jobs.progress import WINDOW, robot_minutes
 from robot_rl.jobs.run import Run, write_atomically
 from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks import make_task
@@ -52,7 +52,7 @@ def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
         "arm": run.heard("job").get("arm", config.arm),
         "seed": config.seed,
         "demos": sum(e.success for e in demos),
-        "robot_minutes": round(steps * CONTROL_PERIOD / 60.0, 3),
+        "robot_minutes": round(robot_minutes(steps), 3),
         "env_steps": steps,
         "updates": learner.get("updates", 0),
         "utd": round(learner.get("utd", 0.0), 3),
@@ -79,7 +79,7 @@ def plot_curve(run: Run, config: RunConfig) -> Path:
 
     episodes = StoreReader(run.online).episodes()
     evaluation = StoreReader(run.evaluation).episodes()
-    minutes = np.cumsum([e.steps for e in episodes]) * CONTROL_PERIOD / 60.0
+    minutes = np.cumsum([robot_minutes(e.steps) for e in episodes])
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 5.5), sharex=True, height_ratios=(2, 1))
     success = np.array([e.success for e in episodes], dtype=float)
     top.plot(minutes, moving_average(success, WINDOW) * 100, label=f"while learning, mean of {WINDOW} episodes")
@@ -92,7 +92,7 @@ def plot_curve(run: Run, config: RunConfig) -> Path:
     top.set_ylim(-4, 104)
     top.legend(loc="lower right")
     top.set_title(f"{config.task}, {config.learner.agent}, seed {config.seed}")
-    bottom.plot(minutes, [e.steps * CONTROL_PERIOD for e in episodes], ".", markersize=3)
+    bottom.plot(minutes, [60.0 * robot_minutes(e.steps) for e in episodes], ".", markersize=3)
     bottom.set_ylabel("episode [s]")
     bottom.set_xlabel("robot time of learning [min]")
     for axis in (top, bottom):

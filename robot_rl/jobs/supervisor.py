@@ -14,6 +14,7 @@ from pathlib import Path
 
 from robot_rl.jobs.bringup import NodeSpec
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import job_of
 from robot_rl.jobs.run import Run
 
 POLL = 0.2  # [s]
@@ -79,11 +80,11 @@ class Supervisor:
         with path.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "robot_rl", *spec.arguments, *remapped],
-                stdin=None if spec.name == "teleop" else subprocess.DEVNULL,
+                stdin=None if spec.terminal else subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
-                start_new_session=spec.name != "teleop",
+                start_new_session=not spec.terminal,
             )
         return _Child(spec, process, path)
 
@@ -143,7 +144,7 @@ def ros_domain(config: RunConfig, job: str = "") -> int:
     Who serves an arm to other programs, has a namespace, joins a simulator or shares a learner is there to be heard.
     """
     alone = not config.namespace and not config.learner.shared
-    private = config.arm == "sim" and config.simulator == "own" and alone and job != "arm"
+    private = config.arm == "sim" and config.simulator == "own" and alone and not (job and not job_of(job).has_session)
     if "ROS_DOMAIN_ID" in os.environ or not private:
         return int(os.environ.get("ROS_DOMAIN_ID", "0"))
     return 1 + os.getpid() % 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controllers.ros.runtime import ros, spin
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import job_of
 from robot_rl.jobs.progress import schema_of
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.policies.base import Policy, RandomPolicy
@@ -14,10 +15,11 @@ from robot_rl.tasks import make_task
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
-    load = ActorLoader(task, config.seed, deterministic=job == "eval", images=schema_of(task, config).images)
+    spec = job_of(job)
+    load = ActorLoader(task, config.seed, deterministic=spec.deterministic, images=schema_of(task, config).images)
     policy: Policy = RandomPolicy(task.action.size, config.seed)
-    if job == "eval":
+    if spec.deterministic:
         policy = load(read_parameters(run, config))
     with ros() as stop:
-        spin(PolicyNode(task, policy, config.cameras, load if job == "train" else None), stop)
+        spin(PolicyNode(task, policy, config.cameras, load if spec.learns else None), stop)
     return 0
