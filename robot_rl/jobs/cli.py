@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -125,6 +126,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "--ros-args" in argv:
         argv = argv[: argv.index("--ros-args")]
+    if os.getcwd() not in sys.path:  # where own tasks, agents, devices and environments are looked for as well
+        sys.path.append(os.getcwd())
     arguments = parse(argv)
     from robot_rl.jobs.errors import USER_ERRORS
 
