@@ -192,9 +192,6 @@ class GymRun:
         if self._learner.version != self._acts_by:
             self._explorer.load(self._learner.state)
             self._acts_by = self._learner.version
-        for message in self._learner.messages:
-            self._tell(f"learner: {message}")
-        self._learner.messages.clear()
 
     def _evaluate(self, episode_seeds: list[int]) -> None:
         """Play the episodes of an evaluation, write its line and show it."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from robot_rl.jobs.job import EXPERT, JOBS, JobSpec, sources
+from robot_rl.jobs.logs import configure
 from robot_rl.learner.config import AGENTS
 from robot_rl.tasks import TASKS
 
@@ -129,6 +130,7 @@ def main(argv: list[str] | None = None) -> int:
     if os.getcwd() not in sys.path:  # where own tasks, agents, devices and environments are looked for as well
         sys.path.append(os.getcwd())
     arguments = parse(argv)
+    configure(process=arguments.command == "node")
     from robot_rl.jobs.errors import USER_ERRORS
 
     try:

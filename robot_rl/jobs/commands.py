@@ -135,7 +135,7 @@ class Display:
         self._shown = time.monotonic()
 
     def update(self) -> None:
-        session = self._run.heard("session")
+        session = self._run.status_of("session")
         if session.get("job") != self._job.name:
             return
         now = time.monotonic()
@@ -168,10 +168,10 @@ class Display:
         return ", ".join(parts)
 
     def _learning(self) -> list[str]:
-        """What the learner says."""
+        """The learner's part of a line."""
         if self._learner.shared:
             return [f"by the learner of {self._learner.shared}"]
-        learner = self._run.heard("learner")
+        learner = self._run.status_of("learner")
         parts = [f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}"]
         if learner.get("debt", 0) > self._learner.max_debt:
             parts.append(f"the next episode waits for the learner, which owes {learner['debt']} updates")
@@ -182,7 +182,7 @@ class Display:
 
 
 def _champion(learner: Mapping[str, Any]) -> list[str]:
-    """What the improvement gate has to say, from the learner's status."""
+    """The improvement gate's part of a line, from the learner's status."""
     if learner.get("champion") is None:
         return []
     champion = f"version {learner['champion']} ({learner['champion_success']:.0%})"

@@ -1,4 +1,4 @@
-"""What a run came to: summary, learning curve, a short video."""
+"""The results of a run: summary, learning curve, a short video."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from controllers.spatial import Pose
 from hardware.sim.render import SceneRenderer
 from hardware.sim.scene import MAX_WIDTH, SceneSpec
 from robot_rl.contract import Ending
+from robot_rl.contract.files import write_atomically
 from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.progress import WINDOW, robot_minutes
-from robot_rl.jobs.run import Run, write_atomically
+from robot_rl.jobs.run import Run
 from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import CONTROL_PERIOD, Task
@@ -42,14 +43,14 @@ def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
     """Write ``summary.json`` from what is on disk; returns its path."""
     demos = [e for path in config.demo_stores for e in StoreReader(run.root / path).episodes()]
     online, evaluation = StoreReader(run.online).episodes(), StoreReader(run.evaluation).episodes()
-    learner = run.heard("learner")
+    learner = run.status_of("learner")
     successes = sum(e.success for e in evaluation)
     steps = sum(e.steps for e in online)
     everything = [*demos, *online, *evaluation]
     summary: dict[str, Any] = {
         "task": config.task,
         "agent": config.learner.agent,
-        "arm": run.heard("job").get("arm", config.arm),
+        "arm": run.status_of("job").get("arm", config.arm),
         "seed": config.seed,
         "demos": sum(e.success for e in demos),
         "robot_minutes": round(robot_minutes(steps), 3),

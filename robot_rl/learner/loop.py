@@ -10,6 +10,7 @@ device need not wait for that, and before anything of it is handed out. Nothing 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,11 +28,12 @@ from robot_rl.learner.checkpoint import Checkpoint, CheckpointError, leaves_to_t
 from robot_rl.learner.devices import DataParallel
 from robot_rl.learner.governor import UtdGovernor
 from robot_rl.learner.sources import Domain, Mixture, Sources
-from robot_rl.learner.watch import trouble
+from robot_rl.learner.watch import anomaly
 from robot_rl.policies.parameters import pack
 
 __all__ = ["Domain", "LearnerLoop", "LoopConfig"]
 
+LOGGER = logging.getLogger(__name__)
 STALENESS_WINDOW = 256  # newest policy steps over which staleness is reported
 
 
@@ -54,7 +56,7 @@ class LoopConfig:
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """A call of ``update``: the state before it, what it came to, the critic steps that the governor counted."""
+    """A call of ``update``: the state before it, its metrics, the critic steps that the governor counted."""
 
     before: Any
     info: Mapping[str, jax.Array]
@@ -74,8 +76,7 @@ class LearnerLoop:
         devices: where updates are computed; default: on all devices that JAX sees.
 
     ``halted`` is why updates stopped (see `robot_rl.learner.watch`), or "". Parameters handed out from then on are the
-    last good ones; a learner that is started again tries again from its last checkpoint. ``messages`` collects what the
-    operator should hear of.
+    last good ones; a learner that is started again tries again from its last checkpoint.
     """
 
     def __init__(
@@ -104,7 +105,6 @@ class LearnerLoop:
             discount=agent.config.discount,
         )
         self.halted = ""
-        self.messages = self.sources.messages
         self._devices = devices or DataParallel()
         self._devices.check(self.config.batch_size)
         self._state = self._devices.place_state(agent.create(jax.random.PRNGKey(self.config.seed), domain.layout))
@@ -152,6 +152,7 @@ class LearnerLoop:
         Raises `StoreError` when a store is of another task or layout.
         """
         count, online = self.sources.poll()
+        self._relay()
         for transitions in online:
             self._receive(transitions)
         return count
@@ -229,7 +230,8 @@ class LearnerLoop:
         found = load_latest(self._checkpoints) if self._checkpoints is not None else None
         if found is None:
             return False
-        self.messages += found.messages
+        for message in found.skipped:
+            LOGGER.warning(message)
         if self.sources.arrivals:
             raise CheckpointError("restore must come before the first step; this learner has data already")
         self._state = self._devices.place_state(state_of(found, self._state, self.agent, self.domain))
@@ -241,8 +243,16 @@ class LearnerLoop:
         self._staleness.extend(found.meta.get("staleness", ()))
         self._info = found.meta["info"]
         if found.meta["config"] != repr(self.agent.config):
-            self.messages.append(f"{found.path}: made with {found.meta['config']}, going on with {self.agent.config}")
+            LOGGER.warning("%s: made with %s, going on with %s", found.path, found.meta["config"], self.agent.config)
+        self._relay()
+        LOGGER.info("going on after %d update calls", self._calls)
         return True
+
+    def _relay(self) -> None:
+        """Log what the sources have to say."""
+        for message in self.sources.messages:
+            LOGGER.warning(message)
+        self.sources.messages.clear()
 
     def _receive(self, transitions: Transitions) -> None:
         """Count online steps, and by how many calls the parameters that acted were behind the present ones."""
@@ -256,14 +266,14 @@ class LearnerLoop:
             call = self._pending.popleft()
             info = {name: float(value) for name, value in jax.device_get(dict(call.info)).items()}
             layout, discount = self.domain.layout, self.agent.config.discount
-            if wrong := trouble(info, self.sources.largest_reward, layout.action_size, discount):
+            if wrong := anomaly(info, self.sources.largest_reward, layout.action_size, discount):
                 undone = (call, *self._pending)
                 self._pending.clear()
                 self._state = call.before
                 self._calls -= len(undone)
                 self.governor.unmake(sum(one.counted for one in undone))
                 self.halted = f"update {self._calls} {wrong}; updates stopped, the parameters before it are kept"
-                self.messages.append(self.halted)
+                LOGGER.error(self.halted)
             else:
                 self._info = info
         return not self.halted

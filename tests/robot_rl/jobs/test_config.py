@@ -158,10 +158,10 @@ def test_a_run_keeps_its_configuration(tmp_path: Path) -> None:
 
 def test_what_a_process_says_is_heard(tmp_path: Path) -> None:
     run = Run.create(RunConfig(), tmp_path)
-    assert run.heard("session") == {}
+    assert run.status_of("session") == {}
     run.say("session", {"steps": 1})
     run.say("session", {"steps": 2})
-    assert run.heard("session") == {"steps": 2}
+    assert run.status_of("session") == {"steps": 2}
 
 
 def test_an_arm_under_crisp_needs_another_namespace_than_crisp() -> None:

@@ -37,7 +37,7 @@ def test_a_job_that_goes_on_says_how_it_went_before(tmp_path: Path) -> None:
                 writer.append(step)
             writer.finish()
         Progress(run, "train", config, store).say()
-    said = run.heard("session")
+    said = run.status_of("session")
     assert (said["episodes"], said["steps"], said["successes"], said["success_rate"]) == (4, 20, 3, 0.75)
 
 
