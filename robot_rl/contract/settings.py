@@ -22,7 +22,7 @@ from robot_rl.contract.files import write_atomically
 from robot_rl.contract.ranges import RangeError, converted, hints, misfit, shown
 
 LONGEST = 300  # characters of what a library says, in a message of one line
-# What constructors raise on values that they cannot use.
+# The errors of constructors that are given values they cannot use.
 REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 
 
@@ -153,7 +153,7 @@ def _made(make: typing.Callable[[], Any], prefix: str) -> Any:
 
 
 def _one_line(error: BaseException) -> str:
-    """What an error says; a parser's without the text that it points into."""
+    """The message of an error; a parser's without the text that it points into."""
     text = " ".join(str(getattr(error, "problem", None) or error).split()) or type(error).__name__
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from robot_rl.contract.settings import plain
 from robot_rl.jobs.bringup import check_learner, prepare, specs
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import DEMO, EXPERT, job_of
+from robot_rl.jobs.logs import tell
 from robot_rl.jobs.progress import WINDOW, robot_minutes
 from robot_rl.jobs.report import plot_curve, write_summary, write_video
 from robot_rl.jobs.run import Run, policy_file
@@ -189,9 +189,3 @@ def _champion(learner: Mapping[str, Any]) -> list[str]:
     if not learner["held_back"]:
         return [f"champion: {champion}"]
     return [f"success fell to {learner['now_success']:.0%}: champion stays {champion}"]
-
-
-def tell(text: str) -> None:
-    """A line for the person at the terminal."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

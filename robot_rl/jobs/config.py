@@ -98,7 +98,6 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
     config = RunConfig()
     if path is not None:
         values = read_mapping(path)
-        values.pop("resume", None)  # a key of before: training always goes on from the run's checkpoint
         try:
             config = put_over(config, values)
         except ConfigError as error:

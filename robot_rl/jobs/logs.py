@@ -31,6 +31,12 @@ def configure(process: bool = False) -> None:
         logging.getLogger(name).setLevel(logging.INFO)
 
 
+def tell(text: str) -> None:
+    """A line for the person at the terminal: the result of a command, or how far it is."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def speaker(logger: str) -> str:
     """Who speaks by a logger of this name: ``learner`` by ``robot_rl.learner.loop``."""
     parts = logger.split(".")

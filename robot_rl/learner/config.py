@@ -33,7 +33,7 @@ Capacity = Annotated[int, Ge(2), Le(LARGEST)]  # of a buffer [observations]
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """What the learner process does around its algorithm.
+    """Settings of the learner process around its algorithm.
 
     Attributes:
         agent: algorithm, by its name in `AGENTS`, or ``module:ALGORITHM``.

@@ -4,7 +4,7 @@ No thread, clock, sleep or ROS in here: `robot_rl.jobs.processes.learner` calls 
 training in process calls it after every environment step.
 
 An update is only *dispatched*: while the device computes it, the environment makes its step, the stores are read and
-the next batch is drawn and transferred. What it came to is looked at once the next one is dispatched, so that the
+the next batch is drawn and transferred. Its outcome is looked at once the next one is dispatched, so that the
 device need not wait for that, and before anything of it is handed out. Nothing depends on how long it took.
 """
 
@@ -39,7 +39,7 @@ STALENESS_WINDOW = 256  # newest policy steps over which staleness is reported
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """What the learner does around its algorithm."""
+    """Settings of the loop around the algorithm."""
 
     utd: float = 4.0  # critic steps per environment step, of all arms together
     start_after: int = 100  # online steps before the first update
@@ -128,12 +128,12 @@ class LearnerLoop:
 
     @property
     def _pretraining_left(self) -> int:
-        """What comes later, and a person's corrections, are for learning along with the rest."""
+        """Calls on demonstrations alone; later ones and a person's corrections are learnt along with the rest."""
         return self._pretraining if self.sources.demo_steps and not self.governor.made else 0
 
     @property
     def state(self) -> Any:
-        """What the agent has learnt; waits for the update that is being computed."""
+        """The state of the agent; waits for the update that is being computed."""
         self._settle()
         return self._state
 
@@ -239,8 +239,8 @@ class LearnerLoop:
         self.governor.restore(found.meta["governor"])
         self._rng.bit_generator.state = found.meta["sampling"]
         self._calls = found.meta["calls"]
-        self._pretraining = found.meta.get("pretraining", 0)
-        self._staleness.extend(found.meta.get("staleness", ()))
+        self._pretraining = found.meta["pretraining"]
+        self._staleness.extend(found.meta["staleness"])
         self._info = found.meta["info"]
         if found.meta["config"] != repr(self.agent.config):
             LOGGER.warning("%s: made with %s, going on with %s", found.path, found.meta["config"], self.agent.config)
@@ -280,12 +280,12 @@ class LearnerLoop:
 
 
 def identity(agent: Agent, domain: Domain) -> dict[str, Any]:
-    """What must be the same for parameters and checkpoints to make sense."""
+    """Values that must be the same for parameters and checkpoints to make sense."""
     return {"agent": agent.name, **domain.identity}
 
 
 def state_of(found: Checkpoint, template: Any, agent: Agent, domain: Domain) -> Any:
-    """What ``agent`` had learnt, a pytree like ``template``. Raises `CheckpointError` when it is of something else."""
+    """The state of ``agent`` in a checkpoint, like ``template``. Raises `CheckpointError` when it is of another one."""
     for name, mine in identity(agent, domain).items():
         if found.meta.get(name) != mine:
             raise CheckpointError(f"{found.path}: {name} is {found.meta.get(name)!r}, this learner's is {mine!r}")

@@ -34,10 +34,6 @@ def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
         load_config(path)
 
 
-def test_files_of_when_resume_was_a_setting_can_be_read(tmp_path: Path) -> None:
-    assert load_config(written(tmp_path, "seed: 3\nresume: false\n")).seed == 3
-
-
 def test_another_algorithm_does_not_inherit_settings(tmp_path: Path) -> None:
     path = written(tmp_path, "learner: {agent: rlpd, settings: {critics: 3}}\n")
     assert load_config(path, ["learner.utd=2"]).learner.settings == {"critics": 3}
