@@ -26,7 +26,7 @@ EXTRAS = {
     # Pretrained models. Install the build of torch that you want (CPU or CUDA) before this extra.
     "vla": ["torch>=2.6"],
     "gym": ["gymnasium[mujoco]>=1.0", "h5py>=3.12"],  # public environments; robomimic's demonstrations
-    "console": ["viser>=1.0"],
+    "console": ["viser>=1.1"],
     # ROS 2 without a ROS installation, for Python 3.11. Leave it out where a ROS 2 installation is sourced.
     "ros": [
         "ros-kilted-diagnostic-msgs",
@@ -61,21 +61,24 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
+    package_data={name: ["py.typed"] for name in PACKAGES},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", sorted(glob("launch/*.launch.py"))),
     ],
     install_requires=[
+        "annotated-types>=0.6",
         "gymnasium>=1.0",
         "imageio-ffmpeg>=0.5",
         "matplotlib>=3.8",
         "numpy>=2.0",
         "opencv-python-headless>=4.10",
         "pin>=3.4",
+        "pydantic>=2.10",
         "pyyaml>=6.0",
-        "tyro>=0.9",
-        "zarr>=3.0",
+        "safetensors>=0.4.3",
+        "zarr>=3.1.3",
     ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["robot-rl = robot_rl.jobs.cli:main"]},

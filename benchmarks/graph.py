@@ -48,7 +48,7 @@ class LearnerWatch:
 
     def look(self) -> None:
         """Raises `MeasurementOver`, or `JobFailed` when the learner does not get to work."""
-        now, updates = time.monotonic(), self._run.heard("learner").get("updates", 0)
+        now, updates = time.monotonic(), self._run.status_of("learner").get("updates", 0)
         if updates != self._latest[1]:
             self._latest = (now, updates)
             self._first = self._first or self._latest

@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from controllers.ros.topics import TARGET_POSES
+from hardware.cameras import CAMERA_DRIVERS
+from hardware.teleop import TELEOP_DEVICES
 from robot_rl.jobs.bringup import LAUNCH_ARGUMENTS, prepare
 from robot_rl.jobs.cli import parse
 from robot_rl.jobs.config import load_config
+from robot_rl.learner.config import AGENTS
+from robot_rl.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -74,6 +78,19 @@ def test_commands_exist(document: Path) -> None:
             check_command(words)
         except (SystemExit, ValueError, AssertionError) as error:
             pytest.fail(f"{document.name}: {shlex.join(words)}: {error}")
+
+
+def test_names_in_documents_are_those_of_the_registries() -> None:
+    """The only lists of them that are typed."""
+    readme, architecture = (ROOT / "README.md").read_text(), (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    for registry in (AGENTS, TASKS, TELEOP_DEVICES):
+        assert [name for name in registry.builtin if f"`{name}`" not in readme] == [], registry.kind
+    (said,) = re.findall(r"`learner\.agent` is (.*?), or one of your own", " ".join(readme.split()))
+    assert sorted(re.findall(r"`(\w+)`", said)) == sorted(AGENTS.builtin)
+    table = architecture.partition("| `learner.agent` | Is |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(AGENTS.builtin)
+    for registry in (AGENTS, TASKS, TELEOP_DEVICES, CAMERA_DRIVERS):
+        assert f"`{registry.group}`" in architecture
 
 
 def test_a_wrong_command_is_found() -> None:

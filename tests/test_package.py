@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 import robot_rl
+from robot_rl.jobs.job import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("controllers", "hardware", "robot_rl", "demos")
-LAUNCH_FILES = {f"{job}.launch.py" for job in ("record", "train", "eval", "teleop", "arm")}
+LAUNCH_FILES = {f"{job}.launch.py" for job in COMMANDS}
 
 
 def source_files() -> list[Path]:
@@ -32,6 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     tree = directory / "tree"
     names = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "LICENSE")
     parts = [ROOT / name for name in names]
+    parts += [ROOT / package / "py.typed" for package in PACKAGES]
     parts += [*source_files(), *(ROOT / "launch").glob("*.launch.py"), ROOT / "resource" / "robot_rl"]
     for part in parts:
         target = tree / part.relative_to(ROOT)
@@ -56,6 +58,7 @@ def test_there_is_one_version(wheel: zipfile.ZipFile) -> None:
 
 def test_the_wheel_holds_every_module(wheel: zipfile.ZipFile) -> None:
     expected = {str(file.relative_to(ROOT)) for file in source_files()}
+    expected |= {f"{package}/py.typed" for package in PACKAGES}  # so that type checkers take the annotations
     assert expected <= set(wheel.namelist())
 
 

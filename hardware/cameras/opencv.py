@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -134,3 +135,11 @@ class OpenCVCamera(Device):
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
+
+
+def make_webcam(name: str, device: str = "", exposure: float | None = None, **settings: Any) -> OpenCVCamera:
+    """The driver ``opencv`` of `hardware.cameras.CAMERA_DRIVERS`. Raises `CameraError` when given an exposure."""
+    if exposure is not None:
+        raise CameraError(f"camera {name!r}: exposure={exposure:g} is for driver realsense; this one is opencv")
+    source = int(device or 0) if not device or device.isdigit() else device
+    return OpenCVCamera(name, source, **settings)

@@ -191,3 +191,8 @@ def _intrinsics(profile: rs.video_stream_profile) -> Intrinsics:
         values.ppy,
         tuple(float(c) for c in values.coeffs),
     )
+
+
+def make_realsense(name: str, device: str = "", **settings: Any) -> RealSenseCamera:
+    """The driver ``realsense`` of `hardware.cameras.CAMERA_DRIVERS`."""
+    return RealSenseCamera(name, device or None, **settings)

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from controllers.ros import topics
 from controllers.ros.converters import NS, pose_from, stamp_to_ns
-from hardware.cameras import DRIVERS, make_camera
+from hardware.cameras import CAMERA_DRIVERS, make_camera
 from hardware.cameras.rendered import RenderedCamera
 from hardware.interfaces import Camera, CameraError, Frame, HardwareError
 from hardware.ros.converters import fill_camera_info, fill_header, fill_image
@@ -180,7 +180,7 @@ def run_rendered(
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Publish a camera. Rendered cameras come with `robot-rl sim`.")
     parser.add_argument("--camera", required=True, help="name in topics and observations")
-    parser.add_argument("--driver", required=True, help=f"one of {', '.join(DRIVERS)}")
+    parser.add_argument("--driver", required=True, help=CAMERA_DRIVERS.listed())
     parser.add_argument("--device", default="", help="serial number (realsense), index or path (opencv)")
     parser.add_argument("--width", type=int, help="[px]")
     parser.add_argument("--height", type=int, help="[px]")

@@ -22,7 +22,7 @@ from hardware.interfaces import HardwareError, TeleopCommand, TeleopDevice
 from hardware.ros.converters import joy_buttons
 from hardware.ros.runtime import Stop, ros, spin
 from hardware.ros.words import WordSender
-from hardware.teleop import DEVICES, make_teleop
+from hardware.teleop import TELEOP_DEVICES, make_teleop
 
 RATE = 50.0  # [Hz]
 SILENCE = 10.0  # [s] without a single command after which the person is told that the device is not heard
@@ -93,7 +93,7 @@ def run(device: TeleopDevice, stop: Stop, rate: float = RATE) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Publish a teleoperation device on twist_cmd, joy and operator/word.")
-    parser.add_argument("--device", required=True, help=f"one of {', '.join(DEVICES)}")
+    parser.add_argument("--device", required=True, help=TELEOP_DEVICES.listed())
     parser.add_argument("--rate", type=float, default=RATE, help="readings a second")
     given = parser.parse_args(remove_ros_args(sys.argv[1:] if argv is None else argv))
     try:

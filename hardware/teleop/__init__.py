@@ -7,32 +7,27 @@ by a person who stands behind the robot and looks along its +x axis. ``x`` is aw
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from hardware.interfaces import TeleopError
+from hardware.registry import Registry
 
 if TYPE_CHECKING:
     from hardware.interfaces import TeleopDevice
 
-DEVICES = ("keyboard", "spacemouse", "gamepad")
+# Classes or functions that are called without arguments.
+TELEOP_DEVICES = Registry(
+    "teleop device",
+    {
+        "keyboard": "hardware.teleop.keyboard:Keyboard",
+        "spacemouse": "hardware.teleop.spacemouse:SpaceMouse",
+        "gamepad": "hardware.teleop.gamepad:Gamepad",
+    },
+    TeleopError,
+)
 
 
 def make_teleop(name: str) -> TeleopDevice:
-    """The device called ``name``, with its defaults, not connected. Raises `TeleopError` on a name not in `DEVICES`."""
-    match name:
-        case "keyboard":
-            from hardware.teleop.keyboard import Keyboard
-
-            return Keyboard()
-        case "spacemouse":
-            from hardware.teleop.spacemouse import SpaceMouse
-
-            return SpaceMouse()
-        case "gamepad":
-            from hardware.teleop.gamepad import Gamepad
-
-            return Gamepad()
-    near = difflib.get_close_matches(name, DEVICES, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise TeleopError(f"unknown teleoperation device {name!r}; choose from {', '.join(DEVICES)}{hint}")
+    """The device called ``name``, with its defaults, not connected. Raises `TeleopError` for no name of a device."""
+    device: TeleopDevice = TELEOP_DEVICES.load(name)()
+    return device

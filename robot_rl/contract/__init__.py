@@ -1,6 +1,6 @@
 """The words that all rooms share: readings, observations, actions, steps, outcomes, labels; settings and their ranges.
 
-May import: no other room; of `hardware` only its interfaces.
+May import: no other room; of `hardware` only its interfaces and its registry.
 """
 
 from hardware.interfaces import Word

@@ -20,7 +20,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Layout:
-    """What an agent sees and does, in sizes.
+    """The sizes of an agent's states and actions.
 
     Attributes:
         state_size, action_size: d and a.

@@ -1,38 +1,155 @@
-"""Settings that have to lie within a range."""
+"""Types of settings: numbers with their bounds, which pydantic checks.
+
+A dataclass of settings annotates its fields with these, or with `Annotated` bounds of its own, and calls `check` when
+it is made. `robot_rl.contract.settings` reads files and command lines by the same annotations.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import dataclasses
+import functools
+import operator
+import types
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import AllowInfNan, BeforeValidator, PydanticSchemaGenerationError, Strict, TypeAdapter, ValidationError
+
+LARGEST = 2**31 - 1
+
+Count = Annotated[int, Ge(1), Le(LARGEST)]
+Natural = Annotated[int, Ge(0), Le(LARGEST)]
+Finite = Annotated[float, AllowInfNan(False)]
+Positive = Annotated[float, Gt(0), AllowInfNan(False)]
+NonNegative = Annotated[float, Ge(0), AllowInfNan(False)]
+Share = Annotated[float, Ge(0), Le(1)]
+Rate = Annotated[float, Gt(0), Le(1)]
+Discount = Annotated[float, Ge(0), Lt(1)]
+Seconds = Annotated[float, Ge(0.001), AllowInfNan(False)]
+Widths = Annotated[tuple[Count, ...], MinLen(1)]  # of hidden layers
+
+_NAMES = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+LONGEST = 80  # characters of a value in a message
 
 
 class RangeError(ValueError):
     """A setting outside its range; the message begins with its name and says the value and what would fit."""
 
 
-def require(settings: object, **ranges: tuple[float, float]) -> None:
-    """Raise `RangeError` unless each attribute of ``settings`` named is from the lowest to the highest value given."""
-    for name, (lowest, highest) in ranges.items():
+def check(settings: Any) -> None:
+    """Raises `RangeError` for the first field of the dataclass ``settings`` that is not as its annotation says."""
+    for name, hint in hints(type(settings)).items():
         value = getattr(settings, name)
-        if not (math.isfinite(value) and lowest <= value <= highest):
-            fits = f"at least {lowest}" if highest == math.inf else f"from {lowest} to {highest}"
-            raise RangeError(f"{name}={value} is out of range; it must be {fits}")
+        if not dataclasses.is_dataclass(value) and not fits(value, hint):
+            raise RangeError(misfit(name, value, hint))
 
 
-def require_within(interval: str, settings: object, *names: str) -> None:
-    """Raise `RangeError` unless attributes ``names`` of ``settings`` are finite and in ``interval``, e.g. (0, 1]."""
-    lowest, highest = map(float, interval[1:-1].split(","))
-    for name in names:
-        value = getattr(settings, name)
-        above = value > lowest if interval[0] == "(" else value >= lowest
-        below = value < highest if interval[-1] == ")" else value <= highest
-        if not (math.isfinite(value) and above and below):
-            raise RangeError(f"{name}={value} is out of range; it must be in {interval}")
+def hints(kind: type) -> dict[str, Any]:
+    """Field → annotation of a dataclass, bounds included."""
+    found = typing.get_type_hints(kind, include_extras=True)
+    return {field.name: found[field.name] for field in dataclasses.fields(kind)}
 
 
-def require_widths(settings: object, *names: str) -> None:
-    """Raise `RangeError` unless the attributes ``names``, widths of hidden layers, are one or more of 1 or more."""
-    for name in names:
-        widths: Sequence[int] = getattr(settings, name)
-        if not widths or min(widths) < 1:
-            raise RangeError(f"{name}={list(widths)} must be one width or more of hidden layers, each at least 1")
+def converted(value: Any, hint: Any) -> Any:
+    """``value`` as ``hint`` says: text and whole numbers as numbers, ``a,b`` as a tuple. Raises ValueError."""
+    adapter = _adapter(hint)
+    return value if adapter is None else adapter.validate_python(value)
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether ``value`` is, or can be read as, what ``hint`` says."""
+    try:
+        converted(value, hint)
+    except (ValidationError, ArithmeticError):
+        return False
+    return True
+
+
+def misfit(name: str, value: Any, hint: Any) -> str:
+    """One line that names a setting, its value and what would fit."""
+    return f"{name}={shown(value)} must be {wanted(hint)}"
+
+
+def shown(value: Any) -> str:
+    """``value`` in a message, cut short in its middle where it is long."""
+    text = repr(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
+
+
+def wanted(hint: Any) -> str:
+    """Values of an annotation in words, e.g. "an integer from 1 to 10"."""
+    base, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+    origin, arguments = typing.get_origin(base), typing.get_args(base)
+    if origin in (types.UnionType, typing.Union):
+        *most, last = map(wanted, arguments)
+        return f"{', '.join(most)} or {last}"
+    if origin is Literal:
+        return f"{'one of ' if len(arguments) > 1 else ''}{', '.join(map(str, arguments))}"
+    if origin is tuple:
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            least = any(isinstance(bound, MinLen) for bound in bounds)
+            return f"{'one or more values' if least else 'a list'}, each {wanted(arguments[0])}"
+        return f"{len(arguments)} values, each {wanted(arguments[0])}"
+    text = _NAMES.get(base, f"of type {getattr(base, '__name__', base)}")
+    return " ".join(filter(None, (text, _interval(bounds))))
+
+
+def _interval(bounds: list[Any]) -> str:
+    low = next((bound for bound in bounds if isinstance(bound, Ge | Gt)), None)
+    high = next((bound for bound in bounds if isinstance(bound, Le | Lt)), None)
+    if isinstance(low, Ge) and isinstance(high, Le):
+        return f"from {low.ge} to {high.le}"
+    words = [
+        f"of at least {low.ge}" if isinstance(low, Ge) else f"above {low.gt}" if isinstance(low, Gt) else "",
+        f"at most {high.le}" if isinstance(high, Le) else f"below {high.lt}" if isinstance(high, Lt) else "",
+    ]
+    return " and ".join(filter(None, words))
+
+
+@functools.cache
+def _adapter(hint: Any) -> TypeAdapter[Any] | None:
+    """The validator of an annotation; None for what only a constructor can judge, e.g. arrays."""
+    try:
+        return TypeAdapter(_readable(hint))
+    except PydanticSchemaGenerationError:
+        return None
+
+
+def _readable(hint: Any) -> Any:
+    """``hint`` for values as people write them: a bool is no number, a number may be text, ``a,b`` is a tuple."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is bool:
+        return Annotated[bool, Strict()]
+    if hint in (int, float):
+        return Annotated[hint, BeforeValidator(_number)]
+    if hint is str:
+        return Annotated[str, BeforeValidator(_text)]
+    if origin is Annotated:
+        return Annotated[_readable(arguments[0]), *arguments[1:]]
+    if origin is tuple:
+        return Annotated[types.GenericAlias(tuple, tuple(map(_readable, arguments))), BeforeValidator(_items)]
+    if origin in (types.UnionType, typing.Union):
+        return functools.reduce(operator.or_, map(_readable, arguments))
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        return Mapping[str, Any]
+    return hint
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")
+    if isinstance(value, str):
+        value = float(value)  # YAML takes 1e4 for text
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _items(value: Any) -> Any:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return tuple(item.strip() for item in str(value).split(",") if item.strip())
+    return value

@@ -1,70 +1,15 @@
-"""Registries: one for each point at which other packages may add something of their own.
-
-A name is one of the built-in ones, one that an installed package offers as an entry point of the registry's group, or
-``module:Class``, which is imported. From a registry's names come command line help, launch arguments, documents and
-error messages.
-"""
+"""Registries of what the rooms of robot_rl choose from; `hardware.registry` says what a registry is."""
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from collections.abc import Mapping
-from importlib.metadata import entry_points
-from typing import Any
 
+from hardware import registry
 from robot_rl.contract.errors import ContractError
 
 
-class Registry:
-    """Things of one kind by name.
-
-    Args:
-        kind: what they are called in messages, e.g. ``task``.
-        builtin: name → ``module:attribute``; imported when asked for, not before.
-    """
+class Registry(registry.Registry):
+    """A registry whose error is `ContractError`."""
 
     def __init__(self, kind: str, builtin: Mapping[str, str]) -> None:
-        self.kind = kind
-        self.group = f"robot_rl.{kind.replace(' ', '_')}s"  # of the entry points
-        self._builtin = dict(builtin)
-
-    @property
-    def builtin(self) -> tuple[str, ...]:
-        """The names of those that are in this package."""
-        return tuple(self._builtin)
-
-    def names(self) -> tuple[str, ...]:
-        """All names, those of installed packages after the built-in ones."""
-        return tuple(dict.fromkeys((*self._builtin, *sorted(found.name for found in entry_points(group=self.group)))))
-
-    def __contains__(self, name: str) -> bool:
-        """Whether ``name`` may be asked for; a ``module:Class`` always may."""
-        return ":" in name or name in self.names()
-
-    def check(self, name: str) -> None:
-        """Raises `ContractError` with the valid choices, and the nearest of them, for a name that is unknown."""
-        if name in self:
-            return
-        names = self.names()
-        near = difflib.get_close_matches(name, names, 1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ContractError(f"unknown {self.kind} {name!r}; choose from {', '.join(names)}, or module:Class{hint}")
-
-    def load(self, name: str) -> Any:
-        """The class or function called ``name``.
-
-        Raises `ContractError` when there is none of that name, or its module cannot be imported or lacks it.
-        """
-        self.check(name)
-        target = self._builtin.get(name)
-        if target is None:
-            found = [point for point in entry_points(group=self.group) if point.name == name]
-            target = found[0].value if found else name
-        module, _, attribute = target.partition(":")
-        try:
-            return getattr(importlib.import_module(module), attribute)
-        except ImportError as error:
-            raise ContractError(f"{self.kind} {name!r}: {module} cannot be imported: {error}") from error
-        except AttributeError as error:
-            raise ContractError(f"{self.kind} {name!r}: {module} has no {attribute!r}") from error
+        super().__init__(kind, builtin, ContractError)

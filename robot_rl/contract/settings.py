@@ -1,34 +1,42 @@
 """Settings: values from YAML and ``key=value`` put over dataclasses, and these as plain values.
 
 Defaults live in the dataclasses beside the code that uses them. An unknown key is an error that names the nearest one.
+Values are read by the annotations of the dataclasses (`robot_rl.contract.ranges`); what a constructor refuses besides
+comes out as the same error.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import difflib
-import types
+import json
+import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from robot_rl.contract.ranges import RangeError
+from robot_rl.contract.files import write_atomically
+from robot_rl.contract.ranges import RangeError, converted, hints, misfit, shown
+
+LONGEST = 300  # characters of what a library says, in a message of one line
+# The errors of constructors that are given values they cannot use.
+REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the key, the value and what would fit."""
 
 
-def nested(overrides: list[str] | tuple[str, ...]) -> dict[str, Any]:
+def nested(overrides: Sequence[str]) -> dict[str, Any]:
     """``["learner.utd=4"]`` as ``{"learner": {"utd": 4}}``; of two for the same key, the later one."""
     values: dict[str, Any] = {}
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
-            raise ConfigError(f"override {override!r} must have the form key=value, e.g. learner.utd=4")
+            raise ConfigError(f"override {shown(override)} must have the form key=value, e.g. learner.utd=4")
         *groups, last = key.split(".")
         group = values
         for name in groups:
@@ -36,10 +44,38 @@ def nested(overrides: list[str] | tuple[str, ...]) -> dict[str, Any]:
                 group[name] = {}
             group = group[name]
         try:
-            group[last] = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError as error:
-            raise ConfigError(f"override {override!r} has a value that is no YAML: {error}") from error
+            group[last] = read_yaml(text) if text else ""
+        except ValueError as error:
+            raise ConfigError(f"{shown(override)[1:-1]} has a value that is no YAML: {error}") from error
     return values
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file. Raises `ConfigError` naming it."""
+    try:
+        values = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read configuration {path}: {_one_line(error)}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"configuration {path} must be a mapping of keys to values, not {type(values).__name__}")
+    return values
+
+
+def read_yaml(text: str) -> Any:
+    """The value that ``text`` is, in YAML. Raises ValueError, in one line, for what it is not."""
+    try:
+        value = yaml.load(text, _Loader)
+        json.dumps(value, skipkeys=True, default=repr)  # which refuses what contains itself
+    except (yaml.YAMLError, RecursionError, *REFUSALS) as error:
+        raise ValueError(_one_line(error)) from error
+    return value
+
+
+def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    """Replace the file at ``path`` so that `read_mapping` gives ``values`` back."""
+    write_atomically(path, yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False).encode())
 
 
 def plain(value: Any) -> Any:
@@ -53,74 +89,93 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def put_over(config: Any, values: dict[str, Any], prefix: str) -> Any:
-    """``config`` with ``values`` put over it, checked key by key."""
-    hints = typing.get_type_hints(type(config))
-    known = {f.name for f in dataclasses.fields(config)}
+def put_over(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
+    """``config``, a dataclass, with ``values`` put over it; ``prefix`` is of its keys. Raises `ConfigError`."""
+    changes = _read(type(config), values, prefix, config)
+    return _made(lambda: dataclasses.replace(config, **changes), prefix)
+
+
+def make_settings(kind: type, values: Mapping[str, Any], prefix: str = "") -> Any:
+    """A ``kind``, a dataclass, of ``values`` and its defaults. Raises `ConfigError`."""
+    changes = _read(kind, values, prefix, None)
+    return _made(lambda: kind(**changes), prefix)
+
+
+def nearest(name: str, names: Sequence[str], prefix: str = "") -> str:
+    """A hint at the name that may be meant; empty when none is near."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def _read(kind: type, values: Mapping[str, Any], prefix: str, current: Any) -> dict[str, Any]:
+    """Field → value as its annotation says, of those that ``values`` has."""
+    known = hints(kind)
     changes = {}
     for key, value in values.items():
-        name = f"{prefix}{key}"
         if key not in known:
-            nearest = difflib.get_close_matches(str(key), sorted(known), n=1)
-            hint = f"; did you mean {prefix}{nearest[0]}?" if nearest else ""
+            name = shown(f"{prefix}{key}")[1:-1] or "''"
+            hint = nearest(str(key), sorted(known), prefix)
             raise ConfigError(f"unknown key {name}{hint} (valid: {', '.join(sorted(known))})")
-        current = getattr(config, key)
-        if dataclasses.is_dataclass(current) or isinstance(current, Mapping):
-            if not isinstance(value, dict):
-                raise ConfigError(f"{name} is a group of keys ({name}.<key>=value), not {value!r}")
-            changes[key] = (
-                {**current, **value} if isinstance(current, Mapping) else put_over(current, value, f"{name}.")
-            )
-        else:
-            changes[key] = coerce(name, value, hints[key])
+        old = getattr(current, key) if current is not None else None
+        changes[key] = _value(f"{prefix}{key}", value, known[key], old)
+    return changes
+
+
+def _value(name: str, value: Any, hint: Any, old: Any) -> Any:
+    kinds = [kind for kind in typing.get_args(hint) or (hint,) if isinstance(kind, type)]
+    group = next(filter(dataclasses.is_dataclass, kinds), None)
+    if group is not None and typing.get_origin(hint) is tuple:
+        if not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
+            raise ConfigError(f"{name} is a list of groups of keys, not {shown(value)}")
+        return tuple(make_settings(group, item, f"{name}[{index}].") for index, item in enumerate(value))
+    if group is not None and (value is not None or type(None) not in kinds):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{name} is a group of keys ({name}.<key>=value), not {shown(value)}")
+        return make_settings(group, value, f"{name}.") if old is None else put_over(old, value, f"{name}.")
+    if isinstance(old, Mapping):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{name} is a group of keys ({name}.<key>=value), not {shown(value)}")
+        return {**old, **value}
     try:
-        return dataclasses.replace(config, **changes)
+        return converted(value, hint)
+    except (ValueError, ArithmeticError) as error:
+        raise ConfigError(misfit(name, value, hint)) from error
+
+
+def _made(make: typing.Callable[[], Any], prefix: str) -> Any:
+    """The result of a constructor; its refusals become errors that name the group."""
+    try:
+        return make()
     except RangeError as error:
         raise ConfigError(f"{prefix}{error}") from error
-    except ValueError as error:
-        raise ConfigError(f"{prefix.rstrip('.') or 'configuration'}: {error}") from error
+    except REFUSALS as error:
+        raise ConfigError(f"{prefix.rstrip('.') or 'configuration'}: {_one_line(error)}") from error
 
 
-def coerce(name: str, value: Any, hint: Any) -> Any:
-    """``value`` as the type ``hint``, or a `ConfigError` that names ``name``, the value and the type wanted."""
-    origin = typing.get_origin(hint)
-    if origin in (types.UnionType, typing.Union):
-        options = typing.get_args(hint)
-        if value is None and type(None) in options:
-            return None
-        *others, hint = options = tuple(option for option in options if option is not type(None))
-        if not others:
-            return coerce(name, value, hint)
-        for option in options:
-            with contextlib.suppress(ConfigError):
-                return coerce(name, value, option)
-        raise ConfigError(f"{name}={value!r} must be {' or '.join(map(_wanted, options))}")
-    if origin is typing.Literal:
-        if value in typing.get_args(hint):
-            return value
-        raise ConfigError(f"{name}={value!r} is unknown; choose from {', '.join(map(str, typing.get_args(hint)))}")
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        try:
-            return hint(**value)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"{name}={value!r}: {error}") from error
-    if origin is tuple and isinstance(value, list | tuple | str | int) and not isinstance(value, bool):
-        kind = typing.get_args(hint)[0]
-        items = str(value).split(",") if isinstance(value, str | int) else value
-        if kind in (int, float):
-            items = [yaml.safe_load(item) if isinstance(item, str) else item for item in items]
-        return tuple(coerce(name, item, kind) for item in items if item not in ("", None))
-    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        with contextlib.suppress(ValueError):  # YAML takes 1e-3 for text
-            return float(value)
-    if hint is str and isinstance(value, str | int | float):
-        return str(value)
-    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise ConfigError(f"{name}={value!r} must be {_wanted(hint)}")
+def _one_line(error: BaseException) -> str:
+    """The message of an error; a parser's without the text that it points into."""
+    text = " ".join(str(getattr(error, "problem", None) or error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
-def _wanted(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return " or ".join(map(repr, typing.get_args(hint)))
-    return f"of type {getattr(hint, '__name__', hint)}"
+class _Loader(yaml.SafeLoader):
+    """YAML with the numbers of its version 1.2: 1e4 is one, 010 (eight), 1:30 (ninety) and dates are text."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: text that looks like one of its numbers is quoted."""
+
+
+_INT, _FLOAT, _DATE = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
+_DIGITS = list("-+0123456789.")  # that a number may begin with
+for _kind in (_Loader, _Dumper):
+    _kind.yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in forms if tag not in (_INT, _FLOAT, _DATE)]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _kind.add_implicit_resolver(_INT, re.compile(r"([-+]?(0|[1-9][0-9_]*)|0x[0-9a-fA-F]+)\Z"), _DIGITS)
+    _kind.add_implicit_resolver(
+        _FLOAT,
+        re.compile(r"([-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)\Z"),
+        _DIGITS,
+    )

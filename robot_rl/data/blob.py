@@ -1,8 +1,8 @@
-"""Named arrays and a JSON header as bytes: the one binary encoding of journals, checkpoints and parameters.
+"""Named arrays and a JSON header as bytes: the encoding of the journal's records.
 
 Layout: ``u32`` header length, UTF-8 JSON header, then the arrays' raw little-endian bytes one after the other. The
 header's ``"arrays"`` lists ``[name, dtype, shape]`` in that order. Nothing here executes what it reads (no pickle);
-integrity is the business of the frame around it (CRC-32 in the journal, SHA-256 elsewhere).
+integrity is the business of the frame around it.
 """
 
 from __future__ import annotations

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from robot_rl.data.blob import BlobError, decode, encode
+from robot_rl.contract.tensors import TensorError, pack_tensors, unpack_tensors
 
-MAGIC = b"RRP1"
-_DIGEST = hashlib.sha256().digest_size
+MAGIC = b"RRP2"
 
 
 class ParameterError(ValueError):
@@ -27,20 +25,14 @@ class Parameters(NamedTuple):
 
 
 def pack(params: Mapping[str, np.ndarray], version: int, meta: Mapping[str, Any]) -> bytes:
-    """``magic | SHA-256 of the rest | blob``. Raises `BlobError` for values that cannot be stored."""
-    body = encode({"version": int(version), "meta": dict(meta)}, params)
-    return MAGIC + hashlib.sha256(body).digest() + body
+    """Parameters as bytes (see `robot_rl.contract.tensors`). Raises `TensorError` for values that cannot be stored."""
+    return pack_tensors(MAGIC, {"version": int(version), "meta": dict(meta)}, params)
 
 
 def unpack(data: bytes) -> Parameters:
     """The inverse of `pack`. Raises `ParameterError` unless every byte is as it was packed."""
-    body = memoryview(data)[len(MAGIC) + _DIGEST :]
-    if bytes(data[: len(MAGIC)]) != MAGIC:
-        raise ParameterError(f"{len(data)} bytes that are no parameters (they start with {bytes(data[:4])!r})")
-    if hashlib.sha256(body).digest() != bytes(data[len(MAGIC) : len(MAGIC) + _DIGEST]):
-        raise ParameterError(f"parameters of {len(data)} bytes have a wrong checksum; the last good ones stay in use")
     try:
-        header, arrays = decode(body)
-        return Parameters(arrays, header["version"], header["meta"])
-    except (BlobError, KeyError) as error:
-        raise ParameterError(f"parameters cannot be read: {error}") from error
+        header, params = unpack_tensors(MAGIC, data)
+        return Parameters(params, header["version"], header["meta"])
+    except (TensorError, KeyError) as error:
+        raise ParameterError(f"these are no parameters: {error}") from error

@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import gymnasium
 import numpy as np
 
 from robot_rl.contract import Source
-from robot_rl.contract.ranges import require
+from robot_rl.contract.ranges import Count, Natural, check
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.episode import Transitions
 from robot_rl.gym.demos import load_demos
@@ -60,17 +59,17 @@ class GymConfig:
     env: str
     json: Path
     learner: LearnerConfig
-    steps: int = 100_000
-    seed: int = 0
+    steps: Count = 100_000
+    seed: Natural = 0
     modules: tuple[str, ...] = ()
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     demos: Path | None = None
     demo_keys: tuple[str, ...] = ()
-    eval_episodes: int = 10
-    eval_every: int = 0
+    eval_episodes: Count = 10
+    eval_every: Natural = 0
 
     def __post_init__(self) -> None:
-        require(self, steps=(1, inf), seed=(0, 2**31 - 1), eval_episodes=(1, inf), eval_every=(0, inf))
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -193,9 +192,6 @@ class GymRun:
         if self._learner.version != self._acts_by:
             self._explorer.load(self._learner.state)
             self._acts_by = self._learner.version
-        for message in self._learner.messages:
-            self._tell(f"learner: {message}")
-        self._learner.messages.clear()
 
     def _evaluate(self, episode_seeds: list[int]) -> None:
         """Play the episodes of an evaluation, write its line and show it."""

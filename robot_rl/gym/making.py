@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,12 +15,10 @@ OWN = "robot_rl/"  # the ids of our tasks; importing `robot_rl.gym.envs` registe
 
 
 def import_modules(env_id: str, modules: Sequence[str]) -> None:
-    """Import what registers environments: ``modules``, looked for in the current folder too, and ours for our ids.
+    """Import what registers environments: ``modules``, and ours for our ids.
 
     Raises `EnvError` when one cannot be imported.
     """
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     for name in (*modules, *(["robot_rl.gym.envs"] if env_id.startswith(OWN) else [])):
         try:
             importlib.import_module(name)

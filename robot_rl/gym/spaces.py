@@ -130,7 +130,7 @@ class Actions:
 
 
 class EnvDomain:
-    """What a `LearnerLoop` learns of the environment ``env_id``; see `robot_rl.learner.loop.Domain`."""
+    """The domain of a `LearnerLoop` in the environment ``env_id``; see `robot_rl.learner.loop.Domain`."""
 
     def __init__(self, env_id: str, observations: Observations, actions: Actions) -> None:
         self.env_id = env_id

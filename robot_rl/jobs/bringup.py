@@ -9,9 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robot_rl.contract.settings import ConfigError
+from hardware.teleop import TELEOP_DEVICES
+from robot_rl.contract.files import write_atomically
+from robot_rl.contract.ranges import shown
+from robot_rl.contract.settings import ConfigError, nearest
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import EXPERT, job_of, sources
 from robot_rl.jobs.progress import schema_of
 from robot_rl.jobs.run import Run, read_parameters, settings_of
 from robot_rl.ros import topics
@@ -20,21 +24,17 @@ from robot_rl.tasks import TASKS, make_task
 from robot_rl.tasks.base import expert_of
 
 EXECUTABLE = "robot-rl"
+READ_TERMINAL = ("teleop", "teach")
 OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT)  # what policy and session hear of it
-JOBS = ("record", "train", "eval", "teleop", "arm")
-DEVICES = ("keyboard", "spacemouse", "gamepad")
-SOURCES = ("expert", "topic", *DEVICES)
-TEACH = "teach"  # of `robot-rl task`: no job of a policy's
-TEACHERS = ("topic", *DEVICES, "hand")
 
-# Launch argument → what it is. None has a default of its own: what is not given is as in the run, or in `RunConfig`.
+# Launch argument → description. None has a default of its own: what is not given is as in the run, or in `RunConfig`.
 LAUNCH_ARGUMENTS: dict[str, str] = {
-    "task": f"what is learnt: {', '.join(TASKS.builtin)}, module:Class, or a YAML file; default peg_insertion",
+    "task": f"{TASKS.listed()}, or a YAML file; default {RunConfig.task}",
     "arm": "sim (default; the simulated arm over its own protocol), fr3 (a robot) or crisp (under CRISP's controllers)",
     "robot_ip": "address of the arm; default 127.0.0.1",
     "simulator": "own (default; started with the job) or running (one that robot-rl sim serves at robot_ip)",
     "seed": "of starts, exploration and learning; default 0",
-    "source": "who drives: expert (default), keyboard, spacemouse, gamepad, or topic (any publisher of twist_cmd)",
+    "source": f"who drives, of {sources(EXPERT)}; default {RunConfig.source}",
     "run": "folder of the run, whose settings are then the defaults; default: a new one, runs/<time>-<task>",
     "config": "YAML file with settings, in place of the run's",
     "namespace": "of the topics, e.g. left; each arm of several has its own; default: none",
@@ -51,6 +51,7 @@ class NodeSpec:
         arguments: after the executable.
         required: the job ends when it ends.
         respawn: it is started again when it crashes; the graph goes on meanwhile.
+        terminal: it reads the keys that are typed into the terminal.
         namespace: of its topics.
         remappings: of topics that are not there: (name, topic).
     """
@@ -59,6 +60,7 @@ class NodeSpec:
     arguments: tuple[str, ...]
     required: bool = True
     respawn: bool = False
+    terminal: bool = False
     namespace: str = ""
     remappings: tuple[tuple[str, str], ...] = ()
     executable: str = EXECUTABLE
@@ -66,28 +68,27 @@ class NodeSpec:
 
 def node_names(job: str, config: RunConfig) -> list[str]:
     """Processes of a job, in the order in which they are started; they are stopped in the opposite order."""
-    if job not in (*JOBS, TEACH):
-        raise ConfigError(f"unknown job {job!r}; choose from {', '.join(JOBS)}")
-    sources = TEACHERS if job == TEACH else SOURCES
-    if config.source not in sources:
-        raise ConfigError(f"source={config.source!r} is unknown; choose from {', '.join(sources)}")
+    spec = job_of(job)
+    if config.source not in spec.sources and config.source not in TELEOP_DEVICES:
+        raise ConfigError(
+            f"source={shown(config.source)} is unknown; choose from {TELEOP_DEVICES.listed(*spec.sources)}"
+            f"{nearest(config.source, (*spec.sources, *TELEOP_DEVICES.names()))}"
+        )
     names = ["sim"] if config.arm == "sim" and config.simulator == "own" else []
     names.append("arm")
     if config.cameras:
         names.append("camera")
-    if job == "arm":
+    if not spec.node:
         return names
-    if job == TEACH:
-        return [*names, *(["teleop"] if config.source in DEVICES else []), "teach"]
-    if job == "train" and not config.learner.shared:
+    if spec.learns and not config.learner.shared:
         names.append("learner")
-    if job in ("train", "eval"):
+    if spec.asks_policy:
         names.append("policy")
-    if config.source in DEVICES:
+    if config.source not in spec.sources:
         names.append("teleop")
-    elif config.source == "expert" and job in ("record", "teleop"):
+    elif config.source == EXPERT and spec.person_drives:
         names.append("expert")
-    return [*names, "session"]
+    return [*names, spec.node]
 
 
 def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
@@ -100,6 +101,7 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
             ("node", name, "--run", str(run.root), "--job", job),
             required=name in ("sim", "arm", "session", "teach"),
             respawn=name in ("learner", "policy", "camera", "teleop", "expert"),
+            terminal=name in READ_TERMINAL,
             namespace=config.namespace,
             remappings=remappings if name in ("policy", "session") else (),
         )
@@ -141,23 +143,24 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
     JUDGES.check(config.judge or task.judge)
     config = dataclasses.replace(config, cameras=tuple(task.views(config.cameras)))
     node_names(job, config)
-    if config.source == "expert" and job in ("record", "teleop"):
+    spec = job_of(job)
+    if config.source == EXPERT and spec.person_drives:
         if not config.knows_scene:
             why = "a blind one" if config.blind else f"arm={config.arm}"
             raise ConfigError(
                 f"source=expert drives only the simulated arm, which knows where things are; with {why} choose source="
-                f"{', '.join(name for name in SOURCES if name != 'expert')}"
+                f"{sources()}"
             )
         expert_of(task)
     if fast and config.blind:
         raise ConfigError("blind=true rehearses a robot, which nothing is faster than; leave out --fast or blind=true")
-    if fast and job == "record" and config.source != "expert":
-        raise ConfigError(f"record --fast needs source=expert, not {config.source}: a person is not as fast")
+    if fast and spec.person_drives and config.source != EXPERT:
+        raise ConfigError(f"{job} --fast needs source=expert, not {config.source}: a person is not as fast")
     if fast or config.arm == "sim":
         check_drawn(config.cameras)
-    learns = job == "train" and not config.learner.shared
-    if fast and job == "train" and not learns:
-        raise ConfigError(f"train --fast has a learner of its own; leave out learner.shared={config.learner.shared}")
+    learns = spec.learns and not config.learner.shared
+    if fast and spec.learns and not learns:
+        raise ConfigError(f"{job} --fast has a learner of its own; leave out learner.shared={config.learner.shared}")
     if learns:
         check_learner(config, root)
     if learns and config.demo_stores:
@@ -167,7 +170,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
                 f"robot-rl record --task {config.task} --run runs/first, then robot-rl train --run runs/first"
             )
         check_demos(config, root or Path())
-    if job == "eval":
+    if spec.deterministic:
         from robot_rl.policies.loading import ActorLoader
 
         if root is None and not config.policy:
@@ -189,7 +192,7 @@ def set_aside_other_evaluation(run: Run, config: RunConfig) -> None:
     if run.evaluation.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == digest):
         run.evaluation.rename(run.evaluation.with_name(f"evaluation-until-{time.strftime('%Y%m%d-%H%M%S')}"))
     run.evaluation.mkdir(exist_ok=True)
-    mark.write_text(digest, encoding="utf-8")
+    write_atomically(mark, digest.encode())
 
 
 def check_demos(config: RunConfig, root: Path) -> None:

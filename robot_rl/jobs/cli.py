@@ -7,17 +7,13 @@ import os
 import sys
 from pathlib import Path
 
+from robot_rl.jobs.job import COMMANDS, EXPERT, JobSpec, job_of, sources
+from robot_rl.jobs.logs import configure
 from robot_rl.jobs.task_commands import add_task_parser, check_task, teach_task
+from robot_rl.learner.config import AGENTS
+from robot_rl.tasks import TASKS
 
 EXIT_USAGE = 2
-FAST_JOBS = ("record", "train", "eval")
-JOB_HELP = {
-    "record": "record demonstrations (source=expert|keyboard|spacemouse|gamepad|topic)",
-    "train": "learn online, with the person able to take over",
-    "eval": "evaluate a policy, deterministically",
-    "teleop": "drive the arm; nothing is recorded",
-    "arm": "serve the arm's topics to other programs, e.g. clients of CRISP",
-}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,9 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
         "All keys: robot-rl config",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for job, text in JOB_HELP.items():
-        parser_of_job = _common(commands.add_parser(job, help=text, description=text))
-        if job in FAST_JOBS:
+    for job in map(job_of, COMMANDS):
+        parser_of_job = _common(commands.add_parser(job.name, help=job.help, description=_description(job)))
+        if job.fast:
             parser_of_job.add_argument(
                 "--fast", action="store_true", help="in process, without ROS, faster than real time"
             )
@@ -73,10 +69,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    from robot_rl.tasks import TASKS
+def _description(job: JobSpec) -> str:
+    return f"{job.help}; source={sources(EXPERT)}" if job.person_drives else job.help
 
-    parser.add_argument("--task", help=f"{', '.join(TASKS.builtin)}, module:Class, or a YAML file")
+
+def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+
+    parser.add_argument("--task", help=f"{TASKS.listed()}, or a YAML file")
     parser.add_argument("--seed", type=int, help="of starts, exploration and learning")
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; default runs/<time>-<task>")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with settings")
@@ -85,13 +84,11 @@ def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _gym_options(parser: argparse.ArgumentParser) -> None:
-    from robot_rl.learner.config import AGENTS
-
     parser.add_argument("--env", required=True, metavar="ID", help="e.g. Hopper-v5 or robot_rl/PegInsertion-v0")
     parser.add_argument(
         "--module", nargs="+", action="extend", default=[], metavar="PKG", help="import first; it registers the env"
     )
-    parser.add_argument("--agent", metavar="NAME", help=f"{', '.join(AGENTS)}; default: the setting learner.agent")
+    parser.add_argument("--agent", metavar="NAME", help=f"{AGENTS.listed()}; default: the setting learner.agent")
     parser.add_argument("--steps", type=int, default=100_000, help="environment steps (default 100000)")
     parser.add_argument("--seed", type=int, default=0, help="of environment, exploration and learning (default 0)")
     parser.add_argument("--demos", type=Path, metavar="PATH", help="an episode store or a robomimic HDF5 file")
@@ -133,9 +130,10 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "--ros-args" in argv:
         argv = argv[: argv.index("--ros-args")]
+    if os.getcwd() not in sys.path:  # where own tasks, agents, devices and environments are looked for as well
+        sys.path.append(os.getcwd())
     arguments = parse(argv)
-    if "" not in sys.path and os.getcwd() not in sys.path:  # module:Class beside the user, as in python -m robot_rl
-        sys.path.insert(0, os.getcwd())
+    configure(process=arguments.command == "node")
     from robot_rl.jobs.errors import USER_ERRORS
 
     try:

@@ -1,9 +1,8 @@
-"""The jobs: record, train, eval, teleop, and the demo that does the first three from nothing."""
+"""The commands: the jobs, the demo that does three of them from nothing, and what is asked about the computer."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,9 @@ from hardware.interfaces import CameraError
 from robot_rl.contract.settings import plain
 from robot_rl.jobs.bringup import check_learner, prepare, specs
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import DEMO, EXPERT, job_of
+from robot_rl.jobs.logs import tell
+from robot_rl.jobs.progress import WINDOW, robot_minutes
 from robot_rl.jobs.report import plot_curve, write_summary, write_video
 from robot_rl.jobs.run import Run, policy_file
 from robot_rl.jobs.supervisor import Supervisor, ros_domain
@@ -84,8 +86,9 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
     began = time.monotonic()
     run = prepare(job, config, root, fast)
     _, config = Run.open(run.root)
+    spec = job_of(job)
     tell(f"{job}: {config.task}, run {run.root}")
-    if job == "eval":
+    if spec.deterministic:
         tell(f"policy: {policy_file(run, config)}")
     if fast:
         from robot_rl.jobs.fast import run_fast
@@ -96,12 +99,12 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
         run.say("job", {"arm": config.arm})
         domain = ros_domain(config, job)
         tell(f"ROS_DOMAIN_ID={domain}, logs in {run.logs}")
-        if job == "arm":
+        if not spec.node:
             tell(f"torque control begins with the service /{f'{config.namespace}/start'.lstrip('/')}; Ctrl-C ends it")
         Supervisor(run, job, specs(job, run, config), domain).run(Display(run, job, config).update)
-    if job == "train":
+    if spec.learns:
         tell(f"curve: {plot_curve(run, config)}")
-    if job == "eval":
+    if spec.deterministic:
         tell(f"summary: {write_summary(run, config, time.monotonic() - began)}")
         try:
             tell(f"video: {write_video(run, config)}")
@@ -113,10 +116,10 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
 def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
     """Record, train, evaluate, report; the last line printed is the path of ``summary.json``."""
     began = time.monotonic()
-    config = dataclasses.replace(config, source="expert")
+    config = dataclasses.replace(config, source=EXPERT)
     check_learner(config, root)
-    run = prepare("record", config, root, fast)
-    for job in ("record", "train", "eval"):
+    run = prepare(DEMO[0], config, root, fast)
+    for job in DEMO:
         run_job(job, config, run.root, fast)
     plot_curve(run, config)
     path = write_summary(run, config, time.monotonic() - began)
@@ -132,19 +135,19 @@ class Display:
     """
 
     def __init__(self, run: Run, job: str, config: RunConfig) -> None:
-        self._run, self._job, self._learner = run, job, config.learner
+        self._run, self._job, self._learner = run, job_of(job), config.learner
         self._episodes = -1
-        before = run.heard("session")
+        before = run.status_of("session")
         self._told = before.get("told", 0) if before.get("job") == job else 0
         self._shown = time.monotonic()
 
     def update(self) -> None:
-        session = self._run.heard("session")
-        if session.get("job") != self._job:
+        session = self._run.status_of("session")
+        if session.get("job") != self._job.name:
             return
         self._tell_lines(session)
         now = time.monotonic()
-        news = session["episodes"] != self._episodes and self._job != "train"
+        news = session["episodes"] != self._episodes and not self._job.learns
         if not news and now - self._shown < SHOW_PERIOD:
             return
         self._episodes, self._shown = session["episodes"], now
@@ -157,14 +160,14 @@ class Display:
             tell(f"{self._job}: {line}")
 
     def _line(self, session: dict) -> str:
-        parts = [f"{self._job}: episode {session['episodes']}"]
+        parts = [f"{self._job.name}: episode {session['episodes']}"]
         if session["last"]:
             parts.append(f"last: {session['last']}")
-        if self._job == "train":
+        if self._job.learns:
             first, *more = self._learning()
             parts[1:1] = [
-                f"{session['steps']} steps ({session['steps'] / 600:.1f} robot-min)",
-                f"success {session['success_rate']:.0%} of the last 20",
+                f"{session['steps']} steps ({robot_minutes(session['steps']):.1f} robot-min)",
+                f"success {session['success_rate']:.0%} of the last {WINDOW}",
                 f"{session['interventions']} interventions",
                 first,
             ]
@@ -179,10 +182,10 @@ class Display:
         return ", ".join(parts)
 
     def _learning(self) -> list[str]:
-        """What the learner says."""
+        """The learner's part of a line."""
         if self._learner.shared:
             return [f"by the learner of {self._learner.shared}"]
-        learner = self._run.heard("learner")
+        learner = self._run.status_of("learner")
         parts = [f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}"]
         if learner.get("debt", 0) > self._learner.max_debt:
             parts.append(f"the next episode waits for the learner, which owes {learner['debt']} updates")
@@ -193,16 +196,10 @@ class Display:
 
 
 def _champion(learner: Mapping[str, Any]) -> list[str]:
-    """What the improvement gate has to say, from the learner's status."""
+    """The improvement gate's part of a line, from the learner's status."""
     if learner.get("champion") is None:
         return []
     champion = f"version {learner['champion']} ({learner['champion_success']:.0%})"
     if not learner["held_back"]:
         return [f"champion: {champion}"]
     return [f"success fell to {learner['now_success']:.0%}: champion stays {champion}"]
-
-
-def tell(text: str) -> None:
-    """A line for the person at the terminal."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

@@ -7,26 +7,27 @@ The resolved configuration is written into the run's folder, and every process o
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
+from typing import Annotated, Literal
 
-import yaml
+from annotated_types import Ge, Le
+from pydantic import AllowInfNan
 
 from controllers.core import ControllerConfig
+from hardware.cameras import CAMERA_DRIVERS
 from hardware.crisp.driver import CrispConfig
+from hardware.interfaces import HardwareError
 from hardware.sim.channel.channel import SCENE_PORT
-from robot_rl.contract.ranges import RangeError, require
-from robot_rl.contract.settings import ConfigError, nested, plain, put_over
+from robot_rl.contract import ContractError
+from robot_rl.contract.ranges import Count, Natural, RangeError, check, shown
+from robot_rl.contract.settings import ConfigError, nested, plain, put_over, read_mapping, write_yaml
 from robot_rl.learner.config import AGENTS, LearnerConfig
 from robot_rl.session.config import SessionConfig
 from robot_rl.tasks import is_file
 
-ARMS = ("sim", "fr3", "crisp")
-SIMULATORS = ("own", "running")
 NAMESPACE = r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?"
 
 
@@ -47,12 +48,12 @@ class RunConfig:
         namespace: of this graph's topics, e.g. ``left``; each arm of several has its own.
         scene_port: TCP port of the simulator's scene channel.
         seed: of starts, exploration and learning.
-        source: who drives when recording: ``expert`` (scripted), ``keyboard``, ``spacemouse``, ``gamepad``, or
-            ``topic`` (anything that publishes ``twist_cmd``).
+        source: who drives when recording: ``expert`` (the task's script), ``topic`` (anything that publishes
+            ``twist_cmd``), or a device of `hardware.teleop.TELEOP_DEVICES`.
         judge: who says what a step came to (see `robot_rl.session.judge`): ``task``, ``person`` (only a person's label
             or a fault ends an episode), one that a package adds, or ``module:Class``; "" is the task's own.
         cameras: names of the cameras whose images belong to the observation; empty: the task's own.
-        camera_driver: ``realsense`` or ``opencv``, for cameras that are not drawn.
+        camera_driver: of `hardware.cameras.CAMERA_DRIVERS`, for cameras that are not drawn.
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
         camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
         demos: successful demonstrations to record.
@@ -63,23 +64,23 @@ class RunConfig:
     """
 
     task: str = "peg_insertion"
-    arm: str = "sim"
+    arm: Literal["sim", "fr3", "crisp"] = "sim"
     robot_ip: str = "127.0.0.1"
-    simulator: str = "own"
-    arms: int = 1
+    simulator: Literal["own", "running"] = "own"
+    arms: Count = 1
     blind: bool = False
     namespace: str = ""
-    scene_port: int = SCENE_PORT
-    seed: int = 0
+    scene_port: Annotated[int, Ge(1), Le(65535)] = SCENE_PORT
+    seed: Natural = 0
     source: str = "expert"
     judge: str = ""
     cameras: tuple[str, ...] = ()
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()
-    camera_exposure: float | None = None
-    demos: int = 20
-    steps: int = 2400
-    episodes: int = 50
+    camera_exposure: Annotated[float, Ge(1), AllowInfNan(False)] | None = None
+    demos: Count = 20
+    steps: Count = 2400
+    episodes: Count = 50
     demo_stores: tuple[str, ...] = ("demos",)
     policy: str = ""
     session: SessionConfig = field(default_factory=SessionConfig)
@@ -88,14 +89,11 @@ class RunConfig:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
 
     def __post_init__(self) -> None:
-        require(self, arms=(1, inf), scene_port=(1, 65535), seed=(0, 2**31 - 1))
-        require(self, demos=(1, inf), steps=(1, inf), episodes=(1, inf))
-        if self.camera_exposure is not None:
-            require(self, camera_exposure=(1, inf))
-            if self.camera_driver != "realsense":
-                raise RangeError(
-                    f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
-                )
+        check(self)
+        if self.camera_exposure is not None and self.camera_driver != "realsense":
+            raise RangeError(
+                f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
+            )
         if self.blind and self.arm != "sim":
             raise RangeError(f"blind=true rehearses on the simulated arm; arm={self.arm} is blind anyway: leave it out")
         if not self.robot_ip:
@@ -115,15 +113,9 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
     """
     config = RunConfig()
     if path is not None:
+        values = read_mapping(path)
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"cannot read configuration {path}: {error}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"configuration {path} must be a mapping of keys to values, not {type(values).__name__}")
-        values.pop("resume", None)  # a key of before: training always goes on from the run's checkpoint
-        try:
-            config = put_over(config, values, "")
+            config = put_over(config, values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
         if is_file(config.task):
@@ -133,35 +125,39 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
     if isinstance(of_learner, dict) and of_learner.get("agent", config.learner.agent) != config.learner.agent:
         # another algorithm has other settings
         config = dataclasses.replace(config, learner=dataclasses.replace(config.learner, settings={}))
-    config = put_over(config, changes, "")  # at once: one may make sense only with another
-    if config.arm not in ARMS:
-        raise ConfigError(f"arm={config.arm!r} is unknown; choose from {', '.join(ARMS)}")
-    if config.simulator not in SIMULATORS:
-        raise ConfigError(f"simulator={config.simulator!r} is unknown; choose from {', '.join(SIMULATORS)}")
+    config = put_over(config, changes)  # at once: one may make sense only with another
     if re.fullmatch(NAMESPACE, config.namespace, re.ASCII) is None:
-        raise ConfigError(f"namespace={config.namespace!r} is no name of ROS; use letters, digits and _, e.g. left")
+        raise ConfigError(
+            f"namespace={shown(config.namespace)} is no name of ROS; use letters, digits and _, e.g. left"
+        )
     shared = config.learner.shared
     if shared not in ("", "/") and re.fullmatch(NAMESPACE, shared, re.ASCII) is None:
         raise ConfigError(
-            f"learner.shared={shared!r} is no namespace; name that of another arm, e.g. left, or / for none"
+            f"learner.shared={shown(shared)} is no namespace; name that of another arm, e.g. left, or / for none"
         )
     if shared and shared.strip("/") == config.namespace.strip("/"):
-        raise ConfigError(f"learner.shared={shared!r} is this arm's own namespace; name another arm's, or leave it out")
+        raise ConfigError(
+            f"learner.shared={shown(shared)} is this arm's own namespace; name another arm's, or leave it out"
+        )
     if config.arm == "crisp" and config.namespace.strip("/") == config.crisp.namespace.strip("/"):
         raise ConfigError(
-            f"arm=crisp with namespace={config.namespace!r}, which is CRISP's too: its controllers would follow the "
-            "session's target_pose past every check; give this graph another one, e.g. namespace=rl"
+            f"arm=crisp with namespace={shown(config.namespace)}, which is CRISP's too: its controllers would follow "
+            "the session's target_pose past every check; give this graph another one, e.g. namespace=rl"
         )
     if not config.controller.tank.filter and (config.arm != "sim" or not is_loopback(config.robot_ip)):
         raise ConfigError(
-            f"controller.tank.filter=false with arm={config.arm} robot_ip={config.robot_ip}: without the filter "
-            "nothing limits the energy that the arm can put out, so it is off in simulation only; leave it on, or take "
-            "arm=sim at an address of this computer, e.g. robot_ip=127.0.0.1"
+            f"controller.tank.filter=false with arm={config.arm} robot_ip={shown(config.robot_ip)[1:-1]}: without the "
+            "filter nothing limits the energy that the arm can put out, so it is off in simulation only; leave it on, "
+            "or take arm=sim at an address of this computer, e.g. robot_ip=127.0.0.1"
         )
-    if config.learner.agent not in AGENTS:
-        near = difflib.get_close_matches(config.learner.agent, AGENTS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"learner.agent={config.learner.agent!r} is unknown; choose from {', '.join(AGENTS)}{hint}")
+    for key, name, registry in (
+        ("learner.agent", config.learner.agent, AGENTS),
+        ("camera_driver", config.camera_driver, CAMERA_DRIVERS),
+    ):
+        try:
+            registry.check(name)
+        except (ContractError, HardwareError) as error:
+            raise ConfigError(f"{key}={shown(name)}: {error}") from error
     return config
 
 
@@ -175,4 +171,4 @@ def is_loopback(address: str) -> bool:
 
 def save_config(config: RunConfig, path: Path) -> None:
     """Write ``config`` as YAML, so that `load_config` gives it back."""
-    path.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
+    write_yaml(path, plain(config))

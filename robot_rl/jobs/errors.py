@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hardware.interfaces import HardwareError
+from hardware.registry import RegistryError
 from hardware.scene import SceneError
 from robot_rl.contract import ContractError
 from robot_rl.contract.settings import ConfigError
@@ -10,4 +11,13 @@ from robot_rl.data.schema import StoreError
 from robot_rl.jobs.supervisor import JobFailed
 from robot_rl.session.errors import SessionError
 
-USER_ERRORS = (ConfigError, ContractError, HardwareError, JobFailed, SceneError, SessionError, StoreError)
+USER_ERRORS = (
+    ConfigError,
+    ContractError,
+    HardwareError,
+    JobFailed,
+    RegistryError,
+    SceneError,
+    SessionError,
+    StoreError,
+)

@@ -11,7 +11,8 @@ from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Observation
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.progress import Progress, job_seed, judge_name, open_store, schema_of, session_config
+from robot_rl.jobs.job import job_of, job_seed
+from robot_rl.jobs.progress import Progress, judge_name, open_store, schema_of, session_config
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.perception.images import picture_size
 from robot_rl.policies.base import Policy
@@ -24,6 +25,7 @@ from robot_rl.tasks.base import expert_of, scene_of
 
 def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) -> None:
     """Do ``job`` in process. ``show`` is called now and then, to tell the person how far it is."""
+    spec = job_of(job)
     task = make_task(config.task)
     scene = scene_of(task)
     with contextlib.ExitStack() as stack:
@@ -41,15 +43,15 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         judge = make_judge(judge_name(job, config, task), task)
         settings, seed = session_config(job, config), job_seed(job, config.seed)
         session = Session(task, settings, store, seed, first=progress.episodes, judge=judge)
-        rollout = Rollout(session, world, expert_of(task) if job == "record" else None, renderer)
+        rollout = Rollout(session, world, expert_of(task) if spec.person_drives else None, renderer)
         images = schema_of(task, config).images
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing
-        if job == "eval":
+        if spec.deterministic:
             from robot_rl.policies.loading import load_actor
 
             policy = load_actor(read_parameters(run, config), task, config.seed, deterministic=True, images=images)
-        elif job == "train":
+        elif spec.learns:
             from robot_rl.jobs.learning import make_learner
             from robot_rl.jobs.training import Trainer
             from robot_rl.policies.loading import ActorLoader

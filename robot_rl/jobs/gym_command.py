@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from robot_rl.contract.ranges import RangeError
 from robot_rl.contract.settings import ConfigError
 from robot_rl.gym.job import GymConfig, run_gym
 from robot_rl.jobs.config import load_config
+from robot_rl.jobs.logs import tell
 from robot_rl.learner.config import LearnerConfig
 
 GROUP = "learner."
@@ -18,7 +18,7 @@ GROUP = "learner."
 
 def gym_command(arguments: argparse.Namespace) -> int:
     """Do what ``robot-rl gym`` was asked for; returns the exit status. Raises the errors of `robot_rl.jobs.errors`."""
-    run_gym(gym_config(arguments), _tell)
+    run_gym(gym_config(arguments), tell)
     return 0
 
 
@@ -61,8 +61,3 @@ def _json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"--env-kwargs {text!r} must be an object, e.g. '{{\"max_episode_steps\": 200}}'")
     return value
-
-
-def _tell(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

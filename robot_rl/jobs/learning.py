@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.progress import schema_of
@@ -9,6 +11,8 @@ from robot_rl.jobs.run import Run
 from robot_rl.learner.factory import check_checkpoint, make_loop
 from robot_rl.learner.loop import LearnerLoop
 from robot_rl.tasks import make_task
+
+LOGGER = logging.getLogger(__name__)
 
 
 def check_run(run: Run, config: RunConfig) -> None:
@@ -19,7 +23,10 @@ def check_run(run: Run, config: RunConfig) -> None:
 def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
     """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
     online = (run.online, *(run.root / name for name in config.learner.online_stores))
-    learner = make_loop(
+    for path in online[1:]:
+        if not path.exists():
+            LOGGER.warning("%s is not there (yet): nothing to learn from", path)
+    return make_loop(
         config.learner,
         schema_of(make_task(config.task), config),
         config.seed,
@@ -27,7 +34,3 @@ def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
         online=[StoreReader(path) for path in online],
         checkpoints=run.checkpoints,
     )
-    learner.messages += [
-        f"{path} is not there (yet): nothing to learn from" for path in online[1:] if not path.exists()
-    ]
-    return learner

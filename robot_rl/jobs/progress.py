@@ -1,9 +1,8 @@
-"""What a job is made of, whoever runs it: its session's settings, its seed, its stores, and when it is done."""
+"""The parts of a job, whoever runs it: its session's settings, its stores, and how far it has come."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
@@ -11,32 +10,37 @@ from robot_rl.contract import Ending, Relabel
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import EXPERT, job_of
 from robot_rl.jobs.run import Run
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.operator import Span
 from robot_rl.session.recovery import REFLEX
-from robot_rl.tasks.base import Task
+from robot_rl.tasks.base import CONTROL_PERIOD, Task
 
 WINDOW = 20  # episodes over which the success rate is shown
 PERSON_HORIZON = 600  # control periods a person may take for a demonstration
 PAST = 3  # episodes of an earlier start that labels may still be about
 LINES = 50  # newest lines for the terminal that are kept in the status
-SEEDS = {"record": 1, "train": 2, "eval": 3, "teleop": 4}  # starts of different jobs differ
 
 
 def session_config(job: str, config: RunConfig) -> SessionConfig:
     """The session's settings for a job."""
-    if job in ("record", "teleop"):
-        limited = job == "record" and config.source != "expert"
-        horizon = config.session.horizon or (PERSON_HORIZON if limited else 0)
-        return dataclasses.replace(config.session, ask_policy=False, wait_for_person=True, horizon=horizon)
-    return config.session
+    spec = job_of(job)
+    if not spec.person_drives:
+        return config.session
+    limited = not spec.person_ends and config.source != EXPERT
+    return dataclasses.replace(
+        config.session,
+        ask_policy=spec.asks_policy,
+        wait_for_person=True,
+        horizon=config.session.horizon or (PERSON_HORIZON if limited else 0),
+    )
 
 
 def judge_name(job: str, config: RunConfig, task: Task) -> str:
     """Who judges the steps of a job: a person who only drives ends episodes as they like."""
-    free = job == "teleop" and config.source != "expert"
+    free = job_of(job).person_ends and config.source != EXPERT
     return "person" if free else config.judge or task.judge
 
 
@@ -51,9 +55,9 @@ def past_of(store: EpisodeStore | None) -> list[Span]:
     return past
 
 
-def job_seed(job: str, seed: int) -> int:
-    """Seed of the episode starts of a job, so that evaluation begins where training never did."""
-    return seed * len(SEEDS) + SEEDS[job]
+def robot_minutes(steps: int) -> float:
+    """The time that an arm takes for ``steps`` control periods [min]."""
+    return steps * CONTROL_PERIOD / 60.0
 
 
 class Progress:
@@ -66,7 +70,7 @@ class Progress:
         self.episodes = len(known)
         self.steps = sum(episode.steps for episode in known)
         self._lines: list[str] = []
-        before = run.heard("session")
+        before = run.status_of("session")
         self._told = before.get("told", 0) if before.get("job") == job else 0
         self.aborted = self.reflexes = self.interventions = 0
         self._last = ""
@@ -79,14 +83,8 @@ class Progress:
 
     @property
     def done(self) -> bool:
-        match self._job:
-            case "record":
-                return self.successes >= self._config.demos
-            case "train":
-                return self.steps >= self._config.steps
-            case "eval":
-                return self.episodes >= self._config.episodes
-        return False
+        done = job_of(self._job).done
+        return done is not None and done(self, self._config)
 
     def add(self, ended: EpisodeSummary, **more: float) -> None:
         """Count an episode; ``more`` belongs into the status as well."""
@@ -137,11 +135,9 @@ class Progress:
 
 
 def open_store(run: Run, job: str, config: RunConfig, task: Task) -> EpisodeStore | None:
-    """The store that ``job`` records into; None for teleoperation. Raises `StoreError` when it holds something else."""
-    folders: dict[str, Path] = {"record": run.demos, "train": run.online, "eval": run.evaluation}
-    if job not in folders:
-        return None
-    return EpisodeStore.create_or_open(folders[job], schema_of(task, config))
+    """The store that ``job`` records into, or None. Raises `StoreError` when it holds something else."""
+    store = job_of(job).records
+    return EpisodeStore.create_or_open(run.root / store, schema_of(task, config)) if store else None
 
 
 def schema_of(task: Task, config: RunConfig) -> StoreSchema:

@@ -16,6 +16,7 @@ less than 5 % of 300 episodes at 0.5 %, whatever its success; at 5 %, for up to 
 from __future__ import annotations
 
 import json
+import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +24,12 @@ from math import comb
 from typing import Any
 
 from robot_rl.contract import Ending
+from robot_rl.contract.files import write_atomically
 from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.reader import StoreReader
-from robot_rl.jobs.run import Run, write_atomically
+from robot_rl.jobs.run import Run
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class ImprovementGate:
         best: the best window so far, the newest of several that are equally good.
     """
 
-    def __init__(self, window: int = 20, level: float = 0.005) -> None:
+    def __init__(self, window: int, level: float = 0.005) -> None:
         if window < 1 or not 0.0 < level < 1.0:
             raise ValueError(f"a gate needs a window of at least one episode, not {window}, and a level in (0, 1)")
         self.window = window
@@ -114,8 +118,7 @@ class ImprovementGate:
 class Promotion:
     """The gate of a run: judges its online episodes and keeps the champion's parameters on disk.
 
-    Whatever was judged is kept beside them, so that a learner that is started again goes on where it was. ``messages``
-    collects what the operator should hear of.
+    Whatever was judged is kept beside them, so that a learner that is started again goes on where it was.
     """
 
     def __init__(self, run: Run, window: int) -> None:
@@ -124,7 +127,6 @@ class Promotion:
         self._episodes = StoreReader(run.online, images=False)
         self._judged = 0
         self._published: dict[int, bytes] = {}  # since the last episode that ended
-        self.messages: list[str] = []
         if run.gate.exists():
             try:
                 state = json.loads(run.gate.read_text(encoding="utf-8"))
@@ -132,7 +134,7 @@ class Promotion:
                 self._judged = int(state["judged"])
             except (ValueError, KeyError, TypeError) as error:
                 self.gate = ImprovementGate(window)
-                self.messages.append(f"{run.gate} cannot be read ({error!r}); all episodes are judged again")
+                LOGGER.warning("%s cannot be read (%r); all episodes are judged again", run.gate, error)
 
     def publish(self, version: int, data: bytes) -> None:
         """Parameters that may act from now on."""

@@ -1,4 +1,4 @@
-"""What a run came to: summary, learning curve, a short video."""
+"""The results of a run: summary, learning curve, a short video."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from controllers.spatial import Pose
 from hardware.scene import MAX_WIDTH, SceneSpec
 from hardware.sim.scene.render import SceneRenderer
 from robot_rl.contract import Ending
+from robot_rl.contract.files import write_atomically
 from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.progress import WINDOW
-from robot_rl.jobs.run import Run, write_atomically
+from robot_rl.jobs.progress import WINDOW, robot_minutes
+from robot_rl.jobs.run import Run
 from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import CONTROL_PERIOD, Task, scene_of
@@ -42,17 +43,17 @@ def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
     """Write ``summary.json`` from what is on disk; returns its path."""
     demos = [e for path in config.demo_stores for e in StoreReader(run.root / path).episodes()]
     online, evaluation = StoreReader(run.online).episodes(), StoreReader(run.evaluation).episodes()
-    learner = run.heard("learner")
+    learner = run.status_of("learner")
     successes = sum(e.success for e in evaluation)
     steps = sum(e.steps for e in online)
     everything = [*demos, *online, *evaluation]
     summary: dict[str, Any] = {
         "task": config.task,
         "agent": config.learner.agent,
-        "arm": run.heard("job").get("arm", config.arm),
+        "arm": run.status_of("job").get("arm", config.arm),
         "seed": config.seed,
         "demos": sum(e.success for e in demos),
-        "robot_minutes": round(steps * CONTROL_PERIOD / 60.0, 3),
+        "robot_minutes": round(robot_minutes(steps), 3),
         "env_steps": steps,
         "updates": learner.get("updates", 0),
         "utd": round(learner.get("utd", 0.0), 3),
@@ -79,7 +80,7 @@ def plot_curve(run: Run, config: RunConfig) -> Path:
 
     episodes = StoreReader(run.online).episodes()
     evaluation = StoreReader(run.evaluation).episodes()
-    minutes = np.cumsum([e.steps for e in episodes]) * CONTROL_PERIOD / 60.0
+    minutes = np.cumsum([robot_minutes(e.steps) for e in episodes])
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 5.5), sharex=True, height_ratios=(2, 1))
     success = np.array([e.success for e in episodes], dtype=float)
     top.plot(minutes, moving_average(success, WINDOW) * 100, label=f"while learning, mean of {WINDOW} episodes")
@@ -92,7 +93,7 @@ def plot_curve(run: Run, config: RunConfig) -> Path:
     top.set_ylim(-4, 104)
     top.legend(loc="lower right")
     top.set_title(f"{config.task}, {config.learner.agent}, seed {config.seed}")
-    bottom.plot(minutes, [e.steps * CONTROL_PERIOD for e in episodes], ".", markersize=3)
+    bottom.plot(minutes, [60.0 * robot_minutes(e.steps) for e in episodes], ".", markersize=3)
     bottom.set_ylabel("episode [s]")
     bottom.set_xlabel("robot time of learning [min]")
     for axis in (top, bottom):

@@ -17,13 +17,13 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robot_rl.contract.files import write_atomically
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig, load_config, save_config
 from robot_rl.tasks import is_file
@@ -106,7 +106,7 @@ class Run:
 
     @property
     def gate(self) -> Path:
-        """What the improvement gate has judged."""
+        """The judgements of the improvement gate."""
         return self.root / "gate.json"
 
     @property
@@ -122,11 +122,11 @@ class Run:
         return self.root / "status"
 
     def say(self, who: str, status: dict[str, Any]) -> None:
-        """Replace what ``who`` last said."""
+        """Replace the status of ``who``."""
         write_atomically(self.status_folder / f"{who}.json", json.dumps(status).encode())
 
-    def heard(self, who: str) -> dict[str, Any]:
-        """What ``who`` last said; empty when nothing yet."""
+    def status_of(self, who: str) -> dict[str, Any]:
+        """The status that ``who`` said last; empty when there is none yet."""
         try:
             return json.loads((self.status_folder / f"{who}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -144,14 +144,6 @@ def _new_folder(config: RunConfig) -> Path:
             folder.mkdir(parents=True)
             break
     return folder
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace ``path`` so that a reader sees the old or the new content, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_bytes(data)
-    os.replace(scratch, path)
 
 
 def settings_of(given: Path | None, root: Path | None, overrides: Sequence[str]) -> RunConfig:

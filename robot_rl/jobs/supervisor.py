@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -14,8 +15,11 @@ from pathlib import Path
 
 from robot_rl.jobs.bringup import NodeSpec
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import job_of
+from robot_rl.jobs.logs import Follower
 from robot_rl.jobs.run import Run
 
+LOGGER = logging.getLogger(__name__)
 POLL = 0.2  # [s]
 RESTARTS = 5  # of one process, before the job is given up
 # [s] to end by itself after SIGTERM: the learner writes a checkpoint, the arm may be in the middle of connecting.
@@ -34,6 +38,7 @@ class _Child:
     spec: NodeSpec
     process: subprocess.Popen[bytes]
     log: Path
+    follower: Follower
     restarts: int = 0
 
 
@@ -41,7 +46,7 @@ class Supervisor:
     """Runs the processes of a job.
 
     Args:
-        run: its folder; output of each process goes to ``logs/<job>-<name>.log``.
+        run: its folder; output of each process goes to ``logs/<job>-<name>.log``, its warnings to stderr as well.
         nodes: what to start, in this order.
         domain: ROS domain of the graph, so that neighbours do not hear it.
     """
@@ -67,27 +72,36 @@ class Supervisor:
                 for spec in self._nodes:
                     self._children.append(self._start(spec))
                 while not self._session_ended():
+                    self._relay()
                     each()
                     time.sleep(POLL)
                 each()
             finally:
                 self._stop_all()
+                self._relay()
 
     def _start(self, spec: NodeSpec) -> _Child:
         path = self._run.logs / f"{self._job}-{spec.name}.log"
+        follower = Follower(path)
         rules = [f"__ns:=/{spec.namespace.strip('/')}"] if spec.namespace else []
         rules += [f"{name}:={topic}" for name, topic in spec.remappings]
         remapped = ["--ros-args", *(word for rule in rules for word in ("-r", rule))] if rules else []
         with path.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "robot_rl", *spec.arguments, *remapped],
-                stdin=None if spec.name in AT_TERMINAL else subprocess.DEVNULL,
+                stdin=None if spec.terminal else subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
-                start_new_session=spec.name not in AT_TERMINAL,
+                start_new_session=not spec.terminal,
             )
-        return _Child(spec, process, path)
+        return _Child(spec, process, path, follower)
+
+    def _relay(self) -> None:
+        """Tell the person what the processes warn of."""
+        for child in self._children:
+            for message in child.follower.warnings():
+                sys.stderr.write(f"{child.spec.name}: {message}\n")
 
     def _session_ended(self) -> bool:
         for child in self._children:
@@ -102,7 +116,7 @@ class Supervisor:
             child.restarts += 1
             if child.restarts > RESTARTS:
                 raise JobFailed(f"{_last_words(child, status)} (started {RESTARTS} times again, in vain)")
-            sys.stderr.write(f"{name} ended with status {status}; starting it again (log: {child.log})\n")
+            LOGGER.warning("%s ended with status %d; starting it again (log: %s)", name, status, child.log)
             child.process = self._start(child.spec).process
         return False
 
@@ -113,7 +127,7 @@ class Supervisor:
                 try:
                     child.process.wait(PATIENCE.get(child.spec.name, DEFAULT_PATIENCE))
                 except subprocess.TimeoutExpired:
-                    sys.stderr.write(f"{child.spec.name} did not end by itself and was killed (log: {child.log})\n")
+                    LOGGER.warning("%s did not end by itself and was killed (log: %s)", child.spec.name, child.log)
                     child.process.kill()
                     child.process.wait()
 
@@ -142,10 +156,10 @@ def _terminate_as_interrupt() -> Iterator[None]:
 def ros_domain(config: RunConfig, job: str = "") -> int:
     """The ROS domain of a job: the environment's, or one of its own for a simulated arm that is nobody else's.
 
-    Who serves an arm to other programs, has a namespace, joins a simulator or shares a learner is there to be heard.
+    Who serves an arm to other programs, has a namespace, joins a simulator or shares a learner is there to be found.
     """
     alone = not config.namespace and not config.learner.shared
-    private = config.arm == "sim" and config.simulator == "own" and alone and job != "arm"
+    private = config.arm == "sim" and config.simulator == "own" and alone and not (job and not job_of(job).node)
     if "ROS_DOMAIN_ID" in os.environ or not private:
         return int(os.environ.get("ROS_DOMAIN_ID", "0"))
     return 1 + os.getpid() % 100

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SETTINGS = Callable[[argparse.ArgumentParser], argparse.ArgumentParser]
 
+TEACH = "teach"  # the job, see `robot_rl.jobs.job`
+
 
 def add_task_parser(commands: Any, settings: SETTINGS) -> None:
     """Add the command to ``commands``; ``settings`` gives a parser the options that all jobs have."""
@@ -52,7 +54,7 @@ def add_task_parser(commands: Any, settings: SETTINGS) -> None:
 def teach_task(arguments: argparse.Namespace) -> int:
     """Let a person show a task, write its file and check it; returns the exit status. Raises `ConfigError`."""
     from robot_rl.contract.settings import ConfigError
-    from robot_rl.jobs.bringup import TEACH, node_names, specs
+    from robot_rl.jobs.bringup import node_names, specs
     from robot_rl.jobs.commands import tell
     from robot_rl.jobs.config import load_config
     from robot_rl.jobs.run import Run
@@ -94,7 +96,7 @@ class Said:
         self._run, self._shown = run, 0
 
     def update(self) -> None:
-        lines = self._run.heard("teach").get("said", [])
+        lines = self._run.status_of("teach").get("said", [])
         for line in lines[self._shown :]:
             sys.stdout.write(line + "\n")
         sys.stdout.flush()

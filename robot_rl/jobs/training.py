@@ -1,18 +1,18 @@
-"""What a learner does besides learning, alike in its own process and in process: publish, log, checkpoint, report."""
+"""The duties of a learner besides learning, in its own process and in process: publish, log, checkpoint, report."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 
 from tensorboard.summary import Writer
 
+from robot_rl.contract.files import write_atomically
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.promotion import Promotion
-from robot_rl.jobs.run import Run, write_atomically
+from robot_rl.jobs.run import Run
 from robot_rl.learner.checkpoint import CheckpointError
 from robot_rl.learner.loop import LearnerLoop
 
@@ -46,8 +46,7 @@ class Trainer:
         Raises `ConfigError` when the checkpoint does not fit.
         """
         try:
-            if self._loop.restore():
-                self._loop.messages.append(f"going on after {self._loop.version} update calls")
+            self._loop.restore()
         except CheckpointError as error:
             raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another --run starts anew") from error
         self._checkpointed = self._logged = self._loop.version
@@ -68,7 +67,6 @@ class Trainer:
             self._log(version)
         if time.monotonic() - self._said >= STATUS_PERIOD:
             self._report()
-        self._tell()
         return worked
 
     @property
@@ -93,15 +91,7 @@ class Trainer:
         self.publish()
         self._loop.checkpoint()
         self._report()
-        self._tell()
         self._writer.close()
-
-    def _tell(self) -> None:
-        """What the operator should hear of."""
-        for messages in (self._loop.messages, self._promotion.messages):
-            for message in messages:
-                sys.stderr.write(f"learner: {message}\n")
-            messages.clear()
 
     def _log(self, version: int) -> None:
         metrics = self._loop.metrics() | self._gate_metrics()

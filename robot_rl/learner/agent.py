@@ -54,3 +54,17 @@ def describe_agent(agent: Agent, images: Mapping[str, tuple[int, int]]) -> dict[
         "settings": dataclasses.asdict(agent.config),
         "images": {name: list(size) for name, size in images.items()},
     }
+
+
+class Algorithm(NamedTuple):
+    """An entry of `robot_rl.learner.config.AGENTS`.
+
+    Attributes:
+        config: frozen dataclass of its settings, ``learner.settings.<key>``, each with a default; its annotations are
+            their types and bounds (`robot_rl.contract.ranges`). It has ``critic_steps``, which ``learner.utd`` sets,
+            and ``discount``.
+        make: config → agent.
+    """
+
+    config: type
+    make: Callable[[Any], Agent]

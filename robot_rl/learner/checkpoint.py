@@ -1,13 +1,11 @@
 """Checkpoints: everything a learner is, in one file that is either whole or not there.
 
-``magic | SHA-256 of the rest | blob`` (see `robot_rl.data.blob`), written under another name, synced and renamed.
-Leaves of a pytree are stored by their path, so a misfit is named.
+The bytes are those of `robot_rl.contract.tensors`, written under another name, synced and renamed. Leaves of a pytree
+are stored by their path, so a misfit is named.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -15,12 +13,11 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
-from robot_rl.data.blob import BlobError, decode, encode
-from robot_rl.data.episode import sync
+from robot_rl.contract.files import write_atomically
+from robot_rl.contract.tensors import TensorError, pack_tensors, unpack_tensors
 
-MAGIC = b"RRC1"
+MAGIC = b"RRC2"
 SUFFIX = ".checkpoint"
-_DIGEST = hashlib.sha256().digest_size
 Tree = TypeVar("Tree")
 
 
@@ -29,16 +26,16 @@ class CheckpointError(RuntimeError):
 
 
 class Checkpoint(NamedTuple):
-    """``meta``: JSON values; ``leaves``: path → array; ``messages``: what was skipped to find it."""
+    """``meta``: JSON values; ``leaves``: path → array; ``skipped``: why newer ones were passed over."""
 
     path: Path
     meta: dict[str, Any]
     leaves: dict[str, np.ndarray]
-    messages: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
 def tree_to_leaves(tree: Any) -> dict[str, np.ndarray]:
-    """Leaves of a pytree by path, copied to the host. A blob has no bfloat16: these become float32, which is exact."""
+    """Leaves of a pytree by path, copied to the host. bfloat16 becomes float32, which is exact."""
     paths = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): np.array(leaf, _stored_dtype(leaf)) for path, leaf in paths}
 
@@ -71,23 +68,14 @@ def save(directory: str | Path, number: int, tree: Any, meta: Mapping[str, Any],
     """
     folder = Path(directory)
     path = folder / f"{number:012d}{SUFFIX}"
-    scratch = path.with_suffix(".tmp")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        body = encode({"number": number, "meta": dict(meta)}, tree_to_leaves(tree))
-        with open(scratch, "wb") as file:
-            file.write(MAGIC + hashlib.sha256(body).digest())
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-        sync(folder)
+        write_atomically(path, pack_tensors(MAGIC, meta, tree_to_leaves(tree)), durable=True)
         known = _newest_first(folder)
         place = known.index(path)
-        killed = folder.glob("*.tmp")  # while they wrote
-        for old in (*known[:place], *known[place + max(1, keep) :], *killed):
-            old.unlink()
-    except (OSError, BlobError) as error:
+        torn = folder.glob(f".*{SUFFIX}.*")  # of writers that were killed
+        for old in (*known[:place], *known[place + max(1, keep) :], *torn):
+            old.unlink(missing_ok=True)
+    except (OSError, TensorError) as error:
         raise CheckpointError(f"{path}: checkpoint not written: {error}") from error
     return path
 
@@ -99,32 +87,26 @@ def load(path: str | Path) -> Checkpoint:
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    head = len(MAGIC) + _DIGEST
-    body = memoryview(data)[head:]
-    if data[: len(MAGIC)] != MAGIC:
-        raise CheckpointError(f"{path}: not a checkpoint of this version")
-    if hashlib.sha256(body).digest() != data[len(MAGIC) : head]:
-        raise CheckpointError(f"{path}: damaged: wrong checksum")
     try:
-        header, leaves = decode(body)
-        return Checkpoint(path, header["meta"], leaves, ())
-    except (BlobError, KeyError) as error:
-        raise CheckpointError(f"{path}: damaged: {error}") from error
+        meta, leaves = unpack_tensors(MAGIC, data)
+    except TensorError as error:
+        raise CheckpointError(f"{path}: not a whole checkpoint of this version: {error}") from error
+    return Checkpoint(path, meta, leaves, ())
 
 
 def load_latest(directory: str | Path) -> Checkpoint | None:
     """The newest checkpoint that is whole, or None when there is none at all.
 
-    Damaged ones are passed over and named in ``messages``. Raises `CheckpointError` when all are damaged.
+    Damaged ones are passed over and named in ``skipped``. Raises `CheckpointError` when all are damaged.
     """
-    messages: list[str] = []
+    skipped: list[str] = []
     for path in _newest_first(Path(directory)):
         try:
-            return load(path)._replace(messages=tuple(messages))
+            return load(path)._replace(skipped=tuple(skipped))
         except CheckpointError as error:
-            messages.append(f"{error}; falling back to the one before")
-    if messages:
-        raise CheckpointError("no checkpoint can be read: " + "; ".join(messages))
+            skipped.append(f"{error}; falling back to the one before")
+    if skipped:
+        raise CheckpointError("no checkpoint can be read: " + "; ".join(skipped))
     return None
 
 

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from robot_rl.contract.ranges import RangeError, require
+from annotated_types import Ge, Le
 
-AGENTS = ("flash_sac", "rlpd", "hil", "sac", "chunked", "expo", "rlpd_lagrangian")
+from robot_rl.contract import Registry
+from robot_rl.contract.ranges import LARGEST, Count, Natural, Positive, RangeError, Share, check
+
+# Each is a `robot_rl.learner.agent.Algorithm`.
+AGENTS = Registry(
+    "agent",
+    {
+        name: f"robot_rl.learner.algorithms.{module}:AGENT"
+        for name, module in {
+            "flash_sac": "flash_sac",
+            "rlpd": "rlpd",
+            "hil": "hil",
+            "sac": "sac",
+            "chunked": "chunked",
+            "expo": "expo",
+            "rlpd_lagrangian": "lagrangian",
+        }.items()
+    },
+)
+
+Capacity = Annotated[int, Ge(2), Le(LARGEST)]  # of a buffer [observations]
 
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """What the learner process does around its algorithm.
+    """Settings of the learner process around its algorithm.
 
     Attributes:
-        agent: algorithm; see `robot_rl.learner`.
+        agent: algorithm, by its name in `AGENTS`, or ``module:ALGORITHM``.
         settings: of the algorithm, by the names of its own config, e.g. ``learner.settings.discount=0.98``. They are
             checked when the learner is made (`robot_rl.learner.factory`).
         utd: critic updates for each online step, all in one learner call, which ends with one update of the policy
@@ -47,40 +66,27 @@ class LearnerConfig:
 
     agent: str = "flash_sac"
     settings: Mapping[str, Any] = field(default_factory=dict)
-    utd: int | None = None
-    batch_size: int = 256
-    demo_share: float | Literal["proportional"] | None = None
+    utd: Count | None = None
+    batch_size: Count = 256
+    demo_share: Share | Literal["proportional"] | None = None
     online_stores: tuple[str, ...] = ()
-    online_weights: tuple[float, ...] = ()
+    online_weights: tuple[Positive, ...] = ()
     shared: str = ""
-    capacity: int | None = None
-    demo_capacity: int | None = None
-    start_after: int = 100
-    pretrain: int | None = None
-    max_debt: int = 200
-    publish_every: int = 10
-    checkpoint_every: int = 500
-    keep_checkpoints: int = 2
-    threads: int = 0
-    gate_window: int = 20
+    capacity: Capacity | None = None
+    demo_capacity: Capacity | None = None
+    start_after: Natural = 100
+    pretrain: Natural | None = None
+    max_debt: Natural = 200
+    publish_every: Count = 10
+    checkpoint_every: Count = 500
+    keep_checkpoints: Count = 2
+    threads: Natural = 0
+    gate_window: Annotated[int, Ge(5), Le(LARGEST)] = 20
 
     def __post_init__(self) -> None:
-        require(self, batch_size=(1, inf), start_after=(0, inf), max_debt=(0, inf), threads=(0, inf))
-        require(self, publish_every=(1, inf), checkpoint_every=(1, inf), keep_checkpoints=(1, inf))
-        require(self, gate_window=(5, inf))
-        if self.utd is not None:
-            require(self, utd=(1, inf))
-        if self.pretrain is not None:
-            require(self, pretrain=(0, inf))
-        for name in ("capacity", "demo_capacity"):
-            if getattr(self, name) is not None:
-                require(self, **{name: (2, inf)})
-        if isinstance(self.demo_share, float):
-            require(self, demo_share=(0.0, 1.0))
+        check(self)
         if self.online_weights and len(self.online_weights) != 1 + len(self.online_stores):
             raise RangeError(
                 f"online_weights={list(self.online_weights)} must have {1 + len(self.online_stores)} in number: "
                 "one for the run's own online store and one for each of online_stores"
             )
-        if not all(0.0 < weight < inf for weight in self.online_weights):
-            raise RangeError(f"online_weights={list(self.online_weights)} must be positive")

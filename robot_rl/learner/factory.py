@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from robot_rl.contract.settings import ConfigError, coerce
+from robot_rl.contract.ranges import shown
+from robot_rl.contract.settings import ConfigError, make_settings
 from robot_rl.data.store import StoreReader
-from robot_rl.learner.agent import Agent
-from robot_rl.learner.algorithms import chunked, expo, flash_sac, hil, lagrangian, rlpd, sac
+from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.checkpoint import CheckpointError, load_latest
-from robot_rl.learner.config import LearnerConfig
+from robot_rl.learner.config import AGENTS, LearnerConfig
 from robot_rl.learner.loop import Domain, LearnerLoop, LoopConfig, state_of
-
-ALGORITHMS: dict[str, tuple[type, Callable[[Any], Agent]]] = {
-    "chunked": (chunked.ChunkedConfig, chunked.make_agent),
-    "expo": (expo.ExpoConfig, expo.make_agent),
-    "rlpd": (rlpd.RlpdConfig, rlpd.make_agent),
-    "flash_sac": (flash_sac.FlashConfig, flash_sac.make_agent),
-    "rlpd_lagrangian": (lagrangian.LagrangianConfig, lagrangian.make_agent),
-    "sac": (sac.SacConfig, sac.make_agent),
-    "hil": (hil.HilConfig, hil.make_agent),
-}
 
 STATE_CAPACITY = 1_000_000  # online observations kept, without cameras
 IMAGE_CAPACITY = 200_000  # with cameras: 9.8 GB for each of 128×128 pixels
@@ -38,20 +25,13 @@ IMAGE_DEMO_CAPACITY = 20_000  # the same with cameras
 def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
     """The algorithm ``name`` with ``settings`` put over the defaults of its config.
 
-    Raises `ConfigError` for a name or a setting that is unknown, or a value of the wrong type or range.
+    Raises `ContractError` for an unknown name, `ConfigError` for an unknown setting or a value that does not fit.
     """
-    if name not in ALGORITHMS:
-        raise ConfigError(f"unknown agent {name!r}; choose from {', '.join(ALGORITHMS)}")
-    config_type, make = ALGORITHMS[name]
-    hints = typing.get_type_hints(config_type)
-    known = [field.name for field in dataclasses.fields(config_type)]
-    for key in settings:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"agent {name} has no setting {key!r}{hint} (valid: {', '.join(known)})")
+    algorithm = AGENTS.load(name)
+    if not isinstance(algorithm, Algorithm):
+        raise ConfigError(f"agent {name!r} is {shown(algorithm)}, not a robot_rl.learner.agent.Algorithm")
     try:
-        return make(config_type(**{key: coerce(key, value, hints[key]) for key, value in settings.items()}))
+        return algorithm.make(make_settings(algorithm.config, settings, "learner.settings."))
     except ValueError as error:
         raise ConfigError(f"agent {name}: {error}") from error
 

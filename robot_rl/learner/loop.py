@@ -4,12 +4,13 @@ No thread, clock, sleep or ROS in here: `robot_rl.jobs.processes.learner` calls 
 training in process calls it after every environment step.
 
 An update is only *dispatched*: while the device computes it, the environment makes its step, the stores are read and
-the next batch is drawn and transferred. What it came to is looked at once the next one is dispatched, so that the
+the next batch is drawn and transferred. Its outcome is looked at once the next one is dispatched, so that the
 device need not wait for that, and before anything of it is handed out. Nothing depends on how long it took.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,16 +29,17 @@ from robot_rl.learner.checkpoint import Checkpoint, CheckpointError, leaves_to_t
 from robot_rl.learner.devices import DataParallel
 from robot_rl.learner.governor import UtdGovernor
 from robot_rl.learner.sources import Domain, Mixture, Sources
-from robot_rl.learner.watch import trouble
+from robot_rl.learner.watch import anomaly
 
 __all__ = ["Domain", "LearnerLoop", "LoopConfig"]
 
+LOGGER = logging.getLogger(__name__)
 STALENESS_WINDOW = 256  # newest policy steps over which staleness is reported
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """What the learner does around its algorithm."""
+    """Settings of the loop around the algorithm."""
 
     utd: float = 4.0  # critic steps per environment step, of all arms together
     start_after: int = 100  # online steps before the first update
@@ -54,7 +56,7 @@ class LoopConfig:
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """A call of ``update``: the state before it, what it came to, the critic steps that the governor counted."""
+    """A call of ``update``: the state before it, its metrics, the critic steps that the governor counted."""
 
     before: Any
     info: Mapping[str, jax.Array]
@@ -74,8 +76,7 @@ class LearnerLoop:
         devices: where updates are computed; default: on all devices that JAX sees.
 
     ``halted`` is why updates stopped (see `robot_rl.learner.watch`), or "". Parameters handed out from then on are the
-    last good ones; a learner that is started again tries again from its last checkpoint. ``messages`` collects what the
-    operator should hear of.
+    last good ones; a learner that is started again tries again from its last checkpoint.
     """
 
     def __init__(
@@ -104,7 +105,6 @@ class LearnerLoop:
             discount=agent.config.discount,
         )
         self.halted = ""
-        self.messages = self.sources.messages
         self._devices = devices or DataParallel()
         self._devices.check(self.config.batch_size)
         self._state = self._devices.place_state(agent.create(jax.random.PRNGKey(self.config.seed), domain.layout))
@@ -128,12 +128,12 @@ class LearnerLoop:
 
     @property
     def _pretraining_left(self) -> int:
-        """What comes later, and a person's corrections, are for learning along with the rest."""
+        """Calls on demonstrations alone; later ones and a person's corrections are learnt along with the rest."""
         return self._pretraining if self.sources.demo_steps and not self.governor.made else 0
 
     @property
     def state(self) -> Any:
-        """What the agent has learnt; waits for the update that is being computed."""
+        """The state of the agent; waits for the update that is being computed."""
         self._settle()
         return self._state
 
@@ -152,6 +152,7 @@ class LearnerLoop:
         Raises `StoreError` when a store is of another task or layout.
         """
         count, online = self.sources.poll()
+        self._relay()
         for transitions in online:
             self._receive(transitions)
         return count
@@ -229,7 +230,8 @@ class LearnerLoop:
         found = load_latest(self._checkpoints) if self._checkpoints is not None else None
         if found is None:
             return False
-        self.messages += found.messages
+        for message in found.skipped:
+            LOGGER.warning(message)
         if self.sources.arrivals:
             raise CheckpointError("restore must come before the first step; this learner has data already")
         self._state = self._devices.place_state(state_of(found, self._state, self.agent, self.domain))
@@ -237,12 +239,20 @@ class LearnerLoop:
         self.governor.restore(found.meta["governor"])
         self._rng.bit_generator.state = found.meta["sampling"]
         self._calls = found.meta["calls"]
-        self._pretraining = found.meta.get("pretraining", 0)
-        self._staleness.extend(found.meta.get("staleness", ()))
+        self._pretraining = found.meta["pretraining"]
+        self._staleness.extend(found.meta["staleness"])
         self._info = found.meta["info"]
         if found.meta["config"] != repr(self.agent.config):
-            self.messages.append(f"{found.path}: made with {found.meta['config']}, going on with {self.agent.config}")
+            LOGGER.warning("%s: made with %s, going on with %s", found.path, found.meta["config"], self.agent.config)
+        self._relay()
+        LOGGER.info("going on after %d update calls", self._calls)
         return True
+
+    def _relay(self) -> None:
+        """Log what the sources have to say."""
+        for message in self.sources.messages:
+            LOGGER.warning(message)
+        self.sources.messages.clear()
 
     def _receive(self, transitions: Transitions) -> None:
         """Count online steps, and by how many calls the parameters that acted were behind the present ones."""
@@ -256,26 +266,26 @@ class LearnerLoop:
             call = self._pending.popleft()
             info = {name: float(value) for name, value in jax.device_get(dict(call.info)).items()}
             layout, discount = self.domain.layout, self.agent.config.discount
-            if wrong := trouble(info, self.sources.largest_reward, layout.action_size, discount):
+            if wrong := anomaly(info, self.sources.largest_reward, layout.action_size, discount):
                 undone = (call, *self._pending)
                 self._pending.clear()
                 self._state = call.before
                 self._calls -= len(undone)
                 self.governor.unmake(sum(one.counted for one in undone))
                 self.halted = f"update {self._calls} {wrong}; updates stopped, the parameters before it are kept"
-                self.messages.append(self.halted)
+                LOGGER.error(self.halted)
             else:
                 self._info = info
         return not self.halted
 
 
 def identity(agent: Agent, domain: Domain) -> dict[str, Any]:
-    """What must be the same for parameters and checkpoints to make sense."""
+    """Values that must be the same for parameters and checkpoints to make sense."""
     return {"agent": agent.name, **domain.identity}
 
 
 def state_of(found: Checkpoint, template: Any, agent: Agent, domain: Domain) -> Any:
-    """What ``agent`` had learnt, a pytree like ``template``. Raises `CheckpointError` when it is of something else."""
+    """The state of ``agent`` in a checkpoint, like ``template``. Raises `CheckpointError` when it is of another one."""
     for name, mine in identity(agent, domain).items():
         if found.meta.get(name) != mine:
             raise CheckpointError(f"{found.path}: {name} is {found.meta.get(name)!r}, this learner's is {mine!r}")

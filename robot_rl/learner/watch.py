@@ -29,8 +29,8 @@ def value_limit(largest_reward: float, temperature: float, action_size: int, dis
     return EXCESS * step / (1.0 - discount) if discount < 1.0 else math.inf
 
 
-def trouble(info: Mapping[str, float], largest_reward: float, action_size: int, discount: float) -> str:
-    """What is wrong with the metrics of an update, in words; empty when nothing is."""
+def anomaly(info: Mapping[str, float], largest_reward: float, action_size: int, discount: float) -> str:
+    """Why the metrics of an update cannot be right, in words; empty when they can."""
     wild = [name for name, value in info.items() if not math.isfinite(value)]
     if wild:
         return f"gave {', '.join(wild)} not finite"

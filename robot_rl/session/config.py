@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 
-from robot_rl.contract.ranges import require
+from robot_rl.contract.ranges import Count, Natural, Seconds, check
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,11 @@ class SessionConfig:
 
     ask_policy: bool = True
     wait_for_person: bool = False
-    horizon: int = 0
-    policy_timeout: float = 0.06
-    late_limit: int = 10
-    stall_timeout: float = 0.5
-    teleop_timeout: float = 0.25
+    horizon: Natural = 0
+    policy_timeout: Seconds = 0.06
+    late_limit: Count = 10
+    stall_timeout: Seconds = 0.5
+    teleop_timeout: Seconds = 0.25
 
     def __post_init__(self) -> None:
-        require(self, horizon=(0, inf), late_limit=(1, inf))
-        require(self, policy_timeout=(0.001, inf), stall_timeout=(0.001, inf), teleop_timeout=(0.001, inf))
+        check(self)

@@ -11,17 +11,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import yaml
+from annotated_types import Ge, Le
 
 from controllers.spatial import Pose, exp3
 from robot_rl.contract import ContractError, Field, View
-from robot_rl.contract.ranges import RangeError, require
+from robot_rl.contract.ranges import RangeError, Share, check
 from robot_rl.contract.settings import ConfigError, put_over
 from robot_rl.tasks import fields as parts
 
+HalfTurn = Annotated[float, Ge(0), Le(180)]  # [degrees]
 NEAR = 0.003  # [m] within which ``near_goal`` magnifies
 FIELDS = {
     item.name: item
@@ -88,11 +90,11 @@ class PlaceSpec:
 class StartSpec(PlaceSpec):
     """Where an episode begins: a pose of the TCP, and ``gripper``, its opening 0–1."""
 
-    gripper: float = 1.0
+    gripper: Share = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, gripper=(0.0, 1.0))
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,11 @@ class BoxSpec:
 
     lower: tuple[float, ...] = ()
     upper: tuple[float, ...] = ()
-    tilt_deg: float = 0.0
+    tilt_deg: HalfTurn = 0.0
 
     def __post_init__(self) -> None:
         _require_numbers(self, 3, "lower", "upper")
-        require(self, tilt_deg=(0.0, 180.0))
+        check(self)
         if self.lower and self.upper and not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
             raise RangeError(f"lower={list(self.lower)} must be below upper={list(self.upper)} on each axis")
 
@@ -127,11 +129,11 @@ class GoalSpec:
     position: tuple[float, ...] = ()
     rpy_deg: tuple[float, ...] = ()
     tolerance: tuple[float, ...] = (0.01, 0.01, 0.01)
-    tolerance_deg: float = 0.0
+    tolerance_deg: HalfTurn = 0.0
 
     def __post_init__(self) -> None:
         _require_numbers(self, 3, "position", "rpy_deg", "tolerance")
-        require(self, tolerance_deg=(0.0, 180.0))
+        check(self)
         if len(self.tolerance) != 3 or min(self.tolerance) <= 0.0:
             raise RangeError(f"tolerance={list(self.tolerance)} needs 3 positive numbers [m]: x, y, z")
 
@@ -168,8 +170,8 @@ class TaskFile:
     retreat_height: float | None = None
     table: float = 0.0
     axes: Mapping[str, float] = field(default_factory=dict)
-    rate: float = 10.0
-    horizon: int = 100
+    rate: Annotated[float, Ge(5), Le(50)] = 10.0
+    horizon: Annotated[int, Ge(1), Le(100_000)] = 100
     fields: tuple[str, ...] = tuple(name for name in FIELDS if name not in ("near_goal", "joints", "gripper"))
     scales: Mapping[str, float] = field(default_factory=dict)
     cameras: Mapping[str, View] = field(default_factory=dict)
@@ -181,7 +183,7 @@ class TaskFile:
     expert: str = ""
 
     def __post_init__(self) -> None:
-        require(self, rate=(5.0, 50.0), horizon=(1, 100_000))
+        check(self)
         for name in (*self.fields, *self.scales):
             if name not in FIELDS:
                 raise RangeError(f"fields: {unknown(name, FIELDS)}")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hardware.interfaces import TeleopError, Word
-from hardware.teleop import DEVICES, make_teleop
+from hardware.teleop import TELEOP_DEVICES, make_teleop
 from hardware.teleop.gamepad import Gamepad, GamepadDecoder
 from hardware.teleop.motion import Speeds
 from tests.contracts.teleop_contract import TeleopContract
@@ -142,9 +142,13 @@ def test_the_first_pad_is_taken(tmp_path: Path, pad: Pad) -> None:
 
 
 def test_devices_are_made_by_name() -> None:
-    assert [type(make_teleop(name)).__name__ for name in DEVICES] == ["Keyboard", "SpaceMouse", "Gamepad"]
+    assert [type(make_teleop(name)).__name__ for name in TELEOP_DEVICES.builtin] == [
+        "Keyboard",
+        "SpaceMouse",
+        "Gamepad",
+    ]
 
 
 def test_an_unknown_name_lists_the_choices_and_suggests_one() -> None:
-    with pytest.raises(TeleopError, match=r"keyboard, spacemouse, gamepad; did you mean 'spacemouse'"):
+    with pytest.raises(TeleopError, match=r"keyboard, spacemouse, gamepad, or module:Class; did you mean 'spacemouse'"):
         make_teleop("space_mouse")

@@ -90,7 +90,7 @@ def test_drivers_are_made_by_name(video: Path) -> None:
 
 
 def test_an_unknown_driver_lists_the_choices_and_suggests_one() -> None:
-    with pytest.raises(CameraError, match=r"realsense, opencv; did you mean 'realsense'"):
+    with pytest.raises(CameraError, match=r"realsense, opencv, or module:Class; did you mean 'realsense'"):
         make_camera("realsens", "wrist")
 
 

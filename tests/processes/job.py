@@ -44,7 +44,7 @@ class Job:
 
     @property
     def steps(self) -> int:
-        return self.run.heard("session").get("steps", 0)
+        return self.run.status_of("session").get("steps", 0)
 
     def checkpoints(self) -> list[int]:
         """Numbers of the learner's checkpoints."""

@@ -147,7 +147,7 @@ def scene(ros: Any, tmp_path: Path) -> Iterator[Scene]:
     graph = ArmGraph(tmp_path / "run")
     try:
         graph_up = Run(graph.run.root)
-        ros.spin_until(lambda: graph_up.heard(SIMULATOR).get("ready"))
+        ros.spin_until(lambda: graph_up.status_of(SIMULATOR).get("ready"))
         yield Scene(ros, graph)
     finally:
         graph.close()

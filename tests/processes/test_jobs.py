@@ -56,7 +56,7 @@ def test_record_over_ros_from_start_to_end(start: Start) -> None:
     assert (episode["source"] == Source.PERSON).all()
     assert np.abs(np.diff(episode["q"], axis=0)).max() > 0.0
     assert set(episode.objects) == {"goal"}
-    assert job.run.heard("session")["done"]
+    assert job.run.status_of("session")["done"]
 
 
 def test_training_survives_its_learner_which_goes_on_from_its_checkpoint(start: Start, demonstrations: Path) -> None:
@@ -123,7 +123,7 @@ def test_what_a_person_says_is_answered_in_the_terminal(start: Start) -> None:
 
 def test_a_killed_arm_ends_the_job_with_a_clear_line(start: Start) -> None:
     job = start("teleop", "source=topic")
-    job.wait(lambda: job.run.heard("session"), "the session")
+    job.wait(lambda: job.run.status_of("session"), "the session")
     job.kill("arm")
     assert job.wait_end() == 2
     (line,) = job.errors
@@ -132,7 +132,7 @@ def test_a_killed_arm_ends_the_job_with_a_clear_line(start: Start) -> None:
 
 def test_ctrl_c_ends_everything(start: Start) -> None:
     job = start("teleop", "source=topic")
-    job.wait(lambda: job.run.heard("session"), "the session")
+    job.wait(lambda: job.run.status_of("session"), "the session")
     job.process.send_signal(signal.SIGINT)
     assert job.wait_end() == 130
     assert job.errors == ["robot-rl: stopped"]
@@ -156,7 +156,7 @@ def test_no_arm_at_the_address_ends_the_job_with_a_clear_line(start: Start) -> N
 
 def test_nothing_outlives_a_killed_job(start: Start) -> None:
     job = start("teleop", "source=topic")
-    job.wait(lambda: job.run.heard("session"), "the session")
+    job.wait(lambda: job.run.status_of("session"), "the session")
     job.process.kill()
     job.process.wait()
     deadline = time.monotonic() + PATIENCE

@@ -108,7 +108,7 @@ def test_a_killed_process_that_is_required_ends_the_job(job: Job) -> None:
     assert not job.running()
 
 
-def test_another_process_that_was_killed_is_started_again(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_process_that_was_killed_is_started_again(job: Job, caplog: pytest.LogCaptureFixture) -> None:
     job.add("policy", required=False)
     job.add("session")
     job.supervise(
@@ -118,7 +118,7 @@ def test_another_process_that_was_killed_is_started_again(job: Job, capsys: pyte
             (lambda: job.serving("policy", times=2), "session", signal.SIGTERM),
         )
     )
-    assert "policy ended with status -9; starting it again" in capsys.readouterr().err
+    assert "policy ended with status -9; starting it again" in caplog.text
     assert not job.running()
 
 
@@ -145,7 +145,7 @@ def test_a_signal_to_the_job_stops_everything(job: Job) -> None:
 
 
 def test_a_process_that_does_not_listen_is_killed(
-    job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(supervisor, "DEFAULT_PATIENCE", 0.2)
     job.add("arm")
@@ -157,7 +157,7 @@ def test_a_process_that_does_not_listen_is_killed(
             (lambda: job.serving("session"), "session", signal.SIGTERM),
         )
     )
-    assert "arm did not end by itself and was killed" in capsys.readouterr().err
+    assert "arm did not end by itself and was killed" in caplog.text
     assert not job.running()
 
 

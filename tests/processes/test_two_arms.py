@@ -142,6 +142,8 @@ def test_two_arms_learn_by_one_learner(tmp_path: Path, simulator: tuple[str, str
             return {version for part in acted.poll() for version in part.version.tolist()}
 
         right.wait(lambda: max(versions(), default=-1) > 0, "a step by parameters that the learner has published")
-        left.wait(lambda: left.run.heard("learner")["online_steps"] > left.steps > 0, "steps of both to be learnt from")
+        left.wait(
+            lambda: left.run.status_of("learner")["online_steps"] > left.steps > 0, "steps of both to be learnt from"
+        )
         assert not (right.run.checkpoints.exists() or right.run.parameters.exists())
         right.wait(lambda: "by the learner of left" in right.output, "the terminal to say so")

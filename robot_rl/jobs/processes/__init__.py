@@ -40,7 +40,7 @@ def await_simulator(run: Run, config: RunConfig, stop: Stop) -> None:
         KeyboardInterrupt: the process was asked to end meanwhile.
     """
     deadline = time.monotonic() + SIMULATOR_PATIENCE
-    while config.arm == "sim" and config.simulator == "own" and not run.heard(SIMULATOR).get("ready"):
+    while config.arm == "sim" and config.simulator == "own" and not run.status_of(SIMULATOR).get("ready"):
         if stop.asked:
             raise KeyboardInterrupt
         if time.monotonic() > deadline:

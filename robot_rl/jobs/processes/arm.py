@@ -16,23 +16,18 @@ from hardware.ros.arm_node import ArmNode
 from hardware.ros.runtime import ros, spin
 from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import job_of
 from robot_rl.jobs.processes import await_simulator
 from robot_rl.jobs.run import Run
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
-
-WITHOUT_EPISODES = (
-    "arm",
-    "teleop",
-    "teach",
-)  # jobs that last as long as somebody likes: energy is granted by the second only
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
     scene = scene_of(task)
     controller: ControllerConfig = dataclasses.replace(config.controller, workspace=task.workspace)
-    if job in WITHOUT_EPISODES:
+    if not job_of(job).has_episodes:  # energy is granted by the second only
         controller = dataclasses.replace(controller, tank=dataclasses.replace(controller.tank, episode_budget=math.inf))
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(ros())

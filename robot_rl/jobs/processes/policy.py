@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hardware.ros.runtime import ros, spin
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import job_of
 from robot_rl.jobs.progress import schema_of
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.jobs.threads import act_on_processor
@@ -18,14 +19,14 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     from robot_rl.policies.loading import ActorLoader
 
     task = make_task(config.task)
-    images = schema_of(task, config).images
-    load = ActorLoader(task, config.seed, deterministic=job == "eval", images=images)
+    spec, images = job_of(job), schema_of(task, config).images
+    load = ActorLoader(task, config.seed, deterministic=spec.deterministic, images=images)
     policy: Policy = RandomPolicy(task.action.size, config.seed)
-    if job == "eval":
+    if spec.deterministic:
         policy = load(read_parameters(run, config))
     else:  # before the first observation, which would wait for it
         agent, _ = make_loop_config(config.learner, config.seed, images=bool(images))
         load.warm_up(agent)
     with ros() as stop:
-        spin(PolicyNode(task, policy, config.cameras, load if job == "train" else None), stop)
+        spin(PolicyNode(task, policy, config.cameras, load if spec.learns else None), stop)
     return 0

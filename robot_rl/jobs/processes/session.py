@@ -9,8 +9,9 @@ from hardware.manual_scene import ManualScene
 from hardware.ros.runtime import ros, spin
 from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import job_seed
 from robot_rl.jobs.processes import await_simulator
-from robot_rl.jobs.progress import Progress, job_seed, judge_name, open_store, past_of, session_config
+from robot_rl.jobs.progress import Progress, judge_name, open_store, past_of, session_config
 from robot_rl.jobs.run import Run
 from robot_rl.ros.session_node import SessionNode
 from robot_rl.session.directive import EpisodeSummary

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from hardware.sim.fci.server import arm_addresses, serve
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.logs import tell
 from robot_rl.jobs.run import SIMULATOR, Run
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
@@ -17,8 +16,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     addresses = ", ".join(arm_addresses(config.robot_ip, config.arms))
 
     def ready() -> None:
-        sys.stdout.write(f"simulated FR3 with task {config.task} at {addresses}\n")
-        sys.stdout.flush()
+        tell(f"simulated FR3 with task {config.task} at {addresses}")
         run.say(SIMULATOR, {"ready": True})
 
     scene = scene_of(make_task(config.task)).side_by_side(config.arms)

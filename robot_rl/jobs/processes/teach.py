@@ -28,7 +28,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         run.say("teach", {"said": said})
 
     task = make_task(config.task)
-    lesson = Lesson(with_goal=run.heard("lesson")["goal"])
+    lesson = Lesson(with_goal=run.status_of("lesson")["goal"])
     with ros() as stop:
         node = TeachNode(lesson, task.workspace, config.source == "hand", say, config.session.teleop_timeout)
         if config.source != "keyboard":  # which the teleoperation reads

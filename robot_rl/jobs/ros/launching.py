@@ -33,7 +33,7 @@ def node_action(spec: NodeSpec) -> Node:
 
 
 def job_description(job: str) -> LaunchDescription:
-    """The launch description of ``job`` (record, train, eval, teleop or arm) with its launch arguments declared."""
+    """The launch description of ``job`` (see `robot_rl.jobs.job`) with its launch arguments declared."""
 
     def actions(context: LaunchContext) -> list[Node]:
         chosen = {name: context.launch_configurations[name] for name in LAUNCH_ARGUMENTS}

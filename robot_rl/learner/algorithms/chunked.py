@@ -35,24 +35,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from math import inf
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from robot_rl.contract import Layout
-from robot_rl.contract.ranges import require, require_widths, require_within
+from robot_rl.contract.ranges import Count, Discount, NonNegative, Positive, Rate, Widths
 from robot_rl.data.replay import Batch
-from robot_rl.learner.agent import Agent
+from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample, velocity
 from robot_rl.learner.networks.mlp import Params, critics_apply, critics_create
 from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
 
-EXTRACTIONS = ("best_of_n", "one_step", "aloe")
+Extraction = Literal["best_of_n", "one_step", "aloe"]
 PRETRAIN = 600  # steps on demonstrations alone: the policy begins as their imitation, not as noise
 
 
@@ -60,34 +59,22 @@ PRETRAIN = 600  # steps on demonstrations alone: the policy begins as their imit
 class ChunkedConfig(Precision):
     """Defaults: sized for 2 cores; the papers have 4 layers of 512, γ 0.99 and M = N = 32."""
 
-    extraction: str = "best_of_n"  # how the policy comes from flow and critics, see above
-    horizon: int = 5  # H, steps of a chunk: 0.5 s
-    hidden: tuple[int, ...] = (256, 256)  # width of the hidden layers, policy and critics
-    critics: int = 2  # E, members of the ensemble
+    extraction: Extraction = "best_of_n"  # how the policy comes from flow and critics, see above
+    horizon: Count = 5  # H, steps of a chunk: 0.5 s
+    hidden: Widths = (256, 256)  # width of the hidden layers, policy and critics
+    critics: Count = 2  # E, members of the ensemble
     layer_norm: bool = True  # in the critics: keeps them from extrapolating beyond the data
-    discount: float = 0.97  # γ, of one step
-    learning_rate: float = 3e-4  # of policy and critics (Adam)
-    target_rate: float = 0.005  # τ: how fast the target critics follow
-    flow_steps: int = 5  # of Euler's method, from noise to a chunk; half the papers', and an update twice as fast
-    samples: int = 32  # N, best_of_n: chunks to choose from when acting
-    target_samples: int = 4  # M, best_of_n: chunks to choose from in the target, the costliest part of an update
-    distillation: float = 3.0  # α, one_step: how closely π₁ follows the flow; a few times the largest Q
-    temperature: float = 0.5  # β, aloe: the advantage that makes a chunk count e times as much
-    weight_limit: float = 5.0  # c, aloe: no chunk counts more than e^c times as much as an average one, or less
-    value_samples: int = 4  # aloe: chunks that V is the mean of
-    critic_steps: int = 4  # G, steps in one call
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.extraction not in EXTRACTIONS:
-            raise ValueError(f"extraction {self.extraction!r}: choose from {', '.join(EXTRACTIONS)}")
-        require(self, horizon=(1, inf), critics=(1, inf), critic_steps=(1, inf), flow_steps=(1, inf))
-        require(self, samples=(1, inf), target_samples=(1, inf), value_samples=(1, inf))
-        require(self, distillation=(0, inf), weight_limit=(0, inf))
-        require_widths(self, "hidden")
-        require_within("[0, 1)", self, "discount")
-        require_within("(0, 1]", self, "target_rate")
-        require_within("(0, inf)", self, "learning_rate", "temperature")
+    discount: Discount = 0.97  # γ, of one step
+    learning_rate: Positive = 3e-4  # of policy and critics (Adam)
+    target_rate: Rate = 0.005  # τ: how fast the target critics follow
+    flow_steps: Count = 5  # of Euler's method, from noise to a chunk; half the papers', and an update twice as fast
+    samples: Count = 32  # N, best_of_n: chunks to choose from when acting
+    target_samples: Count = 4  # M, best_of_n: chunks to choose from in the target, the costliest part of an update
+    distillation: NonNegative = 3.0  # α, one_step: how closely π₁ follows the flow; a few times the largest Q
+    temperature: Positive = 0.5  # β, aloe: the advantage that makes a chunk count e times as much
+    weight_limit: NonNegative = 5.0  # c, aloe: no chunk counts more than e^c times as much as an average one, or less
+    value_samples: Count = 4  # aloe: chunks that V is the mean of
+    critic_steps: Count = 4  # G, steps in one call
 
 
 class Values(NamedTuple):
@@ -339,3 +326,6 @@ def make_agent(config: ChunkedConfig | None = None) -> Agent:
         horizon=config.horizon,
         pretrain=PRETRAIN // config.critic_steps,
     )
+
+
+AGENT = Algorithm(ChunkedConfig, make_agent)

@@ -32,17 +32,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from math import inf
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from annotated_types import Gt, Le
 
 from robot_rl.contract import Layout
-from robot_rl.contract.ranges import require, require_widths, require_within
+from robot_rl.contract.ranges import Count, Discount, Finite, Positive, RangeError, Rate, Widths
 from robot_rl.data.replay import Batch
-from robot_rl.learner.agent import Agent
+from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms.rlpd import alpha_loss, critic_step, draw_subset
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample
@@ -63,31 +63,26 @@ from robot_rl.learner.networks.precision import Precision, cast, store, value_an
 class ExpoConfig(Precision):
     """Defaults: the paper's where no reason is given."""
 
-    hidden: tuple[int, ...] = (256, 256)  # width of the hidden layers, critics and edit policy
-    base_hidden: tuple[int, ...] = (256, 256)  # the same of the base policy
-    critics: int = 10  # E, members of the ensemble
-    subset: int = 2  # |S|, members that judge the candidates
+    hidden: Widths = (256, 256)  # width of the hidden layers, critics and edit policy
+    base_hidden: Widths = (256, 256)  # the same of the base policy
+    critics: Count = 10  # E, members of the ensemble
+    subset: Count = 2  # |S|, members that judge the candidates
     layer_norm: bool = True  # in the critics: keeps them from extrapolating beyond the data
-    candidates: int = 8  # N, actions of the base, and as many edited ones
-    base_steps: int = 5  # Euler steps of the flow
-    edit_scale: float = 0.05  # β, the largest edit; an action is in [−1, 1]
-    discount: float = 0.97  # γ: a reward 33 steps (3.3 s) away counts for 1/e
-    learning_rate: float = 3e-4  # of base, edit, critics and temperature (Adam)
-    target_rate: float = 0.005  # τ: how fast the target critics follow
-    base_rate: float = 0.02  # how fast base̅ follows: it steps once where the critics step G times
-    initial_temperature: float = 0.01  # α at the start
-    target_entropy: float | None = None  # H̄ of w; None: −|A|
-    critic_steps: int = 4  # G, critic steps per step of the policies
+    candidates: Count = 8  # N, actions of the base, and as many edited ones
+    base_steps: Count = 5  # Euler steps of the flow
+    edit_scale: Annotated[float, Gt(0), Le(2)] = 0.05  # β, the largest edit; an action is in [−1, 1]
+    discount: Discount = 0.97  # γ: a reward 33 steps (3.3 s) away counts for 1/e
+    learning_rate: Positive = 3e-4  # of base, edit, critics and temperature (Adam)
+    target_rate: Rate = 0.005  # τ: how fast the target critics follow
+    base_rate: Rate = 0.02  # how fast base̅ follows: it steps once where the critics step G times
+    initial_temperature: Positive = 0.01  # α at the start
+    target_entropy: Finite | None = None  # H̄ of w; None: −|A|
+    critic_steps: Count = 4  # G, critic steps per step of the policies
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, critics=(1, inf), critic_steps=(1, inf), candidates=(1, inf), base_steps=(1, inf))
-        require(self, subset=(1, self.critics))
-        require_widths(self, "hidden", "base_hidden")
-        require_within("[0, 1)", self, "discount")
-        require_within("(0, 1]", self, "target_rate", "base_rate")
-        require_within("(0, 2]", self, "edit_scale")  # an action is in [−1, 1]
-        require_within("(0, inf)", self, "learning_rate", "initial_temperature")
+        if self.subset > self.critics:
+            raise RangeError(f"subset={self.subset} must be at most critics={self.critics}")
 
 
 PRETRAIN = 300  # calls on demonstrations, after which the base policy imitates them; more made it no better
@@ -303,3 +298,6 @@ def _descend(params: Any, gradient: Any, optimiser: Any, config: ExpoConfig) -> 
     """Parameters and optimiser state after one step of Adam."""
     change, optimiser = optax.adam(config.learning_rate).update(gradient, optimiser)
     return optax.apply_updates(params, change), optimiser
+
+
+AGENT = Algorithm(ExpoConfig, make_agent)

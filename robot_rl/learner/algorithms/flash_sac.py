@@ -44,16 +44,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from annotated_types import Ge, Le
 
 from robot_rl.contract import Layout
-from robot_rl.contract.ranges import require, require_within
+from robot_rl.contract.ranges import LARGEST, Count, Discount, Positive, Rate, Share
 from robot_rl.data.replay import Batch
-from robot_rl.learner.agent import Agent
+from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.networks import encoder, flash
 from robot_rl.learner.networks.mlp import Params, tanh_gaussian
 from robot_rl.learner.networks.parts import join, part
@@ -67,44 +68,26 @@ SMALLEST_SCALE = 1e-8  # of rewards: as long as all of them are 0
 class FlashConfig(Precision):
     """Defaults for robots: sparse rewards, some demonstrations, few steps, a small computer. See `published` too."""
 
-    actor_width: int = 64  # d of the actor; inside a block it is four times as wide
-    critic_width: int = 64  # d of each critic
-    blocks: int = 2  # of actor and critics
-    critic_norm: str = "layer"  # or batch, as published: see above
-    bins: int = 101  # values that a critic distributes over
-    support: float = 5.0  # V: they span [−V, V], in units of scaled reward
-    discount: float = 0.97  # γ
-    learning_rate: float = 1e-3  # of all optimisers (Adam) at the start …
-    final_learning_rate: float = 5e-4  # … and, by half a cosine, after so many steps of each
-    decay_steps: int = 1_000_000
-    target_rate: float = 0.01  # τ: how fast the target critics follow
-    moment_rate: float = 0.01  # how fast the running moments of the batch norms follow
-    average_share: float = 0.1  # of the actor's steps, the latest: those that the average covers
-    actor_every: int = 2  # critic steps for each step of actor and temperature
-    initial_temperature: float = 0.01  # α at the start
-    target_std: float = 0.09  # σ̄: the exploration that the temperature aims at; about SAC's −|A|
+    actor_width: Count = 64  # d of the actor; inside a block it is four times as wide
+    critic_width: Count = 64  # d of each critic
+    blocks: Count = 2  # of actor and critics
+    critic_norm: flash.Norm = "layer"  # or batch, as published: see above
+    bins: Annotated[int, Ge(2), Le(LARGEST)] = 101  # values that a critic distributes over
+    support: Positive = 5.0  # V: they span [−V, V], in units of scaled reward
+    discount: Discount = 0.97  # γ
+    learning_rate: Positive = 1e-3  # of all optimisers (Adam) at the start …
+    final_learning_rate: Positive = 5e-4  # … and, by half a cosine, after so many steps of each
+    decay_steps: Count = 1_000_000
+    target_rate: Rate = 0.01  # τ: how fast the target critics follow
+    moment_rate: Rate = 0.01  # how fast the running moments of the batch norms follow
+    average_share: Share = 0.1  # of the actor's steps, the latest: those that the average covers
+    actor_every: Count = 2  # critic steps for each step of actor and temperature
+    initial_temperature: Positive = 0.01  # α at the start
+    target_std: Positive = 0.09  # σ̄: the exploration that the temperature aims at; about SAC's −|A|
     entropy_backup: bool = False  # whether the target counts −α log π as reward: it can drown a sparse one
     scale_rewards: bool = True  # without, |returns| must be below V by themselves
-    noise_repeats: int = REPEATS  # longest time that exploration noise is held [steps]
-    critic_steps: int = 4  # G, critic steps in one call
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, actor_width=(1, math.inf), critic_width=(1, math.inf), blocks=(1, math.inf), bins=(2, math.inf))
-        require(
-            self,
-            actor_every=(1, math.inf),
-            decay_steps=(1, math.inf),
-            noise_repeats=(1, math.inf),
-            critic_steps=(1, math.inf),
-        )
-        require_within("[0, 1)", self, "discount")
-        require_within("[0, 1]", self, "average_share")
-        require_within("(0, 1]", self, "target_rate", "moment_rate")
-        require_within("(0, inf)", self, "learning_rate", "final_learning_rate", "initial_temperature")
-        require_within("(0, inf)", self, "support", "target_std")
-        if self.critic_norm not in flash.NORMS:
-            raise ValueError(f"critic_norm {self.critic_norm!r}: choose from {', '.join(flash.NORMS)}")
+    noise_repeats: Count = REPEATS  # longest time that exploration noise is held [steps]
+    critic_steps: Count = 4  # G, critic steps in one call
 
     @property
     def centres(self) -> jax.Array:
@@ -502,3 +485,6 @@ def make_agent(config: FlashConfig | None = None) -> Agent:
 
 def _moment_rate(steps: jax.Array, config: FlashConfig) -> jax.Array:
     return jnp.maximum(config.moment_rate, 1.0 / (1.0 + steps))
+
+
+AGENT = Algorithm(FlashConfig, make_agent)

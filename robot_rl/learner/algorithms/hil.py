@@ -37,9 +37,9 @@ import jax.numpy as jnp
 import optax
 
 from robot_rl.contract import Layout
-from robot_rl.contract.ranges import require_within
+from robot_rl.contract.ranges import Count, NonNegative
 from robot_rl.data.replay import Batch
-from robot_rl.learner.agent import Agent
+from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, RlpdState
 from robot_rl.learner.networks import encoder
@@ -52,14 +52,10 @@ from robot_rl.learner.networks.precision import cast, store, value_and_grad
 class HilConfig(RlpdConfig):
     """`RlpdConfig` with HIL-SERL's ensemble and ratio, and what the gripper adds."""
 
-    critics: int = 2  # E
-    critic_steps: int = 2  # critic steps per actor step
-    toggle_penalty: float = 0.02  # p, in units of the reward
-    grasp_temperature: float = 0.01  # T of the exploration, P(o) ∝ exp(G(s, o)/T); 0: greedy
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_within("[0, inf)", self, "toggle_penalty", "grasp_temperature")
+    critics: Count = 2  # E
+    critic_steps: Count = 2  # critic steps per actor step
+    toggle_penalty: NonNegative = 0.02  # p, in units of the reward
+    grasp_temperature: NonNegative = 0.01  # T of the exploration, P(o) ∝ exp(G(s, o)/T); 0: greedy
 
 
 class HilState(NamedTuple):
@@ -199,3 +195,6 @@ def make_agent(config: HilConfig | None = None) -> Agent:
         actor=lambda state: join(arm=state.arm.actor, grasp=state.grasp, encoder=state.arm.encoder),
         act=partial(act, config=config),
     )
+
+
+AGENT = Algorithm(HilConfig, make_agent)

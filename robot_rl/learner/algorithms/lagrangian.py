@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 from typing import Any, NamedTuple
 
 import jax
@@ -35,9 +34,9 @@ import jax.numpy as jnp
 import optax
 
 from robot_rl.contract import Layout
-from robot_rl.contract.ranges import require, require_within
+from robot_rl.contract.ranges import Count, Discount, NonNegative, RangeError, Rate
 from robot_rl.data.replay import Batch
-from robot_rl.learner.agent import Agent
+from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, RlpdState
 from robot_rl.learner.networks import encoder
@@ -50,18 +49,19 @@ from robot_rl.learner.networks.precision import cast, store, value_and_grad
 class LagrangianConfig(RlpdConfig):
     """`RlpdConfig` and what the constraint adds."""
 
-    cost_limit: float = 0.02  # d: mean share of a step that may be held back
-    cost_critics: int = 2  # members of the ensemble C
-    cost_discount: float = 0.9  # γ_c: looks 10 steps (1 s) ahead, in which the budget refills a tank
-    initial_multiplier: float = 0.0  # λ at the start: none until the critics have seen a cost
-    multiplier_rate: float = 0.002  # η: λ moves by at most 1 in 500 calls
-    max_multiplier: float = 10.0  # λ_max: a limit that cannot be met must not wind λ up for ever
+    cost_limit: Rate = 0.02  # d: mean share of a step that may be held back
+    cost_critics: Count = 2  # members of the ensemble C
+    cost_discount: Discount = 0.9  # γ_c: looks 10 steps (1 s) ahead, in which the budget refills a tank
+    initial_multiplier: NonNegative = 0.0  # λ at the start: none until the critics have seen a cost
+    multiplier_rate: NonNegative = 0.002  # η: λ moves by at most 1 in 500 calls
+    max_multiplier: NonNegative = 10.0  # λ_max: a limit that cannot be met must not wind λ up for ever
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, cost_critics=(1, inf), multiplier_rate=(0, inf), initial_multiplier=(0, self.max_multiplier))
-        require_within("(0, 1]", self, "cost_limit")
-        require_within("[0, 1)", self, "cost_discount")
+        if self.initial_multiplier > self.max_multiplier:
+            raise RangeError(
+                f"initial_multiplier={self.initial_multiplier:g} must be at most max_multiplier={self.max_multiplier:g}"
+            )
 
 
 class LagrangianState(NamedTuple):
@@ -167,3 +167,6 @@ def make_agent(config: LagrangianConfig | None = None) -> Agent:
         actor=lambda state: join(actor=state.rlpd.actor, encoder=state.rlpd.encoder),
         act=rlpd.act,
     )
+
+
+AGENT = Algorithm(LagrangianConfig, make_agent)

@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -29,9 +28,9 @@ import jax.numpy as jnp
 import optax
 
 from robot_rl.contract import Layout
-from robot_rl.contract.ranges import require, require_widths, require_within
+from robot_rl.contract.ranges import Count, Discount, Finite, Positive, RangeError, Rate, Widths
 from robot_rl.data.replay import Batch
-from robot_rl.learner.agent import Agent
+from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import (
     Params,
@@ -53,27 +52,23 @@ BESIDE = 1 << 30  # sets the draws of what an agent has beside RLPD apart from R
 class RlpdConfig(Precision):
     """Defaults: the paper's, with HIL-SERL's discount and ratio."""
 
-    hidden: tuple[int, ...] = (256, 256)  # width of the hidden layers, actor and critics
-    critics: int = 10  # E, members of the ensemble
-    subset: int = 2  # |S|, members the target is the minimum of
+    hidden: Widths = (256, 256)  # width of the hidden layers, actor and critics
+    critics: Count = 10  # E, members of the ensemble
+    subset: Count = 2  # |S|, members the target is the minimum of
     layer_norm: bool = True  # in the critics: keeps them from extrapolating beyond the data
-    discount: float = 0.97  # γ: a reward 33 steps (3.3 s) away counts for 1/e
-    learning_rate: float = 3e-4  # of actor, critics and temperature (Adam)
-    target_rate: float = 0.005  # τ: how fast the target critics follow
-    initial_temperature: float = 0.01  # α at the start: of the order of one step's difference in value (SERL)
-    target_entropy: float | None = None  # H̄; None: −|A|, SAC's. With RLPD's −|A|/2 the noise shakes the arm out of
+    discount: Discount = 0.97  # γ: a reward 33 steps (3.3 s) away counts for 1/e
+    learning_rate: Positive = 3e-4  # of actor, critics and temperature (Adam)
+    target_rate: Rate = 0.005  # τ: how fast the target critics follow
+    initial_temperature: Positive = 0.01  # α at the start: of the order of one step's difference in value (SERL)
+    target_entropy: Finite | None = None  # H̄; None: −|A|, SAC's. With RLPD's −|A|/2 the noise shakes the arm out of
     # static friction while it learns, and the deterministic policy, which was never stuck before, gets stuck
     entropy_backup: bool = False  # no: a sparse reward must not be drowned by entropy
-    critic_steps: int = 4  # G, critic steps per actor step
+    critic_steps: Count = 4  # G, critic steps per actor step
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, critics=(1, inf), critic_steps=(1, inf))
-        require(self, subset=(1, self.critics))
-        require_widths(self, "hidden")
-        require_within("[0, 1)", self, "discount")
-        require_within("(0, 1]", self, "target_rate")
-        require_within("(0, inf)", self, "learning_rate", "initial_temperature")
+        if self.subset > self.critics:
+            raise RangeError(f"subset={self.subset} must be at most critics={self.critics}")
 
 
 class RlpdState(NamedTuple):
@@ -258,3 +253,6 @@ def make_agent(config: RlpdConfig | None = None) -> Agent:
         actor=lambda state: join(actor=state.actor, encoder=state.encoder),
         act=act,
     )
+
+
+AGENT = Algorithm(RlpdConfig, make_agent)

@@ -20,8 +20,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from robot_rl.contract.ranges import Count, Discount, Positive
 from robot_rl.data.replay import Batch
-from robot_rl.learner.agent import Agent
+from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig
 from robot_rl.learner.networks.mlp import Params, actor_apply, critics_apply, tanh_gaussian
@@ -32,13 +33,13 @@ from robot_rl.learner.networks.parts import join
 class SacConfig(RlpdConfig):
     """Defaults: the paper's. For the settings see `RlpdConfig`."""
 
-    critics: int = 2
-    subset: int = 2  # both: the target is their minimum
+    critics: Count = 2
+    subset: Count = 2  # both: the target is their minimum
     layer_norm: bool = False
-    discount: float = 0.99
-    initial_temperature: float = 1.0
+    discount: Discount = 0.99
+    initial_temperature: Positive = 1.0
     entropy_backup: bool = True  # what is learnt is the soft value
-    critic_steps: int = 1  # G: one critic, one actor and one temperature step for each environment step
+    critic_steps: Count = 1  # G: one critic, one actor and one temperature step for each environment step
 
 
 def actor_loss(
@@ -66,3 +67,6 @@ def make_agent(config: SacConfig | None = None) -> Agent:
         act=rlpd.act,
         demo_share=None,  # every step is as likely as any other
     )
+
+
+AGENT = Algorithm(SacConfig, make_agent)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ RMS_EPSILON = 1e-6
 BATCH_EPSILON = 1e-5
 LAYERED_EPSILON = 1.0  # added to the variances of inputs
 EXPANSION = 4  # a block is so many times wider inside
-NORMS = ("batch", "layer")
+Norm = Literal["batch", "layer"]
 CRITIC_REACH = 16.0  # norm of a critic's last features, √256, whatever its width: how sharp a distribution can be
 
 
@@ -47,7 +48,7 @@ def create(
     """Parameters and running statistics of a network, or of ``members`` of them on a leading axis.
 
     Orthogonal weights, brought to their norms by `bound`, which ``reach`` is for; statistics of mean 0 and variance 1.
-    ``norm``: one of `NORMS`.
+    ``norm``: a `Norm`.
     """
     one = partial(_create_one, inputs=inputs, width=width, blocks=blocks, outputs=outputs, reach=reach, norm=norm)
     if members is None:

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
 
-DTYPES = ("float32", "bfloat16")
+from robot_rl.contract.ranges import check
+
+Format = Literal["float32", "bfloat16"]
 ROUNDING = 1 << 31  # sets the draws apart from all others made of the same key
 KEPT = ("_optimiser", "_moments", "average_actor")  # endings of fields of a state that stay float32
 Tree = TypeVar("Tree")
@@ -33,13 +35,11 @@ Tree = TypeVar("Tree")
 class Precision:
     """What every algorithm's config has."""
 
-    dtype: str = "float32"  # what networks multiply and gradients are summed in; bfloat16: for GPUs
-    parameter_dtype: str = "float32"  # what parameters are stored in between two calls
+    dtype: Format = "float32"  # what networks multiply and gradients are summed in; bfloat16: for GPUs
+    parameter_dtype: Format = "float32"  # what parameters are stored in between two calls
 
     def __post_init__(self) -> None:
-        for name in ("dtype", "parameter_dtype"):
-            if getattr(self, name) not in DTYPES:
-                raise ValueError(f"{name} {getattr(self, name)!r}: choose from {', '.join(DTYPES)}")
+        check(self)
 
 
 def cast(tree: Tree, dtype: str) -> Tree:

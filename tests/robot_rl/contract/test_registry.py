@@ -38,6 +38,11 @@ def test_an_installed_package_adds_a_name(tmp_path: Path, monkeypatch: pytest.Mo
         ("nowhere_at_all:Thing", "colour 'nowhere_at_all:Thing': nowhere_at_all cannot be imported"),
         ("decimal:Thing", "colour 'decimal:Thing': decimal has no 'Thing'"),
         ("lost", "colour 'lost': decimal has no 'Nothing'"),
+        (":", "colour ':' names no module; the form is module:Class"),
+        (".here:Thing", "colour '.here:Thing' names no module"),
+        ("a..b:Thing", "colour 'a..b:Thing': a..b cannot be imported"),
+        ("\0:Thing", "colour '\\x00:Thing': \0 cannot be imported"),
+        ("x" * 5000, f"unknown colour '{'x' * 80}'; choose from red"),
     ],
 )
 def test_a_name_that_cannot_be_used_is_refused_in_words(name: str, message: str) -> None:

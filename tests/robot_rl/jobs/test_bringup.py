@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from hardware.teleop import TELEOP_DEVICES
 from robot_rl.contract import ContractError, Outcome
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
-from robot_rl.jobs.bringup import DEVICES, JOBS, LAUNCH_ARGUMENTS, node_names, nodes, prepare, specs
+from robot_rl.jobs.bringup import LAUNCH_ARGUMENTS, node_names, nodes, prepare, specs
 from robot_rl.jobs.commands import run_demo
 from robot_rl.jobs.config import RunConfig, load_config
+from robot_rl.jobs.job import COMMANDS
 from robot_rl.jobs.processes import NAMES
 from robot_rl.jobs.run import Run, settings_of
 from robot_rl.jobs.supervisor import ros_domain
@@ -37,6 +39,7 @@ ROOT = Path(__file__).resolve().parents[3]
         ("train", ["arm=fr3"], "arm learner policy session"),
         ("eval", [], "sim arm policy session"),
         ("teleop", ["source=gamepad", "arm=fr3"], "arm teleop session"),
+        ("record", ["source=my_package.devices:Pedal"], "sim arm teleop session"),
         ("train", ["simulator=running"], "arm learner policy session"),
         ("train", ["arm=crisp", "namespace=rl"], "arm learner policy session"),
         ("arm", [], "sim arm"),
@@ -50,12 +53,12 @@ def test_processes_of_a_job(job: str, overrides: list[str], names: str) -> None:
 def test_unknown_jobs_and_sources_are_refused_with_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"'trian'.*record, train, eval, teleop, arm"):
         node_names("trian", REACH)
-    with pytest.raises(ConfigError, match=r"'joystick'.*expert, topic, keyboard"):
+    with pytest.raises(ConfigError, match=r"source='joystick'.*expert, topic, keyboard.*module:Class"):
         node_names("record", RunConfig(source="joystick"))
 
 
-@pytest.mark.parametrize("job", JOBS)
-@pytest.mark.parametrize("source", ["expert", *DEVICES])
+@pytest.mark.parametrize("job", COMMANDS)
+@pytest.mark.parametrize("source", ["expert", *TELEOP_DEVICES.builtin])
 def test_every_process_exists_and_says_what_its_end_means(job: str, source: str) -> None:
     config = RunConfig(task="reach", source=source, cameras=("front",))
     for spec in specs(job, Run(Path("/a/run")), config):
@@ -111,7 +114,7 @@ def test_a_launch_goes_on_with_the_settings_of_its_run(tmp_path: Path) -> None:
     assert Run.open(tmp_path / "run")[1] == dataclasses.replace(of_robot, seed=8)
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", COMMANDS)
 def test_each_job_has_a_launch_file_with_the_same_processes(job: str) -> None:
     tree = ast.parse((ROOT / "launch" / f"{job}.launch.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
@@ -178,7 +181,7 @@ def test_training_without_a_run_asks_for_one() -> None:
         prepare("train", REACH, None)
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", COMMANDS)
 def test_an_unknown_task_is_refused_by_each_job(job: str, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"'raech'.*did you mean 'reach'"):
         prepare(job, RunConfig(task="raech"), tmp_path / "run")
@@ -202,7 +205,10 @@ def test_a_simulated_arm_has_a_ros_domain_of_its_own(monkeypatch: pytest.MonkeyP
 
 def test_settings_that_the_algorithm_does_not_know_are_refused_before_anything_starts(tmp_path: Path) -> None:
     config = load_config(None, ["task=reach", "learner.settings.discont=0.9"])
-    with pytest.raises(ConfigError, match="agent flash_sac has no setting 'discont'; did you mean discount"):
+    with pytest.raises(
+        ConfigError,
+        match=r"agent flash_sac: unknown key learner.settings.discont; did you mean learner.settings.discount",
+    ):
         prepare("train", config, tmp_path / "run")
     with pytest.raises(ConfigError, match="discount"):
         run_demo(config, tmp_path / "run", fast=True)

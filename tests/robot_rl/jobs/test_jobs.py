@@ -39,7 +39,7 @@ def test_a_job_that_goes_on_says_how_it_went_before(tmp_path: Path) -> None:
                 writer.append(step)
             writer.finish()
         Progress(run, "train", config, store).say()
-    said = run.heard("session")
+    said = run.status_of("session")
     assert (said["episodes"], said["steps"], said["successes"], said["success_rate"]) == (4, 20, 3, 0.75)
 
 
@@ -51,7 +51,7 @@ def test_episodes_count_as_what_they_have_been_labelled_as_since(tmp_path: Path)
         progress.add(EpisodeSummary(number, ending, "", 10, 0.0, 0, 1.0, number))
     assert (progress.successes, progress.done) == (1, False)
     progress.correct(Relabel(1, 7, Outcome.success(), "person", 4))
-    assert run.heard("session")["successes"] == 2
+    assert run.status_of("session")["successes"] == 2
     assert progress.done
     progress.correct(Relabel(0, 9, Outcome.aborted(DISCARDED), "person", 5))
     progress.correct(Relabel(2, 4, Outcome.running(0.5), "a judge"))

@@ -13,6 +13,7 @@ from robot_rl.contract import Outcome
 from robot_rl.data.parameters import unpack
 from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.jobs.config import RunConfig, load_config
+from robot_rl.jobs.logs import configure
 from robot_rl.jobs.run import Run
 from robot_rl.jobs.training import Trainer
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, make_agent
@@ -53,6 +54,7 @@ def test_parameters_are_handed_out_and_kept_as_often_as_asked_for(tmp_path: Path
 
 
 def test_a_run_that_has_a_checkpoint_goes_on_from_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure()
     run, published = Run.create(CONFIG, tmp_path), Published()
     with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
         writer = store.begin({})
@@ -94,7 +96,7 @@ def test_the_status_tells_how_stale_the_acting_parameters_are(tmp_path: Path) ->
     for _ in range(200):  # the window holds no others by then
         learner.add(by_policy)
     training.finish()
-    status = run.heard("learner")
+    status = run.status_of("learner")
     assert status["staleness_max"] > status["staleness"] > 0.0 and status["halted"] == ""
 
 
@@ -117,7 +119,7 @@ def test_the_champion_is_kept_and_told_of_whether_there_are_updates_to_be_made_o
                     writer.append(dataclasses.replace(step, timing=dataclasses.replace(step.timing, version=0)))
                 writer.finish()
                 training.step()
-            heard = run.heard("learner")
+            heard = run.status_of("learner")
             assert heard == heard | told | {"champion": 0}
             assert learner.version == 0 and run.champion.read_bytes() == run.parameters.read_bytes()
 
@@ -125,6 +127,7 @@ def test_the_champion_is_kept_and_told_of_whether_there_are_updates_to_be_made_o
 def test_why_a_learner_stopped_is_said_once_and_its_last_good_parameters_stay(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    configure()
     run, published = Run.create(CONFIG, tmp_path), Published()
     training, learner = trainer(run, published)
     training.start()
@@ -138,8 +141,9 @@ def test_why_a_learner_stopped_is_said_once_and_its_last_good_parameters_stay(
     while training.step():
         pass
     training.finish()
-    assert capsys.readouterr().err.count("not finite") == 1
-    assert "not finite; updates stopped" in run.heard("learner")["halted"]
+    said = capsys.readouterr().err
+    assert said.count("not finite") == 1 and said.startswith("learner: update ")
+    assert "not finite; updates stopped" in run.status_of("learner")["halted"]
     assert training.debt == 0
     params, version, _ = unpack(run.parameters.read_bytes())
     assert version == learner.version == published[-1]

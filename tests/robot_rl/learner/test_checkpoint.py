@@ -29,7 +29,7 @@ def test_an_agent_survives_the_round_trip_bit_for_bit(tmp_path) -> None:
     state = rlpd.create(jax.random.PRNGKey(3), Layout(4, 2), rlpd.RlpdConfig(hidden=(8, 8)))
     save(tmp_path, 7, state, {"note": "x"})
     found = load_latest(tmp_path)
-    assert found.meta == {"note": "x"} and found.messages == ()
+    assert found.meta == {"note": "x"} and found.skipped == ()
     blank = rlpd.create(jax.random.PRNGKey(0), Layout(4, 2), rlpd.RlpdConfig(hidden=(8, 8)))
     assert not same(blank, state)
     assert same(leaves_to_tree(blank, found.leaves), state)
@@ -47,7 +47,7 @@ def test_what_lies_beyond_the_point_fallen_back_to_is_removed_and_so_is_what_a_k
         save(tmp_path, number, TREE, {"number": number})
     for path in tmp_path.glob("*[56].checkpoint"):
         path.write_bytes(b"damaged")
-    (tmp_path / "000000000007.tmp").write_bytes(b"half")
+    (tmp_path / ".000000000007.checkpoint.1-1").write_bytes(b"half")
     assert load_latest(tmp_path).meta["number"] == 1
     save(tmp_path, 2, TREE, {"number": 2}, keep=1)
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["000000000002.checkpoint"]
@@ -62,8 +62,8 @@ def test_a_damaged_newest_falls_back_with_a_message(tmp_path, damage) -> None:
     path.write_bytes({"flip": bytes(data), "cut": bytes(data[:-9]), "empty": b""}[damage])
     found = load_latest(tmp_path)
     assert found.meta["number"] == 1
-    assert len(found.messages) == 1
-    assert "000000000002.checkpoint" in found.messages[0] and "falling back" in found.messages[0]
+    assert len(found.skipped) == 1
+    assert "000000000002.checkpoint" in found.skipped[0] and "falling back" in found.skipped[0]
     (tmp_path / "000000000001.checkpoint").write_bytes(b"")
     with pytest.raises(CheckpointError, match="no checkpoint can be read"):
         load_latest(tmp_path)
@@ -71,7 +71,7 @@ def test_a_damaged_newest_falls_back_with_a_message(tmp_path, damage) -> None:
 
 def test_a_half_written_file_is_not_a_checkpoint(tmp_path) -> None:
     assert load_latest(tmp_path / "nowhere") is None
-    (tmp_path / "000000000009.tmp").write_bytes(b"half")
+    (tmp_path / ".000000000009.checkpoint.1-1").write_bytes(b"half")
     assert load_latest(tmp_path) is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import pytest
 from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 from robot_rl.learner.algorithms import chunked
-from robot_rl.learner.algorithms.chunked import EXTRACTIONS, ChunkedConfig
+from robot_rl.learner.algorithms.chunked import ChunkedConfig, Extraction
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import LAYER_NORM_EPSILON
 
@@ -24,7 +25,7 @@ TINY = ChunkedConfig(
     horizon=H, hidden=(5, 4), critics=3, discount=0.9, flow_steps=2, samples=4, target_samples=3, value_samples=2
 )
 TINY = replace(TINY, critic_steps=2, distillation=0.7, temperature=0.3, weight_limit=0.5)
-CONFIGS = {name: replace(TINY, extraction=name) for name in EXTRACTIONS}
+CONFIGS = {name: replace(TINY, extraction=name) for name in get_args(Extraction)}
 
 
 def tiny(config: ChunkedConfig, layout: Layout = LAYOUT, seed: int = 0) -> chunked.ChunkedState:
@@ -111,7 +112,7 @@ def expected_target(key, state, batch, config, valued: np.ndarray | None = None)
     return y
 
 
-@pytest.mark.parametrize("name", EXTRACTIONS)
+@pytest.mark.parametrize("name", get_args(Extraction))
 def test_critic_target_equals_the_reference(name: str) -> None:
     config, batch, key = CONFIGS[name], batch_of(N), jax.random.PRNGKey(5)
     state = tiny(config)
@@ -119,7 +120,7 @@ def test_critic_target_equals_the_reference(name: str) -> None:
     np.testing.assert_allclose(chunked.critic_target(key, state, batch, config), expected, rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", EXTRACTIONS)
+@pytest.mark.parametrize("name", get_args(Extraction))
 def test_a_chunk_is_chosen_by_the_learning_encoder_and_valued_by_the_slow_one(name: str) -> None:
     config, key = CONFIGS[name], jax.random.PRNGKey(5)
     batch, state = batch_of(N, images=(16, 16)), tiny(config, Layout(D, A, {"wrist": (16, 16)}))
@@ -195,7 +196,7 @@ def expected_policy_loss(key, state, batch, chunk, config) -> float:
     return (valid * error).mean() + 0.7 * ((action - teacher) ** 2).mean() - q
 
 
-@pytest.mark.parametrize("name", EXTRACTIONS)
+@pytest.mark.parametrize("name", get_args(Extraction))
 def test_policy_loss_equals_the_reference(name: str) -> None:
     config, batch, key = CONFIGS[name], batch_of(N), jax.random.PRNGKey(7)
     state, chunk = tiny(config), chunked.fill(jax.random.PRNGKey(3), batch)
@@ -208,7 +209,7 @@ def size(tree) -> float:
     return max((float(np.abs(leaf).max()) for leaf in jax.tree.leaves(tree)), default=0.0)
 
 
-@pytest.mark.parametrize("name", EXTRACTIONS)
+@pytest.mark.parametrize("name", get_args(Extraction))
 def test_what_the_policy_loss_teaches_and_what_it_leaves_alone(name: str) -> None:
     config, batch, key = CONFIGS[name], batch_of(N), jax.random.PRNGKey(7)
     state, chunk = tiny(config), chunked.fill(jax.random.PRNGKey(3), batch)
@@ -297,7 +298,7 @@ def test_an_update_is_the_critics_step_on_a_constant_target_then_the_policys_by_
     np.testing.assert_allclose(info["critic/target_mean"], target.mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", EXTRACTIONS)
+@pytest.mark.parametrize("name", get_args(Extraction))
 def test_one_call_makes_g_steps_of_each_and_is_deterministic(name: str) -> None:
     config, batch = CONFIGS[name], batch_of(2, N)
     state = tiny(config)
@@ -312,7 +313,7 @@ def test_one_call_makes_g_steps_of_each_and_is_deterministic(name: str) -> None:
     assert {"critic/loss", "critic/q_mean", "critic/target_mean", "critic/norm", "policy/norm"} <= set(info)
 
 
-@pytest.mark.parametrize(("name", "state_size"), [*((name, D) for name in EXTRACTIONS), ("best_of_n", 0)])
+@pytest.mark.parametrize(("name", "state_size"), [*((name, D) for name in get_args(Extraction)), ("best_of_n", 0)])
 def test_images_teach_the_encoder_through_the_critics_alone(name: str, state_size: int) -> None:
     layout = Layout(state_size, A, {"wrist": (16, 16)})
     config = replace(CONFIGS[name], critic_steps=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,10 @@ from tests.robot_rl.recording import SCHEMA, steps, transitions
 
 AGENT = make_agent(RlpdConfig(hidden=(8, 8), critics=3))
 CONFIG = LoopConfig(utd=4.0, start_after=10, batch_size=8, capacity=500, demo_capacity=300)
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def loop(tmp_path, agent=AGENT, schema: StoreSchema = SCHEMA, config: LoopConfig = CONFIG) -> LearnerLoop:
@@ -90,7 +95,7 @@ def test_interventions_are_demonstrations_too(tmp_path, stores) -> None:
     assert np.array_equal(demos.action[demos.starts], own.action[3:6])
 
 
-def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path, stores) -> None:
+def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path, stores, caplog) -> None:
     demos, online = stores
     first = loop(tmp_path)
     assert first.restore() is False
@@ -110,7 +115,7 @@ def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path, stores) -> None:
     writer.finish()  # the live episode moved to Zarr meanwhile
     second = loop(tmp_path)
     assert second.restore() is True
-    assert second.messages == []
+    assert warnings_of(caplog) == []
     for mine, theirs in zip(first.sources.sampler.buffers, second.sources.sampler.buffers, strict=True):
         for array in ("state", "action", "reward", "mask", "cost", "starts"):
             assert np.array_equal(getattr(mine, array), getattr(theirs, array)), array
@@ -124,7 +129,7 @@ def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path, stores) -> None:
     assert first.parameters() == second.parameters()
 
 
-def test_a_resumed_learner_has_seen_the_same_images(tmp_path) -> None:
+def test_a_resumed_learner_has_seen_the_same_images(tmp_path, caplog) -> None:
     schema = dataclasses.replace(SCHEMA, images={"wrist": (16, 16)})
     with (
         EpisodeStore.create_or_open(tmp_path / "demos", schema) as demos,
@@ -139,13 +144,13 @@ def test_a_resumed_learner_has_seen_the_same_images(tmp_path) -> None:
     run_dry(first)
     first.checkpoint()
     second = loop(tmp_path, schema=schema)
-    assert second.restore() and second.messages == []
+    assert second.restore() and warnings_of(caplog) == []
     for mine, theirs in zip(first.sources.sampler.buffers, second.sources.sampler.buffers, strict=True):
         assert np.array_equal(mine.images["wrist"], theirs.images["wrist"]) and mine.images["wrist"].any()
     assert first.version == second.version == 3 and first.parameters() == second.parameters()
 
 
-def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_taken(tmp_path, stores) -> None:
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_taken(tmp_path, stores, caplog) -> None:
     _, online = stores
     record(online, 12, 1)
     first = loop(tmp_path)
@@ -156,11 +161,11 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_taken(tmp_path, s
     newest.write_bytes(newest.read_bytes()[:-1])
     second = loop(tmp_path)
     assert second.restore() and second.version == 1
-    (message,) = second.messages
+    (message,) = warnings_of(caplog)
     assert newest.name in message
 
 
-def test_changed_stores_are_noticed_on_resume(tmp_path, stores) -> None:
+def test_changed_stores_are_noticed_on_resume(tmp_path, stores, caplog) -> None:
     _, online = stores
     record(online, 12, 1)
     first = loop(tmp_path)
@@ -169,8 +174,8 @@ def test_changed_stores_are_noticed_on_resume(tmp_path, stores) -> None:
     next((tmp_path / "online" / "episodes").glob("*.zarr")).rename(tmp_path / "moved.zarr")
     second = loop(tmp_path)
     assert second.restore()
-    assert any("12 steps that the checkpoint had seen are gone" in m for m in second.messages)
-    assert any("replay buffers are not what they were" in m for m in second.messages)
+    assert any("12 steps that the checkpoint had seen are gone" in m for m in warnings_of(caplog))
+    assert any("replay buffers are not what they were" in m for m in warnings_of(caplog))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +221,7 @@ def test_parameters_are_the_actor_with_its_version(tmp_path) -> None:
     assert (params["actor/w0"].shape[0], params["actor/b2"].shape[0]) == (5, 2 * 2)
 
 
-def test_a_loss_that_is_not_finite_stops_updates_and_keeps_the_last_good_parameters() -> None:
+def test_a_loss_that_is_not_finite_stops_updates_and_keeps_the_last_good_parameters(caplog) -> None:
     learner = LearnerLoop(AGENT, SCHEMA, config=CONFIG)
     learner.add(transitions(12))
     run_dry(learner)
@@ -225,7 +230,7 @@ def test_a_loss_that_is_not_finite_stops_updates_and_keeps_the_last_good_paramet
     poisoned.reward[:] = np.inf
     learner.add(poisoned)
     run_dry(learner)
-    assert "not finite" in learner.halted and learner.halted in learner.messages
+    assert "not finite" in learner.halted and learner.halted in warnings_of(caplog)
     assert learner.metrics()["learner/halted"] == 1.0
     assert jnp.isfinite(learner.state.actor["w0"]).all()
     params, version, _ = unpack(learner.parameters())
@@ -251,7 +256,7 @@ DOUBLING = Agent(  # Q doubles with every call
 )
 
 
-def test_a_value_that_explodes_stops_updates_once_and_keeps_the_parameters_before_it() -> None:
+def test_a_value_that_explodes_stops_updates_once_and_keeps_the_parameters_before_it(caplog) -> None:
     learner = LearnerLoop(DOUBLING, SCHEMA, config=CONFIG)
     learner.add(dataclasses.replace(transitions(200), reward=np.full(200, -3.0, np.float32)))
     run_dry(learner)
@@ -260,13 +265,13 @@ def test_a_value_that_explodes_stops_updates_once_and_keeps_the_parameters_befor
         "update 5 gave critic/q_mean -64: it explodes (the limit is 60), "
         "far beyond what rewards of up to 3 can add up to; updates stopped, the parameters before it are kept"
     )
-    assert learner.messages == [learner.halted]
+    assert warnings_of(caplog) == [learner.halted]
     metrics = learner.metrics()
     assert (metrics["critic/q_mean"], metrics["learner/updates"], learner.version) == (-32.0, 20.0, 5)
     last = learner.parameters()
     assert unpack(last).params["q"] == -32.0
     learner.add(transitions(50, 1, 1))
-    assert not learner.step() and learner.parameters() == last and len(learner.messages) == 1
+    assert not learner.step() and learner.parameters() == last and len(warnings_of(caplog)) == 1
 
 
 def test_staleness_is_how_many_versions_the_acting_parameters_were_behind() -> None:
@@ -337,7 +342,7 @@ def test_updates_that_a_checkpoint_does_not_know_of_are_owed_however_many(tmp_pa
     assert second.due == 400 * (60 - config.start_after) - 4
 
 
-def test_several_arms_feed_one_learner_and_all_their_steps_earn_updates(tmp_path) -> None:
+def test_several_arms_feed_one_learner_and_all_their_steps_earn_updates(tmp_path, caplog) -> None:
     def arms(config: LoopConfig) -> LearnerLoop:
         online = [StoreReader(tmp_path / name) for name in ("left", "right")]
         return LearnerLoop(AGENT, SCHEMA, online=online, config=config, checkpoints=tmp_path / "checkpoints")
@@ -357,7 +362,7 @@ def test_several_arms_feed_one_learner_and_all_their_steps_earn_updates(tmp_path
         assert first.version == 30 and first.governor.received == 40
         first.checkpoint()
         second = arms(config)
-        assert second.restore() and second.messages == []
+        assert second.restore() and warnings_of(caplog) == []
         for learner in (first, second):
             assert learner.sources.sampler.weights([0, 20, 20]) == [0.0, 0.75, 0.25]
         record(right, 5, 3)

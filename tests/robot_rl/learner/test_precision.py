@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,14 @@ from robot_rl.contract.settings import ConfigError
 from robot_rl.data.parameters import pack, unpack
 from robot_rl.data.replay import Batch
 from robot_rl.learner.checkpoint import leaves_to_tree, load, save, tree_to_leaves
-from robot_rl.learner.factory import ALGORITHMS, make_agent
+from robot_rl.learner.config import AGENTS
+from robot_rl.learner.factory import make_agent
 from robot_rl.learner.networks import encoder, flash, flow, mlp, precision
 from tests.robot_rl.references import stir
 
 LAYOUT = Layout(5, 2, options=2)
 EPSILON = 2.0**-8  # bfloat16's; a number is rounded by half of that at most
-SMALL: dict[str, dict[str, Any]] = {name: {"hidden": [16], "critic_steps": 2} for name in ALGORITHMS} | {
+SMALL: dict[str, dict[str, Any]] = {name: {"hidden": [16], "critic_steps": 2} for name in AGENTS.builtin} | {
     "expo": {"hidden": [16], "base_hidden": [16], "base_steps": 2, "critic_steps": 2, "candidates": 2},
     "chunked": {"hidden": [16], "horizon": 2, "flow_steps": 2, "target_samples": 2, "critic_steps": 2},
     "flash_sac": {"actor_width": 8, "critic_width": 8, "blocks": 1, "critic_steps": 2},
@@ -91,8 +92,8 @@ def products(jaxpr: Any) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("dtype", precision.DTYPES)
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("dtype", get_args(precision.Format))
+@pytest.mark.parametrize("name", AGENTS.builtin)
 def test_all_networks_multiply_in_the_format_asked_for(name: str, dtype: str) -> None:
     agent = make_agent(name, SMALL[name] | {"dtype": dtype})
     state = jax.eval_shape(lambda: fresh(agent))
@@ -121,9 +122,9 @@ def test_updates_in_bfloat16_stay_close_to_those_in_float32(name: str) -> None:
         assert found[key] != expected[key]
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", AGENTS.builtin)
 def test_parameters_stored_in_bfloat16_are_float32_for_optimisers_and_actors(name: str) -> None:
-    exact, agent = (make_agent(name, SMALL[name] | {"parameter_dtype": kind}) for kind in precision.DTYPES)
+    exact, agent = (make_agent(name, SMALL[name] | {"parameter_dtype": kind}) for kind in get_args(precision.Format))
     start = jax.eval_shape(lambda: fresh(agent))
     after, _ = jax.eval_shape(agent.update, start, batch_for(agent, 0))
     kept = [leaf.dtype for leaf in others(jax.eval_shape(lambda: fresh(exact)))]
@@ -144,7 +145,7 @@ def test_parameters_stored_in_bfloat16_learn_what_those_in_float32_do() -> None:
     assert {value.dtype for value in unpack(pack(published, 0, {})).params.values()} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", AGENTS.builtin)
 @pytest.mark.parametrize("setting", ["dtype", "parameter_dtype"])
 def test_an_unknown_format_is_refused_with_those_there_are(name: str, setting: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}.*: {setting} 'float16': choose from float32, bfloat16"):

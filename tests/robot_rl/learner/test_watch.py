@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from robot_rl.learner.watch import ENTROPY, EXCESS, trouble, value_limit
+from robot_rl.learner.watch import ENTROPY, EXCESS, anomaly, value_limit
 
 
 def test_the_limit_is_a_multiple_of_what_the_best_of_policies_can_reach() -> None:
@@ -40,11 +40,11 @@ def test_a_temperature_that_runs_away_does_not_take_the_limit_with_it() -> None:
 def test_values_of_either_sign_beyond_the_limit_are_named(name: str, sign: float) -> None:
     inside, outside = (sign * factor * EXCESS * 2.0 / (1.0 - 0.75) for factor in (0.99, 1.01))
     info = {"critic/loss": 1e30, "cost/c_mean": 1e30}  # tell nothing by their size
-    assert trouble(info | {name: inside}, 2.0, 2, 0.75) == ""
-    assert f"{name} {outside:.3g}: it explodes" in trouble(info | {name: outside}, 2.0, 2, 0.75)
+    assert anomaly(info | {name: inside}, 2.0, 2, 0.75) == ""
+    assert f"{name} {outside:.3g}: it explodes" in anomaly(info | {name: outside}, 2.0, 2, 0.75)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_anything_that_is_not_finite_is_named(value: float) -> None:
-    said = trouble({"critic/loss": 1.0, "actor/norm": value, "encoder/norm": value}, math.inf, 2, 0.9)
+    said = anomaly({"critic/loss": 1.0, "actor/norm": value, "encoder/norm": value}, math.inf, 2, 0.9)
     assert said == "gave actor/norm, encoder/norm not finite"

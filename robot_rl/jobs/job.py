@@ -1,0 +1,143 @@
+"""The jobs, in one table: what is particular to one of them stands here; nowhere else is a job's name compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from hardware.teleop import TELEOP_DEVICES
+from robot_rl.contract.settings import ConfigError
+from robot_rl.jobs.config import RunConfig
+
+# Who drives beside the devices: the task's script, any publisher of twist_cmd, the person's hand on the arm itself.
+EXPERT, TOPIC, HAND = "expert", "topic", "hand"
+
+
+class Tally(Protocol):
+    """The counts of a job so far."""
+
+    @property
+    def episodes(self) -> int: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def successes(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A job.
+
+    Attributes:
+        help: one line for the command line.
+        node: the process at its heart; with "", the arm's topics are served to other programs.
+        command: it is a command of its own on the command line.
+        sources: who may drive, beside the devices.
+        person_drives: a person acts, or the task's expert in their stead; an episode waits for the first movement.
+        person_ends: an episode goes on until the person ends it, whatever the task says of it.
+        asks_policy: a policy acts when no person does.
+        deterministic: the policy is one that is given, and acts without exploring.
+        learns: a learner is fed by the steps and hands out the parameters that act.
+        has_episodes: the energy tank is refilled for each episode; otherwise its power alone is limited.
+        records: store of the run that steps go into; "" for none.
+        seed_offset: what sets the starts of its episodes apart from those of other jobs.
+        done: whether the job has reached its goal; None for one that lasts as long as somebody likes.
+        fast: it can be done in process.
+    """
+
+    name: str
+    help: str
+    node: Literal["session", "teach", ""] = "session"
+    command: bool = True
+    sources: tuple[str, ...] = (EXPERT, TOPIC)
+    person_drives: bool = False
+    person_ends: bool = False
+    asks_policy: bool = False
+    deterministic: bool = False
+    learns: bool = False
+    has_episodes: bool = True
+    records: Literal["", "demos", "online", "evaluation"] = ""
+    seed_offset: int = 0
+    done: Callable[[Tally, RunConfig], bool] | None = None
+    fast: bool = False
+
+
+JOBS: dict[str, JobSpec] = {
+    spec.name: spec
+    for spec in (
+        JobSpec(
+            "record",
+            "record demonstrations",
+            person_drives=True,
+            records="demos",
+            seed_offset=1,
+            done=lambda tally, config: tally.successes >= config.demos,
+            fast=True,
+        ),
+        JobSpec(
+            "train",
+            "learn online, with the person able to take over",
+            asks_policy=True,
+            learns=True,
+            records="online",
+            seed_offset=2,
+            done=lambda tally, config: tally.steps >= config.steps,
+            fast=True,
+        ),
+        JobSpec(
+            "eval",
+            "evaluate a policy, deterministically",
+            asks_policy=True,
+            deterministic=True,
+            records="evaluation",
+            seed_offset=3,
+            done=lambda tally, config: tally.episodes >= config.episodes,
+            fast=True,
+        ),
+        JobSpec(
+            "teleop",
+            "drive the arm; nothing is recorded",
+            person_drives=True,
+            person_ends=True,
+            has_episodes=False,
+            seed_offset=4,
+        ),
+        JobSpec(
+            "arm",
+            "serve the arm's topics to other programs, e.g. clients of CRISP",
+            node="",
+            has_episodes=False,
+        ),
+        JobSpec(
+            "teach",
+            "make a task by driving or guiding the arm",
+            node="teach",
+            command=False,
+            sources=(TOPIC, HAND),
+            has_episodes=False,
+        ),
+    )
+}
+COMMANDS = tuple(name for name, spec in JOBS.items() if spec.command)
+DEMO = ("record", "train", "eval")  # from nothing to a policy that has been evaluated
+SEEDS = 4  # jobs whose episodes have starts of their own
+
+
+def job_of(name: str) -> JobSpec:
+    """The job called ``name``. Raises `ConfigError` with the choices."""
+    if name not in JOBS:
+        raise ConfigError(f"unknown job {name!r}; choose from {', '.join(COMMANDS)}")
+    return JOBS[name]
+
+
+def sources(*others: str) -> str:
+    """Who may drive, for help and messages: ``others``, `TOPIC`, and all devices."""
+    return TELEOP_DEVICES.listed(*others, TOPIC)
+
+
+def job_seed(job: str, seed: int) -> int:
+    """Seed of the episode starts of a job, so that evaluation begins where training never did."""
+    return seed * SEEDS + job_of(job).seed_offset

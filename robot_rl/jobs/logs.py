@@ -1,0 +1,99 @@
+"""Logging of commands and processes: plain lines on stderr, each once, with who says them.
+
+A command's line is ``who: message``; ``who`` is the room that speaks, or the module of the room of jobs. A process of a
+job writes ``LEVEL who: message`` into its log, and the supervisor tells the person at the terminal what is a warning or
+worse, by the name of the process. So it does with the lines of rclpy's own logger.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("controllers", "hardware", "robot_rl", "demos")
+OURS = re.compile(r"(?:WARNING|ERROR|CRITICAL) [\w.]+: (.*)")
+ROS = re.compile(r"\[(?:WARN|ERROR|FATAL)\] \[[\d.]+\] \[[^\]]*\]: (.*)")
+
+
+def configure(process: bool = False) -> None:
+    """Send what is logged to stderr, in the form of a process of a job or in that of a command."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, _ToStderr):
+            root.removeHandler(handler)
+    handler = _ToStderr()
+    handler.setFormatter(_Line(process))
+    root.addHandler(handler)
+    for name in PACKAGES:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def tell(text: str) -> None:
+    """A line for the person at the terminal: the result of a command, or how far it is."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def speaker(logger: str) -> str:
+    """Who speaks by a logger of this name: ``learner`` by ``robot_rl.learner.loop``."""
+    parts = logger.split(".")
+    if parts[0] not in PACKAGES or len(parts) == 1:
+        return parts[0]
+    return parts[2] if parts[:2] == ["robot_rl", "jobs"] and len(parts) > 2 else parts[1]
+
+
+class Follower:
+    """Follows the log of a process for what the person should see, from its present end on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = path.stat().st_size if path.exists() else 0
+        self._torn = b""  # a line that is still being written
+        self._last = ""
+
+    def warnings(self) -> list[str]:
+        """Messages of warnings and errors written since the last call; of one repeated in a row, the first."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            data = file.read()
+        self._at += len(data)
+        *lines, self._torn = (self._torn + data).split(b"\n")
+        found = []
+        for line in lines:
+            text = line.decode(errors="replace").strip()
+            match = OURS.fullmatch(text) or ROS.fullmatch(text)
+            if match is not None and match[1] != self._last:
+                self._last = match[1]
+                found.append(self._last)
+        return found
+
+
+class _Line(logging.Formatter):
+    """A record in one line; the traceback of an exception follows it."""
+
+    def __init__(self, process: bool) -> None:
+        super().__init__("%(who)s: %(line)s")
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        who = speaker(record.name)
+        record.who = f"{record.levelname} {who}" if self._process else who
+        record.line = " ".join(record.getMessage().split())
+        return super().format(record)
+
+
+class _ToStderr(logging.StreamHandler):
+    """Writes to what `sys.stderr` is at the moment."""
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: Any) -> None:
+        """The constructor's; it is not kept."""
