@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     plot = commands.add_parser("rt-plot", help="draw the telemetry of a fault or a run (logs/*.npz)")
     plot.add_argument("file", type=Path, metavar="FILE")
     plot.add_argument("--out", type=Path, metavar="PNG", help="the picture; default: beside FILE")
-    add_task_parser(commands, _common)
+    add_task_parser(commands)
     node = commands.add_parser("node", help="run one process of a job (bringup does this)")
     node.add_argument("name")
     node.add_argument("--run", type=Path, required=True)

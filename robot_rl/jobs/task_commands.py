@@ -7,7 +7,7 @@ import dataclasses
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,12 @@ if TYPE_CHECKING:
     from robot_rl.tasks.base import Task
     from robot_rl.tasks.checking import Finding
 
-SETTINGS = Callable[[argparse.ArgumentParser], argparse.ArgumentParser]
 
 TEACH = "teach"  # the job, see `robot_rl.jobs.job`
 
 
-def add_task_parser(commands: Any, settings: SETTINGS) -> None:
-    """Add the command to ``commands``; ``settings`` gives a parser the options that all jobs have."""
+def add_task_parser(commands: Any) -> None:
+    """Add the command to ``commands``, what `argparse.ArgumentParser.add_subparsers` returns."""
     text = "make a task of your own, or look at one"
     actions = commands.add_parser("task", help=text, description=text).add_subparsers(
         dest="action", required=True, metavar="ACTION"
