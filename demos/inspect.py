@@ -45,7 +45,7 @@ def inspect(path: Path) -> str:
         raise StoreError(f"{path} is not an episode store; a run keeps its own in demos/, online/ and evaluation/")
     episodes = reader.episodes()
     lines = [HEADER, *map(describe_episode, episodes), describe_total(reader.schema.task, episodes)]
-    return "\n".join([*lines, *reader.messages]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

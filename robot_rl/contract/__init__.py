@@ -11,6 +11,7 @@ from robot_rl.contract.reading import Reading
 from robot_rl.contract.registry import Registry
 from robot_rl.contract.relabel import Relabel
 from robot_rl.contract.steps import ActionChunk, Observation, Step, Timing
+from robot_rl.contract.view import Observed, View, identity_of
 
 __all__ = [
     "ACTION_AXES",
@@ -21,6 +22,7 @@ __all__ = [
     "Field",
     "Layout",
     "Observation",
+    "Observed",
     "Outcome",
     "Reading",
     "Registry",
@@ -29,4 +31,6 @@ __all__ = [
     "Source",
     "Step",
     "Timing",
+    "View",
+    "identity_of",
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.progress import schema_of
+from robot_rl.jobs.progress import schema_of, view_of
 from robot_rl.jobs.run import Run, read_parameters, settings_of
 from robot_rl.ros import topics
 from robot_rl.tasks import make_task
@@ -131,6 +131,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
         ConfigError: something is missing or does not fit; the message says what to do.
     """
     task = make_task(config.task)
+    view = view_of(task, config)
     node_names(job, config)
     if config.arm != "sim" and config.source == "expert" and job in ("record", "teleop"):
         raise ConfigError(
@@ -160,7 +161,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
             raise ConfigError("which policy? name a run (--run DIR) or a file (policy=FILE)")
         data = read_parameters(Run((root or Path()).absolute()), config)
         try:
-            load_actor(data, task, seed=0, deterministic=True, images=schema_of(task, config).images)
+            load_actor(data, view, seed=0, deterministic=True, images=schema_of(task, config).images)
         except ValueError as error:
             raise ConfigError(f"this policy cannot be used: {error}") from error
         if root is not None:

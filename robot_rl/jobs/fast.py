@@ -11,7 +11,7 @@ from hardware.sim.render import SceneRenderer
 from robot_rl.contract import ActionChunk, Observation
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.progress import Progress, job_seed, open_store, schema_of, session_config
+from robot_rl.jobs.progress import Progress, job_seed, open_store, schema_of, session_config, view_of
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.policies.base import Policy
 from robot_rl.policies.loading import ActorLoader, load_actor
@@ -24,6 +24,7 @@ from robot_rl.tasks.base import IMAGE_SIZE
 def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) -> None:
     """Do ``job`` in process. ``show`` is called now and then, to tell the person how far it is."""
     task = make_task(config.task)
+    view = view_of(task, config)
     scene = task.scene()
     with contextlib.ExitStack() as stack:
         store = open_store(run, job, config, task)
@@ -36,18 +37,19 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         if config.cameras:
             renderer = stack.enter_context(SceneRenderer(scene, IMAGE_SIZE, IMAGE_SIZE, config.cameras))
         progress = Progress(run, job, config, store)
-        session = Session(task, session_config(job, config), store, job_seed(job, config.seed), first=progress.episodes)
+        settings, seed = session_config(job, config), job_seed(job, config.seed)
+        session = Session(task, settings, store, seed, first=progress.episodes, view=view)
         rollout = Rollout(session, world, task.expert if job == "record" else None, renderer)
         images = schema_of(task, config).images
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing
         if job == "eval":
-            policy = load_actor(read_parameters(run, config), task, config.seed, deterministic=True, images=images)
+            policy = load_actor(read_parameters(run, config), view, config.seed, deterministic=True, images=images)
         elif job == "train":
             from robot_rl.jobs.learning import make_learner
             from robot_rl.jobs.training import Trainer
 
-            acting = _Newest(ActorLoader(task, config.seed, deterministic=False, images=images))
+            acting = _Newest(ActorLoader(view, config.seed, deterministic=False, images=images))
             trainer = Trainer(run, config, make_learner(run, config), acting.take)
             trainer.start()
             policy, after_step = acting, lambda: _catch_up(trainer.step, show)

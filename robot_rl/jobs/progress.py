@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from robot_rl.contract import Ending
+from robot_rl.contract import ContractError, Ending, View
+from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import Run
+from robot_rl.learner.domain import TaskDomain
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.recovery import REFLEX
@@ -110,3 +112,16 @@ def open_store(run: Run, job: str, config: RunConfig, task: Task) -> EpisodeStor
 def schema_of(task: Task, config: RunConfig) -> StoreSchema:
     """Layout of the steps of this run."""
     return StoreSchema.of(task, dict.fromkeys(config.cameras, (IMAGE_SIZE, IMAGE_SIZE)))
+
+
+def view_of(task: Task, config: RunConfig) -> View:
+    """The task as this run's agent sees it. Raises `ConfigError` when ``learner.without`` does not fit the task."""
+    try:
+        return View(task, config.learner.without)
+    except ContractError as error:
+        raise ConfigError(f"learner.without={','.join(config.learner.without)}: {error}") from error
+
+
+def domain_of(task: Task, config: RunConfig) -> TaskDomain:
+    """What this run's learner learns. Raises `ConfigError` as `view_of` does."""
+    return TaskDomain(view_of(task, config), schema_of(task, config))

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from controllers.spatial import Pose
 from hardware.sim.render import SceneRenderer
-from hardware.sim.scene import MAX_WIDTH, SceneSpec
 from robot_rl.contract import Ending
+from robot_rl.data.columns import columns_to_readings
 from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
@@ -22,7 +21,7 @@ from robot_rl.jobs.progress import WINDOW
 from robot_rl.jobs.run import Run, write_atomically
 from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import CONTROL_PERIOD, Task
+from robot_rl.tasks.base import CONTROL_PERIOD
 
 VIDEO_EPISODES = 4
 VIDEO_SIZE = (480, 640)
@@ -121,8 +120,7 @@ def write_video(run: Run, config: RunConfig) -> Path:
 
     reader = StoreReader(run.evaluation, images=False)
     path = run.root / "evaluation.mp4"
-    task = make_task(config.task)
-    spec = task.scene()
+    spec = make_task(config.task).scene()
     height, width = VIDEO_SIZE
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=1 / CONTROL_PERIOD, codec="libx264", quality=7)
     with SceneRenderer(spec, height, width, ("front",)) as renderer, contextlib.closing(writer):
@@ -131,9 +129,8 @@ def write_video(run: Run, config: RunConfig) -> Path:
             writer.send(None)
         for info in _varied(reader.episodes()):
             episode = reader.load_episode(info.index)
-            for index, q in enumerate(episode["q"]):
-                objects = {name: Pose(p[index][:3], p[index][3:]) for name, p in episode.objects.items()}
-                picture = renderer.render(q, _opening(task, episode["state"][index], spec), objects)["front"]
+            for reading in columns_to_readings(episode.columns):
+                picture = renderer.render(reading.q, reading.gripper, reading.objects)["front"]
                 writer.send(np.ascontiguousarray(picture))
     return path
 
@@ -142,13 +139,3 @@ def _varied(episodes: list[EpisodeInfo]) -> list[EpisodeInfo]:
     """Some episodes to show, a failure among them when there is one."""
     failures = [e for e in episodes if not e.success][:1]
     return [e for e in episodes if e.success][: VIDEO_EPISODES - len(failures)] + failures
-
-
-def _opening(task: Task, state: np.ndarray, spec: SceneSpec) -> float:
-    """Opening of the gripper 0–1, from the state where the task has it in there."""
-    offset = 0
-    for item in task.fields:
-        if item.name == "gripper":
-            return float(state[offset] / item.scale)
-        offset += item.size
-    return spec.start_width / MAX_WIDTH

@@ -26,6 +26,7 @@ class Agent(NamedTuple):
         horizon: steps H of a window in a batch; above 1, its actions are chunks.
         demo_share: share of demonstrations in a minibatch that suits it; None: in proportion to how many there are.
         pretrain: calls of ``update`` on demonstrations alone, before the first online step, that suit it.
+        columns: names in `Batch.columns` that it learns from, beside what every agent is given.
     """
 
     name: str
@@ -38,3 +39,4 @@ class Agent(NamedTuple):
     horizon: int = 1
     demo_share: float | None = 0.5
     pretrain: int = 0
+    columns: tuple[str, ...] = ()

@@ -17,7 +17,8 @@ from robot_rl.learner.agent import Agent
 from robot_rl.learner.algorithms import chunked, expo, flash_sac, hil, lagrangian, rlpd, sac
 from robot_rl.learner.checkpoint import CheckpointError, load_latest
 from robot_rl.learner.config import LearnerConfig
-from robot_rl.learner.loop import Domain, LearnerLoop, LoopConfig, state_of
+from robot_rl.learner.domain import Domain
+from robot_rl.learner.loop import LearnerLoop, LoopConfig, state_of
 
 ALGORITHMS: dict[str, tuple[type, Callable[[Any], Agent]]] = {
     "chunked": (chunked.ChunkedConfig, chunked.make_agent),

@@ -25,8 +25,9 @@ from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.checkpoint import Checkpoint, CheckpointError, leaves_to_tree, load_latest, save
 from robot_rl.learner.devices import DataParallel
+from robot_rl.learner.domain import Domain
 from robot_rl.learner.governor import UtdGovernor
-from robot_rl.learner.sources import Domain, Mixture, Sources
+from robot_rl.learner.sources import Mixture, Sources
 from robot_rl.learner.watch import trouble
 from robot_rl.policies.parameters import pack
 
@@ -97,6 +98,7 @@ class LearnerLoop:
             domain,
             demos,
             online,
+            columns=agent.columns,
             capacity=self.config.capacity,
             demo_capacity=self.config.demo_capacity,
             interventions=self.config.interventions_to_demos,
@@ -104,7 +106,7 @@ class LearnerLoop:
             discount=agent.config.discount,
         )
         self.halted = ""
-        self.messages = self.sources.messages
+        self.messages: list[str] = []
         self._devices = devices or DataParallel()
         self._devices.check(self.config.batch_size)
         self._state = self._devices.place_state(agent.create(jax.random.PRNGKey(self.config.seed), domain.layout))
@@ -169,7 +171,7 @@ class LearnerLoop:
         pretraining = self._pretraining_left > 0
         sampler = self.sources.demo_sampler if pretraining else self.sources.sampler
         batch = sampler.sample(self._rng, updates, self.config.batch_size, self.agent.horizon)
-        batch = self._devices.place_batch(self.sources.returns.put_into(batch))
+        batch = self._devices.place_batch(self.sources.complete(batch))
         before = self._state
         self._state, info = self.agent.update(before, batch)
         self._pending.append(_Call(before, info, 0 if pretraining else updates))
@@ -212,6 +214,7 @@ class LearnerLoop:
             "governor": self.governor.state(),
             "arrivals": self.sources.arrivals,
             "digests": self.sources.digests,
+            "relabels": self.sources.relabels,
             "sampling": self._rng.bit_generator.state,
             "calls": self._calls,
             "pretraining": self._pretraining,
@@ -233,7 +236,7 @@ class LearnerLoop:
         if self.sources.arrivals:
             raise CheckpointError("restore must come before the first step; this learner has data already")
         self._state = self._devices.place_state(state_of(found, self._state, self.agent, self.domain))
-        self.sources.refill(found.path, found.meta["arrivals"], found.meta["digests"])
+        self.sources.refill(found.path, found.meta["arrivals"], found.meta["digests"], found.meta["relabels"])
         self.governor.restore(found.meta["governor"])
         self._rng.bit_generator.state = found.meta["sampling"]
         self._calls = found.meta["calls"]
@@ -247,7 +250,7 @@ class LearnerLoop:
     def _receive(self, transitions: Transitions) -> None:
         """Count online steps, and by how many calls the parameters that acted were behind the present ones."""
         self.governor.receive(len(transitions))
-        acted = transitions.version[(transitions.source == Source.POLICY) & (transitions.version >= 0)]
+        acted = transitions["version"][(transitions["source"] == Source.POLICY) & (transitions["version"] >= 0)]
         self._staleness.extend(np.maximum(self._calls - acted, 0).tolist())
 
     def _settle(self, leave: int = 0) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from robot_rl.contract import Shaped
+from robot_rl.contract import Shaped, identity_of
 from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.base import Actor, ActorPolicy
 from robot_rl.policies.encoder import NumpyEncoder, split
@@ -73,6 +73,8 @@ class ActorLoader:
         acting = meta.get("acting", {})
         for key, value in describe(self._task, acting).items():
             if meta.get(key) != value:
+                if key == "fields" and (hint := _hidden(meta.get(key), value)):
+                    raise ParameterError(hint)
                 raise ParameterError(f"it was trained with {key} {meta.get(key)!r}, but this run has {key} {value!r}")
         params, eyes = split(published)
         encoder = NumpyEncoder(eyes, self._images) if eyes else None
@@ -95,10 +97,19 @@ def load_actor(
 
 def describe(task: Shaped, acting: Mapping[str, Any] = GAUSSIAN) -> dict[str, object]:
     """What a policy's parameters say about where they fit, and which actor acts by them."""
-    return {
-        "task": task.name,
-        "state_size": sum(field.size for field in task.fields),
-        "axes": list(task.action.axes),
-        "scale": list(task.action.scale),
-        "acting": dict(acting),
-    }
+    return {**identity_of(task), "acting": dict(acting)}
+
+
+def _hidden(trained: Any, here: Any) -> str:
+    """How the fields of a state differ by what is hidden from the agent; "" where that is not all."""
+    theirs, mine = (
+        {name: part for name, *part in fields} if isinstance(fields, list) else {} for fields in (trained, here)
+    )
+    if not theirs or any(theirs[name] != mine[name] for name in theirs.keys() & mine.keys()):
+        return ""
+    more, less = (", ".join(name for name in a if name not in b) for a, b in ((mine, theirs), (theirs, mine)))
+    if more and less:
+        return ""
+    if more:
+        return f"it was trained without {more} of the state; say learner.without={more.replace(' ', '')}"
+    return f"it was trained with {less} of the state, which learner.without hides from it here"

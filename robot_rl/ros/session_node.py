@@ -62,7 +62,7 @@ class SessionNode(Node):
         super().__init__("session")
         self._session, self._config, self._scene, self._on_episode = session, config, scene, on_episode
         self._axes = session.task.action.axes
-        self._names = state_names(session.task.fields)
+        self._names = state_names(session.view.fields)
         self._due = -1.0
         self._asked: tuple[Observation, float] | None = None
         self._reading: Reading | None = None

@@ -9,7 +9,7 @@ from typing import Protocol
 from controllers.lease import Priority
 from controllers.spatial import Pose
 from controllers.state import Setpoint
-from robot_rl.contract import Ending, Observation, Outcome, Step
+from robot_rl.contract import Ending, Observation, Outcome, Relabel, Step
 from robot_rl.tasks.base import CONTROL_PERIOD
 
 
@@ -25,6 +25,10 @@ class Phase(enum.Enum):
 class EpisodeWriter(Protocol):
     """Where the steps of one episode go; see `robot_rl.data.store`."""
 
+    @property
+    def index(self) -> int:
+        """Number of the episode, as a `Relabel` names it."""
+
     def append(self, step: Step) -> None: ...
 
     def finish(self, outcome: Outcome) -> object: ...
@@ -34,6 +38,9 @@ class EpisodeSink(Protocol):
     """Where episodes go; see `robot_rl.data.store`."""
 
     def begin(self, meta: dict) -> EpisodeWriter: ...
+
+    def relabel(self, relabel: Relabel) -> None:
+        """Correct a step that was appended before."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controllers.lease import Priority
+from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
-from robot_rl.contract import ActionChunk, Ending, Observation, Outcome, Reading, Source, Step, Timing
+from robot_rl.contract import ActionChunk, Ending, Observation, Outcome, Reading, Source, Step, Timing, View
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, EpisodeSink, EpisodeSummary, EpisodeWriter, Phase
 from robot_rl.session.errors import ResetError, SessionError
@@ -55,12 +56,12 @@ class _Episode:
 class _Pending:
     """The step in flight: decided, not yet rewarded."""
 
-    observation: Observation
+    reading: Reading
     policy_action: np.ndarray
     action: np.ndarray
     source: Source
+    target: Pose
     timing: Timing
-    reading: Reading
 
     def cost(self, after: Reading) -> float:
         """Share of the step, 0–1, that the passivity filter held back; 0 when its counter has begun anew."""
@@ -78,10 +79,20 @@ class Session:
         sink: where steps are recorded; None records nothing.
         seed: of the start poses. The *i*-th reset goes to the same start in every session with this seed.
         first: number of the first start to go to, when an interrupted job goes on.
+        view: the task as the policy sees it; default: whole.
     """
 
-    def __init__(self, task: Task, config: SessionConfig, sink: EpisodeSink | None, seed: int, first: int = 0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        config: SessionConfig,
+        sink: EpisodeSink | None,
+        seed: int,
+        first: int = 0,
+        view: View | None = None,
+    ) -> None:
         self._task = task
+        self._view = view or View(task)
         self._config = config
         self._sink = sink
         self._seed = seed
@@ -90,7 +101,7 @@ class Session:
         self._reset: ResetMotion | None = None
         self._episode: _Episode | None = None
         self._pending: _Pending | None = None
-        self._asked: tuple[Reading, Observation] | None = None
+        self._asked: Reading | None = None
         self._chunk: list[np.ndarray] = []
         self._chunk_version = -1
         self._episodes = 0
@@ -108,6 +119,11 @@ class Session:
     @property
     def task(self) -> Task:
         return self._task
+
+    @property
+    def view(self) -> View:
+        """The task as the policy sees it."""
+        return self._view
 
     @property
     def episodes(self) -> int:
@@ -128,7 +144,7 @@ class Session:
         fault = fault_of(reading)
         if self._phase is Phase.RUNNING:
             pending, episode = self._pending, self._episode
-            if fault and (pending is None or not brought_about(reading, pending.observation.images)):
+            if fault and (pending is None or not brought_about(reading, pending.reading.images)):
                 ended = self.abort(fault)
             elif pending is not None and episode is not None:
                 outcome = self._outcome(reading, teleop, episode, fault)
@@ -145,7 +161,7 @@ class Session:
                 return Directive(self._phase, command=Command(reading.target, None, Priority.RESET), ended=ended)
             self._begin_episode(reading)
         observation = self._observe(reading)
-        self._asked = (reading, observation)
+        self._asked = reading
         return Directive(self._phase, observation=observation, ended=ended, step=step)
 
     def act(self, chunk: ActionChunk | None, teleop: TeleopCommand | None = None, decision_ms: float = 0.0) -> Command:
@@ -161,8 +177,7 @@ class Session:
         """
         if self._asked is None:
             raise SessionError("act() was called without an observation to act on; call advance() first")
-        reading, observation = self._asked
-        self._asked = None
+        reading, self._asked = self._asked, None
         spec = self._task.action
         if chunk is not None:
             self._chunk = list(chunk.actions)
@@ -181,12 +196,12 @@ class Session:
         period = (reading.robot_time - self._last_time) * 1000.0
         self._last_time = reading.robot_time
         self._pending = _Pending(
-            observation,
+            reading,
             np.asarray(policy_action, dtype=np.float32),
             executed,
             decision.source,
+            target,
             Timing(decision_ms, period, version, late and decision.source is Source.POLICY),
-            reading,
         )
         priority = Priority.PERSON if decision.source is Source.PERSON else Priority.POLICY
         opening = spec.gripper(decision.action)
@@ -257,22 +272,21 @@ class Session:
 
     def _observe(self, reading: Reading) -> Observation:
         self._observations += 1
-        return Observation(reading.stamp_ns, self._observations, self._task.state(reading), dict(reading.images))
+        return Observation(reading.stamp_ns, self._observations, self._view.state(reading), dict(reading.images))
 
     def _close_step(
         self, reading: Reading, pending: _Pending, episode: _Episode, outcome: Outcome
     ) -> tuple[Step, EpisodeSummary | None]:
         self._pending = None
         step = Step(
-            pending.observation,
+            pending.reading,
             pending.policy_action,
             pending.action,
             pending.source,
             outcome,
-            self._observe(reading),
+            reading,
+            pending.target,
             pending.timing,
-            pending.reading.q,
-            dict(pending.reading.objects),
             pending.cost(reading),
         )
         episode.steps += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controllers.ros.runtime import ros, spin
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.progress import schema_of
+from robot_rl.jobs.progress import schema_of, view_of
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.policies.base import Policy, RandomPolicy
 from robot_rl.policies.loading import ActorLoader
@@ -14,7 +14,8 @@ from robot_rl.tasks import make_task
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
-    load = ActorLoader(task, config.seed, deterministic=job == "eval", images=schema_of(task, config).images)
+    view, images = view_of(task, config), schema_of(task, config).images
+    load = ActorLoader(view, config.seed, deterministic=job == "eval", images=images)
     policy: Policy = RandomPolicy(task.action.size, config.seed)
     if job == "eval":
         policy = load(read_parameters(run, config))

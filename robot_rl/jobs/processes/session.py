@@ -10,7 +10,7 @@ from hardware.scene import ManualScene
 from hardware.sim.client import SceneClient
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.processes import await_simulator
-from robot_rl.jobs.progress import Progress, job_seed, open_store, session_config
+from robot_rl.jobs.progress import Progress, job_seed, open_store, session_config, view_of
 from robot_rl.jobs.run import Run
 from robot_rl.ros.session_node import SessionNode
 from robot_rl.session.directive import EpisodeSummary
@@ -31,7 +31,9 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         scene.connect()
         stack.callback(scene.disconnect)
         progress = Progress(run, job, config, store)
-        session = Session(task, settings, store, job_seed(job, config.seed), first=progress.episodes)
+        session = Session(
+            task, settings, store, job_seed(job, config.seed), first=progress.episodes, view=view_of(task, config)
+        )
         objects = task.scene().objects if config.arm == "sim" else ()
         node: SessionNode
 

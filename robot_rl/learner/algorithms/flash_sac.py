@@ -219,9 +219,9 @@ def scaled_reward(batch: Batch, config: FlashConfig) -> jax.Array:
     """r̃ ``(n,)``."""
     if not config.scale_rewards:
         return batch.reward
-    if batch.return_deviation is None:
+    if "return_deviation" not in batch.columns:
         raise ValueError("flash_sac scales rewards, but the batch brings no statistics of returns to do it by")
-    scale = jnp.maximum(batch.return_deviation, batch.return_largest / config.support)
+    scale = jnp.maximum(batch.columns["return_deviation"], batch.columns["return_largest"] / config.support)
     return batch.reward / jnp.maximum(scale, SMALLEST_SCALE)
 
 
@@ -437,6 +437,7 @@ def make_agent(config: FlashConfig | None = None) -> Agent:
         update=partial(update, config=config),
         actor=published_actor,
         acting={"kind": "flash", "repeats": config.noise_repeats},
+        columns=("return_deviation", "return_largest") if config.scale_rewards else (),
     )
 
 

@@ -106,7 +106,7 @@ def grasp_target(state: HilState, batch: Batch, config: HilConfig) -> jax.Array:
     ahead = grasp_values(state.grasp, batch.next_state)
     value = grasp_values(state.target_grasp, batch.next_state)
     value = jnp.take_along_axis(value, ahead.argmax(axis=-1)[:, None], axis=-1)[:, 0]
-    option, before = (option_of(a[:, -1], ahead.shape[-1]) for a in (batch.action, batch.previous_action))
+    option, before = (option_of(a[:, -1], ahead.shape[-1]) for a in (batch.action, batch.columns["previous_action"]))
     return batch.reward - config.toggle_penalty * (option != before) + config.discount * batch.mask * value
 
 
@@ -177,4 +177,5 @@ def make_agent(config: HilConfig | None = None) -> Agent:
         update=partial(update, config=config),
         actor=published,
         acting={"kind": "grasp", "temperature": config.grasp_temperature},
+        columns=("previous_action",),
     )
