@@ -29,6 +29,7 @@ class Felt:
 
 
 TASK = Felt()
+OBJECTS = ("peg", "goal", "hole", "cube")  # those of our tasks too, whose names some tests record under
 SCHEMA = StoreSchema.of(TASK)
 PIXELS = StoreSchema.of(TASK, {"wrist": (4, 6)})
 DOMAIN = TaskDomain(View(TASK), SCHEMA)
@@ -53,7 +54,7 @@ def reading(rng: np.random.Generator, stamp_ns: int = 0, schema: StoreSchema = S
         tank=float(rng.random()),
         mode=Mode.TRACK,
         images={name: rng.integers(0, 256, (*size, 3), dtype=np.uint8) for name, size in schema.images.items()},
-        objects={"peg": pose(rng)},
+        objects={name: pose(rng) for name in OBJECTS},
         budget=float(rng.random()),
         activity=float(rng.random()),
         signals={"person": float(rng.random())},

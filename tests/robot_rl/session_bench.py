@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hardware.interfaces import TeleopCommand
-from robot_rl.contract import ActionChunk, Observation, Outcome, Reading, Step
+from robot_rl.contract import ActionChunk, Observation, Outcome, Reading, Relabel, Step
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, Phase
 from robot_rl.session.session import Session
@@ -27,6 +27,7 @@ Policy = Callable[[Observation], ActionChunk | None]
 class Recorded:
     """An episode as the sink got it; both writer and record."""
 
+    index: int
     meta: dict
     steps: list[Step] = field(default_factory=list)
     outcome: Outcome | None = None
@@ -42,9 +43,16 @@ class Recorded:
 class Sink(list[Recorded]):
     """Keeps episodes in memory."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.relabels: list[Relabel] = []
+
     def begin(self, meta: dict) -> Recorded:
-        self.append(Recorded(meta))
+        self.append(Recorded(len(self), meta))
         return self[-1]
+
+    def relabel(self, relabel: Relabel) -> None:
+        self.relabels.append(relabel)
 
 
 class Bench:

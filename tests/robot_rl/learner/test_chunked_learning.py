@@ -17,14 +17,22 @@ from robot_rl.policies.loading import make_actor
 def episode(number: int, states, rewards, terminated: bool, actions=None) -> Transitions:
     count = len(rewards)
     last = np.arange(count) == count - 1
-    zeros = np.zeros(count, np.float32)
     if actions is None:
         actions = np.random.default_rng(number).uniform(-1, 1, (count, 1))
     return Transitions(
-        "s", number, 0, np.asarray(states, np.float32), {}, np.asarray(actions, np.float32), zeros[:, None],
-        np.asarray(rewards, np.float32), last & terminated, last & (not terminated), zeros.astype(np.uint8),
-        zeros.astype(np.int64), zeros,
-    )  # fmt: skip
+        "s",
+        number,
+        0,
+        {
+            "state": np.asarray(states, np.float32),
+            "action": np.asarray(actions, np.float32),
+            "reward": np.asarray(rewards, np.float32),
+            "terminated": last & terminated,
+            "truncated": last & (not terminated),
+            "source": np.zeros(count, np.uint8),
+            "version": np.zeros(count, np.int64),
+        },
+    )
 
 
 def test_values_of_a_chain_converge_to_the_solution_next_to_the_goal_too() -> None:
@@ -44,7 +52,7 @@ def test_values_of_a_chain_converge_to_the_solution_next_to_the_goal_too() -> No
     state = chunked.create(jax.random.PRNGKey(0), Layout(5, 1), config)
     for _ in range(50):
         batch = buffer.sample(rng, 20 * 64, 2)
-        batch = jax.tree.map(lambda c: c.reshape(20, 64, *np.shape(c)[1:]) if np.ndim(c) else np.zeros(20), batch)
+        batch = jax.tree.map(lambda c: c.reshape(20, 64, *np.shape(c)[1:]), batch)
         state, _ = chunked.update(state, batch, config=config)
     chunks = np.stack(np.meshgrid(*[np.linspace(-0.9, 0.9, 4)] * 2), -1).reshape(1, 16, 2)
     q = np.asarray(chunked.q_values(state.values.critics, rows[:4], np.tile(chunks, (4, 1, 1))))
@@ -71,9 +79,7 @@ def test_the_policy_finds_the_better_of_two_ways(name: str) -> None:
         action = np.clip(side + 0.05 * rng.normal(size=(20, 64, 2, 1)), -1, 1).astype(np.float32)
         worth = 0.5 + action.sum(axis=(2, 3))[..., None] / 2.4
         reward = np.concatenate((zeros, worth / config.discount), axis=-1)
-        batch = Batch(
-            zeros, action, reward, zeros[..., 0], zeros, zeros[..., 0], zeros[:, 0, 0], None, np.tile(ones, (1, 1, 2))
-        )
+        batch = Batch(zeros, action, reward, zeros[..., 0], zeros, np.tile(ones, (1, 1, 2)))
         state, _ = chunked.update(state, batch, config=config)
     agent = chunked.make_agent(config)
     params = {key: np.asarray(value) for key, value in agent.actor(state).items()}
