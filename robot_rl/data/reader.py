@@ -11,7 +11,7 @@ import numpy as np
 
 from robot_rl.contract import Ending, Outcome, Reading
 from robot_rl.data.blob import Blob
-from robot_rl.data.columns import STATE, columns_to_readings
+from robot_rl.data.columns import COUNTS, STATE, columns_to_readings
 from robot_rl.data.episode import Correction, Episode, EpisodeInfo, Transitions, read_episode, read_info, span
 from robot_rl.data.journal import records_to_columns, scan
 from robot_rl.data.layout import StoreLayout
@@ -125,6 +125,8 @@ class StoreReader:
         if whole is None or len(whole) <= start:
             return None
         part = whole.span(start, min(len(whole), start + count))
+        if not self._wanted():  # it was a success then
+            part = Transitions(part.store, episode, start, {**part.columns, COUNTS: np.zeros(len(part), bool)})
         self._handed[episode] = start + len(part)
         if episode >= self._index:
             self._index, self._offset, self._record = episode, offset, record

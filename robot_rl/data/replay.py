@@ -224,8 +224,8 @@ class ReplayBuffer:
         rows = (self._next + np.arange(count)) % self.capacity
         self.dropped += int(self.held[rows].sum())
         self._size -= int(self.starts[rows].sum())
-        self.held[rows] = False
-        self.starts[rows] = False
+        self.held[rows] = self.starts[rows] = False
+        self.reward[rows] = self.mask[rows] = 0.0  # nothing is left of a label that nobody can correct any more
         self._next = (self._next + count) % self.capacity
         self._rows = min(self.capacity, self._rows + count)
         return rows
