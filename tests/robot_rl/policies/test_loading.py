@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robot_rl.contract import Observation
+from robot_rl.contract import Observation, View
 from robot_rl.policies.loading import GAUSSIAN, ActorLoader, describe, load_actor
 from robot_rl.policies.parameters import ParameterError, pack, unpack
 from robot_rl.tasks import make_task
@@ -94,3 +94,22 @@ def test_a_policy_that_moves_by_another_scale_is_refused() -> None:
     params, version, meta = unpack(published(1))
     with pytest.raises(ParameterError, match=r"trained with scale .*0\.5.* but this run has scale"):
         load_actor(pack(params, version, meta | {"scale": [0.5] * TASK.action.size}), TASK, 3, False)
+
+
+def test_a_policy_trained_without_some_fields_is_used_without_them_or_refused_by_name() -> None:
+    blind = View(TASK, ("linear_velocity", "force"))
+    params = {
+        "w0": np.zeros((blind.state_size, 2 * TASK.action.size), np.float32),
+        "b0": np.zeros(2 * TASK.action.size, np.float32),
+    }
+    data = pack(params, 1, describe(blind))
+    assert load_actor(data, blind, 3, True)(Observation(7, 0, np.ones(blind.state_size, np.float32))).version == 1
+    with pytest.raises(
+        ParameterError, match=r"without linear_velocity, force of .* say learner\.without=linear_velocity,f"
+    ):
+        load_actor(data, TASK, 3, True)
+    with pytest.raises(ParameterError, match=r"with linear_velocity, force of the state, which learner\.without hides"):
+        load_actor(published(1), blind, 3, True)
+    other = pack(params, 1, describe(View(TASK, ("tank",))))
+    with pytest.raises(ParameterError, match="it was trained with fields"):
+        load_actor(other, blind, 3, True)
