@@ -63,14 +63,22 @@ def demonstration(rng: np.random.Generator, number: int) -> Transitions:
         actions.append(action)
         states.append(observe(point, stage)[0])
     count = len(actions)
-    last, zeros = np.arange(count) == count - 1, np.zeros(count, np.float32)
+    last = np.arange(count) == count - 1
     success = bool(stage[0] == 3)
     return Transitions(
-        store="", episode=number, start=0, state=np.array(states), images={},
-        action=np.array(actions, np.float32), policy_action=np.array(actions, np.float32),
-        reward=(last & success).astype(np.float32), terminated=last & success, truncated=last & (not success),
-        source=zeros.astype(np.uint8), version=zeros.astype(np.int64), cost=zeros,
-    )  # fmt: skip
+        store="",
+        episode=number,
+        start=0,
+        columns={
+            "state": np.array(states),
+            "action": np.array(actions, np.float32),
+            "reward": (last & success).astype(np.float32),
+            "terminated": last & success,
+            "truncated": last & (not success),
+            "source": np.zeros(count, np.uint8),
+            "version": np.zeros(count, np.int64),
+        },
+    )
 
 
 def evaluate(state: chunked.ChunkedState, config: ChunkedConfig) -> tuple[np.ndarray, float]:

@@ -121,15 +121,20 @@ def filled(agent: Agent, case: Case, layout: Layout, batch_size: int) -> Learner
                 "benchmark",
                 episode,
                 0,
-                rng.normal(size=(EPISODE + 1, layout.state_size)).astype(np.float32),
-                {name: rng.integers(0, 256, (EPISODE + 1, *size, 3), np.uint8) for name, size in layout.images.items()},
-                *(rng.uniform(-1.0, 1.0, (EPISODE, layout.action_size)).astype(np.float32) for _ in range(2)),
-                ends.astype(np.float32),
-                ends,
-                np.zeros(EPISODE, bool),
-                np.zeros(EPISODE, np.uint8),
-                np.zeros(EPISODE, np.int64),
-                np.zeros(EPISODE, np.float32),
+                {
+                    "state": rng.normal(size=(EPISODE + 1, layout.state_size)).astype(np.float32),
+                    **{
+                        f"image/{name}": rng.integers(0, 256, (EPISODE + 1, *size, 3), np.uint8)
+                        for name, size in layout.images.items()
+                    },
+                    "action": rng.uniform(-1.0, 1.0, (EPISODE, layout.action_size)).astype(np.float32),
+                    "reward": ends.astype(np.float32),
+                    "terminated": ends,
+                    "truncated": np.zeros(EPISODE, bool),
+                    "source": np.zeros(EPISODE, np.uint8),
+                    "version": np.zeros(EPISODE, np.int64),
+                    "cost": np.zeros(EPISODE, np.float32),
+                },
             )
         )
     return learner

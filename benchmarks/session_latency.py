@@ -21,8 +21,9 @@ from robot_rl.jobs.supervisor import JobFailed
 def measure(run: Run) -> dict[str, float | int]:
     """Percentiles over the online steps of ``run``, from the first one that updated parameters decided."""
     reader = StoreReader(run.online, images=False)
-    episodes = [reader.load_episode(info.index) for info in reader.episodes()]
-    columns = {name: np.concatenate([e[name] for e in episodes]) for name in ("decision_ms", "period_ms", "late")}
+    timing = ("decision_ms", "period_ms", "late")
+    episodes = [reader.load_episode(info.index, (*timing, "version")) for info in reader.episodes()]
+    columns = {name: np.concatenate([e[name] for e in episodes]) for name in timing}
     learning = np.maximum.accumulate(np.concatenate([e["version"] for e in episodes])) > 0
     if not learning.any():
         raise JobFailed("no step was decided by parameters that the learner had updated; measure for longer")

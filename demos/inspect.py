@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.schema import StoreError
@@ -38,20 +41,29 @@ def describe_total(task: str, episodes: Sequence[EpisodeInfo]) -> str:
     return ", ".join(parts)
 
 
+def describe_columns(columns: Mapping[str, np.ndarray]) -> str:
+    """One line: every recorded column with the shape of a row."""
+    shapes = (f"{name}{list(column.shape[1:]) or ''}" for name, column in sorted(columns.items()))
+    return f"columns: {', '.join(shapes)}"
+
+
 def inspect(path: Path) -> str:
     """The table and its totals. Raises `StoreError` when there is no store at ``path`` or it cannot be read."""
-    reader = StoreReader(path, images=False)
+    reader = StoreReader(path)
     if reader.schema is None:
         raise StoreError(f"{path} is not an episode store; a run keeps its own in demos/, online/ and evaluation/")
     episodes = reader.episodes()
     lines = [HEADER, *map(describe_episode, episodes), describe_total(reader.schema.task, episodes)]
-    return "\n".join([*lines, *reader.messages]) + "\n"
+    if episodes:
+        lines.append(describe_columns(reader.load_episode(episodes[-1].index).columns))
+    return "\n".join(lines) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 2 when there is no store."""
     parser = argparse.ArgumentParser(prog="python -m demos.inspect", description="List the episodes of a store.")
     parser.add_argument("store", type=Path)
+    logging.basicConfig(format="demos.inspect: %(message)s")
     try:
         sys.stdout.write(inspect(parser.parse_args(argv).store))
     except StoreError as error:

@@ -85,31 +85,28 @@ def learn(task: str, agent: str, seed: int, settings: tuple[str, ...], work: Pat
     lines.unlink(missing_ok=True)
     arguments = ["--env", budget.env, "--agent", agent, "--seed", str(seed), "--steps", str(budget.steps)]
     arguments += ["--eval-every", str(budget.every), "--eval-episodes", str(EPISODES)]
-    given, hidden = _split(settings)
-    demos = _demonstrations(task, seed, work, hidden) / "demos"
-    arguments += ["--demos", str(demos), "--json", str(lines), *given]
-    _robot_rl("gym", arguments, work / f"{name}.log", hidden)
+    demos = _demonstrations(task, seed, work) / "demos"
+    arguments += ["--demos", str(demos), "--json", str(lines), *map(_as_key, settings)]
+    _robot_rl("gym", arguments, work / f"{name}.log")
     return Curve(task, agent, seed, settings, tuple(json.loads(line) for line in lines.read_text().splitlines()))
 
 
-def _split(settings: Sequence[str]) -> tuple[list[str], str]:
-    """The learner's settings, and the hidden fields of the state as `benchmarks.experiments.blind` takes them."""
-    hidden = [setting.removeprefix(WITHOUT) for setting in settings if setting.startswith(WITHOUT)]
-    return [setting for setting in settings if not setting.startswith(WITHOUT)], ",".join(hidden)
+def _as_key(setting: str) -> str:
+    """A curve's setting as the learner's: ``without=force`` is ``learner.without=force``."""
+    return f"learner.{setting}" if setting.startswith(WITHOUT) else setting
 
 
-def _demonstrations(task: str, seed: int, work: Path, hidden: str = "") -> Path:
-    """The run with the demonstrations of ``seed``."""
-    name = "-".join(filter(None, ("demos", task, str(seed), hidden)))
+def _demonstrations(task: str, seed: int, work: Path) -> Path:
+    """The run with the demonstrations of ``seed``, whatever is hidden from those who learn from them."""
+    name = f"demos-{task}-{seed}"
     arguments = ["--fast", "--task", task, "--seed", str(seed), "--run", str(work / name), f"demos={DEMOS}"]
-    _robot_rl("record", arguments, work / f"{name}.log", hidden)  # goes on where it was, if it was
+    _robot_rl("record", arguments, work / f"{name}.log")  # goes on where it was, if it was
     return work / name
 
 
-def _robot_rl(job: str, arguments: Sequence[str], log: Path, hidden: str = "") -> None:
+def _robot_rl(job: str, arguments: Sequence[str], log: Path) -> None:
     with log.open("wb") as output:
-        module = ["benchmarks.experiments.blind", hidden] if hidden else ["robot_rl"]
-        command = [sys.executable, "-m", *module, job, *arguments]
+        command = [sys.executable, "-m", "robot_rl", job, *arguments]
         subprocess.run(command, check=True, stdout=output, stderr=subprocess.STDOUT, env=os.environ | ONE_THREAD)
 
 
@@ -237,7 +234,7 @@ def _learn_missing(arguments: argparse.Namespace) -> None:
             wanted = [agent for agent in arguments.agents if (task, agent, seed, settings) not in known]
             if not wanted:
                 continue
-            _demonstrations(task, seed, arguments.work, hidden)
+            _demonstrations(task, seed, arguments.work)
             with ThreadPoolExecutor(arguments.parallel) as pool:
                 runs = [pool.submit(learn, task, agent, seed, settings, arguments.work) for agent in wanted]
                 for run in as_completed(runs):

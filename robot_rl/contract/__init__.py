@@ -5,6 +5,7 @@ May import: no other room; of `hardware` only its interfaces and its registry.
 
 from hardware.interfaces import Word
 from robot_rl.contract.actions import ACTION_AXES, ActionSpec
+from robot_rl.contract.agent_view import AgentView, Observed, identity_of, layout_of
 from robot_rl.contract.errors import ContractError
 from robot_rl.contract.judging import DISCARDED, Answer, Judge, Label, Verdict
 from robot_rl.contract.layout import Field, Layout, Shaped
@@ -20,6 +21,7 @@ __all__ = [
     "DISCARDED",
     "ActionChunk",
     "ActionSpec",
+    "AgentView",
     "Answer",
     "ContractError",
     "Ending",
@@ -28,6 +30,7 @@ __all__ = [
     "Label",
     "Layout",
     "Observation",
+    "Observed",
     "Outcome",
     "Reading",
     "Registry",
@@ -39,4 +42,6 @@ __all__ = [
     "Verdict",
     "View",
     "Word",
+    "identity_of",
+    "layout_of",
 ]

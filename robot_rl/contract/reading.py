@@ -30,6 +30,7 @@ class Reading:
         budget: energy left of the episode's budget [J].
         activity: for how long the passivity filter has held back, weighted by the share held back [s]; it only grows
             while a motion lasts. See `controllers.state.Tick`.
+        signals: name of a judge → what it makes of this instant, finite.
     """
 
     stamp_ns: int
@@ -47,3 +48,4 @@ class Reading:
     fault: str = ""
     budget: float = 0.0
     activity: float = 0.0
+    signals: Mapping[str, float] = field(default_factory=dict)

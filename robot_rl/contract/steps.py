@@ -10,6 +10,7 @@ import numpy as np
 from controllers.spatial import Pose
 from robot_rl.contract.errors import ContractError
 from robot_rl.contract.outcome import Outcome, Source
+from robot_rl.contract.reading import Reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,25 +59,26 @@ class Timing:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One transition, complete: recorded when the *next* observation is known.
+    """One transition, complete: recorded when the *next* reading is known.
+
+    An observation is not part of it: whoever reads a step derives it from the reading, by the task.
 
     Attributes:
-        observation, next_observation: before and after.
+        reading, next_reading: all that was measured before and after.
         policy_action: what the policy wanted ``(a,)`` (zeros when it was not asked).
         action: what was executed ``(a,)``, after intervention and workspace limits.
         source: who decided ``action``.
         outcome: reward and ending after the action.
-        q: joint positions ``(7,)`` [rad] at ``observation``, ``objects`` likewise; for replays and videos.
+        target: the TCP pose that was commanded, in the base frame.
         cost: share of the step, 0–1, during which the passivity filter held back what was asked for.
     """
 
-    observation: Observation
+    reading: Reading
     policy_action: np.ndarray
     action: np.ndarray
     source: Source
     outcome: Outcome
-    next_observation: Observation
+    next_reading: Reading
+    target: Pose
     timing: Timing
-    q: np.ndarray
-    objects: Mapping[str, Pose] = field(default_factory=dict)
     cost: float = 0.0

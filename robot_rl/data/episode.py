@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -16,12 +17,11 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from robot_rl.contract import Ending, Source
+from robot_rl.data.columns import COUNTS, IMAGE, NUMBERS, OBJECT, STEP_TYPES, is_observed
 from robot_rl.data.schema import StoreError, StoreSchema
 
 IMAGE_CHUNK = 16  # frames a chunk: small enough for random access, large enough to compress
-TRANSITION_ARRAYS = ("action", "policy_action", "reward", "terminated", "truncated", "source", "version", "cost")
-ADDED = {"cost": np.float32}  # arrays that episodes of earlier versions lack; they are read as zeros
-STEP_ARRAYS = (*TRANSITION_ARRAYS, "q", "decision_ms", "period_ms", "late")
+CHECKSUM = "checksum"  # attribute: CRC-32 of the others as canonical JSON
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,25 @@ class EpisodeInfo:
     def success(self) -> bool:
         return self.ending is Ending.SUCCESS
 
+    def corrected(self, columns: Mapping[str, np.ndarray], ending: Ending, reason: str) -> EpisodeInfo:
+        """The same of the steps in ``columns``, which the episode came down to."""
+        return dataclasses.replace(self, ending=ending, reason=reason, **totals(columns))
+
+
+def totals(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Those attributes of an `EpisodeInfo` that are sums over its steps."""
+    return {
+        "steps": len(columns["reward"]),
+        "total_reward": float(columns["reward"].sum(dtype=np.float64)),
+        "interventions": int((columns["source"] == Source.PERSON).sum()),
+        "duration": float(columns["stamp_ns"][-1] - columns["stamp_ns"][0]) * 1e-9,
+    }
+
+
+def span(columns: Mapping[str, np.ndarray], first: int, last: int) -> dict[str, np.ndarray]:
+    """Columns of the steps ``first … last`` (exclusive)."""
+    return {name: column[first : last + is_observed(name)] for name, column in columns.items()}
+
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
@@ -51,67 +70,67 @@ class Transitions:
     Attributes:
         store, episode: where they come from.
         start: index of the first step in its episode.
-        state: ``(n+1, d)`` float32; transition i goes from row i to row i+1.
-        images: camera → ``(n+1, h, w, 3)`` uint8.
-        action, policy_action: ``(n, a)`` float32.
-        reward: ``(n,)`` float32.   terminated, truncated: ``(n,)`` bool.   source: ``(n,)`` uint8, see `Source`.
-        version: ``(n,)`` int64, the policy parameters that acted.
-        cost: ``(n,)`` float32, 0–1, see `robot_rl.contract.Step`.
+        columns: name → rows, see `robot_rl.data.columns`; ``action``, ``reward``, ``terminated``, ``truncated``,
+            ``source`` and ``version`` at least. ``state (n+1, d)`` float32 is derived; transition i goes from its row i
+            to row i + 1. ``counts`` is there where labels were corrected: a step that does not count is not learnt
+            from.
     """
 
     store: str
     episode: int
     start: int
-    state: np.ndarray
-    images: Mapping[str, np.ndarray]
-    action: np.ndarray
-    policy_action: np.ndarray
-    reward: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    source: np.ndarray
-    version: np.ndarray
-    cost: np.ndarray
+    columns: Mapping[str, np.ndarray]
 
     def __len__(self) -> int:
-        return len(self.reward)
+        return len(self.columns["reward"])
 
-    @staticmethod
-    def of(store: str, episode: int, start: int, columns: Mapping[str, np.ndarray]) -> Transitions:
-        """From an episode's columns, whose rows begin at step ``start``."""
-        images = {k.removeprefix("image/"): v for k, v in columns.items() if k.startswith("image/")}
-        return Transitions(
-            store, episode, start, columns["state"], images, *(columns[name] for name in TRANSITION_ARRAYS)
-        )
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+    @property
+    def images(self) -> dict[str, np.ndarray]:
+        """Camera → ``(n+1, h, w, 3)`` uint8."""
+        return images_of(self.columns)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """``(n,)`` bool."""
+        return self.columns.get(COUNTS, np.ones(len(self), bool))
 
     def span(self, first: int, last: int) -> Transitions:
         """Transitions ``first … last`` (exclusive) of these."""
-        after = {name: image[first : last + 1] for name, image in self.images.items()}
-        return Transitions(
-            self.store,
-            self.episode,
-            self.start + first,
-            self.state[first : last + 1],
-            after,
-            *(getattr(self, name)[first:last] for name in TRANSITION_ARRAYS),
-        )
+        return Transitions(self.store, self.episode, self.start + first, span(self.columns, first, last))
 
     def by_person(self) -> list[Transitions]:
         """The runs of steps that a person decided."""
-        person = np.concatenate(([False], self.source == Source.PERSON, [False]))
+        person = np.concatenate(([False], self["source"] == Source.PERSON, [False]))
         edges = np.flatnonzero(person[1:] != person[:-1])
         return [self.span(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
-class Episode:
-    """A whole episode of T steps: ``info`` and its arrays by name.
+class Correction:
+    """What the first n steps of an episode, all of them handed out before, come to now.
 
-    ``state (T+1, d)``, ``stamp_ns (T+1,)``, ``image/<camera> (T+1, h, w, 3)``; and a row a step: ``action``,
-    ``policy_action``, ``reward``, ``terminated``, ``truncated``, ``source``, ``q (T, 7)`` [rad],
-    ``objects/<name> (T, 7)`` [xyz m, quat_xyzw, base frame], ``decision_ms``, ``period_ms``, ``version``, ``late``,
-    ``cost``.
+    Attributes:
+        store, episode: which.
+        columns: ``reward``, ``terminated``, ``truncated`` and ``counts``, n rows each.
     """
+
+    store: str
+    episode: int
+    columns: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.columns["reward"])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """A whole episode of T steps: ``info`` and its columns by name, see `robot_rl.data.columns`."""
 
     info: EpisodeInfo
     columns: Mapping[str, np.ndarray]
@@ -121,36 +140,36 @@ class Episode:
 
     @property
     def objects(self) -> dict[str, np.ndarray]:
-        """Object name → ``(T, 7)`` [xyz m, quat_xyzw], base frame."""
-        return {k.removeprefix("objects/"): v for k, v in self.columns.items() if k.startswith("objects/")}
+        """Object name → ``(T+1, 7)`` [xyz m, quat_xyzw], base frame; not a number where the scene did not know it."""
+        return {k.removeprefix(OBJECT): v for k, v in self.columns.items() if k.startswith(OBJECT)}
 
     @property
     def images(self) -> dict[str, np.ndarray]:
         """Camera → ``(T+1, h, w, 3)`` uint8."""
-        return {k.removeprefix("image/"): v for k, v in self.columns.items() if k.startswith("image/")}
+        return images_of(self.columns)
 
-    def transitions(self, store: str = "") -> Transitions:
-        return Transitions.of(store, self.info.index, 0, self.columns)
+
+def images_of(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {k.removeprefix(IMAGE): v for k, v in columns.items() if k.startswith(IMAGE)}
 
 
 def write_episode(path: Path, scratch: Path, info: EpisodeInfo, columns: Mapping[str, np.ndarray], fsync: bool) -> None:
     """Write an episode to ``path`` by way of ``scratch`` and one rename. Raises `StoreError` when the disk fails."""
+    attributes = {
+        **{name: getattr(info, name) for name in ("index", "reason", "steps", "total_reward")},
+        **{name: getattr(info, name) for name in ("interventions", "duration", "seed")},
+        "ending": info.ending.value,
+        "meta": dict(info.meta),
+        "crc32": {name: _checksum(array) for name, array in columns.items()},
+    }
     try:
         shutil.rmtree(scratch, ignore_errors=True)
         group = zarr.open_group(scratch, mode="w", zarr_format=3)
         codec = ZstdCodec(level=1)
         for name, array in columns.items():
-            chunks = (min(IMAGE_CHUNK, len(array)), *array.shape[1:]) if name.startswith("image/") else array.shape
+            chunks = (min(IMAGE_CHUNK, len(array)), *array.shape[1:]) if name.startswith(IMAGE) else array.shape
             group.create_array(name, data=array, chunks=chunks, compressors=codec)
-        group.attrs.put(
-            {
-                **{name: getattr(info, name) for name in ("index", "reason", "steps", "total_reward")},
-                **{name: getattr(info, name) for name in ("interventions", "duration", "seed")},
-                "ending": info.ending.value,
-                "meta": dict(info.meta),
-                "crc32": {name: _checksum(array) for name, array in columns.items()},
-            }
-        )
+        group.attrs.put(attributes | {CHECKSUM: _canonical(attributes)})
         if fsync:
             _sync_tree(scratch)
         os.rename(scratch, path)
@@ -161,30 +180,28 @@ def write_episode(path: Path, scratch: Path, info: EpisodeInfo, columns: Mapping
 
 
 def read_info(path: Path) -> EpisodeInfo:
-    """An episode's summary, from one small file. Raises `StoreError` when it is damaged."""
+    """An episode's summary as it was recorded, from one small file. Raises `StoreError` when it is damaged."""
+    attributes = _attributes(path)
     try:
-        attributes = _attributes(path)
         ending = Ending(attributes.pop("ending"))
         del attributes["crc32"]
         return EpisodeInfo(ending=ending, **attributes)
-    except FileNotFoundError as error:
-        raise StoreError(f"{path}: damaged: {error.filename} is missing") from error
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: damaged: {error!r}") from error
 
 
-def read_episode(path: Path, schema: StoreSchema, names: Iterable[str] | None = None) -> Episode:
-    """A whole episode, or only its arrays ``names``.
+def read_episode(path: Path, schema: StoreSchema, names: Iterable[str] | None = None, images: bool = True) -> Episode:
+    """A whole episode as it was recorded, or only its columns ``names``; without ``images``, all but these.
 
     Raises `StoreError` when anything asked for is missing, damaged or of another layout.
     """
     info = read_info(path)
     checksums = _attributes(path)["crc32"]
     shapes = _shapes(info.steps, schema)
+    wanted = dict.fromkeys((*shapes, *checksums)) if names is None else names
     columns = {}
-    for name in dict.fromkeys((*shapes, *checksums)) if names is None else names:
-        if name not in checksums and name in ADDED:
-            columns[name] = np.zeros(info.steps, ADDED[name])
+    for name in wanted:
+        if name.startswith(IMAGE) and not images:
             continue
         if name not in checksums:
             raise StoreError(f"{path}: damaged: {name} is missing")
@@ -208,21 +225,34 @@ def _checksum(array: np.ndarray) -> int:
     return zlib.crc32(array.tobytes())
 
 
+def _canonical(attributes: Mapping[str, Any]) -> int:
+    """CRC-32 of the attributes as JSON that depends on nothing but their values."""
+    return zlib.crc32(json.dumps(attributes, sort_keys=True, separators=(",", ":")).encode())
+
+
 def _shapes(steps: int, schema: StoreSchema) -> dict[str, tuple[int, ...]]:
-    """What an episode must have, objects aside."""
+    """What an episode must have; faults, objects and signals have shapes of their own."""
+    observed = {"stamp_ns": (), "mode": (), **NUMBERS, **{f"{IMAGE}{n}": (*s, 3) for n, s in schema.images.items()}}
     return {
-        **dict.fromkeys(STEP_ARRAYS, (steps,)),
-        "stamp_ns": (steps + 1,),
-        "state": (steps + 1, schema.state_size),
+        **{name: (steps + 1, *shape) for name, shape in observed.items()},
+        **dict.fromkeys(STEP_TYPES, (steps,)),
         "action": (steps, schema.action_size),
         "policy_action": (steps, schema.action_size),
-        "q": (steps, 7),
-        **{f"image/{name}": (steps + 1, *size, 3) for name, size in schema.images.items()},
+        "target": (steps, 7),
     }
 
 
 def _attributes(path: Path) -> dict[str, Any]:
-    attributes: dict[str, Any] = json.loads((path / "zarr.json").read_text())["attributes"]
+    """The attributes of a group, as they were written. Raises `StoreError` when they are not."""
+    try:
+        attributes: dict[str, Any] = json.loads((path / "zarr.json").read_text())["attributes"]
+        checksum = attributes.pop(CHECKSUM)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: damaged: {error.filename} is missing") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path}: damaged: {error!r}") from error
+    if checksum != _canonical(attributes):
+        raise StoreError(f"{path}: damaged: its attributes have a wrong checksum")
     return attributes
 
 

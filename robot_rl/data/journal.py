@@ -2,8 +2,9 @@
 
 Each step is one frame, written by one ``write``: ``magic (4) | u32 payload length | u32 CRC-32 | payload (blob)``. A
 process killed at any instant leaves whole frames and at most one torn frame at the end, which `scan` recognises by its
-length or checksum. The first frame also carries the first observation and what is known of the episode; every frame
-carries the *next* observation, so that observations are written once.
+length or checksum. The first frame also carries the first reading and what is known of the episode; every frame carries
+the *next* reading, so that readings are written once. Arrays of a reading have the names of `robot_rl.data.columns`,
+with ``next_`` before those of the next one.
 """
 
 from __future__ import annotations
@@ -17,12 +18,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from robot_rl.contract import Ending, Observation, Step
+from robot_rl.contract import Ending, Reading, Step
 from robot_rl.data.blob import Blob, BlobError, decode, encode
+from robot_rl.data.columns import (
+    IMAGE,
+    NUMBERS,
+    OBJECT,
+    SOMETIMES,
+    is_observed,
+    pose_to_row,
+    reading_to_row,
+    stack_rows,
+)
 from robot_rl.data.schema import StoreError, StoreSchema
 
-MAGIC = b"RRJ1"
+MAGIC = b"RRJ2"
+NEXT = "next_"
 _FRAME = struct.Struct("<4sII")
+_UNBOUNDED = "budget"  # may be infinite
 
 
 class Scan(NamedTuple):
@@ -31,6 +44,7 @@ class Scan(NamedTuple):
     records: list[Blob]
     end: int
     problem: str
+    torn: bool = False  # what follows is the beginning of a frame and nothing else
 
 
 def frame(payload: bytes) -> bytes:
@@ -43,14 +57,14 @@ def scan(data: bytes, limit: int | None = None) -> Scan:
     offset = 0
     while offset < len(data) and (limit is None or len(records) < limit):
         if len(data) - offset < _FRAME.size:
-            return Scan(records, offset, f"{len(data) - offset} bytes of a torn frame header")
+            return Scan(records, offset, f"{len(data) - offset} bytes of a torn frame header", True)
         magic, length, checksum = _FRAME.unpack_from(data, offset)
         start = offset + _FRAME.size
         payload = memoryview(data)[start : start + length]
         if magic != MAGIC:
             return Scan(records, offset, f"{len(data) - offset} bytes that are no frame")
         if len(payload) < length:
-            return Scan(records, offset, f"a torn frame ({len(payload)} of {length} bytes)")
+            return Scan(records, offset, f"a torn frame ({len(payload)} of {length} bytes)", True)
         if zlib.crc32(payload) != checksum:
             return Scan(records, offset, f"a frame with a wrong checksum, {len(data) - offset} bytes before the end")
         try:
@@ -61,6 +75,18 @@ def scan(data: bytes, limit: int | None = None) -> Scan:
     return Scan(records, offset, "")
 
 
+def salvage(data: bytes) -> Scan:
+    """Whole frames anywhere in ``data``, those behind a damaged one included; the end is that of the data."""
+    records: list[Blob] = []
+    problem, offset = "", 0
+    while offset >= 0:
+        found = scan(data[offset:])
+        records += found.records
+        problem = problem or found.problem
+        offset = data.find(MAGIC, offset + found.end + 1) if found.problem else -1
+    return Scan(records, len(data), problem)
+
+
 def step_to_frame(step: Step, number: int, schema: StoreSchema, opening: Mapping[str, Any] | None) -> bytes:
     """One step as a frame. ``opening``: what is known of the episode, given with the first step only.
 
@@ -68,17 +94,15 @@ def step_to_frame(step: Step, number: int, schema: StoreSchema, opening: Mapping
     """
     arrays: dict[str, np.ndarray] = {}
     if opening is not None:
-        _put_observation(arrays, "", step.observation, schema)
-    _put_observation(arrays, "next_", step.next_observation, schema)
-    arrays["action"] = _vector("action", step.action, schema.action_size)
-    arrays["policy_action"] = _vector("policy_action", step.policy_action, schema.action_size)
-    arrays["q"] = _vector("q", step.q, 7)
-    for name, pose in step.objects.items():
-        arrays[f"objects/{name}"] = np.concatenate((pose.translation, pose.quat_xyzw))
+        _put_reading(arrays, "", step.reading, schema)
+    _put_reading(arrays, NEXT, step.next_reading, schema)
+    arrays["action"] = _numbers("action", np.asarray(step.action, np.float32), (schema.action_size,))
+    arrays["policy_action"] = _numbers(
+        "policy_action", np.asarray(step.policy_action, np.float32), (schema.action_size,)
+    )
+    arrays["target"] = pose_to_row(step.target)
     header: dict[str, Any] = {
         "step": number,
-        "stamp_ns": int(step.observation.stamp_ns),
-        "next_stamp_ns": int(step.next_observation.stamp_ns),
         "reward": float(step.outcome.reward),
         "ending": step.outcome.ending.value,
         "reason": step.outcome.reason,
@@ -98,51 +122,46 @@ def step_to_frame(step: Step, number: int, schema: StoreSchema, opening: Mapping
 
 
 def records_to_columns(records: Sequence[Blob], before: Blob | None = None) -> dict[str, np.ndarray]:
-    """Arrays over consecutive steps, named as in an episode (see `robot_rl.data.store`).
+    """Columns over consecutive steps, as `robot_rl.data.columns` names them.
 
     ``before`` is the record just before ``records[0]``, needed unless that is the episode's first.
     """
-    first, last = records[0], records[-1]
-    images = [name.removeprefix("next_image/") for name in first.arrays if name.startswith("next_image/")]
+    first = records[0].arrays if before is None else {_now(name): a for name, a in _next(before).items()}
+    instants = [first, *({_now(name): array for name, array in _next(record).items()} for record in records)]
+    observed = dict.fromkeys(name for instant in instants for name in instant if is_observed(name))
     headers = [record.header for record in records]
-
-    def observed(name: str) -> np.ndarray:
-        start = first.arrays[name] if before is None else before.arrays[f"next_{name}"]
-        return np.stack([start, *(record.arrays[f"next_{name}"] for record in records)])
-
-    def taken(name: str) -> np.ndarray:
-        return np.stack([record.arrays[name] for record in records])
 
     def noted(name: str, dtype: type) -> np.ndarray:
         return np.array([header[name] for header in headers], dtype=dtype)
 
     endings = [Ending(header["ending"]) for header in headers]
     return {
-        "state": observed("state"),
-        "stamp_ns": np.array([*(header["stamp_ns"] for header in headers), last.header["next_stamp_ns"]], np.int64),
-        **{f"image/{name}": observed(f"image/{name}") for name in images},
-        "action": taken("action"),
-        "policy_action": taken("policy_action"),
+        **{name: stack_rows(name, [instant.get(name) for instant in instants]) for name in observed},
+        **{name: np.stack([record.arrays[name] for record in records]) for name in ("target", "action")},
+        "policy_action": np.stack([record.arrays["policy_action"] for record in records]),
         "reward": noted("reward", np.float32),
         "terminated": np.array([ending in (Ending.SUCCESS, Ending.FAILURE) for ending in endings], bool),
         "truncated": np.array([ending in (Ending.TIMEOUT, Ending.ABORTED) for ending in endings], bool),
         "source": noted("source", np.uint8),
-        "q": taken("q"),
-        **{name: taken(name) for name in first.arrays if name.startswith("objects/")},
+        "version": noted("version", np.int64),
+        "cost": noted("cost", np.float32),
         "decision_ms": noted("decision_ms", np.float32),
         "period_ms": noted("period_ms", np.float32),
-        "version": noted("version", np.int64),
         "late": noted("late", bool),
-        "cost": np.array([header.get("cost", 0.0) for header in headers], np.float32),  # not in earlier journals
     }
 
 
 class JournalFile:
-    """The writing end of a journal. Creates the file with its first frame, so a journal never lacks its opening."""
+    """The writing end of a file of frames. Creates it with its first frame, so a journal never lacks its opening.
 
-    def __init__(self, path: Path, fsync: bool = False) -> None:
+    Args:
+        resume: go on with a file that is there; otherwise that is an error.
+    """
+
+    def __init__(self, path: Path, fsync: bool = False, resume: bool = False) -> None:
         self.path = path
         self._fsync = fsync
+        self._flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if resume else os.O_EXCL)
         self._fd = -1
         self._end = 0
 
@@ -150,14 +169,15 @@ class JournalFile:
         """Write one frame. Raises `StoreError`, leaving the file as it was, when the disk does not take it."""
         try:
             if self._fd < 0:
-                self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+                self._fd = os.open(self.path, self._flags, 0o644)
+                self._end = os.fstat(self._fd).st_size
             if (written := os.write(self._fd, data)) != len(data):
                 os.ftruncate(self._fd, self._end)
                 raise StoreError(f"{self.path}: only {written} of {len(data)} bytes fit; free space on this disk")
             if self._fsync:
                 os.fsync(self._fd)
         except OSError as error:
-            raise StoreError(f"{self.path}: step not recorded: {error.strerror}") from error
+            raise StoreError(f"{self.path}: not recorded: {error.strerror}") from error
         self._end += len(data)
 
     def close(self) -> None:
@@ -166,20 +186,34 @@ class JournalFile:
             self._fd = -1
 
 
-def _vector(name: str, value: np.ndarray, size: int) -> np.ndarray:
-    array = np.asarray(value, dtype=np.float32)
-    if array.shape != (size,):
-        raise StoreError(f"{name} has shape {array.shape}; this store takes ({size},)")
-    if not np.isfinite(array).all():
+def _next(record: Blob) -> dict[str, np.ndarray]:
+    return {name: array for name, array in record.arrays.items() if name.startswith(NEXT)}
+
+
+def _now(name: str) -> str:
+    return name.removeprefix(NEXT)
+
+
+def _numbers(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if array.shape != shape:
+        raise StoreError(f"{name} has shape {array.shape}; this store takes {shape}")
+    if np.isnan(array).any() or (name != _UNBOUNDED and not np.isfinite(array).all()):
         raise StoreError(f"{name} is not finite: {array}")
     return array
 
 
-def _put_observation(arrays: dict[str, np.ndarray], prefix: str, observation: Observation, schema: StoreSchema) -> None:
-    arrays[f"{prefix}state"] = _vector("state", observation.state, schema.state_size)
+def _put_reading(arrays: dict[str, np.ndarray], prefix: str, reading: Reading, schema: StoreSchema) -> None:
+    for name, row in reading_to_row(reading).items():
+        if name in NUMBERS:
+            _numbers(name, row, NUMBERS[name])
+        elif name.startswith(SOMETIMES):
+            _numbers(name, row, (7,) if name.startswith(OBJECT) else ())
+        elif name.startswith(IMAGE):
+            continue
+        arrays[f"{prefix}{name}"] = row
     for name, (height, width) in schema.images.items():
-        image = observation.images.get(name)
+        image = reading.images.get(name)
         if image is None or image.shape != (height, width, 3) or image.dtype != np.uint8:
             found = "none" if image is None else f"{image.dtype} {image.shape}"
             raise StoreError(f"image {name!r}: this store takes uint8 ({height}, {width}, 3), the step has {found}")
-        arrays[f"{prefix}image/{name}"] = image
+        arrays[f"{prefix}{IMAGE}{name}"] = image

@@ -1,153 +1,314 @@
-"""Following a store while it is written: every step once, in order."""
+"""Following a store while it is written: every step once, in order, and every correction of it."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from robot_rl.contract import Ending, Outcome, Reading
 from robot_rl.data.blob import Blob
-from robot_rl.data.episode import TRANSITION_ARRAYS, Episode, EpisodeInfo, Transitions, read_episode, read_info
+from robot_rl.data.columns import COUNTS, STATE, columns_to_readings
+from robot_rl.data.episode import Correction, Episode, EpisodeInfo, Transitions, read_episode, read_info, span
 from robot_rl.data.journal import records_to_columns, scan
 from robot_rl.data.layout import StoreLayout
+from robot_rl.data.relabels import RelabelBook, Ruling, rule
 from robot_rl.data.schema import StoreError, StoreSchema
+
+_log = logging.getLogger(__name__)
+Observe = Callable[[Reading], np.ndarray]
+LABELS = ("reward", "terminated", "truncated")
+SUMMARY = (*LABELS, "source", "stamp_ns")
+
+
+class Polled(NamedTuple):
+    """``new``: steps that were not handed out before; ``corrected``: episodes of which earlier ones were relabelled."""
+
+    new: list[Transitions]
+    corrected: list[Correction]
 
 
 class StoreReader:
     """Follows a store from any process: finished episodes and the one being recorded.
 
-    `poll` hands out every step exactly once and in order. Constructing it touches nothing; until the store exists, it
-    is empty. ``messages`` names what had to be skipped.
+    `poll` hands out every step exactly once and in order, and what earlier ones were corrected to since. Constructing
+    it touches nothing; until the store exists, it is empty. What has to be skipped is logged.
 
     Args:
+        observe: reading → state ``(d,)`` float32, an agent's view of the task; None: steps have no ``state``.
         images: read them too.
-        successes_only: hand out only finished episodes that succeeded: what belongs among demonstrations.
+        successes_only: hand out only finished episodes that succeeded: what belongs among demonstrations. One that is
+            relabelled later enters, or counts no longer.
     """
 
-    def __init__(self, path: str | Path, *, images: bool = True, successes_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        observe: Observe | None = None,
+        images: bool = True,
+        successes_only: bool = False,
+    ) -> None:
         self._layout = StoreLayout(path)
+        self._observe = observe
         self._images = images
         self._successes_only = successes_only
         self._schema: StoreSchema | None = None
+        self._book = RelabelBook(self._layout.relabels)
+        self._changed: set[int] = set()  # episodes relabelled since the last poll
+        self._handed: dict[int, int] = {}  # episode → steps of it handed out
         self._index = 0  # the episode being read
-        self._step = 0  # steps of it handed out
-        self._offset = 0  # bytes of its journal they took
+        self._offset = 0  # bytes of its journal that were handed out
         self._record: Blob | None = None  # the last of them, if read from the journal
-        self._loaded: Transitions | None = None  # the episode, once finished
-        self._infos: dict[int, EpisodeInfo | None] = {}  # None: damaged
+        self._loaded: tuple[int, Transitions, Ending] | None = None  # the finished episode read last
+        self._infos: dict[int, EpisodeInfo | None] = {}  # as recorded; None: damaged
+        self._corrected: dict[int, EpisodeInfo] = {}
         self.path = self._layout.root
-        self.messages: list[str] = []
 
     @property
     def schema(self) -> StoreSchema | None:
-        """What the store holds; None as long as there is none. Raises `StoreError` when it cannot be read."""
-        if self._schema is None and self._layout.schema.exists():
+        """What the store holds; None as long as there is none.
+
+        Raises `StoreError` when it cannot be read, or is missing where there are episodes.
+        """
+        if self._schema is None and self._layout.has_schema():
             self._schema = self._layout.read_schema()
         return self._schema
 
-    def poll(self, limit: int | None = None) -> list[Transitions]:
-        """What has been recorded since the last call, at most ``limit`` steps of it.
+    @property
+    def relabels(self) -> int:
+        """Corrections of the store that were read so far."""
+        return self._book.count
+
+    def poll(self) -> Polled:
+        """What has been recorded, and corrected, since the last call.
 
         What is recorded meanwhile may be left to the next call: where the writer is faster than this reader, a call
         that took everything would never return.
         """
         if self.schema is None:
-            return []
+            return Polled([], [])
+        self._refresh()
+        changed, self._changed = sorted(self._changed), set()
+        corrected = [one for index in changed if (one := self._correction(index)) is not None]
+        new = [part for index in changed if (part := self._late_success(index)) is not None]
         following = self._offset > 0 and self._layout.journal(self._index).exists()  # then there is no later one
         newest = self._index if following else max(self._layout.all_indices(), default=-1)
-        parts: list[Transitions] = []
-        while limit is None or limit > 0:
-            part = self._next(newest, limit)
-            if part is None:
-                break
-            parts.append(part)
-            limit = None if limit is None else limit - len(part)
+        while (part := self._next(newest)) is not None:
+            new.append(part)
             if part.episode == newest:  # its journal may be growing
                 break
-        return parts
+        return Polled(new, corrected)
+
+    def take(self, episode: int, start: int, count: int) -> Transitions | None:
+        """Steps ``start … start + count`` of an episode again, or as many as there are; `poll` goes on behind them.
+
+        For a reader that follows a store from where another one stood. None: there are none of these any more.
+        """
+        if self.schema is None:
+            return None
+        self._refresh()
+        self._changed.clear()
+        record: Blob | None = None
+        offset = 0
+        whole: Transitions | None = None
+        if self._layout.episode(episode).exists():
+            whole = self._load(episode)
+        elif self._layout.journal(episode).exists():
+            records, offset, *_ = scan(self._layout.journal(episode).read_bytes(), start + count)
+            if records:
+                record = records[-1]
+                whole = self._transitions(episode, 0, records_to_columns(records), finished=False)
+        if whole is None or len(whole) <= start:
+            return None
+        part = whole.span(start, min(len(whole), start + count))
+        if not self._wanted():  # it was a success then
+            part = Transitions(part.store, episode, start, {**part.columns, COUNTS: np.zeros(len(part), bool)})
+        self._handed[episode] = start + len(part)
+        if episode >= self._index:
+            self._index, self._offset, self._record = episode, offset, record
+        return part
+
+    def limit_relabels(self, count: int | None) -> None:
+        """Let only the first ``count`` corrections of the store hold until called again; None: all of them."""
+        self._book.limit(count)
 
     def episodes(self) -> list[EpisodeInfo]:
-        """Summaries of the finished episodes, oldest first; each is read from disk only once.
+        """Summaries of the finished episodes, oldest first, as they are labelled now.
 
-        A damaged one is skipped. It stays where it is, for `poll` to set aside: not every caller tells the operator.
+        A damaged one is skipped. It stays where it is, for `poll` to set aside.
         """
+        if self.schema is None:
+            return []
+        self._refresh()
         found = self._layout.indices(".zarr")
-        for index in found:
-            if index not in self._infos:
-                try:
-                    self._infos[index] = read_info(self._layout.episode(index))
-                except StoreError as error:
-                    self._infos[index] = None
-                    self.messages.append(f"{error}; skipped")
-        return [info for index in found if (info := self._infos[index]) is not None]
+        return [info for index in found if (info := self._info(index)) is not None]
 
-    def load_episode(self, index: int) -> Episode:
-        """A finished episode. Raises `StoreError` when there is none of that number or it is damaged."""
-        return self._layout.load(self.schema or self._layout.read_schema(), index)
+    def load_episode(self, index: int, names: Iterable[str] | None = None) -> Episode:
+        """A finished episode as it is labelled now, up to its last step that counts; ``names``: only these columns.
 
-    def column(self, index: int, name: str) -> np.ndarray:
-        """One column of a finished episode. Raises `StoreError`."""
-        return self._layout.load(self.schema or self._layout.read_schema(), index, (name,))[name]
+        Raises `StoreError` when there is none of that number or it is damaged.
+        """
+        schema = self.schema or self._layout.read_schema()
+        path = self._layout.episode(index)
+        if not path.exists():
+            known = self._layout.indices(".zarr")
+            extent = f"{known[0]} to {known[-1]}" if known else "none"
+            raise StoreError(f"{self.path} has no finished episode {index} (it has {len(known)}: {extent})")
+        self._refresh()
+        wanted = None if names is None else dict.fromkeys((*names, *SUMMARY))
+        recorded = read_episode(path, schema, wanted, images=self._images or names is not None)
+        ruling = rule(recorded.columns, self._book.of(index), finished=True)
+        whole = {**recorded.columns, **{name: ruling.columns[name] for name in LABELS}}
+        columns = span(whole, 0, int(ruling.columns["counts"].sum()))
+        ending, reason = _ending(recorded.info, ruling)
+        info = recorded.info if not self._book.of(index) else recorded.info.corrected(columns, ending, reason)
+        return Episode(info, columns if names is None else {name: columns[name] for name in names})
 
-    def _next(self, newest: int, limit: int | None) -> Transitions | None:
+    def _refresh(self) -> None:
+        changed = self._book.refresh()
+        self._changed |= changed
+        for index in changed:
+            self._corrected.pop(index, None)
+            if self._loaded is not None and self._loaded[0] == index:
+                self._loaded = None
+
+    def _info(self, index: int) -> EpisodeInfo | None:
+        """A summary as it is labelled now; each is read from disk only once. None: damaged."""
+        if index not in self._infos:
+            try:
+                self._infos[index] = read_info(self._layout.episode(index))
+            except StoreError as error:
+                self._infos[index] = None
+                _log.warning("%s; skipped", error)
+        if not self._book.of(index):
+            return self._infos[index]
+        if index not in self._corrected:
+            try:
+                self._corrected[index] = self.load_episode(index, SUMMARY).info
+            except StoreError as error:
+                _log.warning("%s; skipped", error)
+                return None
+        return self._corrected[index]
+
+    def _next(self, newest: int) -> Transitions | None:
         """The next part, of an episode up to number ``newest``; None when there is none."""
         while self._index <= newest:
-            if self._loaded is None and self._layout.episode(self._index).exists():
-                self._load()
-            if self._loaded is not None:
-                first = self._step
-                last = len(self._loaded) if limit is None else min(len(self._loaded), first + limit)
-                part = self._loaded.span(first, last)
-                self._step = last
-                if last >= len(self._loaded):
-                    self._go_to(self._index + 1)
-                if len(part):
+            index = self._index
+            if self._layout.episode(index).exists():
+                if (part := self._finished(index)) is not None:
                     return part
                 continue
-            if not self._successes_only and (tail := self._tail(limit)) is not None:
+            if not self._successes_only and (tail := self._tail()) is not None:
                 return tail
-            if self._layout.episode(self._index).exists():
+            if self._layout.episode(index).exists():
                 continue  # it was finished while we looked
-            if self._layout.journal(self._index).exists():
+            if self._layout.journal(index).exists():
                 return None
-            later = next((index for index in self._layout.all_indices() if index > self._index), None)
+            later = next((one for one in self._layout.all_indices() if one > index), None)
             if later is None:
                 return None
-            if not self._layout.episode(self._index).exists():  # a later one exists, so this one never will
+            if not self._layout.episode(index).exists():  # a later one exists, so this one never will
                 self._go_to(later)
         return None
 
-    def _tail(self, limit: int | None) -> Transitions | None:
+    def _finished(self, index: int) -> Transitions | None:
+        """What is left to hand out of a finished episode; the next one is behind it."""
+        first = self._handed.get(index, 0)
+        whole = self._load(index)
+        self._go_to(index + 1)
+        if whole is None or first >= len(whole) or not self._wanted():
+            return None
+        self._handed[index] = len(whole)
+        return whole.span(first, len(whole))
+
+    def _wanted(self) -> bool:
+        """Whether the episode that was read last belongs to what is asked for."""
+        return not self._successes_only or (self._loaded is not None and self._loaded[2] is Ending.SUCCESS)
+
+    def _late_success(self, index: int) -> Transitions | None:
+        """An episode that was passed over and has been relabelled to a success."""
+        passed = self._successes_only and index < self._index and index not in self._handed
+        if not passed or not self._layout.episode(index).exists():
+            return None
+        whole = self._load(index)
+        if whole is None or not self._wanted():
+            return None
+        self._handed[index] = len(whole)
+        return whole
+
+    def _tail(self) -> Transitions | None:
         """New whole steps of the journal, or None."""
         try:
             with open(self._layout.journal(self._index), "rb") as file:
                 file.seek(self._offset)
-                records, end, _ = scan(file.read(), limit)
+                records, end, *_ = scan(file.read())
         except FileNotFoundError:
             return None
         if not records:
             return None
-        part = Transitions.of(str(self.path), self._index, self._step, records_to_columns(records, before=self._record))
+        columns = records_to_columns(records, before=self._record)
+        part = self._transitions(self._index, self._handed.get(self._index, 0), columns, finished=False)
         self._offset += end
-        self._step += len(records)
+        self._handed[self._index] = part.start + len(part)
         self._record = records[-1]
         return part
 
-    def _load(self) -> None:
-        path = self._layout.episode(self._index)
+    def _load(self, index: int) -> Transitions | None:
+        """All steps of a finished episode; None, and set aside, when it is damaged."""
+        if self._loaded is not None and self._loaded[0] == index:
+            return self._loaded[1]
+        path = self._layout.episode(index)
         try:
-            schema = self.schema or self._layout.read_schema()
-            images = (f"image/{name}" for name in schema.images) if self._images else ()
-            episode = read_episode(path, schema, ("state", *TRANSITION_ARRAYS, *images))
+            episode = read_episode(path, self.schema or self._layout.read_schema(), images=self._images)
         except StoreError as error:
-            self.messages.append(self._layout.set_aside(path, error))
-            self._go_to(self._index + 1)
-            return
-        if self._successes_only and not episode.info.success:
-            self._go_to(self._index + 1)
-            return
-        self._loaded = episode.transitions(str(self.path))
+            _log.warning("%s; %s", error, self._layout.set_aside(path))
+            return None
+        whole = self._transitions(index, 0, episode.columns, finished=True)
+        ending, _ = _ending(episode.info, rule(episode.columns, self._book.of(index), finished=True))
+        self._loaded = index, whole, ending
+        return whole
+
+    def _transitions(
+        self, index: int, start: int, recorded: Mapping[str, np.ndarray], *, finished: bool
+    ) -> Transitions:
+        """Recorded steps from number ``start`` on, as they are labelled now and as the agent sees them."""
+        ruling = rule(recorded, self._book.of(index), start=start, finished=finished)
+        columns = {**recorded, **ruling.columns}
+        if self._observe is not None:
+            columns[STATE] = np.stack([self._observe(reading) for reading in columns_to_readings(recorded)])
+        return Transitions(str(self.path), index, start, columns)
+
+    def _correction(self, index: int) -> Correction | None:
+        """What the steps of an episode that were handed out come to now; None: there are none, or none any more."""
+        handed = self._handed.get(index, 0)
+        if not handed:
+            return None
+        ending = None
+        try:
+            records = scan(self._layout.journal(index).read_bytes(), handed).records
+            ruling = rule(records_to_columns(records), self._book.of(index), finished=False)
+        except FileNotFoundError:
+            try:
+                episode = read_episode(self._layout.episode(index), self._layout.read_schema(), LABELS)
+            except StoreError as error:
+                _log.warning("%s; its steps stay labelled as they were", error)
+                return None
+            ruling = rule(episode.columns, self._book.of(index), finished=True)
+            ending, _ = _ending(episode.info, ruling)
+        columns = {name: column[:handed] for name, column in ruling.columns.items()}
+        if self._successes_only:
+            columns["counts"] = columns["counts"] & (ending is Ending.SUCCESS)
+        return Correction(str(self.path), index, columns)
 
     def _go_to(self, index: int) -> None:
-        self._index, self._step, self._offset = index, 0, 0
-        self._record = self._loaded = None
+        self._index, self._offset, self._record = index, 0, None
+
+
+def _ending(info: EpisodeInfo, ruling: Ruling) -> tuple[Ending, str]:
+    """How an episode ended, and why, as it is labelled now."""
+    outcome = ruling.ending or Outcome(0.0, info.ending, info.reason)
+    return outcome.ending, outcome.reason

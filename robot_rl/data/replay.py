@@ -1,7 +1,8 @@
 """Replay: ring buffers of transitions in memory, and weighted sampling from several of them.
 
 A buffer is a ring of *observations*. Transition i goes from row i to row i + 1, so each observation (and each image) is
-kept once; the last observation of a run is a row that starts no transition.
+kept once; the last observation of a run is a row that starts no transition. A transition that does not count (any more)
+keeps its row, so that what is drawn depends on what arrived and how it is labelled, and not on when it was labelled.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robot_rl.contract import Layout, Source
-from robot_rl.data.episode import Transitions
+from robot_rl.data.episode import Correction, Transitions
 
 RECENT = 256  # steps of a policy that tell how it does now: 26 s of them
+PREVIOUS_ACTION, RECENT_COST = "previous_action", "recent_cost"  # columns that replay makes itself
+RETURN_DEVIATION, RETURN_LARGEST = "return_deviation", "return_largest"  # and that `robot_rl.data.returns` makes
+DERIVED = (PREVIOUS_ACTION, RECENT_COST, RETURN_DEVIATION, RETURN_LARGEST)
 
 
 class Batch(NamedTuple):
@@ -29,14 +33,15 @@ class Batch(NamedTuple):
         action: ``(…, H, a)``.   reward: ``(…, H)``.   Both 0 where not valid.
         mask: ``(…)``: 0 where the task ended within the window (nothing to bootstrap from), 1 otherwise, time limits
             and aborts included.
-        cost: ``(…)`` share of the first step, 0–1, during which the passivity filter held back.
-        recent_cost: ``(updates,)`` mean cost of the newest online steps that a policy decided, which says how it does
-            these days where the other columns tell of all times; NaN when there are none.
-        previous_action: ``(…, a)`` of the step before the window; at the start of a run, the window's first action.
         valid: ``(…, H)``: 1 where the run went on that far, 0 after its end.
         images, next_images: camera → ``(…, h, w, 3)`` uint8 at ``state`` and ``next_state``; None without cameras.
-        return_deviation, return_largest: ``(updates,)`` √Var(G) and max |G| of all steps so far, see
-            `robot_rl.data.returns`; None where nobody counts them.
+        columns: what the agent asked for beside these (`robot_rl.learner.agent.Agent.columns`), by name. Any recorded
+            column, of the window's first step ``(…, …)``; or
+            ``previous_action (…, a)``: of the step before the window; at the start of a run, the window's first one.
+            ``recent_cost (updates,)``: mean cost of the newest online steps that a policy decided, which says how it
+            does these days where the other columns tell of all times; NaN when there are none.
+            ``return_deviation, return_largest (updates,)``: √Var(G) and max |G| of all steps so far, see
+            `robot_rl.data.returns`.
     """
 
     state: Any
@@ -44,20 +49,20 @@ class Batch(NamedTuple):
     reward: Any
     mask: Any
     next_state: Any
-    cost: Any
-    recent_cost: Any
-    previous_action: Any = None
     valid: Any = None
     images: Any = None
     next_images: Any = None
-    return_deviation: Any = None
-    return_largest: Any = None
+    columns: Any = {}  # noqa: RUF012 — never written to
 
 
 class ReplayBuffer:
-    """The newest transitions, up to ``capacity`` observations; an episode of T steps takes T + 1."""
+    """The newest transitions, up to ``capacity`` observations; an episode of T steps takes T + 1.
 
-    def __init__(self, capacity: int, layout: Layout) -> None:
+    Args:
+        columns: kept beside what every agent needs; see `Batch`.
+    """
+
+    def __init__(self, capacity: int, layout: Layout, columns: Sequence[str] = ()) -> None:
         if capacity < 2:
             raise ValueError(f"a replay buffer needs a capacity of at least 2, not {capacity}")
         self.capacity = capacity
@@ -66,11 +71,17 @@ class ReplayBuffer:
         self.action = np.zeros((capacity, layout.action_size), np.float32)
         self.reward = np.zeros(capacity, np.float32)
         self.mask = np.zeros(capacity, np.float32)
-        self.cost = np.zeros(capacity, np.float32)
-        self.starts = np.zeros(capacity, bool)  # rows that a transition starts from
+        self.columns: dict[str, np.ndarray] = {}  # those recorded; made when the first steps tell their sizes
+        self.held = np.zeros(capacity, bool)  # rows that a transition starts from
+        self.starts = np.zeros(capacity, bool)  # the same, where it counts
         self.dropped = 0  # transitions that made room for others
-        # running CRC-32 of states, actions, rewards, masks, costs and each camera: equal digests, equal buffers
-        self.digests = [0] * (5 + len(self.images))
+        self._wanted = tuple(name for name in columns if name not in DERIVED)
+        self._derived = tuple(name for name in columns if name in DERIVED)
+        self._origin = np.full(capacity, -1, np.int32)  # number of the episode in `_origins` that a row is of
+        self._step = np.zeros(capacity, np.int32)  # within it
+        self._origins: dict[tuple[str, int], int] = {}
+        # Running CRC-32 of all that is never corrected: states, actions, recorded columns, each camera.
+        self._history = [0] * (2 + len(self._wanted) + len(self.images))
         self._next = 0  # the row to write
         self._rows = 0  # rows in use
         self._size = 0
@@ -81,42 +92,75 @@ class ReplayBuffer:
         """Transitions that can be sampled."""
         return self._size
 
+    @property
+    def digests(self) -> list[int]:
+        """Checksums of all that arrived and of how it is labelled now: equal digests, equal buffers."""
+        labels = (self.reward[: self._rows], self.mask[: self._rows], self.starts[: self._rows])
+        return [*self._history, *(zlib.crc32(label.tobytes()) for label in labels)]
+
     def add(self, transitions: Transitions) -> None:
-        """Append consecutive steps; a run that continues the last one shares its observation."""
+        """Append consecutive steps; a run that continues the last one shares its observation.
+
+        Raises ValueError when they lack a column that was asked for.
+        """
         count = len(transitions)
         if count == 0:
             return
+        asked = {name: self._column(transitions, name) for name in self._wanted}
+        number = self._origins.setdefault((transitions.store, transitions.episode), len(self._origins))
+        images, counts = transitions.images, transitions.counts
         continued = self._tail == (transitions.store, transitions.episode, transitions.start)
         if not continued:
-            self._write(self._take_rows(1), transitions, slice(0, 1))
+            self._write(self._take_rows(1), transitions["state"], images, slice(0, 1))
         for first in range(0, count, self.capacity - 1):  # more than fits at once: in parts
             part = slice(first, min(count, first + self.capacity - 1))
             rows = self._take_rows(part.stop - part.start)
-            self._write(rows, transitions, slice(part.start + 1, part.stop + 1))
+            self._write(rows, transitions["state"], images, slice(part.start + 1, part.stop + 1))
             before = (rows - 1) % self.capacity
-            self.action[before] = transitions.action[part]
-            self.reward[before] = transitions.reward[part]
-            self.mask[before] = 1.0 - transitions.terminated[part]
-            self.cost[before] = transitions.cost[part]
-            self.starts[before] = True
-            self._size += len(before)
+            self.action[before] = transitions["action"][part]
+            self.reward[before] = transitions["reward"][part]
+            self.mask[before] = 1.0 - transitions["terminated"][part]
+            for name, column in asked.items():
+                self.columns[name][before] = column[part]
+            self.held[before] = True
+            self.starts[before] = counts[part]
+            self._origin[before] = number
+            self._step[before] = transitions.start + np.arange(part.start, part.stop)
+            self._size += int(counts[part].sum())
         new = slice(int(continued), None)
-        columns = [transitions.state[new], transitions.action, transitions.reward]
-        columns += [transitions.terminated, transitions.cost, *(transitions.images[name][new] for name in self.images)]
-        self.digests = [
+        arrived = [transitions["state"][new], transitions["action"], *asked.values()]
+        arrived += [images[name][new] for name in self.images]
+        self._history = [
             zlib.crc32(np.ascontiguousarray(column).data, digest)
-            for column, digest in zip(columns, self.digests, strict=True)
+            for column, digest in zip(arrived, self._history, strict=True)
         ]
-        self._newest_costs.extend(transitions.cost[transitions.source == Source.POLICY].tolist())
+        if RECENT_COST in self._derived:
+            by_policy = transitions["source"] == Source.POLICY
+            self._newest_costs.extend(self._column(transitions, "cost")[by_policy].tolist())
         self._tail = (transitions.store, transitions.episode, transitions.start + count)
 
+    def correct(self, correction: Correction) -> None:
+        """Label the steps of an episode anew, those of them that are kept; samples show it from now on."""
+        number = self._origins.get((correction.store, correction.episode))
+        if number is None:
+            return
+        rows = np.flatnonzero(self.held & (self._origin == number))
+        rows = rows[self._step[rows] < len(correction)]
+        steps = self._step[rows]
+        self.reward[rows] = correction["reward"][steps]
+        self.mask[rows] = 1.0 - correction["terminated"][steps]
+        self._size += int(correction["counts"][steps].sum()) - int(self.starts[rows].sum())
+        self.starts[rows] = correction["counts"][steps]
+
     def sample_rows(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """``(count,)`` rows that transitions start from, uniformly and with replacement."""
+        """``(count,)`` rows that transitions which count start from, uniformly and with replacement."""
         if self._size == 0:
             raise ValueError("cannot sample from an empty replay buffer")
+        if 4 * self._size < self._rows:  # most would be refused
+            return rng.choice(np.flatnonzero(self.starts), count)
         rows = rng.integers(0, self._rows, count)
         wrong = np.flatnonzero(~self.starts[rows])
-        while len(wrong):  # only the last observation of each run is refused
+        while len(wrong):  # the last observation of each run, and what does not count
             rows[wrong] = rng.integers(0, self._rows, len(wrong))
             wrong = wrong[~self.starts[rows[wrong]]]
         return rows
@@ -137,41 +181,59 @@ class ReplayBuffer:
         steps = valid.sum(axis=1)
         last = (first + steps - 1) % self.capacity
         after = (first + steps) % self.capacity
-        before = (first - 1) % self.capacity
         action, reward = self.action[rows] * valid[..., None], self.reward[rows] * valid
         chunk = horizon > 1
+        columns = {name: self.columns[name][first] for name in self._wanted}
+        if PREVIOUS_ACTION in self._derived:
+            before = (first - 1) % self.capacity
+            columns[PREVIOUS_ACTION] = self.action[np.where(self.held[before], before, first)]
         batch = Batch(
             state=self.state[first],
             action=action if chunk else action[:, 0],
             reward=reward if chunk else reward[:, 0],
             mask=self.mask[last],
             next_state=self.state[after],
-            cost=self.cost[first],
-            recent_cost=self.recent_cost,
-            previous_action=self.action[np.where(self.starts[before], before, first)],
             valid=(valid if chunk else valid[:, 0]).astype(np.float32),
+            columns=columns,
         )
         return batch, first, after
+
+    def asks_for(self, name: str) -> bool:
+        """Whether a column that is derived was asked for."""
+        return name in self._derived
 
     @property
     def recent_cost(self) -> float:
         """Mean cost of the newest steps that a policy decided; NaN when there are none."""
         return float(np.mean(self._newest_costs)) if self._newest_costs else np.nan
 
+    def _column(self, transitions: Transitions, name: str) -> np.ndarray:
+        """The rows ``(n, …)`` of a recorded column at the steps' beginnings, and room for them here."""
+        if name not in transitions.columns:
+            raise ValueError(
+                f"the agent asks for a column {name!r}, which the steps of {transitions.store} have not; choose from "
+                f"{', '.join(sorted((*transitions.columns, *DERIVED)))}"
+            )
+        column = transitions[name][: len(transitions)]
+        if name in self._wanted and name not in self.columns:
+            kind = column.dtype if column.dtype != np.float64 else np.dtype(np.float32)
+            self.columns[name] = np.zeros((self.capacity, *column.shape[1:]), kind)
+        return column
+
     def _take_rows(self, count: int) -> np.ndarray:
         rows = (self._next + np.arange(count)) % self.capacity
-        dropped = int(self.starts[rows].sum())
-        self.dropped += dropped
-        self._size -= dropped
-        self.starts[rows] = False
+        self.dropped += int(self.held[rows].sum())
+        self._size -= int(self.starts[rows].sum())
+        self.held[rows] = self.starts[rows] = False
+        self.reward[rows] = self.mask[rows] = 0.0  # nothing is left of a label that nobody can correct any more
         self._next = (self._next + count) % self.capacity
         self._rows = min(self.capacity, self._rows + count)
         return rows
 
-    def _write(self, rows: np.ndarray, transitions: Transitions, part: slice) -> None:
-        self.state[rows] = transitions.state[part]
-        for name, images in self.images.items():
-            images[rows] = transitions.images[name][part]
+    def _write(self, rows: np.ndarray, state: np.ndarray, images: Mapping[str, np.ndarray], part: slice) -> None:
+        self.state[rows] = state[part]
+        for name, kept in self.images.items():
+            kept[rows] = images[name][part]
 
 
 class Sampler:
@@ -182,7 +244,7 @@ class Sampler:
     that they are met on average.
 
     Args:
-        buffers: demonstrations first; those after them tell ``recent_cost``.
+        buffers: demonstrations first; those after them tell ``recent_cost``. All keep the same columns.
         weights: one for each buffer, or a function from their sizes to these; they need not add up to 1.
     """
 
@@ -218,12 +280,13 @@ class Sampler:
             parts.append(_reshape(part, updates, stop - start))
             _gather(buffer.images, first.reshape(updates, -1), images, slice(start, stop))
             _gather(buffer.images, after.reshape(updates, -1), following, slice(start, stop))
-        costs = [buffer.recent_cost for buffer in self.buffers[1:]]
-        known = [cost for cost in costs if not np.isnan(cost)]
-        recent_cost = np.full(updates, np.mean(known) if known else np.nan, np.float32)
-        return Batch(*(_concatenate(columns) for columns in zip(*parts, strict=True)))._replace(
-            recent_cost=recent_cost, images=images or None, next_images=following or None
-        )
+        batch = _join(parts)
+        columns = dict(batch.columns)
+        if self.buffers[0].asks_for(RECENT_COST):
+            costs = [buffer.recent_cost for buffer in self.buffers[1:]]
+            known = [cost for cost in costs if not np.isnan(cost)]
+            columns[RECENT_COST] = np.full(updates, np.mean(known) if known else np.nan, np.float32)
+        return batch._replace(images=images or None, next_images=following or None, columns=columns)
 
     def _frames(self, updates: int, batch_size: int) -> dict[str, np.ndarray]:
         """Room for a batch's images."""
@@ -239,14 +302,18 @@ def _gather(kept: Mapping[str, np.ndarray], rows: np.ndarray, into: Mapping[str,
 
 
 def _reshape(batch: Batch, updates: int, count: int) -> Batch:
-    """Split the leading axis of every column but ``recent_cost``."""
+    """Split the leading axis of every column."""
+    columns = {name: value for name, value in batch._asdict().items() if isinstance(value, np.ndarray)}
+    split = {name: value.reshape(updates, count, *value.shape[1:]) for name, value in columns.items()}
+    more = {name: value.reshape(updates, count, *value.shape[1:]) for name, value in batch.columns.items()}
+    return Batch(**split, columns=more)
 
-    def split(column: Any) -> Any:
-        return column if np.ndim(column) == 0 else column.reshape(updates, count, *column.shape[1:])
 
-    return Batch(*(split(column) for column in batch))
-
-
-def _concatenate(columns: Sequence[Any]) -> Any:
-    first = columns[0]
-    return first if len(columns) == 1 or np.ndim(first) == 0 else np.concatenate(columns, axis=1)
+def _join(parts: Sequence[Batch]) -> Batch:
+    """Batches without images, side by side along their second axis."""
+    if len(parts) == 1:
+        return parts[0]
+    names = [name for name, value in parts[0]._asdict().items() if isinstance(value, np.ndarray)]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names}
+    more = {name: np.concatenate([part.columns[name] for part in parts], axis=1) for name in parts[0].columns}
+    return Batch(**joined, columns=more)

@@ -1,4 +1,4 @@
-"""What a store holds: the task, the layout of its state vector, its action axes and images."""
+"""What a store holds: the task by name, what its actions mean, its cameras and the time between steps."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from robot_rl.contract import ActionSpec, Field, Layout, Shaped
+from robot_rl.contract import ActionSpec, Shaped
 
-FORMAT = "robot_rl-episodes-1"
+FAMILY = "robot_rl-episodes-"
+FORMAT = f"{FAMILY}2"
 
 
 class StoreError(RuntimeError):
@@ -20,16 +21,16 @@ class StoreError(RuntimeError):
 class StoreSchema:
     """The layout that every episode of a store has.
 
+    Fields and scales of the task's state are not part of it: states are derived from readings when these are read.
+
     Attributes:
         task: name of the task.
-        fields: parts of the state vector, in order.
-        action: axes and scale of the actions.
+        action: axes and scale of the actions, which define what an action means.
         images: camera name → (height, width) of its uint8 RGB images.
         control_period: robot time between steps [s].
     """
 
     task: str
-    fields: tuple[Field, ...]
     action: ActionSpec
     images: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     control_period: float = 0.1
@@ -37,39 +38,17 @@ class StoreSchema:
     @staticmethod
     def of(task: Shaped, images: Mapping[str, tuple[int, int]] | None = None, period: float = 0.1) -> StoreSchema:
         """The schema of a task's episodes, recorded with ``images`` (camera name → (height, width)) if any."""
-        return StoreSchema(task.name, tuple(task.fields), task.action, dict(images or {}), period)
-
-    @property
-    def state_size(self) -> int:
-        return sum(part.size for part in self.fields)
+        return StoreSchema(task.name, task.action, dict(images or {}), period)
 
     @property
     def action_size(self) -> int:
         return self.action.size
-
-    @property
-    def layout(self) -> Layout:
-        """The sizes, for an agent. A gripper is open or closed: its axis has two values."""
-        options = 2 if self.action.axes[-1] == "gripper" else 0
-        return Layout(self.state_size, self.action_size, self.images, options)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What must be the same for parameters and checkpoints to make sense; JSON values."""
-        return {
-            "task": self.task,
-            "state_size": self.state_size,
-            "axes": list(self.action.axes),
-            "scale": list(self.action.scale),
-        }
 
     def to_json(self) -> str:
         return json.dumps(
             {
                 "format": FORMAT,
                 "task": self.task,
-                "state_size": self.state_size,
-                "fields": [[part.name, part.size, part.scale] for part in self.fields],
                 "action_axes": list(self.action.axes),
                 "action_scale": list(self.action.scale),
                 "images": {name: list(size) for name, size in self.images.items()},
@@ -83,32 +62,36 @@ class StoreSchema:
         """Raises ValueError when the text is not a schema of this format."""
         try:
             values: dict[str, Any] = json.loads(text)
-            if values["format"] != FORMAT:
-                raise ValueError(f"format is {values['format']!r}, this version reads {FORMAT!r}")
+            _check_format(values["format"])
             return StoreSchema(
                 values["task"],
-                tuple(Field(name, size, scale) for name, size, scale in values["fields"]),
                 ActionSpec(tuple(values["action_axes"]), tuple(values["action_scale"])),
                 {name: (height, width) for name, (height, width) in values["images"].items()},
                 values["control_period"],
             )
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not an episode store's schema: {error!r}") from error
-
-    def misfit(self, store: StoreSchema) -> str:
-        """Why steps of ``store`` cannot be learnt from here, in words; empty when they can."""
-        difference = store.difference(self)
-        return f"does not fit task {self.task!r}: it has {difference}" if difference else ""
 
     def difference(self, other: StoreSchema) -> str:
         """What tells this schema from ``other``, in words; empty when nothing does."""
         pairs = (
             ("task", self.task, other.task),
-            ("state size", self.state_size, other.state_size),
-            ("fields", [tuple(vars(f).values()) for f in self.fields], [tuple(vars(f).values()) for f in other.fields]),
             ("action axes", self.action.axes, other.action.axes),
             ("action scale", self.action.scale, other.action.scale),
             ("images", dict(self.images), dict(other.images)),
             ("control period", self.control_period, other.control_period),
         )
         return "; ".join(f"{name} {mine} instead of {theirs}" for name, mine, theirs in pairs if mine != theirs)
+
+
+def _check_format(found: str) -> None:
+    """Raises ValueError, which says what to do, unless ``found`` is the format of this version."""
+    if found == FORMAT:
+        return
+    if found == f"{FAMILY}1":
+        raise ValueError(
+            f"format is {found!r}, which kept observations in place of readings and cannot be read any more; "
+            "record anew into another directory"
+        )
+    later = " (of a later version of robot_rl: upgrade it)" if str(found).startswith(FAMILY) else ""
+    raise ValueError(f"format is {found!r}{later}; this version reads {FORMAT!r}")

@@ -2,18 +2,23 @@
 
 A store is a directory::
 
-    schema.json            task, state and action layout
+    schema.json            task, action layout, cameras
     writer.lock            held by the one writer
     journal/000007.journal the episode being recorded, one CRC-framed step after the other
-    episodes/000006.zarr   finished episodes; 000003.corrupt is one that was set aside
+    episodes/000006.zarr   finished episodes
+    relabels.log           corrections of what recorded steps came to
+    */000003.corrupt       what was damaged, set aside
 
 An episode keeps its number from its first step to the end. It moves from journal to Zarr by: write under another name,
-rename, remove the journal; whichever instant the writer is killed at, the next opening finishes the move.
+rename, remove the journal; whichever instant the writer is killed at, the next opening finishes the move. A damaged
+journal becomes an episode of the good steps before the damage, and is kept beside.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -21,26 +26,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
-from robot_rl.contract import Ending, Outcome, Source, Step
-from robot_rl.data.blob import Blob
-from robot_rl.data.episode import Episode, EpisodeInfo, read_info, write_episode
-from robot_rl.data.journal import JournalFile, records_to_columns, scan, step_to_frame
+from robot_rl.contract import Ending, Outcome, Relabel, Step
+from robot_rl.data.episode import Episode, EpisodeInfo, read_info, totals, write_episode
+from robot_rl.data.journal import JournalFile, records_to_columns, salvage, scan, step_to_frame
 from robot_rl.data.layout import StoreLayout
 from robot_rl.data.reader import StoreReader
+from robot_rl.data.relabels import frames_to_relabels, relabel_to_frame
 from robot_rl.data.schema import StoreError, StoreSchema
 
 __all__ = ["Episode", "EpisodeInfo", "EpisodeStore", "EpisodeWriter", "StoreError", "StoreReader", "StoreSchema"]
 
+_log = logging.getLogger(__name__)
 INTERRUPTED = "interrupted"
 _SCRATCH = "writing.tmp"
 
 
 class EpisodeStore:
-    """The writing end of a store. Open it with `create_or_open`, close it (or use ``with``).
+    """The writing end of a store. Open it with `create_or_open` or `open`, close it (or use ``with``).
 
-    ``messages`` says what had to be repaired at opening, for the operator.
+    What had to be repaired at opening is logged.
     """
 
     def __init__(self, layout: StoreLayout, schema: StoreSchema, lock: int, fsync: bool) -> None:
@@ -48,9 +52,10 @@ class EpisodeStore:
         self._lock = lock
         self._fsync = fsync
         self._writer: EpisodeWriter | None = None
+        self._relabels = JournalFile(layout.relabels, fsync, resume=True)
+        self._reader = StoreReader(layout.root)
         self.schema = schema
         self.path = layout.root
-        self.messages: list[str] = []
 
     @classmethod
     def create_or_open(cls, path: str | Path, schema: StoreSchema, *, fsync: bool = False) -> EpisodeStore:
@@ -60,22 +65,33 @@ class EpisodeStore:
         either way. Raises `StoreError` when the store holds something else, or another process is writing to it.
         """
         layout = StoreLayout(path)
-        for folder in (layout.journals, layout.episodes):
-            folder.mkdir(parents=True, exist_ok=True)
+        if not layout.has_schema():
+            for folder in (layout.journals, layout.episodes):
+                folder.mkdir(parents=True, exist_ok=True)
+        return cls._open(layout, schema, fsync)
+
+    @classmethod
+    def open(cls, path: str | Path) -> EpisodeStore:
+        """Open a store that is there for writing, whatever it holds; otherwise as `create_or_open`."""
+        return cls._open(StoreLayout(path), None, fsync=False)
+
+    @classmethod
+    def _open(cls, layout: StoreLayout, schema: StoreSchema | None, fsync: bool) -> EpisodeStore:
+        held = layout.read_schema() if layout.has_schema() or schema is None else None
         lock = _lock(layout)
         try:
-            if layout.schema.exists():
+            if held is None and layout.has_schema():  # made by another process meanwhile
                 held = layout.read_schema()
-                if difference := held.difference(schema):
-                    raise StoreError(
-                        f"{layout.root} holds task {held.task!r} with {difference}; choose another directory for "
-                        f"task {schema.task!r} or move this one away"
-                    )
-            else:
+            if held is not None and schema is not None and (difference := held.difference(schema)):
+                raise StoreError(
+                    f"{layout.root} holds task {held.task!r} with {difference}; choose another directory for "
+                    f"task {schema.task!r} or move this one away"
+                )
+            if held is None and schema is not None:
                 scratch = layout.root / "schema.tmp"
                 scratch.write_text(schema.to_json())
                 os.replace(scratch, layout.schema)
-            store = cls(layout, schema, lock, fsync)
+            store = cls(layout, held or schema or layout.read_schema(), lock, fsync)
             store._recover()
         except BaseException:
             os.close(lock)
@@ -93,18 +109,34 @@ class EpisodeStore:
         self._writer = EpisodeWriter(self, index, dict(meta or {}))
         return self._writer
 
+    def relabel(self, relabel: Relabel) -> None:
+        """Correct a recorded step, of a finished episode or of the one being recorded.
+
+        When this returns, no kill of this process can lose it; all readers see it, those that had the step already
+        included. Raises `StoreError` when there is no such step, the reward is not finite, or the disk is full.
+        """
+        steps = self._steps(relabel.episode)
+        if not 0 <= relabel.step < steps:
+            raise StoreError(
+                f"{self.path}: episode {relabel.episode} has {steps} steps, counted from 0: no step {relabel.step}"
+            )
+        if not math.isfinite(relabel.outcome.reward):
+            raise StoreError(f"{self.path}: a reward of {relabel.outcome.reward} cannot be recorded")
+        self._relabels.append(relabel_to_frame(relabel))
+
     def episodes(self) -> list[EpisodeInfo]:
-        """The finished episodes, oldest first."""
-        return [read_info(self._layout.episode(index)) for index in self._layout.indices(".zarr")]
+        """The finished episodes as they are labelled now, oldest first."""
+        return self._reader.episodes()
 
     def load_episode(self, index: int) -> Episode:
         """A finished episode. Raises `StoreError` when there is none of that number or it is damaged."""
-        return self._layout.load(self.schema, index)
+        return self._reader.load_episode(index)
 
     def close(self) -> None:
         """Release the store. An unfinished episode with steps becomes one that was interrupted."""
         if self._writer is not None and not self._writer.finished:
             self._writer.finish(Outcome.aborted(INTERRUPTED))
+        self._relabels.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -115,27 +147,58 @@ class EpisodeStore:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _steps(self, episode: int) -> int:
+        """Recorded so far; 0: there is no such episode."""
+        if self._writer is not None and self._writer.index == episode and not self._writer.finished:
+            return self._writer.steps
+        path = self._layout.episode(episode)
+        return read_info(path).steps if path.exists() else 0
+
     def _recover(self) -> None:
+        for folder in (self._layout.journals, self._layout.episodes):
+            folder.mkdir(exist_ok=True)
         shutil.rmtree(self._layout.episodes / _SCRATCH, ignore_errors=True)
         for index in self._layout.indices(".zarr"):
             try:
                 read_info(self._layout.episode(index))
             except StoreError as error:
-                self.messages.append(self._layout.set_aside(self._layout.episode(index), error))
+                _log.warning("%s; %s", error, self._layout.set_aside(self._layout.episode(index)))
         for index in self._layout.indices(".journal"):
             if self._layout.episode(index).exists():  # killed between the rename and this
-                self._layout.journal(index).unlink()
+                self._remove_journal(index)
             else:
                 self._commit(index, Outcome.aborted(INTERRUPTED))
+        self._recover_relabels()
+
+    def _recover_relabels(self) -> None:
+        """Cut off a torn record; keep a damaged file beside, and go on with the good records of it."""
+        path = self._layout.relabels
+        data = path.read_bytes() if path.exists() else b""
+        whole = scan(data)
+        if not whole.problem:
+            return
+        good = frames_to_relabels(data)
+        scratch = path.with_suffix(".tmp")
+        scratch.write_bytes(b"".join(map(relabel_to_frame, good)))
+        if whole.torn and len(good) == len(whole.records):
+            _log.warning("%s: dropped %s after %d corrections", path, whole.problem, len(good))
+        else:
+            kept = self._layout.corrupt_name(path)
+            shutil.copyfile(path, kept)
+            _log.warning(
+                "%s: damaged: %s; kept as %s, going on with its %d whole corrections",
+                path,
+                whole.problem,
+                kept.name,
+                len(good),
+            )
+        os.replace(scratch, path)
 
     def _commit(self, index: int, outcome: Outcome) -> EpisodeInfo | None:
         """Turn journal ``index`` into an episode. ``outcome`` counts only if its last step is not an ending itself."""
-        path = self._layout.journal(index)
-        records, _, problem = scan(path.read_bytes())
-        if problem:
-            self.messages.append(f"{path}: dropped {problem} after {len(records)} whole steps")
+        records = scan(self._layout.journal(index).read_bytes()).records
         if not records:
-            path.unlink()
+            self._remove_journal(index)
             return None
         columns = records_to_columns(records)
         last = records[-1].header
@@ -144,11 +207,36 @@ class EpisodeStore:
             ending, reason = outcome.ending, outcome.reason
             columns["truncated"][-1] = True
             if outcome.reason == INTERRUPTED:
-                self.messages.append(f"{path}: recovered {len(records)} steps of an interrupted episode")
-        info = _info(index, ending, reason, columns, records[0])
+                _log.warning(
+                    "%s: recovered %d steps of an interrupted episode", self._layout.journal(index), len(records)
+                )
+        meta = records[0].header["opening"]["meta"]
+        seed = meta.get("seed")
+        info = EpisodeInfo(
+            index=index,
+            ending=ending,
+            reason=reason,
+            seed=None if seed is None else int(seed),
+            meta=meta,
+            **totals(columns),
+        )
         write_episode(self._layout.episode(index), self._layout.episodes / _SCRATCH, info, columns, self._fsync)
-        path.unlink()
+        self._remove_journal(index)
         return info
+
+    def _remove_journal(self, index: int) -> None:
+        """Remove a journal of which all that is good is in an episode; a damaged one is kept, set aside."""
+        path = self._layout.journal(index)
+        data = path.read_bytes()
+        found = scan(data)
+        if found.torn and len(salvage(data).records) == len(found.records):  # the step in flight
+            _log.warning("%s: dropped %s after %d whole steps", path, found.problem, len(found.records))
+        elif found.problem:
+            kept = self._layout.set_aside(path)
+            good = len(found.records)
+            _log.warning("%s: damaged: %s; recovered the %d good steps before it; %s", path, found.problem, good, kept)
+            return
+        path.unlink()
 
 
 class EpisodeWriter:
@@ -173,10 +261,11 @@ class EpisodeWriter:
         if self._last is not None:
             if self._last.outcome.done:
                 raise StoreError(f"episode {self.index} ended as {self._last.outcome.ending.value}; finish it")
-            if not np.array_equal(self._last.next_observation.state, step.observation.state):
-                raise StoreError(f"step {self.steps} of episode {self.index} does not start where the last one ended")
-            if step.objects.keys() != self._last.objects.keys():
-                raise StoreError(f"step {self.steps} has objects {sorted(step.objects)}, unlike the steps before it")
+            if self._last.next_reading.stamp_ns != step.reading.stamp_ns:
+                raise StoreError(
+                    f"step {self.steps} of episode {self.index} does not start where the last one ended: its reading "
+                    f"is of {step.reading.stamp_ns} ns, that of {self._last.next_reading.stamp_ns} ns"
+                )
         opening = {"episode": self.index, "meta": self.meta} if self.steps == 0 else None
         self._journal.append(step_to_frame(step, self.steps, self._store.schema, opening))
         self._last = step
@@ -218,19 +307,3 @@ def _lock(layout: StoreLayout) -> int:
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
-
-
-def _info(index: int, ending: Ending, reason: str, columns: Mapping[str, np.ndarray], first: Blob) -> EpisodeInfo:
-    meta = first.header["opening"]["meta"]
-    seed = meta.get("seed")
-    return EpisodeInfo(
-        index=index,
-        ending=ending,
-        reason=reason,
-        steps=len(columns["reward"]),
-        total_reward=float(columns["reward"].sum(dtype=np.float64)),
-        interventions=int((columns["source"] == Source.PERSON).sum()),
-        duration=float(columns["stamp_ns"][-1] - columns["stamp_ns"][0]) * 1e-9,
-        seed=None if seed is None else int(seed),
-        meta=meta,
-    )

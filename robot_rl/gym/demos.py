@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,21 +21,19 @@ def load_demos(
     observations: Observations,
     actions: Actions,
     keys: Sequence[str] = (),
-    tell: Callable[[str], None] = print,
 ) -> list[Transitions]:
     """The demonstrations at ``path``: of a store the episodes that succeeded, of an HDF5 file all.
 
     Args:
         keys: of the HDF5 file's observations, for an environment whose observation is one vector: they are
             concatenated in this order. Default: all, alphabetically.
-        tell: shows the person which episodes of a store are damaged.
 
     Raises `StoreError` when there are none, or they do not fit the environment.
     """
     if path.is_dir():
         if keys:
             raise StoreError(f"{path} is an episode store, whose state has one order; --demo-keys is for HDF5 files")
-        return _from_store(path, domain, tell)
+        return _from_store(path, domain)
     if not path.exists():
         raise StoreError(f"{path}: no such file or folder; --demos takes an episode store or a robomimic HDF5 file")
     if path.suffix not in SUFFIXES:
@@ -45,15 +43,14 @@ def load_demos(
     return _from_robomimic(path, observations, actions, keys)
 
 
-def _from_store(path: Path, domain: EnvDomain, tell: Callable[[str], None]) -> list[Transitions]:
-    reader = StoreReader(path, images=bool(domain.layout.images), successes_only=True)
-    if reader.schema is None:
+def _from_store(path: Path, domain: EnvDomain) -> list[Transitions]:
+    schema = StoreReader(path).schema
+    if schema is None:
         raise StoreError(f"{path} is no episode store; `robot-rl record` makes one, in demos/ of its run")
-    if misfit := domain.misfit(reader.schema):
+    if misfit := domain.misfit(schema):
         raise StoreError(f"{path} {misfit}")
-    found = reader.poll()
-    for message in reader.messages:
-        tell(f"demonstrations: {message}")
+    images, observe = bool(domain.layout.images), domain.view_of(schema).state
+    found = StoreReader(path, observe=observe, images=images, successes_only=True).poll().new
     if not found:
         raise StoreError(f"{path} has no episode that succeeded, so nothing to learn from")
     return found
@@ -93,16 +90,18 @@ def _transitions(
         str(path),
         number,
         0,
-        state,
-        {name: demo.observations[name] for name in observations.images},
-        action,
-        action,
-        demo.reward,
-        last & demo.terminated,
-        last & (not demo.terminated),
-        np.full(count, Source.PERSON, np.uint8),
-        np.full(count, -1, np.int64),
-        np.zeros(count, np.float32),
+        {
+            "state": state,
+            **{f"image/{name}": demo.observations[name] for name in observations.images},
+            "action": action,
+            "policy_action": action,
+            "reward": demo.reward,
+            "terminated": last & demo.terminated,
+            "truncated": last & (not demo.terminated),
+            "source": np.full(count, Source.PERSON, np.uint8),
+            "version": np.full(count, -1, np.int64),
+            "cost": np.zeros(count, np.float32),
+        },
     )
 
 

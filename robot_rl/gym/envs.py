@@ -7,6 +7,7 @@ plugins.)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from controllers.core import ControllerConfig
 from hardware.franka.collision import CollisionThresholds
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Ending, Observation
+from robot_rl.contract import ActionChunk, AgentView, Ending, Observation, Reading
 from robot_rl.perception.images import picture_size
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Phase
@@ -54,6 +55,7 @@ class RobotEnv(gymnasium.Env):
         horizon: steps until truncation; 0 takes the task's.
         collision: where the arm's own reflex stops the motion; default: the driver's.
         render_mode: ``rgb_array`` draws the first scene camera.
+        without: fields of the task's state that the observation shall not have.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
@@ -66,8 +68,10 @@ class RobotEnv(gymnasium.Env):
         horizon: int = 0,
         collision: CollisionThresholds | None = None,
         render_mode: str | None = None,
+        without: tuple[str, ...] = (),
     ) -> None:
         self._task = make_task(task)
+        self._view = AgentView(self._task, without)
         self._scene = scene_of(self._task)
         self._world = InProcessWorld(self._scene, ControllerConfig(workspace=self._task.workspace), collision)
         self._config = SessionConfig(horizon=horizon)
@@ -80,7 +84,7 @@ class RobotEnv(gymnasium.Env):
         self._observed: Any = None
         self.render_mode = render_mode
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._task.action.size,), np.float32)
-        state = gymnasium.spaces.Box(-np.inf, np.inf, (self._task.state_size,), np.float32)
+        state = gymnasium.spaces.Box(-np.inf, np.inf, (self._view.state_size,), np.float32)
         images = {
             name: gymnasium.spaces.Box(0, 255, (view.size, view.size, 3), np.uint8)
             for name, view in self._views.items()
@@ -101,7 +105,7 @@ class RobotEnv(gymnasium.Env):
             gymnasium.logger.warn("%s The arm is put where it was at the beginning.", error)
             self._rollout = self._begin(int(self.np_random.integers(2**31)))
             observation = self._first_observation()
-        self._observed = self._pack(observation)
+        self._observed = self._pack(observation.state, observation.images)
         return self._observed, {}
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -119,7 +123,7 @@ class RobotEnv(gymnasium.Env):
             info = {"success": outcome.ending is Ending.SUCCESS, "ending": outcome.ending.value}
         if outcome.reason:
             info["reason"] = outcome.reason
-        self._observed = self._pack(directive.step.next_observation)
+        self._observed = self._observe(directive.step.next_reading)
         return self._observed, outcome.reward, outcome.terminated, outcome.truncated, info
 
     def render(self) -> np.ndarray | None:
@@ -141,9 +145,8 @@ class RobotEnv(gymnasium.Env):
         self._world.disconnect()
         self._world.connect()
         self._world.start()
-        return Rollout(
-            Session(self._task, self._config, None, seed), self._world, renderer=self._renderer, views=self._views
-        )
+        session = Session(self._task, self._config, None, seed, view=self._view)
+        return Rollout(session, self._world, renderer=self._renderer, views=self._views)
 
     def _first_observation(self) -> Observation:
         """Of the next episode, after the reset. Raises `ResetError` when the arm does not get to its start."""
@@ -154,8 +157,12 @@ class RobotEnv(gymnasium.Env):
             directive = self._rollout.advance()
         return directive.observation
 
-    def _pack(self, observation: Observation) -> Any:
-        return {"state": observation.state, **observation.images} if observation.images else observation.state
+    def _observe(self, reading: Reading) -> Any:
+        return self._pack(self._view.state(reading), reading.images)
+
+    @staticmethod
+    def _pack(state: np.ndarray, images: Mapping[str, np.ndarray]) -> Any:
+        return {"state": state, **images} if images else state
 
 
 for _id, _task in IDS.items():

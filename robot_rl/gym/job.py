@@ -27,7 +27,7 @@ from robot_rl.data.episode import Transitions
 from robot_rl.gym.demos import load_demos
 from robot_rl.gym.making import import_modules, make_env
 from robot_rl.gym.player import Player
-from robot_rl.gym.spaces import Actions, EnvDomain, EnvError, Observations
+from robot_rl.gym.spaces import Actions, EnvDomain, EnvError, Observations, own_task
 from robot_rl.learner.config import LearnerConfig
 from robot_rl.learner.factory import make_loop
 from robot_rl.learner.loop import LearnerLoop
@@ -86,15 +86,21 @@ def run_gym(config: GymConfig, tell: Callable[[str], None]) -> None:
     Raises `ConfigError` for whatever they can put right, and `EnvError` when the learner or the environment fails.
     """
     import_modules(config.env, config.modules)
+    without, kwargs = config.learner.without, dict(config.env_kwargs)
+    if without:
+        if own_task(config.env) is None:
+            raise EnvError(
+                f"learner.without={','.join(without)} is for our own environments; wrap {config.env} in one that "
+                "observes less"
+            )
+        kwargs["without"] = without
     with contextlib.ExitStack() as stack:
-        env, evaluation = (
-            stack.enter_context(contextlib.closing(make_env(config.env, config.env_kwargs))) for _ in range(2)
-        )
+        env, evaluation = (stack.enter_context(contextlib.closing(make_env(config.env, kwargs))) for _ in range(2))
         observations, actions = Observations(env.observation_space), Actions(env.action_space)
-        domain = EnvDomain(config.env, observations, actions)
+        domain = EnvDomain(config.env, observations, actions, without)
         demos = []
         if config.demos is not None:
-            demos = load_demos(config.demos, domain, observations, actions, config.demo_keys, tell)
+            demos = load_demos(config.demos, domain, observations, actions, config.demo_keys)
         _append(config.json, "")
         learner = make_loop(config.learner, domain, config.seed)
         for part in demos:
@@ -168,16 +174,18 @@ class GymRun:
                 self._config.env,
                 self._episodes,
                 episode.steps,
-                np.stack((episode.state, state)),
-                {name: np.stack((episode.images[name], image)) for name, image in images.items()},
-                action[None],
-                action[None],
-                np.array([reward], np.float32),
-                np.array([terminated], bool),
-                np.array([truncated], bool),
-                np.array([Source.POLICY], np.uint8),
-                np.array([self._acts_by]),
-                np.zeros(1, np.float32),
+                {
+                    "state": np.stack((episode.state, state)),
+                    **{f"image/{name}": np.stack((episode.images[name], image)) for name, image in images.items()},
+                    "action": action[None],
+                    "policy_action": action[None],
+                    "reward": np.array([reward], np.float32),
+                    "terminated": np.array([terminated], bool),
+                    "truncated": np.array([truncated], bool),
+                    "source": np.array([Source.POLICY], np.uint8),
+                    "version": np.array([self._acts_by]),
+                    "cost": np.zeros(1, np.float32),
+                },
             )
         )
         episode.state, episode.images = state, images

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from robot_rl.contract import Layout
+from robot_rl.contract import AgentView, ContractError, Layout
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.gym.envs import IDS
@@ -28,6 +28,11 @@ TOLERANCE = 1e-3  # of a demonstration's action beyond its bounds, as a share of
 
 class EnvError(ConfigError):
     """An environment that cannot be made or learnt in; the message names it, what is wrong and what would fit."""
+
+
+def own_task(env_id: str) -> str | None:
+    """The task of one of our own environments; None: it is somebody else's."""
+    return IDS.get(env_id.rpartition(":")[2])
 
 
 class Observations:
@@ -130,26 +135,41 @@ class Actions:
 
 
 class EnvDomain:
-    """The domain of a `LearnerLoop` in the environment ``env_id``; see `robot_rl.learner.loop.Domain`."""
+    """What a `LearnerLoop` learns of the environment ``env_id``; see `robot_rl.learner.domain.Domain`.
 
-    def __init__(self, env_id: str, observations: Observations, actions: Actions) -> None:
+    Args:
+        without: fields of the state that one of our own environments was made without.
+    """
+
+    def __init__(
+        self, env_id: str, observations: Observations, actions: Actions, without: tuple[str, ...] = ()
+    ) -> None:
         self.env_id = env_id
-        self._task = IDS.get(env_id.rpartition(":")[2])
-        # The box of our own environments does not tell that a gripper is open or closed; their schema does.
-        own = StoreSchema.of(make_task(self._task)).layout.options if self._task else 0
+        self.without = without
+        self._task = own_task(env_id)
+        # The box of our own environments does not tell that a gripper is open or closed; their task does.
+        own = AgentView(make_task(self._task)).layout().options if self._task else 0
         self.layout = Layout(observations.state_size, actions.size, observations.images, actions.options or own)
 
     @property
     def identity(self) -> Mapping[str, Any]:
         sizes = {"state_size": self.layout.state_size, "action_size": self.layout.action_size}
-        return {"env": self.env_id, **sizes, "options": self.layout.options}
+        return {"env": self.env_id, **sizes, "options": self.layout.options, "without": list(self.without)}
+
+    def view_of(self, store: StoreSchema) -> AgentView:
+        """How the episodes of ``store`` are seen here. Raises `ContractError` when nobody knows its task."""
+        return AgentView(make_task(store.task), self.without)
 
     def misfit(self, store: StoreSchema) -> str:
         """Why steps of ``store`` cannot be learnt from here, in words; empty when they can.
 
         A store may have more images, and two values on its last axis where the environment's is continuous.
         """
-        mine, theirs = self.layout, store.layout
+        try:
+            theirs = self.view_of(store).layout(store.images)
+        except ContractError as error:
+            return f"does not fit {self.env_id}: {error}"
+        mine = self.layout
         images = {name: tuple(size) for name, size in theirs.images.items() if name in mine.images}
         pairs = (
             ("task", store.task, self._task or store.task),

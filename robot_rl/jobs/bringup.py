@@ -16,7 +16,7 @@ from robot_rl.contract.settings import ConfigError, nearest
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import EXPERT, job_of, sources
-from robot_rl.jobs.progress import schema_of
+from robot_rl.jobs.progress import schema_of, view_of
 from robot_rl.jobs.run import Run, read_parameters, settings_of
 from robot_rl.ros import topics
 from robot_rl.session.judge import JUDGES
@@ -142,6 +142,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
     task = make_task(config.task)
     JUDGES.check(config.judge or task.judge)
     config = dataclasses.replace(config, cameras=tuple(task.views(config.cameras)))
+    view = view_of(task, config)
     node_names(job, config)
     spec = job_of(job)
     if config.source == EXPERT and spec.person_drives:
@@ -177,7 +178,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
             raise ConfigError("which policy? name a run (--run DIR) or a file (policy=FILE)")
         data = read_parameters(Run((root or Path()).absolute()), config)
         try:
-            ActorLoader(task, seed=0, deterministic=True, images=schema_of(task, config).images).check(data)
+            ActorLoader(view, seed=0, deterministic=True, images=schema_of(task, config).images).check(data)
         except ValueError as error:
             raise ConfigError(f"this policy cannot be used: {error}") from error
         if root is not None:

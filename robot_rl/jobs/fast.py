@@ -12,7 +12,7 @@ from robot_rl.contract import ActionChunk, Observation
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of, job_seed
-from robot_rl.jobs.progress import Progress, judge_name, open_store, schema_of, session_config
+from robot_rl.jobs.progress import Progress, judge_name, open_store, schema_of, session_config, view_of
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.perception.images import picture_size
 from robot_rl.policies.base import Policy
@@ -27,7 +27,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
     """Do ``job`` in process. ``show`` is called now and then, to tell the person how far it is."""
     spec = job_of(job)
     task = make_task(config.task)
-    scene = scene_of(task)
+    scene, view = scene_of(task), view_of(task, config)
     with contextlib.ExitStack() as stack:
         store = open_store(run, job, config, task)
         if store is not None:
@@ -42,7 +42,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         progress = Progress(run, job, config, store)
         judge = make_judge(judge_name(job, config, task), task)
         settings, seed = session_config(job, config), job_seed(job, config.seed)
-        session = Session(task, settings, store, seed, first=progress.episodes, judge=judge)
+        session = Session(task, settings, store, seed, first=progress.episodes, judge=judge, view=view)
         rollout = Rollout(session, world, expert_of(task) if spec.person_drives else None, renderer)
         images = schema_of(task, config).images
         policy: Policy | None = None
@@ -50,13 +50,13 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         if spec.deterministic:
             from robot_rl.policies.loading import load_actor
 
-            policy = load_actor(read_parameters(run, config), task, config.seed, deterministic=True, images=images)
+            policy = load_actor(read_parameters(run, config), view, config.seed, deterministic=True, images=images)
         elif spec.learns:
             from robot_rl.jobs.learning import make_learner
             from robot_rl.jobs.training import Trainer
             from robot_rl.policies.loading import ActorLoader
 
-            acting = _Newest(ActorLoader(task, config.seed, deterministic=False, images=images))
+            acting = _Newest(ActorLoader(view, config.seed, deterministic=False, images=images))
             trainer = Trainer(run, config, make_learner(run, config), acting.take)
             trainer.start()
             policy, after_step = acting, lambda: _catch_up(trainer.step, show)

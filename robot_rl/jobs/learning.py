@@ -6,7 +6,7 @@ import logging
 
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.progress import schema_of
+from robot_rl.jobs.progress import domain_of
 from robot_rl.jobs.run import Run
 from robot_rl.learner.factory import check_checkpoint, make_loop
 from robot_rl.learner.loop import LearnerLoop
@@ -17,20 +17,23 @@ LOGGER = logging.getLogger(__name__)
 
 def check_run(run: Run, config: RunConfig) -> None:
     """Raises `ConfigError` when the run has a checkpoint that a learner with these settings cannot go on from."""
-    check_checkpoint(run.checkpoints, config.learner, schema_of(make_task(config.task), config), config.seed)
+    check_checkpoint(run.checkpoints, config.learner, domain_of(make_task(config.task), config), config.seed)
 
 
 def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
     """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
+    domain = domain_of(make_task(config.task), config)
     online = (run.online, *(run.root / name for name in config.learner.online_stores))
     for path in online[1:]:
         if not path.exists():
             LOGGER.warning("%s is not there (yet): nothing to learn from", path)
     return make_loop(
         config.learner,
-        schema_of(make_task(config.task), config),
+        domain,
         config.seed,
-        demos=[StoreReader(run.root / name, successes_only=True) for name in config.demo_stores],
-        online=[StoreReader(path) for path in online],
+        demos=[
+            StoreReader(run.root / name, observe=domain.observe, successes_only=True) for name in config.demo_stores
+        ],
+        online=[StoreReader(path, observe=domain.observe) for path in online],
         checkpoints=run.checkpoints,
     )

@@ -6,12 +6,14 @@ import dataclasses
 
 import numpy as np
 
-from robot_rl.contract import Ending, Relabel
+from robot_rl.contract import AgentView, ContractError, Ending, Relabel
+from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import EXPERT, job_of
 from robot_rl.jobs.run import Run
+from robot_rl.learner.domain import TaskDomain
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.operator import Span
@@ -143,3 +145,16 @@ def open_store(run: Run, job: str, config: RunConfig, task: Task) -> EpisodeStor
 def schema_of(task: Task, config: RunConfig) -> StoreSchema:
     """Layout of the steps of this run."""
     return StoreSchema.of(task, {name: (view.size, view.size) for name, view in task.views(config.cameras).items()})
+
+
+def view_of(task: Task, config: RunConfig) -> AgentView:
+    """The task as this run's agent sees it. Raises `ConfigError` when ``learner.without`` does not fit the task."""
+    try:
+        return AgentView(task, config.learner.without)
+    except ContractError as error:
+        raise ConfigError(f"learner.without={','.join(config.learner.without)}: {error}") from error
+
+
+def domain_of(task: Task, config: RunConfig) -> TaskDomain:
+    """The domain of this run's learner. Raises `ConfigError` as `view_of` does."""
+    return TaskDomain(view_of(task, config), schema_of(task, config))

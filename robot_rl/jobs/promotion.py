@@ -145,7 +145,8 @@ class Promotion:
         promoted = False
         ended = self._episodes.episodes()
         for info in ended[self._judged :]:
-            acted = [version for version in self._episodes.column(info.index, "version").tolist() if version >= 0]
+            versions = self._episodes.load_episode(info.index, ("version",))["version"]
+            acted = [version for version in versions.tolist() if version >= 0]
             version = acted[-1] if acted else -1  # no policy at all
             if self._judges(info) and self.gate.add(info.success, version) and version in self._published:
                 self.gate.promote()

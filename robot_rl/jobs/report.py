@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from controllers.spatial import Pose
-from hardware.scene import MAX_WIDTH, SceneSpec
 from hardware.sim.scene.render import SceneRenderer
 from robot_rl.contract import Ending
 from robot_rl.contract.files import write_atomically
+from robot_rl.data.columns import columns_to_readings
 from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
@@ -23,7 +22,7 @@ from robot_rl.jobs.progress import WINDOW, robot_minutes
 from robot_rl.jobs.run import Run
 from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import CONTROL_PERIOD, Task, scene_of
+from robot_rl.tasks.base import CONTROL_PERIOD, scene_of
 
 VIDEO_EPISODES = 4
 VIDEO_SIZE = (480, 640)
@@ -122,8 +121,7 @@ def write_video(run: Run, config: RunConfig) -> Path:
 
     reader = StoreReader(run.evaluation, images=False)
     path = run.root / "evaluation.mp4"
-    task = make_task(config.task)
-    spec = scene_of(task)
+    spec = scene_of(make_task(config.task))
     height, width = VIDEO_SIZE
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=1 / CONTROL_PERIOD, codec="libx264", quality=7)
     with SceneRenderer(spec, height, width, ("front",)) as renderer, contextlib.closing(writer):
@@ -132,9 +130,8 @@ def write_video(run: Run, config: RunConfig) -> Path:
             writer.send(None)
         for info in _varied(reader.episodes()):
             episode = reader.load_episode(info.index)
-            for index, q in enumerate(episode["q"]):
-                objects = {name: Pose(p[index][:3], p[index][3:]) for name, p in episode.objects.items()}
-                picture = renderer.render(q, _opening(task, episode["state"][index], spec), objects)["front"]
+            for reading in columns_to_readings(episode.columns):
+                picture = renderer.render(reading.q, reading.gripper, reading.objects)["front"]
                 writer.send(np.ascontiguousarray(picture))
     return path
 
@@ -143,13 +140,3 @@ def _varied(episodes: list[EpisodeInfo]) -> list[EpisodeInfo]:
     """Some episodes to show, a failure among them when there is one."""
     failures = [e for e in episodes if not e.success][:1]
     return [e for e in episodes if e.success][: VIDEO_EPISODES - len(failures)] + failures
-
-
-def _opening(task: Task, state: np.ndarray, spec: SceneSpec) -> float:
-    """Opening of the gripper 0–1, from the state where the task has it in there."""
-    offset = 0
-    for item in task.fields:
-        if item.name == "gripper":
-            return float(state[offset] / item.scale)
-        offset += item.size
-    return spec.start_width / MAX_WIDTH

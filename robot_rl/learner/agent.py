@@ -29,6 +29,7 @@ class Agent(NamedTuple):
         horizon: steps H of a window in a batch; above 1, its actions are chunks.
         demo_share: share of demonstrations in a minibatch that suits it; None: in proportion to how many there are.
         pretrain: calls of ``update`` on demonstrations alone, before the first online step, that suit it.
+        columns: names in `Batch.columns` that it learns from, beside what every agent is given.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Agent(NamedTuple):
     horizon: int = 1
     demo_share: float | None = 0.5
     pretrain: int = 0
+    columns: tuple[str, ...] = ()
 
 
 def describe_agent(agent: Agent, images: Mapping[str, tuple[int, int]]) -> dict[str, Any]:

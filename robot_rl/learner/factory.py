@@ -14,7 +14,8 @@ from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.checkpoint import CheckpointError, load_latest
 from robot_rl.learner.config import AGENTS, LearnerConfig
-from robot_rl.learner.loop import Domain, LearnerLoop, LoopConfig, state_of
+from robot_rl.learner.domain import Domain
+from robot_rl.learner.loop import LearnerLoop, LoopConfig, state_of
 
 STATE_CAPACITY = 1_000_000  # online observations kept, without cameras
 IMAGE_CAPACITY = 200_000  # with cameras: 9.8 GB for each of 128×128 pixels

@@ -27,8 +27,9 @@ from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent, describe_agent
 from robot_rl.learner.checkpoint import Checkpoint, CheckpointError, leaves_to_tree, load_latest, save
 from robot_rl.learner.devices import DataParallel
+from robot_rl.learner.domain import Domain
 from robot_rl.learner.governor import UtdGovernor
-from robot_rl.learner.sources import Domain, Mixture, Sources
+from robot_rl.learner.sources import Mixture, Sources
 from robot_rl.learner.watch import anomaly
 
 __all__ = ["Domain", "LearnerLoop", "LoopConfig"]
@@ -98,6 +99,7 @@ class LearnerLoop:
             domain,
             demos,
             online,
+            columns=agent.columns,
             capacity=self.config.capacity,
             demo_capacity=self.config.demo_capacity,
             interventions=self.config.interventions_to_demos,
@@ -152,7 +154,6 @@ class LearnerLoop:
         Raises `StoreError` when a store is of another task or layout.
         """
         count, online = self.sources.poll()
-        self._relay()
         for transitions in online:
             self._receive(transitions)
         return count
@@ -170,7 +171,7 @@ class LearnerLoop:
         pretraining = self._pretraining_left > 0
         sampler = self.sources.demo_sampler if pretraining else self.sources.sampler
         batch = sampler.sample(self._rng, updates, self.config.batch_size, self.agent.horizon)
-        batch = self._devices.place_batch(self.sources.returns.put_into(batch))
+        batch = self._devices.place_batch(self.sources.complete(batch))
         before = self._state
         self._state, info = self.agent.update(before, batch)
         self._pending.append(_Call(before, info, 0 if pretraining else updates))
@@ -213,6 +214,7 @@ class LearnerLoop:
             "governor": self.governor.state(),
             "arrivals": self.sources.arrivals,
             "digests": self.sources.digests,
+            "relabels": self.sources.relabels,
             "sampling": self._rng.bit_generator.state,
             "calls": self._calls,
             "pretraining": self._pretraining,
@@ -235,7 +237,7 @@ class LearnerLoop:
         if self.sources.arrivals:
             raise CheckpointError("restore must come before the first step; this learner has data already")
         self._state = self._devices.place_state(state_of(found, self._state, self.agent, self.domain))
-        self.sources.refill(found.path, found.meta["arrivals"], found.meta["digests"])
+        self.sources.refill(found.path, found.meta["arrivals"], found.meta["digests"], found.meta["relabels"])
         self.governor.restore(found.meta["governor"])
         self._rng.bit_generator.state = found.meta["sampling"]
         self._calls = found.meta["calls"]
@@ -244,20 +246,13 @@ class LearnerLoop:
         self._info = found.meta["info"]
         if found.meta["config"] != repr(self.agent.config):
             LOGGER.warning("%s: made with %s, going on with %s", found.path, found.meta["config"], self.agent.config)
-        self._relay()
         LOGGER.info("going on after %d update calls", self._calls)
         return True
-
-    def _relay(self) -> None:
-        """Log what the sources have to say."""
-        for message in self.sources.messages:
-            LOGGER.warning(message)
-        self.sources.messages.clear()
 
     def _receive(self, transitions: Transitions) -> None:
         """Count online steps, and by how many calls the parameters that acted were behind the present ones."""
         self.governor.receive(len(transitions))
-        acted = transitions.version[(transitions.source == Source.POLICY) & (transitions.version >= 0)]
+        acted = transitions["version"][(transitions["source"] == Source.POLICY) & (transitions["version"] >= 0)]
         self._staleness.extend(np.maximum(self._calls - acted, 0).tolist())
 
     def _settle(self, leave: int = 0) -> bool:

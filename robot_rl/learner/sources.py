@@ -6,37 +6,25 @@ others' steps out. A person's corrections go to the demonstrations too.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from robot_rl.contract import Layout, Source
-from robot_rl.data.episode import Transitions
-from robot_rl.data.replay import ReplayBuffer, Sampler
+from robot_rl.contract import Source
+from robot_rl.data.episode import Correction, Transitions
+from robot_rl.data.replay import RETURN_DEVIATION, RETURN_LARGEST, Batch, ReplayBuffer, Sampler
 from robot_rl.data.returns import ReturnStatistics
-from robot_rl.data.schema import StoreError, StoreSchema
+from robot_rl.data.schema import StoreError
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.checkpoint import CheckpointError
+from robot_rl.learner.domain import Domain
 
+_log = logging.getLogger(__name__)
 DEMO, ONLINE = "demo", "online"
-
-
-class Domain(Protocol):
-    """What is learnt: the schema of a task's stores, or whatever else has a layout and a name."""
-
-    @property
-    def layout(self) -> Layout:
-        """The sizes, for an agent."""
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """What must be the same for parameters and checkpoints to make sense; JSON values."""
-
-    def misfit(self, store: StoreSchema) -> str:
-        """Why steps of ``store`` cannot be learnt from here, in words; empty when they can."""
 
 
 @dataclass(eq=False)
@@ -82,14 +70,15 @@ class Sources:
     Args:
         domain: what is learnt; every store must fit it.
         demos, online: stores; where there is no online one, steps come by `add`.
+        columns: of a minibatch, beside what every agent is given (`robot_rl.learner.agent.Agent.columns`).
         capacity: online observations kept, by all sources together.
         demo_capacity: demonstration observations kept, interventions included.
         interventions: a person's corrections count as demonstrations too.
         mixture: shares of a minibatch.
         discount: γ of the returns that ``returns`` counts, of all steps once.
 
-    ``arrivals`` are ``[kind, index, steps]`` in order, for refilling. ``messages`` collects what the operator should
-    hear of; ``largest_reward`` is the largest |reward| of all steps.
+    ``arrivals`` are ``[kind, index, episode, start, steps]`` in order, for refilling. ``largest_reward`` is the largest
+    |reward| that any step ever had.
     """
 
     def __init__(
@@ -98,6 +87,7 @@ class Sources:
         demos: Sequence[StoreReader],
         online: Sequence[StoreReader],
         *,
+        columns: Sequence[str] = (),
         capacity: int,
         demo_capacity: int,
         interventions: bool,
@@ -107,15 +97,16 @@ class Sources:
         count = max(1, len(online))
         if mixture.online and len(mixture.online) != count:
             raise ValueError(f"{count} online sources need as many weights, not {list(mixture.online)}")
-        self.demo_buffer = ReplayBuffer(demo_capacity, domain.layout)
-        self.online_buffers = tuple(ReplayBuffer(max(2, capacity // count), domain.layout) for _ in range(count))
+        layout = domain.layout
+        self.demo_buffer = ReplayBuffer(demo_capacity, layout, columns)
+        self.online_buffers = tuple(ReplayBuffer(max(2, capacity // count), layout, columns) for _ in range(count))
         self.sampler = Sampler((self.demo_buffer, *self.online_buffers), mixture)
         self.demo_sampler = Sampler((self.demo_buffer,), (1.0,))
         self.arrivals: list[list[Any]] = []
         self.demo_steps = 0
         self.largest_reward = 0.0
         self.returns = ReturnStatistics(discount)
-        self.messages: list[str] = []
+        self._counts_returns = RETURN_DEVIATION in columns or RETURN_LARGEST in columns
         self._domain = domain
         self._interventions = interventions
         readers: Sequence[StoreReader | None] = online or (None,)
@@ -127,17 +118,34 @@ class Sources:
 
     @property
     def digests(self) -> list[list[int]]:
-        """Of each buffer's history, demonstrations first."""
+        """Of each buffer's history and labels, demonstrations first."""
         return [buffer.digests for buffer in self.sampler.buffers]
 
+    @property
+    def relabels(self) -> dict[str, list[int]]:
+        """Kind → how many corrections of each store are in the buffers."""
+        return {
+            kind: [feed.reader.relabels if feed.reader is not None else 0 for feed in feeds]
+            for kind, feeds in ((DEMO, self._demos), (ONLINE, self._online))
+        }
+
+    def complete(self, batch: Batch) -> Batch:
+        """A minibatch with what was asked for that is not of its steps."""
+        return self.returns.put_into(batch) if self._counts_returns else batch
+
     def poll(self) -> tuple[int, list[Transitions]]:
-        """Take in what the stores have gained: how many steps, and those of them that are online.
+        """Take in what the stores have gained, and corrections: how many new steps, and those of them that are online.
 
         Raises `StoreError` when a store is of another task or layout.
         """
         count, online = 0, []
         for feed in (*self._demos, *self._online):
-            for transitions in self._read(feed, None):
+            if feed.reader is None or not self._fits(feed, feed.reader):
+                continue
+            polled = feed.reader.poll()
+            for correction in polled.corrected:
+                self.correct(correction)
+            for transitions in polled.new:
                 self._ingest(feed, transitions)
                 count += len(transitions)
                 if feed.kind == ONLINE:
@@ -151,69 +159,95 @@ class Sources:
     def add_demonstration(self, transitions: Transitions) -> None:
         """Steps of a demonstration handed over without a store; `refill` does not know where to find them again."""
         self._demonstrate(transitions)
-        self.returns.add(transitions)
+        self._count(transitions)
         self.demo_steps += len(transitions)
 
-    def refill(self, origin: Path, arrivals: Sequence[Sequence[Any]], digests: Sequence[Sequence[int]]) -> None:
-        """Read the stores again in the order of ``arrivals``, the buffers being empty.
+    def correct(self, correction: Correction) -> None:
+        """Label steps that arrived before anew, wherever they are: the next minibatch shows it."""
+        for buffer in self.sampler.buffers:
+            buffer.correct(correction)
+        if self._counts_returns:
+            self.returns.correct(correction)
+        self._notice(correction["reward"])
 
-        What is not as ``digests`` say is told in ``messages``. Raises `CheckpointError`, of the checkpoint ``origin``,
-        when a store is missing.
+    def refill(
+        self,
+        origin: Path,
+        arrivals: Sequence[Sequence[Any]],
+        digests: Sequence[Sequence[int]],
+        relabels: Mapping[str, Sequence[int]],
+    ) -> None:
+        """Read the stores again in the order of ``arrivals``, with the ``relabels`` of then, the buffers being empty.
+
+        Later corrections come with the next `poll`. What is not as ``digests`` say is logged. Raises `CheckpointError`,
+        of the checkpoint ``origin``, when a store is missing.
         """
-        for kind, index, count in arrivals:
+        for kind, feeds in ((DEMO, self._demos), (ONLINE, self._online)):
+            for feed, count in zip(feeds, relabels[kind], strict=False):
+                if feed.reader is not None:
+                    feed.reader.limit_relabels(count)
+        for kind, index, episode, start, count in arrivals:
             feeds = self._demos if kind == DEMO else self._online
-            feed = feeds[index] if index < len(feeds) else None
-            if feed is None or feed.reader is None:
+            if index >= len(feeds) or (reader := feeds[index].reader) is None:
                 raise CheckpointError(f"{origin}: {kind} store number {index + 1} of it is not given to this learner")
-            parts = self._read(feed, count)
-            for transitions in parts:
-                self._ingest(feed, transitions)
-            if (missing := count - sum(map(len, parts))) > 0:
-                self.messages.append(f"{feed.reader.path}: {missing} steps that the checkpoint had seen are gone")
+            feed = feeds[index]
+            found = reader.take(episode, start, count) if self._fits(feed, reader) else None
+            if found is not None:
+                self._ingest(feed, found)
+            if (missing := count - (0 if found is None else len(found))) > 0:
+                _log.warning("%s: %d steps that the checkpoint had seen are gone", reader.path, missing)
+        for feed in (*self._demos, *self._online):
+            if feed.reader is not None:
+                feed.reader.limit_relabels(None)
         known = zip(self.digests, digests, strict=False)  # an arm may have joined
-        if any(now[: len(then)] != list(then) for now, then in known):  # older ones have none of images
-            self.messages.append(f"{origin}: the replay buffers are not what they were; the stores have changed since")
+        if any(now != list(then) for now, then in known):
+            _log.warning("%s: the replay buffers are not what they were; the stores have changed since", origin)
 
-    def _read(self, feed: _Feed, limit: int | None) -> list[Transitions]:
-        """New steps of a store that exists and fits; its messages become this object's."""
-        reader = feed.reader
-        if reader is None:
-            return []
+    def _fits(self, feed: _Feed, reader: StoreReader) -> bool:
+        """Whether the store is there; raises `StoreError` when it is of something else."""
         if not feed.fits:
             if reader.schema is None:
-                return []
+                return False
             if misfit := self._domain.misfit(reader.schema):
                 raise StoreError(f"{reader.path} {misfit}")
             feed.fits = True
-        parts = reader.poll(limit)
-        self.messages += reader.messages
-        reader.messages.clear()
-        return parts
+        return True
 
     def _ingest(self, feed: _Feed, transitions: Transitions) -> None:
-        if self.arrivals and self.arrivals[-1][:2] == [feed.kind, feed.index]:
-            self.arrivals[-1][2] += len(transitions)
-        else:
-            self.arrivals.append([feed.kind, feed.index, len(transitions)])
+        self._remember(feed, transitions)
         if feed.kind == DEMO:
             self.add_demonstration(transitions)
             return
         feed.buffer.add(transitions)
-        self.returns.add(transitions)
-        self._notice(transitions)
-        if self._interventions and (transitions.source == Source.PERSON).any():
+        self._count(transitions)
+        self._notice(transitions["reward"])
+        if self._interventions and (transitions["source"] == Source.PERSON).any():
             for run in transitions.by_person():
                 self._demonstrate(run)
+
+    def _remember(self, feed: _Feed, transitions: Transitions) -> None:
+        """Note what arrived, in one entry with what it goes on from."""
+        last = self.arrivals[-1] if self.arrivals else None
+        going_on = [feed.kind, feed.index, transitions.episode]
+        if last is not None and last[:3] == going_on and last[3] + last[4] == transitions.start:
+            last[4] += len(transitions)
+        else:
+            self.arrivals.append([*going_on, transitions.start, len(transitions)])
 
     def _demonstrate(self, transitions: Transitions) -> None:
         whole = not self.demo_buffer.dropped
         self.demo_buffer.add(transitions)
         if whole and self.demo_buffer.dropped:
-            self.messages.append(
-                f"there are more demonstrations and corrections than demo_capacity={self.demo_buffer.capacity} "
-                "observations: the oldest are dropped"
+            _log.warning(
+                "there are more demonstrations and corrections than demo_capacity=%d observations: the oldest are "
+                "dropped",
+                self.demo_buffer.capacity,
             )
-        self._notice(transitions)
+        self._notice(transitions["reward"])
 
-    def _notice(self, transitions: Transitions) -> None:
-        self.largest_reward = max(self.largest_reward, float(np.abs(transitions.reward).max(initial=0.0)))
+    def _count(self, transitions: Transitions) -> None:
+        if self._counts_returns:
+            self.returns.add(transitions)
+
+    def _notice(self, reward: np.ndarray) -> None:
+        self.largest_reward = max(self.largest_reward, float(np.abs(reward).max(initial=0.0)))

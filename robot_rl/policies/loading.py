@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from robot_rl.contract import Layout, Shaped
+from robot_rl.contract import Layout, Shaped, identity_of, layout_of
 from robot_rl.data.parameters import ParameterError, unpack
-from robot_rl.data.schema import StoreSchema
 from robot_rl.learner.agent import Agent, describe_agent
 from robot_rl.learner.factory import make_agent
 from robot_rl.policies.base import ActorPolicy
@@ -84,8 +83,10 @@ class ActorLoader:
 
     def _read(self, data: bytes) -> _Published:
         params, version, meta = unpack(data)
-        for key, value in describe_task(self._task).items():
+        for key, value in identity_of(self._task).items():
             if meta.get(key) != value:
+                if key == "fields" and (hint := _hidden(meta.get(key), value)):
+                    raise ParameterError(hint)
                 raise ParameterError(f"it was trained with {key} {meta.get(key)!r}, but this run has {key} {value!r}")
         try:
             name, settings, images = meta["agent"], _text(meta["settings"]), meta["images"]
@@ -102,7 +103,7 @@ class ActorLoader:
         return _Published(make, layout, params, version)
 
     def _layout(self, images: Mapping[str, tuple[int, int]]) -> Layout:
-        return StoreSchema.of(self._task, images).layout
+        return layout_of(self._task, images)
 
     def _check_images(self, needed: Mapping[str, tuple[int, int]]) -> None:
         if missing := [name for name in needed if name not in self._images]:
@@ -173,11 +174,21 @@ def load_actor(
     return ActorLoader(task, seed, deterministic, images)(data)
 
 
-def describe_task(task: Shaped) -> dict[str, object]:
-    """JSON values by which a policy's parameters say where they fit."""
-    return StoreSchema.of(task).identity
-
-
 def describe(task: Shaped, agent: Agent, images: Mapping[str, tuple[int, int]] | None = None) -> dict[str, object]:
     """JSON values that go with parameters of ``agent`` for ``task``, as a learner publishes them."""
-    return describe_task(task) | describe_agent(agent, images or {})
+    return identity_of(task) | describe_agent(agent, images or {})
+
+
+def _hidden(trained: Any, here: Any) -> str:
+    """How the fields of a state differ by what is hidden from the agent; "" where that is not all."""
+    theirs, mine = (
+        {name: part for name, *part in fields} if isinstance(fields, list) else {} for fields in (trained, here)
+    )
+    if not theirs or any(theirs[name] != mine[name] for name in theirs.keys() & mine.keys()):
+        return ""
+    more, less = (", ".join(name for name in a if name not in b) for a, b in ((mine, theirs), (theirs, mine)))
+    if more and less:
+        return ""
+    if more:
+        return f"it was trained without {more} of the state; say learner.without={more.replace(' ', '')}"
+    return f"it was trained with {less} of the state, which learner.without hides from it here"

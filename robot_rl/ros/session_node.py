@@ -66,7 +66,7 @@ class SessionNode(Node):
         self._session, self._config, self._scene, self._on_episode = session, config, scene, on_episode
         self._on_relabel, self._tell = on_relabel, tell
         self._axes = session.task.action.axes
-        self._names = state_names(session.task.fields)
+        self._names = state_names(session.view.fields)
         self._due = -1.0
         self._asked: tuple[Observation, float] | None = None
         self._reading: Reading | None = None

@@ -237,7 +237,8 @@ class Operator:
             return
         step = span.step_at(label.stamp_ns)
         outcome = said.outcome
-        if step < len(span.starts) - 1 or not _same(span, outcome):
+        followers = label.word is Word.DISCARD and bool(span.starts)  # have taken its steps, and are to forget them
+        if step < len(span.starts) - 1 or not _same(span, outcome) or followers:
             self._relabel(span, Relabel(span.episode, step, outcome, label.by, label.number))
         span.labelled = label.stamp_ns
         where = f"episode {span.episode} ends with step {step} as {outcome.ending.value}"

@@ -28,6 +28,7 @@ from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import (
     ActionChunk,
+    AgentView,
     Answer,
     Ending,
     Judge,
@@ -75,12 +76,12 @@ class _Episode:
 class _Pending:
     """The step in flight: decided, not yet rewarded."""
 
-    observation: Observation
+    reading: Reading
     policy_action: np.ndarray
     action: np.ndarray
     source: Source
+    target: Pose
     timing: Timing
-    reading: Reading
 
     def cost(self, after: Reading) -> float:
         """Share of the step, 0–1, that the passivity filter held back; 0 when its counter has begun anew."""
@@ -100,6 +101,7 @@ class Session:
         first: number of the first start to go to, when an interrupted job goes on.
         judge: says what each step came to; None: the task's own.
         past: the latest episodes in the sink, oldest first, for labels that were said before this session.
+        view: the task as the policy sees it; default: whole.
     """
 
     def __init__(
@@ -111,8 +113,10 @@ class Session:
         first: int = 0,
         judge: Judge | None = None,
         past: Iterable[Span] = (),
+        view: AgentView | None = None,
     ) -> None:
         self._task = task
+        self._view = view or AgentView(task)
         self._judge = judge or make_judge("", task)
         self._operator = Operator(sink, past)
         self._held: Pose | None = None  # where the arm is held for the person's sake
@@ -124,7 +128,7 @@ class Session:
         self._reset: ResetMotion | None = None
         self._episode: _Episode | None = None
         self._pending: _Pending | None = None
-        self._asked: tuple[Reading, Observation] | None = None
+        self._asked: Reading | None = None
         self._chunk: list[np.ndarray] = []
         self._chunk_version = -1
         self._episodes = 0
@@ -152,6 +156,11 @@ class Session:
     @property
     def task(self) -> Task:
         return self._task
+
+    @property
+    def view(self) -> AgentView:
+        """The task as the policy sees it."""
+        return self._view
 
     @property
     def episodes(self) -> int:
@@ -196,7 +205,7 @@ class Session:
         if self._phase is Phase.RUNNING:
             pending, episode, due = self._pending, self._episode, self._operator.due(reading.stamp_ns)
             moving = pending if holding is None else None  # who is held has not brought a fault about
-            if fault and (moving is None or not brought_about(reading, moving.observation.images)):
+            if fault and (moving is None or not brought_about(reading, moving.reading.images)):
                 ended = self.abort(fault)
             elif due is not None and not due.in_flight:
                 self._pending = None
@@ -221,7 +230,7 @@ class Session:
                 return Directive(self._phase, command=Command(reading.target, None, Priority.RESET), ended=ended)
             self._begin_episode(reading)
         observation = self._observe(reading)
-        self._asked = (reading, observation)
+        self._asked = reading
         return Directive(self._phase, observation=observation, ended=ended, step=step)
 
     def act(self, chunk: ActionChunk | None, teleop: TeleopCommand | None = None, decision_ms: float = 0.0) -> Command:
@@ -237,8 +246,7 @@ class Session:
         """
         if self._asked is None:
             raise SessionError("act() was called without an observation to act on; call advance() first")
-        reading, observation = self._asked
-        self._asked = None
+        reading, self._asked = self._asked, None
         teleop = self._operator.drives(teleop)
         spec = self._task.action
         if chunk is not None:
@@ -258,12 +266,12 @@ class Session:
         period = (reading.robot_time - self._last_time) * 1000.0
         self._last_time = reading.robot_time
         self._pending = _Pending(
-            observation,
+            reading,
             np.asarray(policy_action, dtype=np.float32),
             executed,
             decision.source,
+            target,
             Timing(decision_ms, period, version, late and decision.source is Source.POLICY),
-            reading,
         )
         priority = Priority.PERSON if decision.source is Source.PERSON else Priority.POLICY
         opening = spec.gripper(decision.action)
@@ -347,22 +355,21 @@ class Session:
 
     def _observe(self, reading: Reading) -> Observation:
         self._observations += 1
-        return Observation(reading.stamp_ns, self._observations, self._task.state(reading), dict(reading.images))
+        return Observation(reading.stamp_ns, self._observations, self._view.state(reading), dict(reading.images))
 
     def _close_step(
         self, reading: Reading, pending: _Pending, episode: _Episode, outcome: Outcome
     ) -> tuple[Step, EpisodeSummary | None]:
         self._pending = None
         step = Step(
-            pending.observation,
+            pending.reading,
             pending.policy_action,
             pending.action,
             pending.source,
             outcome,
-            self._observe(reading),
+            reading,
+            pending.target,
             pending.timing,
-            pending.reading.q,
-            dict(pending.reading.objects),
             pending.cost(reading),
         )
         episode.steps += 1

@@ -94,7 +94,7 @@ def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, i
         after = 1000.0 * (held.when - killed)
         fault_table.add("session killed (-9)", f"arm holds or damps out: {held.detail}", after)
     assert job.wait_end() == 2
-    assert sum(map(len, StoreReader(job.run.online).poll())) >= steps, "nothing recorded is lost"
+    assert sum(map(len, StoreReader(job.run.online).poll().new)) >= steps, "nothing recorded is lost"
     check_torques(telemetry_of(job.run.logs))
 
 

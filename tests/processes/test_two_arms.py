@@ -139,7 +139,7 @@ def test_two_arms_learn_by_one_learner(tmp_path: Path, simulator: tuple[str, str
         acted = StoreReader(right.run.online)
 
         def versions() -> set[int]:
-            return {version for part in acted.poll() for version in part.version.tolist()}
+            return {version for part in acted.poll().new for version in part["version"].tolist()}
 
         right.wait(lambda: max(versions(), default=-1) > 0, "a step by parameters that the learner has published")
         left.wait(

@@ -64,12 +64,12 @@ def batch_of(*lead: int, seed: int = 0, images: bool = False, size: int = D) -> 
         reward=rng.normal(size=lead).astype(np.float32),
         mask=(rng.random(lead) < 0.7).astype(np.float32),
         next_state=rng.normal(size=(*lead, size)).astype(np.float32),
-        cost=np.zeros(lead, np.float32),
-        recent_cost=np.zeros(lead[:-1], np.float32),
         images=pictures[0] if images else None,
         next_images=pictures[1] if images else None,
-        return_deviation=np.full(lead[:-1], 1.25, np.float32),
-        return_largest=np.full(lead[:-1], 5.0, np.float32),  # 5 / 2 = 2.5 is larger than 1.25
+        columns={
+            "return_deviation": np.full(lead[:-1], 1.25, np.float32),
+            "return_largest": np.full(lead[:-1], 5.0, np.float32),  # 5 / 2 = 2.5 is larger than 1.25
+        },
     )
 
 

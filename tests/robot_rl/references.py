@@ -52,10 +52,14 @@ def batch_of(
         reward=rng.normal(size=lead),
         mask=rng.random(lead) < 0.7,
         next_state=rng.normal(size=(*lead, state)),
-        cost=rng.random(lead),
-        recent_cost=np.zeros(lead[:-1]),
-        previous_action=before,
         valid=np.ones(lead),
+        columns={
+            "cost": rng.random(lead),
+            "recent_cost": np.zeros(lead[:-1]),
+            "previous_action": before,
+            "return_deviation": np.ones(lead[:-1]),
+            "return_largest": np.ones(lead[:-1]),
+        },
     )
     return jax.tree.map(lambda c: np.asarray(c, np.float32), values)._replace(images=pixels[0], next_images=pixels[1])
 

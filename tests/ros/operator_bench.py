@@ -89,6 +89,7 @@ class NotingStore(EpisodeStore):
     def relabel(self, relabel: Relabel) -> None:
         with (self.path.parent / "relabels").open("a") as file:
             file.write(f"{relabel.number} {relabel.episode} {relabel.step} {relabel.outcome.ending.value}\n")
+        super().relabel(relabel)
 
 
 def main(folder: Path) -> None:

@@ -353,7 +353,7 @@ def test_a_label_after_the_end_corrects_the_last_step_of_that_episode(
     (relabel,) = sink.relabels
     assert (relabel.episode, relabel.step, relabel.outcome) == (0, last, Outcome.success())
     assert operated.relabels == [relabel]
-    late = person.sender.say(Word.FAILURE)._replace(number=77, stamp_ns=sink[0].steps[1].next_observation.stamp_ns)
+    late = person.sender.say(Word.FAILURE)._replace(number=77, stamp_ns=sink[0].steps[1].next_reading.stamp_ns)
     person.wait_for_steps(2)
     publisher = person.node.create_publisher(DiagnosticArray, arm_topics.OPERATOR_WORD, 10)
     ros.spin_until(publisher.get_subscription_count)

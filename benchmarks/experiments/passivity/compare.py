@@ -24,13 +24,14 @@ from benchmarks.experiments.passivity.record import RecordedWorld
 from controllers.core import ControllerConfig
 from controllers.passivity import TankConfig
 from controllers.state import Mode
-from robot_rl.contract import Ending
+from robot_rl.contract import AgentView, Ending
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.algorithms import lagrangian, rlpd
 from robot_rl.learner.algorithms.lagrangian import LagrangianConfig
 from robot_rl.learner.algorithms.rlpd import RlpdConfig
+from robot_rl.learner.domain import TaskDomain
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 from robot_rl.policies.base import Policy
 from robot_rl.policies.loading import load_actor
@@ -41,7 +42,8 @@ from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
 
 TASK = make_task("peg_insertion")
-SCHEMA = StoreSchema(TASK.name, TASK.fields, TASK.action)
+SCHEMA = StoreSchema.of(TASK)
+DOMAIN = TaskDomain(AgentView(TASK), SCHEMA)
 TIGHT = TankConfig(capacity=0.25, reserve=0.02, valve_width=0.05, budget=0.1)
 SMALL: dict[str, Any] = {"hidden": (128, 128), "critics": 4}
 BATCH = 128
@@ -96,9 +98,9 @@ def train(agent: Agent, seed: int, steps: int, demos: Path, online: Path) -> byt
     """
     learner = LearnerLoop(
         agent,
-        SCHEMA,
-        demos=[StoreReader(demos, successes_only=True)],
-        online=[StoreReader(online)],
+        DOMAIN,
+        demos=[StoreReader(demos, observe=DOMAIN.observe, successes_only=True)],
+        online=[StoreReader(online, observe=DOMAIN.observe)],
         config=LoopConfig(utd=float(agent.updates_per_call), batch_size=BATCH, seed=seed),
     )
     learner.poll()

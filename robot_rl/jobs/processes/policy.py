@@ -5,7 +5,7 @@ from __future__ import annotations
 from hardware.ros.runtime import ros, spin
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of
-from robot_rl.jobs.progress import schema_of
+from robot_rl.jobs.progress import schema_of, view_of
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.jobs.threads import act_on_processor
 from robot_rl.policies.base import Policy, RandomPolicy
@@ -20,7 +20,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
 
     task = make_task(config.task)
     spec, images = job_of(job), schema_of(task, config).images
-    load = ActorLoader(task, config.seed, deterministic=spec.deterministic, images=images)
+    load = ActorLoader(view_of(task, config), config.seed, deterministic=spec.deterministic, images=images)
     policy: Policy = RandomPolicy(task.action.size, config.seed)
     if spec.deterministic:
         policy = load(read_parameters(run, config))

@@ -11,7 +11,7 @@ from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_seed
 from robot_rl.jobs.processes import await_simulator
-from robot_rl.jobs.progress import Progress, judge_name, open_store, past_of, session_config
+from robot_rl.jobs.progress import Progress, judge_name, open_store, past_of, session_config, view_of
 from robot_rl.jobs.run import Run
 from robot_rl.ros.session_node import SessionNode
 from robot_rl.session.directive import EpisodeSummary
@@ -44,6 +44,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             first=progress.episodes,
             judge=make_judge(judge_name(job, config, task), task),
             past=past_of(store),
+            view=view_of(task, config),
         )
         objects = scene_of(task).objects if config.knows_scene else ()
         node: SessionNode

@@ -204,9 +204,9 @@ def scaled_reward(batch: Batch, config: FlashConfig) -> jax.Array:
     """r̃ ``(n,)``."""
     if not config.scale_rewards:
         return batch.reward
-    if batch.return_deviation is None:
+    if "return_deviation" not in batch.columns:
         raise ValueError("flash_sac scales rewards, but the batch brings no statistics of returns to do it by")
-    scale = jnp.maximum(batch.return_deviation, batch.return_largest / config.support)
+    scale = jnp.maximum(batch.columns["return_deviation"], batch.columns["return_largest"] / config.support)
     return batch.reward / jnp.maximum(scale, SMALLEST_SCALE)
 
 
@@ -480,6 +480,7 @@ def make_agent(config: FlashConfig | None = None) -> Agent:
         actor=published_actor,
         act=partial(act, config=config),
         carry=no_noise,
+        columns=("return_deviation", "return_largest") if config.scale_rewards else (),
     )
 
 

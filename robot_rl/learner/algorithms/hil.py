@@ -104,7 +104,7 @@ def grasp_target(state: HilState, batch: Batch, config: HilConfig) -> jax.Array:
     ahead = grasp_values(state.grasp, batch.next_state)
     value = grasp_values(state.target_grasp, batch.next_state)
     value = jnp.take_along_axis(value, ahead.argmax(axis=-1)[:, None], axis=-1)[:, 0]
-    option, before = (option_of(a[:, -1], ahead.shape[-1]) for a in (batch.action, batch.previous_action))
+    option, before = (option_of(a[:, -1], ahead.shape[-1]) for a in (batch.action, batch.columns["previous_action"]))
     return batch.reward - config.toggle_penalty * (option != before) + config.discount * batch.mask * value
 
 
@@ -194,6 +194,7 @@ def make_agent(config: HilConfig | None = None) -> Agent:
         update=partial(update, config=config),
         actor=lambda state: join(arm=state.arm.actor, grasp=state.grasp, encoder=state.arm.encoder),
         act=partial(act, config=config),
+        columns=("previous_action",),
     )
 
 

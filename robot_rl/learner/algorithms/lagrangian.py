@@ -95,7 +95,7 @@ def cost_target(key: jax.Array, state: LagrangianState, batch: Batch, config: La
     next_action, _ = tanh_gaussian(key, *actor_apply(state.rlpd.actor, batch.next_state))
     cost = critics_apply(state.target_cost_critics, batch.next_state, next_action).max(axis=0)
     gamma = config.cost_discount
-    return jnp.clip((1.0 - gamma) * batch.cost + gamma * batch.mask * cost, 0.0, 1.0)
+    return jnp.clip((1.0 - gamma) * batch.columns["cost"] + gamma * batch.mask * cost, 0.0, 1.0)
 
 
 def actor_loss(actor: Params, key: jax.Array, state: LagrangianState, batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -130,7 +130,7 @@ def critic_step(
         cost_optimiser=optimiser,
         multiplier=state.multiplier,
     )
-    info = info | {"cost/loss": loss, "cost/c_mean": cost.mean(), "cost/batch_mean": batch.cost.mean()}
+    info = info | {"cost/loss": loss, "cost/c_mean": cost.mean(), "cost/batch_mean": batch.columns["cost"].mean()}
     return state, (batch, info)
 
 
@@ -146,10 +146,11 @@ def update(
     last = jax.tree.map(lambda column: column[-1], seen)
     (loss, entropy), gradient = value_and_grad(actor_loss, config.dtype)(state.rlpd.actor, keys[1], state, last)
     inner = rlpd.policy_step(state.rlpd, gradient, entropy, config)._replace(key=keys[0])
-    state = state._replace(rlpd=inner, multiplier=multiplier_step(state.multiplier, last.recent_cost, config))
+    recent_cost = last.columns["recent_cost"]
+    state = state._replace(rlpd=inner, multiplier=multiplier_step(state.multiplier, recent_cost, config))
     info = rlpd.summary(inner, critic_info, loss, entropy)
     return store(keys[0], state, config.parameter_dtype), info | {
-        "cost/recent": jnp.nan_to_num(last.recent_cost),
+        "cost/recent": jnp.nan_to_num(recent_cost),
         "cost/multiplier": state.multiplier,
         "cost/norm": optax.tree.norm(state.cost_critics),
     }
@@ -166,6 +167,7 @@ def make_agent(config: LagrangianConfig | None = None) -> Agent:
         update=partial(update, config=config),
         actor=lambda state: join(actor=state.rlpd.actor, encoder=state.rlpd.encoder),
         act=rlpd.act,
+        columns=("cost", "recent_cost"),
     )
 
 

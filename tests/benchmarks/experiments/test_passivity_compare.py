@@ -63,7 +63,7 @@ def test_compare_trains_deploys_and_does_nothing_twice(tmp_path, monkeypatch) ->
     assert all(0.0 <= row["success"] <= 1.0 and row["steps"] <= 30 for row in rows)
     demos, online = StoreReader(tmp_path / "demos-3"), StoreReader(tmp_path / "online-aware-3")
     assert [info.success for info in demos.episodes()] == [True]
-    costs = np.concatenate([part.cost for part in (*demos.poll(), *online.poll())])
+    costs = np.concatenate([part["cost"] for part in (*demos.poll().new, *online.poll().new)])
     assert costs.max() > 0.0  # the learner is told
     (tmp_path / "aware-3.params").unlink()
     assert compare.compare(tmp_path, [3], steps=12, count=1) == text

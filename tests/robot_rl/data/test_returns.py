@@ -9,10 +9,10 @@ import pytest
 
 from robot_rl.data.episode import Transitions
 from robot_rl.data.returns import ReturnStatistics
-from robot_rl.data.store import EpisodeStore, StoreReader
+from robot_rl.data.store import EpisodeStore
 from robot_rl.learner.algorithms.flash_sac import FlashConfig, make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
-from tests.robot_rl.recording import SCHEMA, steps, transitions
+from tests.robot_rl.recording import DOMAIN, SCHEMA, reader, steps, transitions, with_columns
 
 GAMMA = 0.9
 
@@ -32,7 +32,7 @@ def test_statistics_are_those_of_every_steps_return_however_stores_take_turns() 
     left, right, later = arms
     for part in (left.span(0, 4), right.span(0, 3), left.span(4, 5), left.span(5, 9), right.span(3, 7), later):
         statistics.add(part)
-    returns = np.concatenate([running(arm.reward) for arm in arms])
+    returns = np.concatenate([running(arm["reward"]) for arm in arms])
     assert statistics.count == 21
     assert statistics.deviation == pytest.approx(returns.std())
     assert statistics.largest == pytest.approx(np.abs(returns).max())
@@ -43,7 +43,7 @@ def test_a_return_ends_with_its_last_reward_and_not_before() -> None:
     statistics = ReturnStatistics(GAMMA)
     for episode in range(2):
         success = np.array([0.0, 0.0, 1.0], np.float32)
-        statistics.add(dataclasses.replace(of("arm", episode, 3, 0), reward=success))
+        statistics.add(with_columns(of("arm", episode, 3, 0), reward=success))
     assert statistics.largest == 1.0
     assert statistics.deviation == pytest.approx(np.std([0, 0, 1, 0, 0, 1]))
 
@@ -53,7 +53,7 @@ def test_steps_that_went_missing_are_not_bridged() -> None:
     statistics = ReturnStatistics(GAMMA)
     statistics.add(whole.span(0, 4))
     statistics.add(whole.span(6, 9))
-    expected = np.concatenate((running(whole.reward[:4]), running(whole.reward[6:])))
+    expected = np.concatenate((running(whole["reward"][:4]), running(whole["reward"][6:])))
     assert statistics.deviation == pytest.approx(expected.std())
 
 
@@ -68,9 +68,9 @@ def test_a_restored_learner_scales_rewards_as_before_and_learns_on_alike(tmp_pat
     config = LoopConfig(utd=2.0, start_after=5, batch_size=8, capacity=500, demo_capacity=300)
 
     def learner() -> LearnerLoop:
-        demos, online = ([StoreReader(tmp_path / name)] for name in ("demos", "online"))
+        demos, online = ([reader(tmp_path / name)] for name in ("demos", "online"))
         return LearnerLoop(
-            agent, SCHEMA, demos=demos, online=online, config=config, checkpoints=tmp_path / "checkpoints"
+            agent, DOMAIN, demos=demos, online=online, config=config, checkpoints=tmp_path / "checkpoints"
         )
 
     with (

@@ -73,13 +73,13 @@ def test_the_observation_after_the_last_step_is_taken_where_it_is_stored(tmp_pat
 def test_one_vector_is_made_of_all_keys_or_of_those_named(tmp_path: Path) -> None:
     path = write(tmp_path / "low_dim.hdf5", {"demo_1": DONE_AT_END, "demo_2": (0, 0, 0)})
     first, second = load(path, spaces.Box(*ANY, (3,)))
-    assert first.state[1].tolist() == [-1.0, 101.0, 0.5]  # object, pos
-    assert load(path, spaces.Box(*ANY, (3,)), ("pos", "object"))[0].state[1].tolist() == [101.0, 0.5, -1.0]
-    assert load(path, spaces.Box(*ANY, (2,)), ("pos",))[0].state[1].tolist() == [101.0, 0.5]
-    assert first.action[1] == pytest.approx([(-0.9 - 1.0) / 3.0, (2.1 - 1.0) / 3.0], abs=1e-7)
-    assert first.reward.tolist() == [0.0, 1.0, 2.0] and (first.source == Source.PERSON).all()
-    assert (first.terminated.tolist(), first.truncated.any()) == ([False, False, True], False)
-    assert (second.terminated.any(), second.truncated.tolist()) == (False, [False, True])
+    assert first["state"][1].tolist() == [-1.0, 101.0, 0.5]  # object, pos
+    assert load(path, spaces.Box(*ANY, (3,)), ("pos", "object"))[0]["state"][1].tolist() == [101.0, 0.5, -1.0]
+    assert load(path, spaces.Box(*ANY, (2,)), ("pos",))[0]["state"][1].tolist() == [101.0, 0.5]
+    assert first["action"][1] == pytest.approx([(-0.9 - 1.0) / 3.0, (2.1 - 1.0) / 3.0], abs=1e-7)
+    assert first["reward"].tolist() == [0.0, 1.0, 2.0] and (first["source"] == Source.PERSON).all()
+    assert (first["terminated"].tolist(), first["truncated"].any()) == ([False, False, True], False)
+    assert (second["terminated"].any(), second["truncated"].tolist()) == (False, [False, True])
     assert (first.episode, second.episode, first.store) == (0, 1, str(path))
 
 
@@ -88,7 +88,7 @@ def test_a_dict_takes_its_own_keys_and_images(tmp_path: Path) -> None:
     picture = spaces.Box(0, 255, (4, 6, 3), np.uint8)
     space = spaces.Dict({"pos": spaces.Box(*ANY, (2,)), "eye": picture})
     (part,) = load(path, space)
-    assert part.state[2].tolist() == [102.0, 0.5]
+    assert part["state"][2].tolist() == [102.0, 0.5]
     assert part.images["eye"].shape == (4, 4, 6, 3) and part.images["eye"][2].max() == 2
     buffer = ReplayBuffer(10, EnvDomain("Any-v0", Observations(space), Actions(spaces.Box(-2, 4, (2,)))).layout)
     buffer.add(part)
@@ -107,7 +107,7 @@ def test_a_discrete_part_is_the_last_number_of_an_action(tmp_path: Path) -> None
         spaces.Box(*ANY, (3,)),
         action=spaces.Dict({"grip": spaces.Discrete(3), "move": spaces.Box(-1, 1, (1,))}),
     )
-    assert part.action.round(6).tolist() == [[-1.0, -1.0], [pytest.approx(-0.9), 1.0], [pytest.approx(-0.8), 0.0]]
+    assert part["action"].round(6).tolist() == [[-1.0, -1.0], [pytest.approx(-0.9), 1.0], [pytest.approx(-0.8), 0.0]]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import gymnasium
@@ -8,10 +9,11 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from hardware.franka.collision import CollisionThresholds
-from robot_rl.contract import Reading
+from robot_rl.contract import AgentView, ContractError, Reading
 from robot_rl.gym.envs import IDS, RobotEnv
 from robot_rl.session.errors import SessionError
 from robot_rl.session.reset import ResetMotion, ResetStep
+from robot_rl.tasks import make_task
 
 
 @pytest.fixture
@@ -149,3 +151,13 @@ def test_images_belong_to_the_observation_and_the_scene_can_be_drawn() -> None:
         assert picture.shape == (480, 640, 3)
     finally:
         env.close()
+
+
+def test_fields_of_the_state_can_be_hidden() -> None:
+    with contextlib.closing(gymnasium.make("robot_rl/Reach-v0", without=("force", "tank"))) as env:
+        state, _ = env.reset(seed=0)
+        task = make_task("reach")
+        assert state.shape == env.observation_space.shape == (AgentView(task, ("force", "tank")).state_size,)
+        assert env.step(np.zeros(3, np.float32))[0] in env.observation_space
+    with pytest.raises(ContractError, match=r"has no field 'forces'; .* did you mean 'force'"):
+        gymnasium.make("robot_rl/Reach-v0", without=("forces",))

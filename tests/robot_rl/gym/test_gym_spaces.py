@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from robot_rl.contract import ActionSpec, Field, Layout
+from robot_rl.contract import AgentView, Layout
 from robot_rl.data.schema import StoreSchema
 from robot_rl.gym.envs import IDS
 from robot_rl.gym.spaces import Actions, EnvDomain, EnvError, Observations
@@ -154,10 +154,9 @@ def test_other_actions_are_refused(space: spaces.Space, words: str) -> None:
         Actions(space)
 
 
-SCHEMA = StoreSchema(
-    "pick_cube", (Field("a", 3, 1.0),), ActionSpec(("x", "gripper"), (0.01, 1.0)), {"wrist": (4, 6), "side": (4, 6)}
-)
-STATE = spaces.Box(*ANY, (3,))
+SCHEMA = StoreSchema.of(make_task("pick_cube"), {"wrist": (4, 6), "side": (4, 6)})
+SIZE = make_task("pick_cube").state_size
+STATE = spaces.Box(*ANY, (SIZE,))
 
 
 def domain(env_id: str, observation: spaces.Space, action: spaces.Space) -> EnvDomain:
@@ -165,23 +164,23 @@ def domain(env_id: str, observation: spaces.Space, action: spaces.Space) -> EnvD
 
 
 def test_a_store_fits_by_its_sizes() -> None:
-    fits = domain("Any-v0", spaces.Dict({"s": STATE, "wrist": PICTURE}), spaces.Box(-1, 1, (2,)))
-    assert fits.layout == Layout(3, 2, {"wrist": (4, 6)}, 0)
+    fits = domain("Any-v0", spaces.Dict({"s": STATE, "wrist": PICTURE}), spaces.Box(-1, 1, (4,)))
+    assert fits.layout == Layout(SIZE, 4, {"wrist": (4, 6)}, 0)
     assert fits.misfit(SCHEMA) == ""
-    mixed = spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(2)))
+    mixed = spaces.Tuple((spaces.Box(-1, 1, (3,)), spaces.Discrete(2)))
     assert domain("Any-v0", STATE, mixed).misfit(SCHEMA) == ""
 
 
 @pytest.mark.parametrize(
     ("env_id", "observation", "action", "words"),
     [
-        ("Any-v0", spaces.Box(*ANY, (4,)), spaces.Box(-1, 1, (2,)), "state size 3 instead of 4"),
-        ("Any-v0", STATE, spaces.Box(-1, 1, (3,)), "action size 2 instead of 3"),
+        ("Any-v0", spaces.Box(*ANY, (4,)), spaces.Box(-1, 1, (4,)), f"state size {SIZE} instead of 4"),
+        ("Any-v0", STATE, spaces.Box(-1, 1, (3,)), "action size 4 instead of 3"),
         ("Any-v0", PICTURE, spaces.Box(-1, 1, (2,)), "images {} instead of {'image': (4, 6)}"),
         (
             "Any-v0",
             STATE,
-            spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(3))),
+            spaces.Tuple((spaces.Box(-1, 1, (3,)), spaces.Discrete(3))),
             "values on the last axis 2 instead of 3",
         ),
         ("robot_rl/Reach-v0", STATE, spaces.Box(-1, 1, (2,)), "task 'pick_cube' instead of 'reach'"),
@@ -200,5 +199,19 @@ def test_the_gripper_of_our_own_environments_is_open_or_closed(env_id: str, opti
     state = spaces.Box(-np.inf, np.inf, (task.state_size,), np.float32)
     box = spaces.Box(-1.0, 1.0, (task.action.size,), np.float32)
     domain = EnvDomain(f"robot_rl.gym.envs:{env_id}", Observations(state), Actions(box))
-    assert domain.layout == StoreSchema.of(task).layout and domain.layout.options == options
+    assert domain.layout == AgentView(task).layout() and domain.layout.options == options
     assert not domain.misfit(StoreSchema.of(task))
+
+
+def test_a_store_of_a_task_that_nobody_knows_cannot_be_seen() -> None:
+    misfit = domain("Any-v0", STATE, spaces.Box(-1, 1, (4,))).misfit(StoreSchema("juggle", SCHEMA.action))
+    assert misfit.startswith("does not fit Any-v0: unknown task 'juggle'")
+
+
+def test_an_environment_without_some_fields_takes_the_same_demonstrations() -> None:
+    task = make_task("pick_cube")
+    fewer = AgentView(task, ("force",)).state_size
+    state, box = spaces.Box(*ANY, (fewer,)), spaces.Box(-1, 1, (4,))
+    blind = EnvDomain("robot_rl/PickCube-v0", Observations(state), Actions(box), ("force",))
+    assert blind.misfit(StoreSchema.of(task)) == "" and blind.identity["without"] == ["force"]
+    assert "state size" in domain("robot_rl/PickCube-v0", state, box).misfit(StoreSchema.of(task))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
+from robot_rl.contract import identity_of
 from robot_rl.contract.settings import plain
-from robot_rl.data.schema import StoreSchema
 from robot_rl.jobs.cli import main
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.run import Run, settings_of
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_something_else_is_named_and_the_run_stays_as_it_is(
 def test_a_checkpoint_of_other_sizes_is_named_before_anything_starts(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    identity = {"agent": "rlpd", **StoreSchema.of(make_task("reach")).identity}
+    identity = {"agent": "rlpd", **identity_of(make_task("reach"))}
     save(folder / "reach" / "checkpoints", 12, {"actor": np.zeros(3)}, identity)
     error = fails("train --task reach --run reach learner.agent=rlpd", capsys)
     assert "000000000012.checkpoint: the checkpoint has ['actor'], which this agent has not" in error

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from robot_rl.data.parameters import unpack
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.cli import main
 from robot_rl.learner.checkpoint import load_latest
 from robot_rl.learner.config import AGENTS
-from robot_rl.policies.parameters import unpack
 
 SOURCE = """
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ from robot_rl.jobs.run import Run
 from robot_rl.jobs.training import Trainer
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
-from tests.robot_rl.recording import SCHEMA, steps, transitions
+from tests.robot_rl.recording import DOMAIN, SCHEMA, reader, steps, transitions
 
 AGENT = make_agent(RlpdConfig(hidden=(8, 8), critics=2, critic_steps=5))
 CONFIG = load_config(None, ["learner.publish_every=3", "learner.checkpoint_every=4"])
@@ -35,7 +35,7 @@ def trainer(
     run: Run, published: Published, config: RunConfig = CONFIG, online: Sequence[StoreReader] = ()
 ) -> tuple[Trainer, LearnerLoop]:
     settings = LoopConfig(utd=2.0, start_after=10, batch_size=8, capacity=300, demo_capacity=300)
-    learner = LearnerLoop(AGENT, SCHEMA, online=online, config=settings, checkpoints=run.checkpoints)
+    learner = LearnerLoop(AGENT, DOMAIN, online=online, config=settings, checkpoints=run.checkpoints)
     return Trainer(run, config, learner, published.take), learner
 
 
@@ -63,7 +63,7 @@ def test_a_run_that_has_a_checkpoint_goes_on_from_it(tmp_path: Path, capsys: pyt
         writer.finish()
     kept = []
     for _ in range(2):
-        training, _ = trainer(run, published, online=[StoreReader(run.online)])
+        training, _ = trainer(run, published, online=[reader(run.online)])
         training.start()
         training.finish()
         kept.append(run.parameters.read_bytes())
@@ -92,7 +92,7 @@ def test_the_status_tells_how_stale_the_acting_parameters_are(tmp_path: Path) ->
     learner.add(transitions(35))
     while training.step():
         pass
-    by_policy = dataclasses.replace(transitions(2, 1, 1), source=np.zeros(2, np.uint8), version=np.array([9, 4]))
+    by_policy = transitions(2, 1, 1, source=np.zeros(2, np.uint8), version=np.array([9, 4]))
     for _ in range(200):  # the window holds no others by then
         learner.add(by_policy)
     training.finish()
@@ -134,7 +134,7 @@ def test_why_a_learner_stopped_is_said_once_and_its_last_good_parameters_stay(
     learner.add(transitions(20))
     while training.step():
         pass
-    learner.add(dataclasses.replace(transitions(40, 1, 1), reward=np.full(40, np.inf, np.float32)))
+    learner.add(transitions(40, 1, 1, reward=np.full(40, np.inf, np.float32)))
     while training.step():
         pass
     learner.add(transitions(40, 2, 2))

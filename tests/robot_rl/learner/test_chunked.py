@@ -53,9 +53,6 @@ def batch_of(*lead: int, seed: int = 0, horizon: int = H, images: tuple[int, int
         reward=rng.normal(size=(*lead, horizon)) * valid,
         mask=np.resize((1, 0, 1, 0, 1), lead),
         next_state=rng.normal(size=(*lead, D)),
-        cost=rng.random(lead),
-        recent_cost=np.zeros(lead[:-1]),
-        previous_action=np.zeros((*lead, A)),
         valid=valid,
     )
     values = jax.tree.map(lambda column: np.asarray(column, np.float32), values)

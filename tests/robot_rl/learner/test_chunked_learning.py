@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import jax
 import numpy as np
 import pytest
@@ -10,21 +12,29 @@ from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
 from robot_rl.data.replay import Batch, ReplayBuffer
 from robot_rl.learner.algorithms import chunked
-from robot_rl.learner.algorithms.chunked import EXTRACTIONS, ChunkedConfig
+from robot_rl.learner.algorithms.chunked import ChunkedConfig, Extraction
 from robot_rl.policies.serving import AgentActor
 
 
 def episode(number: int, states, rewards, terminated: bool, actions=None) -> Transitions:
     count = len(rewards)
     last = np.arange(count) == count - 1
-    zeros = np.zeros(count, np.float32)
     if actions is None:
         actions = np.random.default_rng(number).uniform(-1, 1, (count, 1))
     return Transitions(
-        "s", number, 0, np.asarray(states, np.float32), {}, np.asarray(actions, np.float32), zeros[:, None],
-        np.asarray(rewards, np.float32), last & terminated, last & (not terminated), zeros.astype(np.uint8),
-        zeros.astype(np.int64), zeros,
-    )  # fmt: skip
+        "s",
+        number,
+        0,
+        {
+            "state": np.asarray(states, np.float32),
+            "action": np.asarray(actions, np.float32),
+            "reward": np.asarray(rewards, np.float32),
+            "terminated": last & terminated,
+            "truncated": last & (not terminated),
+            "source": np.zeros(count, np.uint8),
+            "version": np.zeros(count, np.int64),
+        },
+    )
 
 
 def test_values_of_a_chain_converge_to_the_solution_next_to_the_goal_too() -> None:
@@ -44,7 +54,7 @@ def test_values_of_a_chain_converge_to_the_solution_next_to_the_goal_too() -> No
     state = chunked.create(jax.random.PRNGKey(0), Layout(5, 1), config)
     for _ in range(50):
         batch = buffer.sample(rng, 20 * 64, 2)
-        batch = jax.tree.map(lambda c: c.reshape(20, 64, *np.shape(c)[1:]) if np.ndim(c) else np.zeros(20), batch)
+        batch = jax.tree.map(lambda c: c.reshape(20, 64, *np.shape(c)[1:]), batch)
         state, _ = chunked.update(state, batch, config=config)
     chunks = np.stack(np.meshgrid(*[np.linspace(-0.9, 0.9, 4)] * 2), -1).reshape(1, 16, 2)
     q = np.asarray(chunked.q_values(state.values.critics, rows[:4], np.tile(chunks, (4, 1, 1))))
@@ -52,7 +62,7 @@ def test_values_of_a_chain_converge_to_the_solution_next_to_the_goal_too() -> No
         np.testing.assert_allclose(q[:, number], value, atol=0.06)
 
 
-@pytest.mark.parametrize("name", EXTRACTIONS)
+@pytest.mark.parametrize("name", get_args(Extraction))
 def test_the_policy_finds_the_better_of_two_ways(name: str) -> None:
     """The data go left twice (−0.6) or right twice (0.6); the reward rises with both actions from 0 to 1 between them.
 
@@ -71,9 +81,7 @@ def test_the_policy_finds_the_better_of_two_ways(name: str) -> None:
         action = np.clip(side + 0.05 * rng.normal(size=(20, 64, 2, 1)), -1, 1).astype(np.float32)
         worth = 0.5 + action.sum(axis=(2, 3))[..., None] / 2.4
         reward = np.concatenate((zeros, worth / config.discount), axis=-1)
-        batch = Batch(
-            zeros, action, reward, zeros[..., 0], zeros, zeros[..., 0], zeros[:, 0, 0], None, np.tile(ones, (1, 1, 2))
-        )
+        batch = Batch(zeros, action, reward, zeros[..., 0], zeros, np.tile(ones, (1, 1, 2)))
         state, _ = chunked.update(state, batch, config=config)
     agent = chunked.make_agent(config)
     actor = AgentActor(agent, Layout(1, 1), agent.actor(state), (0,))

@@ -29,9 +29,12 @@ def batch(agent, seed):
     normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
     return Batch(
         normal(*lead, 6), np.tanh(normal(*steps, 2)), normal(*steps), (rng.random(lead) < 0.8).astype(np.float32),
-        normal(*lead, 6), rng.random(lead).astype(np.float32), np.full(lead[0], 0.1, np.float32),
-        np.tanh(normal(*lead, 2)), np.ones(steps, np.float32),
-        return_deviation=np.ones(lead[0], np.float32), return_largest=np.ones(lead[0], np.float32),
+        normal(*lead, 6), np.ones(steps, np.float32),
+        columns={
+            "cost": rng.random(lead).astype(np.float32), "recent_cost": np.full(lead[0], 0.1, np.float32),
+            "previous_action": np.tanh(normal(*lead, 2)),
+            "return_deviation": np.ones(lead[0], np.float32), "return_largest": np.ones(lead[0], np.float32),
+        },
     )
 
 def leaves(state):
@@ -70,17 +73,17 @@ LOOP = """
 import sys
 from pathlib import Path
 import jax, numpy as np
-from robot_rl.data.store import EpisodeStore, StoreReader
+from robot_rl.data.store import EpisodeStore
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
-from tests.robot_rl.recording import SCHEMA, steps
+from tests.robot_rl.recording import DOMAIN, SCHEMA, reader, steps
 
 ROOT = Path(sys.argv[1])
 agent = make_agent("sac", {"hidden": (8,)})
 config = LoopConfig(utd=1.0, start_after=10, batch_size=8, demo_share=None, capacity=100, demo_capacity=10)
 
 def learner():
-    return LearnerLoop(agent, SCHEMA, online=[StoreReader(ROOT / "online")], config=config, checkpoints=ROOT / "saved")
+    return LearnerLoop(agent, DOMAIN, online=[reader(ROOT / "online")], config=config, checkpoints=ROOT / "saved")
 
 def spread(loop):
     return {(len(leaf.sharding.device_set), leaf.sharding.is_fully_replicated) for leaf in jax.tree.leaves(loop.state)}

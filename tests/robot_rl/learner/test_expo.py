@@ -56,8 +56,6 @@ def batch_of(*lead: int, seed: int = 0, images: tuple[str, ...] = (), state_size
         reward=rng.normal(size=lead),
         mask=rng.random(lead) < 0.7,
         next_state=rng.normal(size=(*lead, state_size)),
-        cost=rng.random(lead),
-        recent_cost=np.zeros(lead[:-1]),
     )
     batch = jax.tree.map(lambda column: np.asarray(column, np.float32), values)
     pixels = [{name: rng.integers(0, 256, (*lead, 16, 16, 3), np.uint8) for name in images} or None for _ in range(2)]

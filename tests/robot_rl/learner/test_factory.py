@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from robot_rl.contract import ContractError
 from robot_rl.contract.settings import ConfigError
+from robot_rl.data.parameters import unpack
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import load_config, save_config
 from robot_rl.jobs.learning import make_learner
@@ -153,3 +155,23 @@ def test_stores_of_other_arms_are_learnt_from_with_their_weights(tmp_path: Path)
 def test_a_mixture_that_makes_no_sense_is_refused(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
         load_config(None, [override])
+
+
+def test_a_learner_without_some_fields_learns_from_demonstrations_that_have_them(tmp_path: Path) -> None:
+    task = make_task("reach")
+    settings = ["task=reach", "learner.agent=rlpd", "learner.settings.hidden=8,8"]
+    with EpisodeStore.create_or_open(tmp_path / "demos", schema_of(task, load_config(None, settings))) as store:
+        writer = store.begin()
+        for step in steps(5, schema=store.schema):
+            writer.append(step)
+        writer.finish()
+    config = load_config(None, [*settings, "learner.without=force,tank"])
+    blind, whole = (make_learner(Run.create(one, tmp_path), one) for one in (config, load_config(None, settings)))
+    for learner in (blind, whole):
+        learner.poll()
+    kept = [f.name not in ("force", "tank") for f in task.fields for _ in range(f.size)]
+    assert len(blind.sources.demo_buffer) == 5
+    assert np.array_equal(blind.sources.demo_buffer.state[:6], whole.sources.demo_buffer.state[:6, kept])
+    assert [name for name, *_ in unpack(blind.parameters()).meta["fields"]] == [
+        f.name for f in task.fields if f.name not in ("force", "tank")
+    ]

@@ -34,8 +34,6 @@ def columns(reward) -> dict[str, np.ndarray]:
     """The columns that nothing learns from, but that say rewards are 2.5 times as large as they should be."""
     updates = len(reward)
     return {
-        "cost": np.zeros_like(reward),
-        "recent_cost": np.zeros(updates, np.float32),
         "return_deviation": np.full(updates, 2.5, np.float32),
         "return_largest": np.full(updates, 2.5, np.float32),
     }
@@ -58,7 +56,7 @@ def test_values_of_a_two_state_chain_converge_to_the_solution() -> None:
             reward=reward,
             mask=np.array([1.0, 0.0, 1.0], np.float32)[where],
             next_state=states[np.array([1, 1, 2])[where]],
-            **columns(reward),
+            columns=columns(reward),
         )
         state, _ = flash_sac.update(state, batch, config=LEARNS)
     actions = np.linspace(-0.9, 0.9, 7, dtype=np.float32)[:, None]
@@ -87,7 +85,7 @@ def test_the_actor_finds_the_best_action_of_a_bandit(norm: str, scale: float) ->
             side = rng.choice([-1.0, 1.0], (10, 64, 1)).astype(np.float32)
             action = rng.uniform(-1, 1, (10, 64, 1)).astype(np.float32)
             reward = 2.5 * (1 - 4 * (action - 0.5 * side)[..., 0] ** 2)
-            batch = Batch(scale * side, action, reward, 0 * reward, scale * side, **columns(reward))
+            batch = Batch(scale * side, action, reward, 0 * reward, scale * side, columns=columns(reward))
             state, _ = flash_sac.update(state, batch, config=config)
             bests.append(
                 flash_sac.sample(state.actor, state.actor_moments, sides, jax.random.PRNGKey(0), deterministic=True)

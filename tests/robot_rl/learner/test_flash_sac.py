@@ -85,11 +85,11 @@ def test_target_at_a_terminal_step_is_the_scaled_reward_and_at_a_time_limit_is_n
 def test_rewards_are_scaled_by_whichever_is_larger_and_by_nothing_when_told_so() -> None:
     batch = one(batch_of(1, N))
     np.testing.assert_allclose(flash_sac.scaled_reward(batch, TINY), batch.reward / 2.5, rtol=1e-6)
-    spread = batch._replace(return_deviation=np.float32(4.0))
+    spread = batch._replace(columns=batch.columns | {"return_deviation": np.float32(4.0)})
     np.testing.assert_allclose(flash_sac.scaled_reward(spread, TINY), batch.reward / 4.0, rtol=1e-6)
-    silent = batch._replace(reward=np.zeros(N, np.float32), return_deviation=0.0, return_largest=0.0)
+    silent = batch._replace(reward=np.zeros(N, np.float32), columns={"return_deviation": 0.0, "return_largest": 0.0})
     assert np.array_equal(flash_sac.scaled_reward(silent, TINY), np.zeros(N))
-    without = batch._replace(return_deviation=None, return_largest=None)
+    without = batch._replace(columns={})
     assert np.array_equal(flash_sac.scaled_reward(without, replace(TINY, scale_rewards=False)), batch.reward)
     with pytest.raises(ValueError, match="brings no statistics of returns"):
         flash_sac.scaled_reward(without, TINY)

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from robot_rl.contract import Layout
+from robot_rl.contract import AgentView, Layout
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.replay import Batch
-from robot_rl.data.schema import StoreSchema
 from robot_rl.learner.algorithms import hil, rlpd
 from robot_rl.learner.algorithms.hil import HilConfig, HilState
 from robot_rl.learner.factory import make_agent
@@ -42,7 +41,7 @@ def test_the_target_by_hand() -> None:
     """G likes option 1 better, which Ḡ values 2, so γ · 2 is to come, and not γ · 4; 0.25 less where it toggles."""
     state = tiny()._replace(grasp=constant(0.0, 1.0), target_grasp=constant(4.0, 2.0))
     batch = batch_of(4, state=D, action=A)._replace(reward=np.array([0, 0, 1, 1], np.float32))
-    batch.action[:, -1], batch.previous_action[:, -1] = [1, -1, 1, -1], [1, -1, -1, 1]
+    batch.action[:, -1], batch.columns["previous_action"][:, -1] = [1, -1, 1, -1], [1, -1, -1, 1]
     ended = np.array([1, 0, 1, 0], np.float32)  # running or cut by a time limit: 1; ended by the task: 0
     target = hil.grasp_target(state, batch._replace(mask=ended), TINY)
     np.testing.assert_allclose(target, [1.0, 0.0, 1.75, 0.75], rtol=1e-6)
@@ -53,7 +52,7 @@ def test_the_target_equals_the_reference() -> None:
     chosen = dense_relu(state.grasp, batch.next_state, 0).argmax(-1)
     assert 0 < chosen.sum() < 40
     value = dense_relu(state.target_grasp, batch.next_state, 0)[np.arange(40), chosen]
-    toggled = batch.action[:, -1] != batch.previous_action[:, -1]
+    toggled = batch.action[:, -1] != batch.columns["previous_action"][:, -1]
     expected = batch.reward - 0.25 * toggled + 0.5 * batch.mask * value
     np.testing.assert_allclose(hil.grasp_target(state, batch, TINY), expected, rtol=1e-4, atol=1e-5)
 
@@ -165,14 +164,19 @@ def test_the_values_of_a_grasp_converge_to_the_solution() -> None:
         ends = (near * closes).astype(np.float32)
         action = np.stack((rng.uniform(-1, 1, near.shape), 2.0 * closes - 1.0), -1).astype(np.float32)
         batch = Batch(
-            places[near], action, ends, 1.0 - ends, places[closes], 0 * ends, ends[:, 0], -np.ones_like(action)
+            places[near],
+            action,
+            ends,
+            1.0 - ends,
+            places[closes],
+            columns={"previous_action": -np.ones_like(action)},
         )
         state, _ = hil.update(state, batch, config=config)
     np.testing.assert_allclose(hil.grasp_values(state.grasp, places), [[0.175, 0.35], [0.175, 0.9]], atol=0.03)
 
 
 def test_a_gripper_of_a_task_becomes_an_option_from_store_to_action() -> None:
-    layout = StoreSchema.of(make_task("pick_cube")).layout
+    layout = AgentView(make_task("pick_cube")).layout()
     agent = make_agent("hil", {"hidden": [16]})
     state = agent.create(jax.random.PRNGKey(0), layout)
     state, _ = agent.update(state, batch_of(2, N, state=layout.state_size, action=layout.action_size))

@@ -13,14 +13,14 @@ from robot_rl.contract import Layout
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.parameters import unpack
 from robot_rl.data.replay import Batch
-from robot_rl.data.store import EpisodeStore, StoreReader
+from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import load_config
 from robot_rl.learner.algorithms import lagrangian, rlpd
 from robot_rl.learner.algorithms.lagrangian import LagrangianConfig, LagrangianState
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 from robot_rl.learner.networks import mlp
-from tests.robot_rl.recording import SCHEMA, steps
+from tests.robot_rl.recording import DOMAIN, SCHEMA, reader, steps
 
 TINY = LagrangianConfig(
     hidden=(5, 4), critics=3, subset=2, discount=0.9, initial_temperature=0.3, cost_discount=0.8, initial_multiplier=2.0
@@ -53,8 +53,7 @@ def batch_of(*lead: int, seed: int = 0) -> Batch:
         reward=rng.normal(size=lead),
         mask=rng.random(lead) < 0.7,
         next_state=rng.normal(size=(*lead, D)),
-        cost=rng.random(lead),
-        recent_cost=np.full(lead[:-1], 0.03),
+        columns={"cost": rng.random(lead), "recent_cost": np.full(lead[:-1], 0.03)},
     )
     return jax.tree.map(lambda column: np.asarray(column, np.float32), values)
 
@@ -84,7 +83,7 @@ def test_the_cost_target_by_hand() -> None:
     """C̄ = 0.25 and 0.5: the larger one counts. 0.2·1 + 0.8·0.5 = 0.6 while it goes on, 0.2 where it ends."""
     state = tiny()._replace(target_cost_critics=constant_critics([0.25, 0.5]))
     batch = batch_of(4)._replace(
-        cost=np.array([1, 1, 0, 0.5], np.float32),
+        columns={"cost": np.array([1, 1, 0, 0.5], np.float32)},
         mask=np.array([1, 0, 1, 0], np.float32),  # running or cut by a time limit: 1; ended by the task: 0
     )
     target = lagrangian.cost_target(jax.random.PRNGKey(0), state, batch, TINY)
@@ -101,7 +100,7 @@ def test_the_cost_target_stays_a_share(critic: float, expected: float) -> None:
 def test_the_cost_target_values_the_next_action_of_the_policy() -> None:
     """A critic that reads the first axis of the action gives that of the action which the actor draws."""
     state = tiny()._replace(target_cost_critics=linear_critics([[0, 0, 0, 0.1, 0]], D + A))
-    batch = batch_of(N)._replace(mask=np.ones(N, np.float32), cost=np.full(N, 0.9, np.float32))
+    batch = batch_of(N)._replace(mask=np.ones(N, np.float32), columns={"cost": np.full(N, 0.9, np.float32)})
     key = jax.random.PRNGKey(4)
     action, _ = mlp.tanh_gaussian(key, *mlp.actor_apply(state.rlpd.actor, batch.next_state))
     expected = 0.2 * 0.9 + 0.8 * 0.1 * np.asarray(action)[:, 0]
@@ -151,9 +150,9 @@ def test_the_multiplier_moves_towards_the_limit_and_stays_in_its_range() -> None
 def test_the_multiplier_follows_what_the_policy_was_seen_to_cost_and_not_the_batch() -> None:
     batch = batch_of(2, N)
     for recent, sign in ((0.03, 0.5), (0.0, -1.0)):  # the limit is 0.02
-        each = batch._replace(recent_cost=np.array([9.0, recent], np.float32))
-        for cost in (each.cost, 0.0 * each.cost):
-            after, info = lagrangian.update(tiny(), each._replace(cost=cost), config=TINY)
+        for cost in (batch.columns["cost"], 0.0 * batch.columns["cost"]):
+            columns = {"cost": cost, "recent_cost": np.array([9.0, recent], np.float32)}
+            after, info = lagrangian.update(tiny(), batch._replace(columns=columns), config=TINY)
             assert float(after.multiplier) == pytest.approx(2.0 + TINY.multiplier_rate * sign, rel=1e-6)
             assert float(info["cost/recent"]) == pytest.approx(recent)
 
@@ -182,7 +181,7 @@ def test_each_loss_moves_only_its_own_networks() -> None:
     Compared are Adam's moments: its first step has the size of the learning rate whatever the gradient.
     """
     state, batch = tiny(), batch_of(2, N)
-    dearer = batch._replace(cost=1.0 - batch.cost)
+    dearer = batch._replace(columns=batch.columns | {"cost": 1.0 - batch.columns["cost"]})
     one, two = (lagrangian.update(state, b, config=TINY)[0] for b in (batch, dearer))
     assert equal(one.rlpd.critic_optimiser, two.rlpd.critic_optimiser)
     assert equal(one.rlpd.target_critics, two.rlpd.target_critics)
@@ -248,7 +247,8 @@ def test_the_mean_cost_of_a_chain_converges_to_the_solution() -> None:
         action = rng.uniform(-1, 1, (10, 32, 1)).astype(np.float32)
         mask = np.array([1.0, 0.0, 1.0], np.float32)[where]
         cost = np.array([0.0, 1.0, 0.3], np.float32)[where]
-        batch = Batch(states[where], action, 0.0 * cost, mask, states[np.array([1, 1, 2])[where]], cost, cost[:, 0])
+        columns = {"cost": cost, "recent_cost": cost[:, 0]}
+        batch = Batch(states[where], action, 0 * cost, mask, states[np.array([1, 1, 2])[where]], columns=columns)
         state, _ = lagrangian.update(state, batch, config=config)
     actions = np.linspace(-0.9, 0.9, 7, dtype=np.float32)[:, None]
     for number, value in enumerate((0.25, 0.5, 0.3)):
@@ -286,8 +286,10 @@ def test_the_policy_meets_the_limit_of_a_bandit() -> None:
             reward=-0.5 * (tried - 1.0) ** 2,
             mask=nothing[..., 0],
             next_state=nothing,
-            cost=0.5 * (tried + 1.0),
-            recent_cost=np.full(4, np.mean(seen[-5:]), np.float32),
+            columns={
+                "cost": 0.5 * (tried + 1.0),
+                "recent_cost": np.full(4, np.mean(seen[-5:]), np.float32),
+            },
         )
         state, _ = lagrangian.update(state, batch, config=config)
     assert np.mean(seen[:100]) > 0.4
@@ -300,8 +302,8 @@ def test_the_learner_loop_feeds_it_costs_and_resumes_it_bit_for_bit(tmp_path) ->
     config = LoopConfig(utd=4.0, start_after=10, batch_size=8)
 
     def loop() -> LearnerLoop:
-        online = StoreReader(tmp_path / "online")
-        return LearnerLoop(agent, SCHEMA, online=[online], config=config, checkpoints=tmp_path / "checkpoints")
+        online = reader(tmp_path / "online")
+        return LearnerLoop(agent, DOMAIN, online=[online], config=config, checkpoints=tmp_path / "checkpoints")
 
     with EpisodeStore.create_or_open(tmp_path / "online", SCHEMA) as store:
         first, second = loop(), None

@@ -10,16 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from robot_rl.contract import ActionSpec
+from robot_rl.contract import ActionSpec, AgentView
 from robot_rl.data.parameters import unpack
 from robot_rl.data.replay import Batch
 from robot_rl.data.schema import StoreError, StoreSchema
-from robot_rl.data.store import EpisodeStore, StoreReader
+from robot_rl.data.store import EpisodeStore
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, make_agent
 from robot_rl.learner.checkpoint import CheckpointError, load
+from robot_rl.learner.domain import TaskDomain
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
-from tests.robot_rl.recording import SCHEMA, steps, transitions
+from tests.robot_rl.recording import DOMAIN, SCHEMA, TASK, Felt, reader, steps, transitions, with_columns
 
 AGENT = make_agent(RlpdConfig(hidden=(8, 8), critics=3))
 CONFIG = LoopConfig(utd=4.0, start_after=10, batch_size=8, capacity=500, demo_capacity=300)
@@ -29,15 +30,21 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def loop(tmp_path, agent=AGENT, schema: StoreSchema = SCHEMA, config: LoopConfig = CONFIG) -> LearnerLoop:
+def loop(tmp_path, agent=AGENT, domain: TaskDomain = DOMAIN, config: LoopConfig = CONFIG) -> LearnerLoop:
     return LearnerLoop(
         agent,
-        schema,
-        demos=[StoreReader(tmp_path / "demos")],
-        online=[StoreReader(tmp_path / "online")],
+        domain,
+        demos=[reader(tmp_path / "demos", successes_only=True)],
+        online=[reader(tmp_path / "online")],
         config=config,
         checkpoints=tmp_path / "checkpoints",
     )
+
+
+def domain_of(**attributes) -> TaskDomain:
+    """That of a task which differs by ``attributes``."""
+    task = type("Other", (Felt,), attributes)()
+    return TaskDomain(AgentView(task), StoreSchema.of(task))
 
 
 def record(store: EpisodeStore, count: int, seed: int) -> None:
@@ -117,7 +124,7 @@ def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path, stores, caplog) -> None
     assert second.restore() is True
     assert warnings_of(caplog) == []
     for mine, theirs in zip(first.sources.sampler.buffers, second.sources.sampler.buffers, strict=True):
-        for array in ("state", "action", "reward", "mask", "cost", "starts"):
+        for array in ("state", "action", "reward", "mask", "starts"):
             assert np.array_equal(getattr(mine, array), getattr(theirs, array)), array
     assert first.governor == second.governor
     assert first.metrics() == second.metrics()
@@ -140,10 +147,11 @@ def test_a_resumed_learner_has_seen_the_same_images(tmp_path, caplog) -> None:
             for step in steps(13, seed, schema=schema):
                 writer.append(step)
             writer.finish()
-    first = loop(tmp_path, schema=schema)
+    domain = TaskDomain(DOMAIN.view, schema)
+    first = loop(tmp_path, domain=domain)
     run_dry(first)
     first.checkpoint()
-    second = loop(tmp_path, schema=schema)
+    second = loop(tmp_path, domain=domain)
     assert second.restore() and warnings_of(caplog) == []
     for mine, theirs in zip(first.sources.sampler.buffers, second.sources.sampler.buffers, strict=True):
         assert np.array_equal(mine.images["wrist"], theirs.images["wrist"]) and mine.images["wrist"].any()
@@ -179,28 +187,33 @@ def test_changed_stores_are_noticed_on_resume(tmp_path, stores, caplog) -> None:
 
 
 @pytest.mark.parametrize(
-    ("agent", "schema", "named"),
+    ("agent", "domain", "named"),
     [
-        (make_agent(RlpdConfig(hidden=(8, 9), critics=3)), SCHEMA, r"\.actor\['b1'\] is float32 \(8,\)"),
-        (AGENT, StoreSchema("peg", SCHEMA.fields, SCHEMA.action), "task is 'reach', this learner's is 'peg'"),
-        (AGENT, StoreSchema("reach", SCHEMA.fields, ActionSpec(("x", "z"), (0.01, 0.01))), "axes is"),
+        (make_agent(RlpdConfig(hidden=(8, 9), critics=3)), DOMAIN, r"\.actor\['b1'\] is float32 \(8,\)"),
+        (AGENT, domain_of(name="peg"), "task is 'reach', this learner's is 'peg'"),
+        (AGENT, domain_of(action=ActionSpec(("x", "z"), (0.01, 0.01))), "axes is"),
+        (
+            AGENT,
+            TaskDomain(AgentView(TASK, ["force"]), SCHEMA),
+            r"fields is \[\['position', 3, 10.0\], \['fo",
+        ),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_says_where(tmp_path, stores, agent, schema, named) -> None:
+def test_a_checkpoint_that_does_not_fit_says_where(tmp_path, stores, agent, domain, named) -> None:
     first = loop(tmp_path)
     first.checkpoint()
     with pytest.raises(CheckpointError, match=named):
-        loop(tmp_path, agent, schema).restore()
+        loop(tmp_path, agent, domain).restore()
 
 
 def test_a_store_of_another_task_is_refused(tmp_path, stores) -> None:
-    learner = loop(tmp_path, schema=StoreSchema("peg", SCHEMA.fields, SCHEMA.action))
+    learner = loop(tmp_path, domain=domain_of(name="peg"))
     with pytest.raises(StoreError, match=r"demos does not fit task 'peg': it has task reach instead of peg"):
         learner.step()
 
 
 def test_steps_handed_over_without_a_store() -> None:
-    learner = LearnerLoop(AGENT, SCHEMA, config=CONFIG)
+    learner = LearnerLoop(AGENT, DOMAIN, config=CONFIG)
     learner.add(transitions(15))
     run_dry(learner)
     assert learner.version == 5
@@ -209,12 +222,13 @@ def test_steps_handed_over_without_a_store() -> None:
 
 
 def test_parameters_are_the_actor_with_its_version(tmp_path) -> None:
-    learner = LearnerLoop(AGENT, SCHEMA, config=CONFIG)
+    learner = LearnerLoop(AGENT, DOMAIN, config=CONFIG)
     learner.add(transitions(12))
     run_dry(learner)
     params, version, meta = unpack(learner.parameters())
     assert version == 2
-    assert (meta["task"], meta["state_size"], meta["axes"]) == ("reach", 5, ["x", "y"])
+    assert (meta["task"], meta["axes"]) == ("reach", ["x", "y"])
+    assert meta["fields"] == [["position", 3, 10.0], ["force", 2, 0.1]]
     assert meta["agent"] == "rlpd" and make_agent(RlpdConfig(**meta["settings"])).config.critics == 3
     actor = AGENT.actor(learner.state)
     assert params.keys() == actor.keys() and all(np.array_equal(params[name], actor[name]) for name in actor)
@@ -222,12 +236,12 @@ def test_parameters_are_the_actor_with_its_version(tmp_path) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_updates_and_keeps_the_last_good_parameters(caplog) -> None:
-    learner = LearnerLoop(AGENT, SCHEMA, config=CONFIG)
+    learner = LearnerLoop(AGENT, DOMAIN, config=CONFIG)
     learner.add(transitions(12))
     run_dry(learner)
     good = learner.parameters()
     poisoned = transitions(12, 1, 1)
-    poisoned.reward[:] = np.inf
+    poisoned["reward"][:] = np.inf
     learner.add(poisoned)
     run_dry(learner)
     assert "not finite" in learner.halted and learner.halted in warnings_of(caplog)
@@ -257,8 +271,8 @@ DOUBLING = Agent(  # Q doubles with every call
 
 
 def test_a_value_that_explodes_stops_updates_once_and_keeps_the_parameters_before_it(caplog) -> None:
-    learner = LearnerLoop(DOUBLING, SCHEMA, config=CONFIG)
-    learner.add(dataclasses.replace(transitions(200), reward=np.full(200, -3.0, np.float32)))
+    learner = LearnerLoop(DOUBLING, DOMAIN, config=CONFIG)
+    learner.add(transitions(200, reward=np.full(200, -3.0, np.float32)))
     run_dry(learner)
     # The limit is ten times 3/(1 − ½) = 60: Q was −32 after five calls, −64 after six.
     assert learner.halted == (
@@ -275,18 +289,18 @@ def test_a_value_that_explodes_stops_updates_once_and_keeps_the_parameters_befor
 
 
 def test_staleness_is_how_many_versions_the_acting_parameters_were_behind() -> None:
-    learner = LearnerLoop(AGENT, SCHEMA, config=CONFIG)
-    by_policy = dataclasses.replace(transitions(30), source=np.zeros(30, np.uint8))
+    learner = LearnerLoop(AGENT, DOMAIN, config=CONFIG)
+    by_policy = transitions(30, source=np.zeros(30, np.uint8))
     learner.add(by_policy)
     run_dry(learner)
     assert learner.version == 20
     acted = np.array([-1, 18, 14, 20, 25, 3], np.int64)  # none, …, from a future that was lost, a person's
     source = np.array([0, 0, 0, 0, 0, 1], np.uint8)
-    learner = LearnerLoop(AGENT, SCHEMA, config=CONFIG)
-    learner.add(dataclasses.replace(by_policy, version=np.full(30, -1, np.int64)))
+    learner = LearnerLoop(AGENT, DOMAIN, config=CONFIG)
+    learner.add(with_columns(by_policy, version=np.full(30, -1, np.int64)))
     assert learner.metrics()["learner/staleness"] == learner.metrics()["learner/staleness_max"] == 0.0
     run_dry(learner)
-    learner.add(dataclasses.replace(transitions(6, 1, 1), version=acted, source=source))
+    learner.add(transitions(6, 1, 1, version=acted, source=source))
     metrics = learner.metrics()
     assert metrics["learner/staleness"] == pytest.approx((2 + 6 + 0 + 0) / 4)
     assert metrics["learner/staleness_max"] == 6.0
@@ -344,8 +358,8 @@ def test_updates_that_a_checkpoint_does_not_know_of_are_owed_however_many(tmp_pa
 
 def test_several_arms_feed_one_learner_and_all_their_steps_earn_updates(tmp_path, caplog) -> None:
     def arms(config: LoopConfig) -> LearnerLoop:
-        online = [StoreReader(tmp_path / name) for name in ("left", "right")]
-        return LearnerLoop(AGENT, SCHEMA, online=online, config=config, checkpoints=tmp_path / "checkpoints")
+        online = [reader(tmp_path / name) for name in ("left", "right")]
+        return LearnerLoop(AGENT, DOMAIN, online=online, config=config, checkpoints=tmp_path / "checkpoints")
 
     with (
         EpisodeStore.create_or_open(tmp_path / "left", SCHEMA) as left,

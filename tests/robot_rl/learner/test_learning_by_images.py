@@ -56,10 +56,12 @@ def batch_of(*lead: int, state_size: int = 3, seed: int = 0) -> Batch:
         reward=rng.normal(size=lead).astype(np.float32),
         mask=(rng.random(lead) < 0.7).astype(np.float32),
         next_state=rng.normal(size=(*lead, state_size)).astype(np.float32),
-        cost=rng.random(lead).astype(np.float32),
-        recent_cost=np.full(lead[:-1], 0.03, np.float32),
         images=images[0],
         next_images=images[1],
+        columns={
+            "cost": rng.random(lead).astype(np.float32),
+            "recent_cost": np.full(lead[:-1], 0.03, np.float32),
+        },
     )
 
 
@@ -142,7 +144,7 @@ def test_a_terminal_step_is_worth_its_reward_whatever_comes_after_is_seen() -> N
 def test_the_costs_do_not_teach_the_encoder() -> None:
     state = lagrangian.create(jax.random.PRNGKey(0), layout_of(3), COSTLY)
     batch = batch_of(2, N)
-    changed = (batch, batch._replace(cost=0 * batch.cost))
+    changed = (batch, batch._replace(columns=batch.columns | {"cost": 0 * batch.columns["cost"]}))
     dear, cheap = (lagrangian.update(state, b, config=COSTLY)[0] for b in changed)
     assert jax.tree.all(jax.tree.map(np.array_equal, dear.rlpd.critic_optimiser, cheap.rlpd.critic_optimiser))
     assert not np.array_equal(dear.cost_optimiser[0].mu["w0"], cheap.cost_optimiser[0].mu["w0"])
@@ -189,12 +191,14 @@ def earned(agent: Agent, updates: int, blind: bool) -> float:
             reward=1 - ((action - position) ** 2).sum(-1),
             mask=0 * ones,
             next_state=nothing,
-            cost=0 * ones,
-            recent_cost=np.zeros(lead[0], np.float32),
-            previous_action=action,
             valid=ones,
             images=images,
             next_images=images,
+            columns={
+                "cost": 0 * ones,
+                "recent_cost": np.zeros(lead[0], np.float32),
+                "previous_action": action,
+            },
         )
         state, info = agent.update(state, batch)
     assert all(np.isfinite(float(value)) for value in info.values())

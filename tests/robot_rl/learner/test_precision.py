@@ -40,12 +40,14 @@ def batch_for(agent: Any, seed: int) -> Batch:
         reward=rng.random(steps),
         mask=rng.random(lead) < 0.8,
         next_state=rng.normal(size=(*lead, 5)),
-        cost=rng.random(lead),
-        recent_cost=np.full(lead[0], 0.1),
-        previous_action=np.tanh(rng.normal(size=(*lead, 2))),
         valid=np.ones(steps),
-        return_deviation=np.ones(lead[0]),
-        return_largest=np.ones(lead[0]),
+        columns={
+            "cost": rng.random(lead),
+            "recent_cost": np.full(lead[0], 0.1),
+            "previous_action": np.tanh(rng.normal(size=(*lead, 2))),
+            "return_deviation": np.ones(lead[0]),
+            "return_largest": np.ones(lead[0]),
+        },
     )
     return jax.tree.map(lambda column: np.asarray(column, np.float32), columns)
 
@@ -205,7 +207,7 @@ def test_what_is_no_parameter_keeps_its_format() -> None:
     assert {leaf.dtype for leaf in (*moments, low.log_alpha)} == {jnp.dtype(jnp.float32)}
     assert low.actor_optimiser[0].mu["w0"].dtype == jnp.float32
     images = {"c": np.zeros((1, 2, 2, 3), np.uint8)}
-    batch = precision.cast(Batch(*(np.zeros(1, np.float32),) * 7, images=images), "bfloat16")
+    batch = precision.cast(Batch(*(np.zeros(1, np.float32),) * 5, images=images), "bfloat16")
     assert batch.images["c"].dtype == np.uint8 and batch.reward.dtype == np.float32
 
 

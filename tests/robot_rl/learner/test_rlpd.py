@@ -40,8 +40,6 @@ def batch_of(*lead: int, seed: int = 0) -> Batch:
         rng.normal(size=lead),
         rng.random(lead) < 0.7,
         rng.normal(size=(*lead, D)),
-        rng.random(lead),
-        np.zeros(lead[:-1]),
     )
     return jax.tree.map(lambda column: np.asarray(column, np.float32), values)
 
@@ -272,9 +270,7 @@ def test_values_of_a_two_state_chain_converge_to_the_solution() -> None:
         action = rng.uniform(-1, 1, (10, 32, 1)).astype(np.float32)
         reward = np.array([0.0, 1.0, 0.1], np.float32)[where]
         mask = np.array([1.0, 0.0, 1.0], np.float32)[where]
-        batch = Batch(
-            states[where], action, reward, mask, states[np.array([1, 1, 2])[where]], 0.0 * reward, np.zeros(10)
-        )
+        batch = Batch(states[where], action, reward, mask, states[np.array([1, 1, 2])[where]])
         state, _ = rlpd.update(state, batch, config=config)
     actions = np.linspace(-0.9, 0.9, 7, dtype=np.float32)[:, None]
     for number, value in enumerate((0.5, 1.0, 0.2)):
@@ -290,9 +286,7 @@ def test_the_actor_finds_the_best_action_of_a_bandit() -> None:
     for _ in range(300):
         action = rng.uniform(-1, 1, (4, 64, 1)).astype(np.float32)
         zeros = np.zeros((4, 64, 1), np.float32)
-        batch = Batch(
-            zeros, action, 1 - (action[..., 0] - 0.5) ** 2, zeros[..., 0], zeros, zeros[..., 0], zeros[:, 0, 0]
-        )
+        batch = Batch(zeros, action, 1 - (action[..., 0] - 0.5) ** 2, zeros[..., 0], zeros)
         state, _ = rlpd.update(state, batch, config=config)
     best = rlpd.sample(state.actor, jnp.zeros((1, 1)), jax.random.PRNGKey(0), deterministic=True)
     assert abs(float(best[0, 0]) - 0.5) < 0.1

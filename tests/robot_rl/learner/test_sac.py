@@ -132,9 +132,7 @@ def learn(config: SacConfig, alpha: float, reward, mask: float, calls: int) -> R
     ones = np.ones((8, 64), np.float32)
     for _ in range(calls):
         action = rng.uniform(-1, 1, (8, 64, 1)).astype(np.float32)
-        batch = Batch(
-            ones[..., None], action, reward(action[..., 0]), mask * ones, ones[..., None], 0 * ones, 0 * ones[:, 0]
-        )
+        batch = Batch(ones[..., None], action, reward(action[..., 0]), mask * ones, ones[..., None])
         state, _ = sac.update(state._replace(log_alpha=jnp.log(jnp.float32(alpha))), batch, config=config)
     return state
 

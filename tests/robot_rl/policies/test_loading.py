@@ -9,9 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from robot_rl.contract import ActionSpec, Field, Observation
+from robot_rl.contract import ActionSpec, AgentView, Field, Observation, layout_of
 from robot_rl.data.parameters import ParameterError, pack, unpack
-from robot_rl.data.schema import StoreSchema
 from robot_rl.learner.factory import make_agent
 from robot_rl.policies.base import ActorPolicy
 from robot_rl.policies.loading import ActorLoader, describe, load_actor
@@ -156,7 +155,7 @@ def test_parameters_that_do_not_fit_are_refused(change: dict[str, np.ndarray | N
 def seeing(images: dict[str, tuple[int, int]]) -> bytes:
     """A fresh policy of RLPD that sees ``images``."""
     agent = make_agent("rlpd", {"hidden": [4]})
-    fresh = agent.actor(agent.create(jax.random.PRNGKey(0), StoreSchema.of(TASK, images).layout))
+    fresh = agent.actor(agent.create(jax.random.PRNGKey(0), layout_of(TASK, images)))
     return pack({name: np.asarray(value) for name, value in fresh.items()}, 1, describe(TASK, agent, images))
 
 
@@ -177,3 +176,23 @@ def test_an_agent_that_cannot_do_the_task_is_named() -> None:
     gripping = SimpleNamespace(name="grip", fields=(Field("width", 2, 1.0),), action=ActionSpec(("gripper",), (1.0,)))
     with pytest.raises(ParameterError, match="agent hil cannot do this task: hil needs two options or more"):
         load_actor(policy(gripping, change={"agent": "hil", "settings": {"hidden": [4]}}), gripping, 3, True)
+
+
+def test_a_policy_that_moves_by_another_scale_is_refused() -> None:
+    params, version, meta = unpack(policy(TASK))
+    with pytest.raises(ParameterError, match=r"trained with scale .*0\.5.* but this run has scale"):
+        load_actor(pack(params, version, meta | {"scale": [0.5] * TASK.action.size}), TASK, 3, False)
+
+
+def test_a_policy_trained_without_some_fields_is_used_without_them_or_refused_by_name() -> None:
+    blind = AgentView(TASK, ("linear_velocity", "force"))
+    data = policy(blind)
+    assert load_actor(data, blind, 3, True)(Observation(7, 0, np.ones(blind.state_size, np.float32))).version >= 0
+    with pytest.raises(
+        ParameterError, match=r"without linear_velocity, force of .* say learner\.without=linear_velocity,f"
+    ):
+        load_actor(data, TASK, 3, True)
+    with pytest.raises(ParameterError, match=r"with linear_velocity, force of the state, which learner\.without hides"):
+        load_actor(policy(TASK), blind, 3, True)
+    with pytest.raises(ParameterError, match="it was trained with fields"):
+        load_actor(policy(AgentView(TASK, ("tank",))), blind, 3, True)

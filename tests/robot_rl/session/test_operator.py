@@ -58,6 +58,8 @@ def test_an_episode_that_is_discarded_ends_aborted_without_the_step_in_flight() 
     assert (ended.ending, ended.reason, ended.steps) == (Ending.ABORTED, DISCARDED, 2)
     assert bench.sink[0].outcome == Outcome.aborted(DISCARDED)
     assert bench.answer().accepted
+    (relabel,) = bench.sink.relabels
+    assert (relabel.episode, relabel.step, relabel.outcome) == (0, 1, Outcome.aborted(DISCARDED)), "followers forget it"
     at_once = steps_later(Bench(), 0)
     at_once.say(Word.DISCARD)
     assert at_once.step(STILL).ended.steps == 0
@@ -84,7 +86,7 @@ def test_a_label_after_the_end_corrects_the_last_step(word: Word, outcome: Outco
 def test_a_label_is_applied_to_the_step_during_which_it_was_said_however_late_it_arrives() -> None:
     bench = Bench()
     bench.until_ended(STILL)
-    starts = [step.observation.stamp_ns for step in bench.sink[0].steps]
+    starts = [step.reading.stamp_ns for step in bench.sink[0].steps]
     bench.until_ended(STILL)
     bench.until_running(STILL)
     for step in (7, 5, 2):
@@ -92,13 +94,13 @@ def test_a_label_is_applied_to_the_step_during_which_it_was_said_however_late_it
         refused = "said later" if step < 7 else ""
         assert refused in bench.answer().text, "what was said last stands"
     assert [(relabel.episode, relabel.step) for relabel in bench.sink.relabels] == [(0, 7)]
-    bench.say(Word.SUCCESS, bench.sink[1].steps[3].next_observation.stamp_ns)
+    bench.say(Word.SUCCESS, bench.sink[1].steps[3].next_reading.stamp_ns)
     assert (bench.answer().episode, bench.sink.relabels[-1].step) == (1, 3), "the reading that closes it belongs to it"
 
 
 def test_a_label_about_a_recorded_step_of_the_episode_in_progress_makes_that_the_last_one() -> None:
     bench = steps_later(Bench(), 5)
-    bench.say(Word.SUCCESS, bench.sink[0].steps[2].observation.stamp_ns + 1)
+    bench.say(Word.SUCCESS, bench.sink[0].steps[2].reading.stamp_ns + 1)
     directive = bench.step(STILL)
     assert (directive.step, directive.ended.ending) == (None, Ending.SUCCESS)
     assert bench.sink[0].outcome.truncated, "what was recorded beyond it is no success"
@@ -194,7 +196,7 @@ def test_while_paused_the_arm_is_held_and_no_step_is_recorded() -> None:
     assert bench.step(ALONG_X).phase is Phase.RUNNING
     assert bench.until_ended(ALONG_X).ended.steps == 8
     steps = bench.sink[0].steps
-    assert all(one.next_observation.stamp_ns == two.observation.stamp_ns for one, two in pairwise(steps))
+    assert all(one.next_reading.stamp_ns == two.reading.stamp_ns for one, two in pairwise(steps))
 
 
 def test_a_chunk_under_way_is_not_gone_on_with_after_a_pause() -> None:

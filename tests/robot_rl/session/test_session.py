@@ -78,15 +78,15 @@ def test_each_step_continues_where_the_last_one_ended() -> None:
     bench.until_ended(ALONG_X)
     steps = bench.sink[0].steps
     for one, two in pairwise(steps):
-        np.testing.assert_array_equal(one.next_observation.state, two.observation.state)
-        assert one.next_observation.stamp_ns == two.observation.stamp_ns
-    stamps = [step.observation.stamp_ns for step in steps]
+        assert one.next_reading is two.reading
+    stamps = [step.reading.stamp_ns for step in steps]
     assert np.diff(stamps).tolist() == [round(CONTROL_PERIOD * 1e9)] * (len(steps) - 1)
     for step in steps:
-        np.testing.assert_allclose(step.q, step.observation.stamp_ns * 1e-9)  # as made by `PerfectArm`
+        np.testing.assert_allclose(step.reading.q, step.reading.stamp_ns * 1e-9)  # as made by `PerfectArm`
+        np.testing.assert_array_equal(step.target.translation, step.next_reading.pose.translation)
         assert step.timing.period_ms == pytest.approx(100.0)
         assert step.timing.version == 7
-        assert set(step.objects) == {"goal"}
+        assert set(step.reading.objects) == {"goal"}
 
 
 def test_intervention_is_executed_and_recorded_beside_what_the_policy_wanted() -> None:
@@ -117,7 +117,7 @@ def test_workspace_limits_show_in_the_recorded_action() -> None:
     assert steps[-1].action[0] == pytest.approx(0.0, abs=1e-6), "at the edge nothing is left to execute"
     assert all(step.policy_action[0] == 1.0 for step in steps)
     travelled = sum(float(step.action[0]) for step in steps) * TASK.action.scale[0]
-    start = steps[0].objects["goal"].translation[0]
+    start = steps[0].reading.objects["goal"].translation[0]
     assert start == FAR.translation[0]
     first = bench.commands[[c.gripper is None for c in bench.commands].index(True)]
     assert first.target.translation[0] - TASK.action.scale[0] + travelled == pytest.approx(edge, abs=1e-6)

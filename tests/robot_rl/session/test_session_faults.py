@@ -119,7 +119,7 @@ def test_a_reflex_is_a_failure_that_the_step_which_led_to_it_ends_with() -> None
     (step,) = episode.steps
     assert step is directive.step and step.action.tolist() == [0.0, 0.0, -1.0]
     assert step.outcome == episode.outcome == Outcome.failure(f"the robot stopped the motion: {bench.arm.fault}")
-    assert step.outcome.terminated and step.next_observation.stamp_ns > step.observation.stamp_ns
+    assert step.outcome.terminated and step.next_reading.stamp_ns > step.reading.stamp_ns
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""A task as one agent sees it: fields of the state may be hidden."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from robot_rl.contract.errors import ContractError
+from robot_rl.contract.layout import Layout, Shaped
+from robot_rl.contract.reading import Reading
+
+
+class Observed(Shaped, Protocol):
+    """A task that makes a state of a reading."""
+
+    def state(self, reading: Reading) -> np.ndarray:
+        """State vector ``(d,)`` float32: each of ``fields`` times its scale."""
+
+
+class AgentView:
+    """Name, actions and state of a task, without the fields that are hidden from the agent.
+
+    Whatever derives an observation for an agent (session, store reader, environment) does it by the same view, so that
+    hiding a field changes no task and no demonstration.
+
+    Args:
+        task: seen.
+        without: names of the fields that are hidden.
+
+    Raises `ContractError` for a name that the task's state has not, or when nothing is left of it.
+    """
+
+    def __init__(self, task: Observed, without: Sequence[str] = ()) -> None:
+        known = [field.name for field in task.fields]
+        for name in without:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ContractError(
+                    f"the state of task {task.name!r} has no field {name!r}; choose from {', '.join(known)}{hint}"
+                )
+        self._task = task
+        self.name = task.name
+        self.action = task.action
+        self.without = tuple(name for name in known if name in without)
+        self.fields = tuple(field for field in task.fields if field.name not in without)
+        if known and not self.fields:
+            raise ContractError(f"nothing is left of the state of task {task.name!r} without {', '.join(known)}")
+        self._kept = np.array([field.name not in without for field in task.fields for _ in range(field.size)], bool)
+
+    @property
+    def state_size(self) -> int:
+        return sum(field.size for field in self.fields)
+
+    def state(self, reading: Reading) -> np.ndarray:
+        """State vector ``(state_size,)`` float32."""
+        whole = self._task.state(reading)
+        return whole[self._kept] if self.without else whole
+
+    def layout(self, images: Mapping[str, tuple[int, int]] | None = None) -> Layout:
+        """The sizes, for an agent that sees ``images`` (camera → (height, width)) too."""
+        return layout_of(self, images)
+
+
+def layout_of(task: Shaped, images: Mapping[str, tuple[int, int]] | None = None) -> Layout:
+    """The sizes of states, actions and ``images`` (camera → (height, width)) of a task.
+
+    A gripper is open or closed: its axis has two values.
+    """
+    options = 2 if task.action.axes[-1] == "gripper" else 0
+    return Layout(sum(field.size for field in task.fields), task.action.size, dict(images or {}), options)
+
+
+def identity_of(task: Shaped) -> dict[str, Any]:
+    """What must be the same for an agent's parameters to make sense; JSON values."""
+    return {
+        "task": task.name,
+        "fields": [[field.name, field.size, float(field.scale)] for field in task.fields],
+        "axes": list(task.action.axes),
+        "scale": list(task.action.scale),
+    }
