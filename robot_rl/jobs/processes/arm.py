@@ -21,11 +21,8 @@ from robot_rl.jobs.run import Run
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
 
-WITHOUT_EPISODES = (
-    "arm",
-    "teleop",
-    "teach",
-)  # jobs that last as long as somebody likes: energy is granted by the second only
+# Jobs that last as long as somebody likes: energy is granted by the second only.
+WITHOUT_EPISODES = ("arm", "teleop", "teach")
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
