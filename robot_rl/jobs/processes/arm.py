@@ -21,8 +21,11 @@ from robot_rl.jobs.run import Run
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
 
-# Jobs that last as long as somebody likes: energy is granted by the second only.
-WITHOUT_EPISODES = ("arm", "teleop", "teach")
+WITHOUT_EPISODES = (
+    "arm",
+    "teleop",
+    "teach",
+)  # jobs that last as long as somebody likes: energy is granted by the second only
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
