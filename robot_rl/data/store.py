@@ -21,7 +21,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -128,9 +128,12 @@ class EpisodeStore:
         """The finished episodes as they are labelled now, oldest first."""
         return self._reader.episodes()
 
-    def load_episode(self, index: int) -> Episode:
-        """A finished episode. Raises `StoreError` when there is none of that number or it is damaged."""
-        return self._reader.load_episode(index)
+    def load_episode(self, index: int, names: Iterable[str] | None = None) -> Episode:
+        """A finished episode, or only its arrays ``names``.
+
+        Raises `StoreError` when there is none of that number or it is damaged.
+        """
+        return self._reader.load_episode(index, names)
 
     def close(self) -> None:
         """Release the store. An unfinished episode with steps becomes one that was interrupted."""

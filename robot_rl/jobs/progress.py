@@ -52,7 +52,7 @@ def past_of(store: EpisodeStore | None) -> list[Span]:
         return []
     past = []
     for info in store.episodes()[-PAST:]:
-        stamps = store.load_episode(info.index)["stamp_ns"].tolist()
+        stamps = store.load_episode(info.index, ("stamp_ns",))["stamp_ns"].tolist()
         past.append(Span(info.index, stamps[-1], stamps[:-1], info.ending, info.reason))
     return past
 
