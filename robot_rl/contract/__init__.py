@@ -3,6 +3,7 @@
 May import: no other room; of `hardware` only its interfaces.
 """
 
+from robot_rl.contract.acting import Memory, Policy, check_policy, warm_up
 from robot_rl.contract.actions import ACTION_AXES, ActionSpec
 from robot_rl.contract.errors import ContractError
 from robot_rl.contract.layout import Field, Layout, Shaped
@@ -20,8 +21,10 @@ __all__ = [
     "Ending",
     "Field",
     "Layout",
+    "Memory",
     "Observation",
     "Outcome",
+    "Policy",
     "Reading",
     "Registry",
     "Relabel",
@@ -29,4 +32,6 @@ __all__ = [
     "Source",
     "Step",
     "Timing",
+    "check_policy",
+    "warm_up",
 ]

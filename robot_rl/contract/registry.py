@@ -1,14 +1,16 @@
 """Registries: one for each point at which other packages may add something of their own.
 
 A name is one of the built-in ones, one that an installed package offers as an entry point of the registry's group, or
-``module:Class``, which is imported. From a registry's names come command line help, launch arguments, documents and
-error messages.
+``module:Class``, which is imported, from the current folder where no installed module is called so. From a registry's
+names come command line help, launch arguments, documents and error messages.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import sys
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -62,6 +64,8 @@ class Registry:
             found = [point for point in entry_points(group=self.group) if point.name == name]
             target = found[0].value if found else name
         module, _, attribute = target.partition(":")
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
         try:
             return getattr(importlib.import_module(module), attribute)
         except ImportError as error:

@@ -7,7 +7,7 @@ plugins.)
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -53,7 +53,7 @@ class RobotEnv(gymnasium.Env):
         render_mode: ``rgb_array`` draws the first scene camera.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class RobotEnv(gymnasium.Env):
         self._rollout = self._begin(seed=0)
         self._observed: Any = None
         self.render_mode = render_mode
+        self.metadata = {**type(self).metadata, "render_fps": round(self._task.rate)}
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._task.action.size,), np.float32)
         state = gymnasium.spaces.Box(-np.inf, np.inf, (self._task.state_size,), np.float32)
         image = gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)

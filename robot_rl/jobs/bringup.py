@@ -13,7 +13,7 @@ from robot_rl.contract.settings import ConfigError
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.progress import schema_of
-from robot_rl.jobs.run import Run, read_parameters, settings_of
+from robot_rl.jobs.run import Run, settings_of
 from robot_rl.ros import topics
 from robot_rl.tasks import make_task
 
@@ -154,13 +154,16 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
             )
         check_demos(config, root or Path())
     if job == "eval":
-        from robot_rl.policies.loading import load_actor
+        from robot_rl.jobs.policies import check_evaluated
 
         if root is None and not config.policy:
-            raise ConfigError("which policy? name a run (--run DIR) or a file (policy=FILE)")
-        data = read_parameters(Run((root or Path()).absolute()), config)
+            raise ConfigError(
+                "which policy? name a run (--run DIR), a file (policy=FILE) or a class (policy=MODULE:CLASS)"
+            )
         try:
-            load_actor(data, task, seed=0, deterministic=True, images=schema_of(task, config).images)
+            check_evaluated(Run((root or Path()).absolute()), config, task, schema_of(task, config).images)
+        except ConfigError:
+            raise
         except ValueError as error:
             raise ConfigError(f"this policy cannot be used: {error}") from error
         if root is not None:
@@ -170,7 +173,9 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
 
 def set_aside_other_evaluation(run: Run, config: RunConfig) -> None:
     """Episodes of another policy must not count for this one: rename their folder. Those of the same one are kept."""
-    digest = hashlib.sha256(read_parameters(run, config)).hexdigest()
+    from robot_rl.jobs.policies import identity
+
+    digest = hashlib.sha256(identity(run, config)).hexdigest()
     mark = run.evaluation / "policy.sha256"
     if run.evaluation.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == digest):
         run.evaluation.rename(run.evaluation.with_name(f"evaluation-until-{time.strftime('%Y%m%d-%H%M%S')}"))

@@ -128,6 +128,7 @@ class Display:
 
     def __init__(self, run: Run, job: str, config: RunConfig) -> None:
         self._run, self._job, self._learner = run, job, config.learner
+        self._period = make_task(config.task).control_period
         self._episodes = -1
         self._shown = time.monotonic()
 
@@ -149,7 +150,7 @@ class Display:
         if self._job == "train":
             first, *more = self._learning()
             parts[1:1] = [
-                f"{session['steps']} steps ({session['steps'] / 600:.1f} robot-min)",
+                f"{session['steps']} steps ({session['steps'] * self._period / 60.0:.1f} robot-min)",
                 f"success {session['success_rate']:.0%} of the last 20",
                 f"{session['interventions']} interventions",
                 first,
@@ -161,7 +162,8 @@ class Display:
             parts.append(
                 f"action after {session['obs_to_action_ms_p50']:.0f} ms (p95 {session['obs_to_action_ms_p95']:.0f})"
             )
-        parts += [f"{session[what]} {what}" for what in ("aborted", "reflexes") if session[what]]
+        counts = ("aborted", "reflexes", "late actions", "dropped answers")
+        parts += [f"{session[what]} {what}" for what in counts if session.get(what)]
         return ", ".join(parts)
 
     def _learning(self) -> list[str]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hardware.sim.inprocess import InProcessWorld
 from hardware.sim.render import SceneRenderer
-from robot_rl.contract import ActionChunk, Observation
+from robot_rl.contract import ActionChunk, Observation, Policy
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.policies import make_evaluated
 from robot_rl.jobs.progress import Progress, job_seed, open_store, schema_of, session_config
-from robot_rl.jobs.run import Run, read_parameters
-from robot_rl.policies.base import Policy
-from robot_rl.policies.loading import ActorLoader, load_actor
+from robot_rl.jobs.run import Run
+from robot_rl.policies.loading import ActorLoader
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
@@ -42,7 +42,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing
         if job == "eval":
-            policy = load_actor(read_parameters(run, config), task, config.seed, deterministic=True, images=images)
+            policy = make_evaluated(run, config, task, images)
         elif job == "train":
             from robot_rl.jobs.learning import make_learner
             from robot_rl.jobs.training import Trainer
@@ -61,7 +61,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
                 show()
 
 
-class _Newest:
+class _Newest(Policy):
     """A policy that acts by the newest parameters it was given."""
 
     def __init__(self, load: Callable[[bytes], Policy]) -> None:
@@ -71,10 +71,10 @@ class _Newest:
     def take(self, data: bytes) -> None:
         self._policy = self._load(data)
 
-    def __call__(self, observation: Observation) -> ActionChunk:
+    def act(self, observations: Sequence[Observation]) -> ActionChunk:
         if self._policy is None:
             raise ConfigError("no parameters have been published yet")
-        return self._policy(observation)
+        return self._policy.act(observations)
 
 
 def _catch_up(step: Callable[[], bool], show: Callable[[], None]) -> None:

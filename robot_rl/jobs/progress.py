@@ -16,17 +16,19 @@ from robot_rl.jobs.run import Run
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.recovery import REFLEX
+from robot_rl.tasks import make_task
 from robot_rl.tasks.base import IMAGE_SIZE, Task
 
 WINDOW = 20  # episodes over which the success rate is shown
-PERSON_HORIZON = 600  # control periods a person may take for a demonstration
+PERSON_TIME = 60.0  # [s] a person may take for a demonstration
 SEEDS = {"record": 1, "train": 2, "eval": 3, "teleop": 4}  # starts of different jobs differ
 
 
 def session_config(job: str, config: RunConfig) -> SessionConfig:
     """The session's settings for a job."""
     if job in ("record", "teleop"):
-        horizon = config.session.horizon or (0 if config.source == "expert" else PERSON_HORIZON)
+        patient = 0 if config.source == "expert" else round(PERSON_TIME * make_task(config.task).rate)
+        horizon = config.session.horizon or patient
         free = job == "teleop" and config.source != "expert"
         return dataclasses.replace(
             config.session, ask_policy=False, wait_for_person=True, person_ends=free, horizon=horizon
@@ -109,4 +111,4 @@ def open_store(run: Run, job: str, config: RunConfig, task: Task) -> EpisodeStor
 
 def schema_of(task: Task, config: RunConfig) -> StoreSchema:
     """Layout of the steps of this run."""
-    return StoreSchema.of(task, dict.fromkeys(config.cameras, (IMAGE_SIZE, IMAGE_SIZE)))
+    return StoreSchema.of(task, dict.fromkeys(config.cameras, (IMAGE_SIZE, IMAGE_SIZE)), task.control_period)

@@ -22,7 +22,7 @@ from robot_rl.jobs.progress import WINDOW
 from robot_rl.jobs.run import Run, write_atomically
 from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import CONTROL_PERIOD, Task
+from robot_rl.tasks.base import Task
 
 VIDEO_EPISODES = 4
 VIDEO_SIZE = (480, 640)
@@ -52,7 +52,7 @@ def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
         "arm": run.heard("job").get("arm", config.arm),
         "seed": config.seed,
         "demos": sum(e.success for e in demos),
-        "robot_minutes": round(steps * CONTROL_PERIOD / 60.0, 3),
+        "robot_minutes": round(steps * make_task(config.task).control_period / 60.0, 3),
         "env_steps": steps,
         "updates": learner.get("updates", 0),
         "utd": round(learner.get("utd", 0.0), 3),
@@ -79,7 +79,8 @@ def plot_curve(run: Run, config: RunConfig) -> Path:
 
     episodes = StoreReader(run.online).episodes()
     evaluation = StoreReader(run.evaluation).episodes()
-    minutes = np.cumsum([e.steps for e in episodes]) * CONTROL_PERIOD / 60.0
+    period = make_task(config.task).control_period
+    minutes = np.cumsum([e.steps for e in episodes]) * period / 60.0
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 5.5), sharex=True, height_ratios=(2, 1))
     success = np.array([e.success for e in episodes], dtype=float)
     top.plot(minutes, moving_average(success, WINDOW) * 100, label=f"while learning, mean of {WINDOW} episodes")
@@ -92,7 +93,7 @@ def plot_curve(run: Run, config: RunConfig) -> Path:
     top.set_ylim(-4, 104)
     top.legend(loc="lower right")
     top.set_title(f"{config.task}, {config.learner.agent}, seed {config.seed}")
-    bottom.plot(minutes, [e.steps * CONTROL_PERIOD for e in episodes], ".", markersize=3)
+    bottom.plot(minutes, [e.steps * period for e in episodes], ".", markersize=3)
     bottom.set_ylabel("episode [s]")
     bottom.set_xlabel("robot time of learning [min]")
     for axis in (top, bottom):
@@ -124,7 +125,7 @@ def write_video(run: Run, config: RunConfig) -> Path:
     task = make_task(config.task)
     spec = task.scene()
     height, width = VIDEO_SIZE
-    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=1 / CONTROL_PERIOD, codec="libx264", quality=7)
+    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=task.rate, codec="libx264", quality=7)
     with SceneRenderer(spec, height, width, ("front",)) as renderer, contextlib.closing(writer):
         with warnings.catch_warnings():  # that it forks ffmpeg: the child takes no lock of JAX's before it is ffmpeg
             warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)

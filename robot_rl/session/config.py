@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from robot_rl.contract.ranges import require
+from robot_rl.contract.steps import MAX_ROWS
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,12 @@ class SessionConfig:
         wait_for_person: an episode starts when the person first moves (recording demonstrations), not at once.
         person_ends: an episode ends only when the person says so or by a fault, not by the task or the time limit.
         horizon: steps until the time limit; 0 takes the task's.
-        policy_timeout: [s] of steady time to wait for the policy's answer before holding still.
-        late_limit: so many answers missing in a row end the episode as aborted.
+        policy_wait: [s] of robot time that a decision waits for the policy's answer to act on it at once; afterwards
+            what was planned before goes on, or the arm holds. At most a control period.
+        policy_timeout: [s] of robot time after which an answer is not waited for any more and the policy asked anew.
+        ask_ahead: so many control periods, at least, before the end of what is planned the policy is asked again;
+            where its answers take longer, so much earlier.
+        late_limit: [s] of robot time in a row without an action of the policy that end the episode as aborted.
         stall_timeout: [s] without a reading of the arm before the episode is aborted.
         teleop_timeout: [s] after which the person's last command no longer counts.
     """
@@ -27,11 +32,14 @@ class SessionConfig:
     wait_for_person: bool = False
     person_ends: bool = False
     horizon: int = 0
-    policy_timeout: float = 0.06
-    late_limit: int = 10
+    policy_wait: float = 0.06
+    policy_timeout: float = 1.0
+    ask_ahead: int = 0
+    late_limit: float = 2.0
     stall_timeout: float = 0.5
     teleop_timeout: float = 0.25
 
     def __post_init__(self) -> None:
-        require(self, horizon=(0, inf), late_limit=(1, inf))
-        require(self, policy_timeout=(0.001, inf), stall_timeout=(0.001, inf), teleop_timeout=(0.001, inf))
+        require(self, horizon=(0, inf), policy_wait=(0.001, inf), ask_ahead=(0, MAX_ROWS))
+        require(self, policy_timeout=(0.001, inf), late_limit=(0.001, inf))
+        require(self, stall_timeout=(0.001, inf), teleop_timeout=(0.001, inf))

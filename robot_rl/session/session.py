@@ -5,7 +5,8 @@ nothing else: no clock, no thread, no device. Whoever runs it calls, once a cont
 
 1. `advance(reading)`, which closes the step in flight (reward, ending, record) and returns a `Directive`: what the
    world has to do now, and an observation when a policy shall be asked;
-2. `act(chunk)` with the policy's answer (or None when it did not come in time), which returns the `Command` to execute.
+2. `act(chunk)` with the policy's answer to it (None when there is none yet), which returns the `Command` to execute:
+   what is due now of all that the policy has answered. An answer that comes later goes to ``policy.answer``.
 
     reset ──► ready ──► running ──► success | failure | timeout | aborted ──► reset
 
@@ -22,6 +23,7 @@ from controllers.lease import Priority
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import ActionChunk, Ending, Observation, Outcome, Reading, Source, Step, Timing
+from robot_rl.session.acting import Acting
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, EpisodeSink, EpisodeSummary, EpisodeWriter, Phase
 from robot_rl.session.errors import ResetError, SessionError
@@ -35,7 +37,7 @@ from robot_rl.session.recovery import (
     fault_of,
 )
 from robot_rl.session.reset import ResetMotion
-from robot_rl.tasks.base import CONTROL_PERIOD, Task
+from robot_rl.tasks.base import Task
 
 
 @dataclass(eq=False)
@@ -78,6 +80,9 @@ class Session:
         sink: where steps are recorded; None records nothing.
         seed: of the start poses. The *i*-th reset goes to the same start in every session with this seed.
         first: number of the first start to go to, when an interrupted job goes on.
+
+    Attributes:
+        policy: what of the policy's answers is planned, and when it is asked.
     """
 
     def __init__(self, task: Task, config: SessionConfig, sink: EpisodeSink | None, seed: int, first: int = 0) -> None:
@@ -86,13 +91,13 @@ class Session:
         self._sink = sink
         self._seed = seed
         self._horizon = config.horizon or task.horizon
+        self._period = task.control_period
         self._phase = Phase.RESET
         self._reset: ResetMotion | None = None
         self._episode: _Episode | None = None
         self._pending: _Pending | None = None
         self._asked: tuple[Reading, Observation] | None = None
-        self._chunk: list[np.ndarray] = []
-        self._chunk_version = -1
+        self.policy = Acting(config, task.action.axes, self._period)
         self._episodes = 0
         self._drawn = first
         self._observations = 0
@@ -116,8 +121,8 @@ class Session:
 
     @property
     def wants_policy(self) -> bool:
-        """Whether the policy has to be asked now; False while a chunk of actions is still being executed."""
-        return self._config.ask_policy and not self._chunk
+        """Whether the policy has to be asked about the last directive's observation."""
+        return self.policy.wants
 
     def advance(self, reading: Reading, teleop: TeleopCommand | None = None, wait: bool = False) -> Directive:
         """Take a new reading; with ``wait`` no new episode begins yet.
@@ -146,38 +151,40 @@ class Session:
             self._begin_episode(reading)
         observation = self._observe(reading)
         self._asked = (reading, observation)
+        self.policy.look(observation.stamp_ns, reading.robot_time, teleop is not None and teleop.engaged)
         return Directive(self._phase, observation=observation, ended=ended, step=step)
 
     def act(self, chunk: ActionChunk | None, teleop: TeleopCommand | None = None, decision_ms: float = 0.0) -> Command:
         """Decide on the observation of the last `advance`, and return what to execute.
 
         Args:
-            chunk: the policy's answer; None when it is not asked (a chunk is under way) or did not come in time.
+            chunk: the policy's answer to that observation; None when it was not asked, or has not come.
             teleop: the person's latest command, or None when there is none or it is too old.
             decision_ms: observation sent → answer received [ms].
 
         Raises:
             SessionError: no observation is waiting for a decision.
+            ContractError: the actions do not fit the task.
         """
         if self._asked is None:
             raise SessionError("act() was called without an observation to act on; call advance() first")
         reading, observation = self._asked
+        if chunk is not None:
+            self.policy.answer_at_once(chunk, observation.stamp_ns)
         self._asked = None
         spec = self._task.action
-        if chunk is not None:
-            self._chunk = list(chunk.actions)
-            self._chunk_version = chunk.version
-        late = self._config.ask_policy and not self._chunk
-        policy_action = self._chunk.pop(0) if self._chunk else self._hold()
-        decision = decide(policy_action, teleop, spec, CONTROL_PERIOD, self._opening)
+        due = self.policy.decide()
+        late = self._config.ask_policy and due is None
+        policy_action = self._hold() if due is None else due.action
+        decision = decide(policy_action, teleop, spec, self._period, self._opening)
         if decision.source is Source.PERSON:
-            self._chunk = []
+            self.policy.forget()
         wanted = spec.target(reading.pose, decision.action, self._task.nominal)
         target = self._task.workspace.clip(wanted)
         executed = decision.action
         if target is not wanted:
             executed = spec.from_delta(target.difference(reading.pose), spec.gripper(decision.action))
-        version = self._chunk_version if decision.source is Source.POLICY and not late else -1
+        version = due.version if decision.source is Source.POLICY and due is not None else -1
         period = (reading.robot_time - self._last_time) * 1000.0
         self._last_time = reading.robot_time
         self._pending = _Pending(
@@ -250,9 +257,9 @@ class Session:
         meta = {"seed": self._seed, "start": self._drawn - 1}
         writer = self._sink.begin(meta) if self._sink is not None else None
         self._episode = _Episode(self._episodes, reading.robot_time, writer)
-        self._last_time = reading.robot_time - CONTROL_PERIOD
+        self._last_time = reading.robot_time - self._period
         self._opening = reading.gripper
-        self._chunk = []
+        self.policy.forget()
         self._phase = Phase.RUNNING
 
     def _observe(self, reading: Reading) -> Observation:
@@ -281,8 +288,8 @@ class Session:
         episode.reward += outcome.reward
         episode.interventions += pending.source is Source.PERSON
         episode.late = episode.late + 1 if pending.timing.late else 0
-        if episode.late >= self._config.late_limit and not outcome.done:
-            outcome = Outcome.aborted(f"no policy answer for {episode.late} steps in a row")
+        if episode.late >= max(1, round(self._config.late_limit / self._period)) and not outcome.done:
+            outcome = Outcome.aborted(f"no action of the policy in time for {episode.late} steps in a row")
             step = replace(step, outcome=outcome)
         if episode.writer is not None:
             episode.writer.append(step)
@@ -303,6 +310,7 @@ class Session:
         return outcome
 
     def _end(self, outcome: Outcome) -> EpisodeSummary:
+        self.policy.forget()
         episode = self._episode
         if episode is None:
             raise SessionError("no episode is running")
@@ -315,7 +323,7 @@ class Session:
             episode.steps,
             episode.reward,
             episode.interventions,
-            episode.steps * CONTROL_PERIOD,
+            episode.steps * self._period,
         )
         if outcome.ending is not Ending.ABORTED and REFLEX not in outcome.reason:
             self._recoveries = 0

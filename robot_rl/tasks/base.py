@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from controllers.spatial import Pose
 from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.sim.scene import SceneSpec
-from robot_rl.contract import ActionSpec, Field, Outcome, Reading
+from robot_rl.contract import ActionSpec, ContractError, Field, Outcome, Reading
 
-CONTROL_PERIOD = 0.1  # [s] of robot time between actions
+RATES = (5.0, 50.0)  # [Hz] at which a session can act
 IMAGE_SIZE = 128  # [pixels] height and width of the images in an observation
 TOOL_DOWN = np.array([1.0, 0.0, 0.0, 0.0])  # quat_xyzw of a TCP whose z axis points straight down
 
@@ -32,6 +32,13 @@ class Start:
     objects: dict[str, Pose] = field(default_factory=dict)
 
 
+def check_rate(task: str, rate: float) -> None:
+    """Raises `ContractError` when ``task`` cannot act ``rate`` times a second."""
+    lowest, highest = RATES
+    if not lowest <= rate <= highest:
+        raise ContractError(f"task {task}: rate={rate} is out of range; it must be from {lowest:g} to {highest:g} Hz")
+
+
 class Task(ABC):
     """A task. Subclasses fill in the class attributes and the five methods.
 
@@ -43,6 +50,10 @@ class Task(ABC):
         workspace: where the TCP may go during an episode *and* during resets.
         retreat_height: z [m] of the TCP at which it is safe to move sideways during a reset.
         nominal: TCP pose that undriven axes keep.
+        rate: actions a second of robot time [Hz], within `RATES`.
+        instruction: what is to be done, in words, for policies that read.
+
+    A subclass with a rate that is out of range raises `ContractError` when it is defined.
     """
 
     name: ClassVar[str]
@@ -52,6 +63,17 @@ class Task(ABC):
     workspace: ClassVar[Workspace]
     retreat_height: ClassVar[float]
     nominal: ClassVar[Pose]
+    rate: ClassVar[float] = 10.0
+    instruction: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_rate(cls.__name__, cls.rate)
+
+    @property
+    def control_period(self) -> float:
+        """Robot time between actions [s]."""
+        return 1.0 / self.rate
 
     @property
     def state_size(self) -> int:

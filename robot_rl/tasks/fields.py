@@ -12,7 +12,6 @@ import numpy as np
 from controllers.spatial import Pose
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import ContractError, Field, Reading
-from robot_rl.tasks.base import CONTROL_PERIOD
 
 LINEAR_VELOCITY = Field("linear_velocity", 3, 10.0)  # per m/s
 ANGULAR_VELOCITY = Field("angular_velocity", 3, 2.0)  # per rad/s
@@ -90,6 +89,6 @@ def push_through_friction(
     return np.where(further, adapted, lead)
 
 
-def drive(displacement: np.ndarray, gripper: float | None = None) -> TeleopCommand:
-    """The person's command that asks for a displacement ``(6,)`` [m, rad] within one control period, base axes."""
-    return TeleopCommand(twist=displacement / CONTROL_PERIOD, gripper=gripper)
+def drive(displacement: np.ndarray, period: float, gripper: float | None = None) -> TeleopCommand:
+    """The person's command that asks for a displacement ``(6,)`` [m, rad], base axes, within one ``period`` [s]."""
+    return TeleopCommand(twist=displacement / period, gripper=gripper)

@@ -101,11 +101,11 @@ class PegInsertion(Task):
         return Outcome.success() if inserted else Outcome.running()
 
     def expert(self, reading: Reading) -> TeleopCommand:
-        return align_then_insert(reading, self.nominal)
+        return align_then_insert(reading, self.nominal, self.control_period)
 
 
-def align_then_insert(reading: Reading, goal: Pose) -> TeleopCommand:
-    """One step of: over the hole, turn, down; ``goal`` is the TCP pose with the tip in the mouth of the hole.
+def align_then_insert(reading: Reading, goal: Pose, period: float) -> TeleopCommand:
+    """One step, of ``period`` [s], of: over the hole, turn, down; ``goal`` is the TCP pose with the tip in its mouth.
 
     Closer than `ASIDE` and `TURNED` it presses lightly: the last millimetre is found in contact, sliding
     the peg until it drops. Further away it keeps above the block.
@@ -120,7 +120,7 @@ def align_then_insert(reading: Reading, goal: Pose) -> TeleopCommand:
     sideways = fields.saturate(to_goal[:2], MAX_STEP)
     sideways = fields.push_through_friction(sideways, spring[:2], reading.twist[:2], FRICTION[:2])
     yaw = fields.push_through_friction(np.clip(to_goal[5:], -0.04, 0.04), spring[5:], reading.twist[5:], FRICTION[2:])
-    return fields.drive(np.array([*sideways, down, 0.0, 0.0, *yaw]))
+    return fields.drive(np.array([*sideways, down, 0.0, 0.0, *yaw]), period)
 
 
 def tip(tcp: Pose) -> Pose:

@@ -151,4 +151,4 @@ class PegSearch(PegInsertion):
         sticks = np.flatnonzero(friction)
         way[sticks] = fields.push_through_friction(way[sticks], spring[sticks], reading.twist[sticks], friction[sticks])
         turn = fields.push_through_friction(turn, spring[3:], reading.twist[3:], np.full(3, FRICTION[2]))
-        return fields.drive(np.concatenate((way, turn)))
+        return fields.drive(np.concatenate((way, turn)), self.control_period)

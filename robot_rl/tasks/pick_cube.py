@@ -94,14 +94,14 @@ class PickCube(Task):
         aside = float(np.linalg.norm(to_cube[:2]))
         sideways = fields.saturate(to_cube[:2], MAX_STEP)
         if _between_fingers(reading, cube) and reading.gripper < HELD[1]:
-            return fields.drive(np.array([0.0, 0.0, MAX_STEP, 0.0, 0.0, 0.0]), gripper=0.0)
+            return fields.drive(np.array([0.0, 0.0, MAX_STEP, 0.0, 0.0, 0.0]), self.control_period, gripper=0.0)
         low = reading.pose.translation[2] - GRASP_HEIGHT
         if aside < 0.012 and low < 0.012:
-            return fields.drive(np.array([0.0, 0.0, -0.003, 0.0, 0.0, 0.0]), gripper=0.0)
+            return fields.drive(np.array([0.0, 0.0, -0.003, 0.0, 0.0, 0.0]), self.control_period, gripper=0.0)
         # Down only over the cube: a funnel that allows 12 mm aside at the cube and more above it.
         height = 0.0 if aside < 0.012 else 0.06
         down = float(np.clip(height - low, -MAX_STEP, MAX_STEP))
-        return fields.drive(np.array([*sideways, down, 0.0, 0.0, 0.0]), gripper=1.0)
+        return fields.drive(np.array([*sideways, down, 0.0, 0.0, 0.0]), self.control_period, gripper=1.0)
 
 
 def _between_fingers(reading: Reading, cube: np.ndarray) -> bool:

@@ -61,7 +61,7 @@ class Reach(Task):
         return Outcome.success() if np.linalg.norm(_to_goal(reading)) < TOLERANCE else Outcome.running()
 
     def expert(self, reading: Reading) -> TeleopCommand:
-        return fields.drive(np.append(fields.saturate(_to_goal(reading), MAX_STEP), np.zeros(3)))
+        return fields.drive(np.append(fields.saturate(_to_goal(reading), MAX_STEP), np.zeros(3)), self.control_period)
 
 
 # The TCP at CENTRE, straight down.

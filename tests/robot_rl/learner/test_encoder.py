@@ -186,14 +186,14 @@ def test_a_policy_sees_by_the_published_encoder() -> None:
     state = np.float32([0.1, -0.1])
     features = encoder.features(eyes, state[None], {"wrist": image["wrist"][None]})
     np.testing.assert_allclose(
-        policy(Observation(0, 0, state, image)).actions, np.tanh(features.sum())[None, None], atol=1e-4
+        policy.act([Observation(0, 0, state, image)]).actions, np.tanh(features.sum())[None, None], atol=1e-4
     )
     assert (
-        policy(Observation(0, 0, state, {"wrist": image["wrist"][::-1]})).actions
-        != policy(Observation(0, 0, state, image)).actions
+        policy.act([Observation(0, 0, state, {"wrist": image["wrist"][::-1]})]).actions
+        != policy.act([Observation(0, 0, state, image)]).actions
     )
     with pytest.raises(ParameterError, match=r"camera wrist.*\(8, 8, 3\), not none"):
-        policy(Observation(0, 0, state))
+        policy.act([Observation(0, 0, state)])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from robot_rl.learner.networks import mlp
 from robot_rl.policies.actor import NumpyActor
 from robot_rl.policies.base import ActorPolicy, Policy, RandomPolicy
 from robot_rl.policies.parameters import ParameterError, pack, unpack
+from robot_rl.tasks.reach import Reach
 
 D, A = 7, 3
 
@@ -76,10 +77,11 @@ def test_parameters_and_states_of_another_task_are_refused() -> None:
     actor(np.zeros(D))  # the old ones stay in use
 
 
-@pytest.mark.parametrize("policy", [RandomPolicy(A), ActorPolicy(NumpyActor(params()), version=4)])
+@pytest.mark.parametrize("policy", [RandomPolicy(Reach()), ActorPolicy(NumpyActor(params()), version=4)])
 def test_policies_answer_the_observation_they_were_asked_about(policy: Policy) -> None:
-    chunk = policy(Observation(123, 0, np.zeros(D, np.float32)))
+    chunk = policy.act([Observation(123, 0, np.zeros(D, np.float32))])
     assert isinstance(policy, Policy)
     assert chunk.stamp_ns == 123 and chunk.actions.shape == (1, A)
     assert (np.abs(chunk.actions) <= 1.0).all()
+    assert (policy.history, policy.horizon, policy.rate) == (1, None, None)
     assert chunk.version == getattr(policy, "version", -1)

@@ -33,7 +33,7 @@ def published(version: int, value: float = 0.0, hidden: int = 4, acting: Mapping
 
 def noise(policy, mean: float) -> np.ndarray:
     """ε of the next action."""
-    return np.arctanh(policy(SEEN).actions[0].astype(np.float64)) - mean
+    return np.arctanh(policy.act([SEEN]).actions[0].astype(np.float64)) - mean
 
 
 def test_the_noise_goes_on_over_publications() -> None:
@@ -57,7 +57,7 @@ def test_a_policy_of_another_make_gets_an_actor_of_its_own(one: dict, other: dic
     first, second = load(published(1, **one)), load(published(2, **other))
     assert second.actor is not first.actor
     alone = load_actor(published(2, **other), TASK, 3, False)
-    assert np.array_equal(second(SEEN).actions, alone(SEEN).actions)
+    assert np.array_equal(second.act([SEEN]).actions, alone.act([SEEN]).actions)
 
 
 def test_what_is_refused_changes_nothing() -> None:
@@ -68,13 +68,13 @@ def test_what_is_refused_changes_nothing() -> None:
         with pytest.raises(ParameterError):
             load(wrong)
     assert policy.version == 1
-    assert np.array_equal(policy(SEEN).actions, once(SEEN).actions)
+    assert np.array_equal(policy.act([SEEN]).actions, once.act([SEEN]).actions)
     np.testing.assert_allclose(noise(load(good), 0.25), noise(once, 0.5), atol=1e-5)
 
 
 def test_a_process_that_starts_again_explores_by_other_noise() -> None:
     first, second = (load_actor(published(version), TASK, 3, False) for version in (1, 2))
-    assert not np.array_equal(first(SEEN).actions, second(SEEN).actions)
+    assert not np.array_equal(first.act([SEEN]).actions, second.act([SEEN]).actions)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,38 @@
+"""The policy that a job evaluates: a file of parameters, or a class by its name in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from robot_rl.contract import Policy
+from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.run import Run, read_parameters
+from robot_rl.policies import POLICIES, make_policy
+from robot_rl.policies.loading import load_actor
+from robot_rl.tasks.base import Task
+
+
+def is_named(config: RunConfig) -> bool:
+    """Whether ``policy`` names a class: no file is called so."""
+    return bool(config.policy) and config.policy in POLICIES and not Path(config.policy).is_file()
+
+
+def identity(run: Run, config: RunConfig) -> bytes:
+    """What tells the policy to evaluate from others: its parameters, or its name. Raises `ConfigError` without one."""
+    return config.policy.encode() if is_named(config) else read_parameters(run, config)
+
+
+def check_evaluated(run: Run, config: RunConfig, task: Task, images: Mapping[str, tuple[int, int]]) -> None:
+    """Raises ValueError when the policy to evaluate cannot be used; a class is only looked up."""
+    if is_named(config):
+        POLICIES.load(config.policy)
+    else:
+        make_evaluated(run, config, task, images)
+
+
+def make_evaluated(run: Run, config: RunConfig, task: Task, images: Mapping[str, tuple[int, int]]) -> Policy:
+    """The policy to evaluate. Raises `ConfigError` when there is none, ValueError when it does not fit."""
+    if is_named(config):
+        return make_policy(config.policy, task, config.seed)
+    return load_actor(read_parameters(run, config), task, config.seed, deterministic=True, images=images)
