@@ -65,9 +65,7 @@ class Asking:
         """
         wanted = stamp_ns in self._open
         if not wanted and stamp_ns not in self._voided:
-            raise ContractError(
-                f"an action chunk answers the observation stamped {stamp_ns}, which was not asked about"
-            )
+            raise ContractError(f"an action chunk is for the observation of {stamp_ns} ns, which was not asked about")
         asked = self._open.pop(stamp_ns) if wanted else self._voided.pop(stamp_ns)
         self._open = {stamp: at for stamp, at in self._open.items() if at > asked}
         took = now - asked

@@ -203,8 +203,9 @@ def test_where_the_arm_is_must_make_sense(override: str, message: str) -> None:
         ("seed=-1", "from 0 to"),
         ("episodes=0", "at least 1"),
         ("session.horizon=-1", "at least 0"),
-        ("session.late_limit=0", "at least 1"),
+        ("session.late_limit=0.0", "at least 0.001"),
         ("session.policy_timeout=0.0", "at least 0.001"),
+        ("session.policy_wait=0.0", "at least 0.001"),
         ("session.stall_timeout=inf", "at least 0.001"),
     ],
 )
