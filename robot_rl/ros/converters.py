@@ -44,7 +44,7 @@ def request_from(message: Any) -> Request:
     words = message.header.frame_id.split()
     if len(words) not in (2, 3) or not all(word.isdecimal() for word in words[:2]) or words[2:] not in ([], [ASKED]):
         raise ContractError(
-            f"observation in frame {message.header.frame_id!r}; wanted: its episode, its number, {ASKED}"
+            f"observation in frame {message.header.frame_id!r}, which has no episode and number, as in '3 141 {ASKED}'"
         )
     return Request(int(words[0]), int(words[1]), len(words) == 3)
 

@@ -265,6 +265,39 @@ def test_a_slow_policy_acts_on_time_and_shifts_no_control_period(
     assert timing["late actions"] == running.policy.late_actions
 
 
+def test_a_policy_looks_back_and_hears_what_to_do(
+    ros: Any, graph: Callable[[SessionConfig], Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reach, "instruction", "reach the ball")
+    running = graph(patient(horizon=9))
+    policy = Decides(lambda seen: ActionChunk(seen.stamp_ns, np.zeros((4, 3)), 3), history=3)
+    ros.add(PolicyNode(TASK, policy, (), None))
+    instructions: list[str] = []
+    ros.node().create_subscription(String, topics.INSTRUCTION, lambda m: instructions.append(m.data), LATCHED)
+    for number in range(2):
+        _, episode = running.run_episode()
+        stamps = episode["stamp_ns"].tolist()
+        handed = [[seen.stamp_ns for seen in each] for each in policy.handed[3 * number : 3 * number + 3]]
+        assert handed == [[stamps[0]] * 3, stamps[2:5], stamps[6:9]], "one a control period, asked or not"
+    assert policy.began == ["reach the ball"] * 2
+    ros.spin_until(lambda: instructions == ["reach the ball"])
+
+
+def test_a_policy_that_cannot_answer_once_goes_on(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    asked: list[int] = []
+
+    def policy(seen: Observation) -> ActionChunk:
+        asked.append(seen.seq)
+        way = to_goal(seen).actions
+        return ActionChunk(seen.stamp_ns, way * math.nan if len(asked) == 3 else way, 3)
+
+    running = graph(patient(policy_wait=SessionConfig.policy_wait, policy_timeout=0.2))
+    ros.add(PolicyNode(TASK, Decides(policy), (), None))
+    ended, episode = running.run_episode()
+    assert ended.ending is Ending.SUCCESS
+    assert episode["late"][2] and episode["version"][2] == -1
+
+
 def test_a_silent_arm_ends_the_episode_as_aborted(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
     running = graph(patient(stall_timeout=1.0))
     asked: list[int] = []
