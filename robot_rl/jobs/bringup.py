@@ -12,6 +12,7 @@ from pathlib import Path
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.policies import TOPIC, check_evaluated, identity, make_evaluated
 from robot_rl.jobs.progress import schema_of
 from robot_rl.jobs.run import Run, settings_of
 from robot_rl.ros import topics
@@ -74,7 +75,7 @@ def node_names(job: str, config: RunConfig) -> list[str]:
         return names
     if job == "train" and not config.learner.shared:
         names.append("learner")
-    if job in ("train", "eval"):
+    if job == "train" or (job == "eval" and config.policy != TOPIC):
         names.append("policy")
     if config.source in DEVICES:
         names.append("teleop")
@@ -154,14 +155,13 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
             )
         check_demos(config, root or Path())
     if job == "eval":
-        from robot_rl.jobs.policies import check_evaluated
-
         if root is None and not config.policy:
             raise ConfigError(
                 "which policy? name a run (--run DIR), a file (policy=FILE) or a class (policy=MODULE:CLASS)"
             )
         try:
-            check_evaluated(Run((root or Path()).absolute()), config, task, schema_of(task, config).images)
+            check = make_evaluated if fast else check_evaluated
+            check(Run((root or Path()).absolute()), config, task, schema_of(task, config).images)
         except ConfigError:
             raise
         except ValueError as error:
@@ -173,8 +173,6 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
 
 def set_aside_other_evaluation(run: Run, config: RunConfig) -> None:
     """Episodes of another policy must not count for this one: rename their folder. Those of the same one are kept."""
-    from robot_rl.jobs.policies import identity
-
     digest = hashlib.sha256(identity(run, config)).hexdigest()
     mark = run.evaluation / "policy.sha256"
     if run.evaluation.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == digest):

@@ -289,7 +289,7 @@ class Session:
         episode.interventions += pending.source is Source.PERSON
         episode.late = episode.late + 1 if pending.timing.late else 0
         if episode.late >= max(1, round(self._config.late_limit / self._period)) and not outcome.done:
-            outcome = Outcome.aborted(f"no action of the policy in time for {episode.late} steps in a row")
+            outcome = Outcome.aborted(f"no policy answer in time for {episode.late} steps in a row")
             step = replace(step, outcome=outcome)
         if episode.writer is not None:
             episode.writer.append(step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -42,6 +42,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.recovery import MOTION_ERRORS
 from robot_rl.session.session import Session
+from robot_rl.tasks.base import Task
 from robot_rl.tasks.reach import Reach
 from tests.robot_rl.acting import Decides
 
@@ -73,16 +74,16 @@ class Graph:
     busy machine makes nothing late.
     """
 
-    def __init__(self, ros: Any, world: InProcessWorld, folder: Path, config: SessionConfig) -> None:
+    def __init__(self, ros: Any, world: InProcessWorld, folder: Path, config: SessionConfig, task: Task = TASK) -> None:
         self.ros = ros
         self.world = world
-        self.store = EpisodeStore.create_or_open(folder, StoreSchema.of(TASK))
+        self.store = EpisodeStore.create_or_open(folder, StoreSchema.of(task, None, task.control_period))
         self.ended: list[EpisodeSummary] = []
-        session = Session(TASK, config, self.store, seed=1)
+        session = Session(task, config, self.store, seed=1)
         self.policy = session.policy
         self.patient = config.policy_wait >= PATIENT
         self.session = SessionNode(session, config, OBJECTS, (), world, self.ended.append, MAX_DEBT)
-        ros.add(ArmNode(world, world.gripper, world, OBJECTS))
+        ros.add(ArmNode(world, world.gripper, world, OBJECTS, period=task.control_period))
         ros.add(self.session)
         self.stands_still = False  # as when the arm's process hangs
         node = ros.node("world")
@@ -263,6 +264,24 @@ def test_a_slow_policy_acts_on_time_and_shifts_no_control_period(
     assert running.policy.late_actions > 0
     timing = running.session.timing()
     assert timing["late actions"] == running.policy.late_actions
+
+
+class FastReach(Reach):
+    rate: ClassVar[float] = 20.0
+    horizon: ClassVar[int] = 100
+
+
+def test_a_task_at_20_hz(ros: Any, world: InProcessWorld, tmp_path: Path) -> None:
+    task = FastReach()
+    running = Graph(ros, world, tmp_path / "store", patient(), task)
+    ros.add(PolicyNode(task, Decides(to_goal), (), None))
+    ended, episode = running.run_episode()
+    running.store.close()
+    assert ended.ending is Ending.SUCCESS
+    assert ended.duration == pytest.approx(ended.steps * 0.05)
+    on_the_grid = 50.0 * np.arange(1, ended.steps + 1)
+    np.testing.assert_allclose(np.cumsum(episode["period_ms"]), on_the_grid, atol=2000 * PUBLISHED)
+    assert not episode["late"].any()
 
 
 def test_a_policy_looks_back_and_hears_what_to_do(

@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parents[3]
         ("train", ["source=spacemouse", "cameras=front"], "sim arm camera learner policy teleop session"),
         ("train", ["arm=fr3"], "arm learner policy session"),
         ("eval", [], "sim arm policy session"),
+        ("eval", ["policy=topic"], "sim arm session"),
         ("teleop", ["source=gamepad", "arm=fr3"], "arm teleop session"),
         ("train", ["simulator=running"], "arm learner policy session"),
         ("train", ["arm=crisp", "namespace=rl"], "arm learner policy session"),
@@ -176,6 +177,9 @@ def test_a_policy_of_ones_own_needs_no_run(tmp_path: Path, monkeypatch: pytest.M
     mark = (run.evaluation / "policy.sha256").read_text()
     prepare("eval", dataclasses.replace(REACH, policy="random"), run.root)
     assert (run.evaluation / "policy.sha256").read_text() != mark
+    prepare("eval", dataclasses.replace(REACH, policy="topic"), tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"policy=topic is another program.*leave out --fast"):
+        prepare("eval", dataclasses.replace(REACH, policy="topic"), None, fast=True)
     with pytest.raises(ConfigError, match=r"cannot be used: policy 'my_pkg:Mine': my_pkg has no 'Mine'"):
         prepare("eval", dataclasses.replace(REACH, policy="my_pkg:Mine"), None)
     with pytest.raises(ConfigError, match=r"no policy at randum; .*policy=FILE or policy=MODULE:CLASS"):

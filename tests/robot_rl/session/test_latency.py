@@ -137,7 +137,7 @@ def test_a_first_inference_of_five_seconds_aborts_what_runs_meanwhile_and_is_got
     running = bench(itertools.chain([5.0], itertools.repeat(0.004)), SessionConfig(horizon=30))
     _, *episodes = running.run(Clock(1, 0.1), 4)
     assert [ended.ending for ended in running.ended] == [*[Ending.ABORTED] * 2, *[Ending.TIMEOUT] * 2]
-    assert "no action of the policy in time for 20 steps in a row" in running.ended[0].reason
+    assert "no policy answer in time for 20 steps in a row" in running.ended[0].reason
     assert check_timing(episodes[0], 0.1) == [True] * 20
     for episode in episodes[1:]:
         assert not any(check_timing(episode, 0.1))
