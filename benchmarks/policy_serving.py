@@ -133,7 +133,7 @@ def serve(file: Path, images: bool, deterministic: bool) -> None:
         state = rng.normal(size=task.state_size).astype(np.float32)
         seen = {name: rng.integers(0, 256, (*size, 3), np.uint8) for name, size in pictures.items()}
         began = time.perf_counter()
-        policy(Observation(0, 0, state, seen))
+        policy.act([Observation(0, 0, state, seen)])
         return time.perf_counter() - began
 
     act()

@@ -12,7 +12,6 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import TASKS, make_task
-from robot_rl.tasks.base import CONTROL_PERIOD
 
 
 def measure(name: str, periods: int) -> dict[str, object]:
@@ -26,7 +25,7 @@ def measure(name: str, periods: int) -> dict[str, object]:
         for _ in range(periods):
             rollout.step()
         elapsed = time.perf_counter() - began
-    speed = periods * CONTROL_PERIOD / elapsed
+    speed = periods * task.control_period / elapsed
     return {"benchmark": "session_speed", "task": name, "times_real_time": round(speed, 2), "periods": periods}
 
 

@@ -31,7 +31,8 @@ class Registry:
 
     def __init__(self, kind: str, builtin: Mapping[str, str], error: type[Exception] = RegistryError) -> None:
         self.kind = kind
-        self.group = f"robot_rl.{kind.replace(' ', '_')}s"  # of the entry points
+        plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+        self.group = f"robot_rl.{plural.replace(' ', '_')}"  # of the entry points
         self._builtin = dict(builtin)
         self._error = error
 

@@ -28,7 +28,7 @@ from hardware.ros.converters import gains_from, joints_from
 from hardware.ros.inbox import Identity, Inbox
 
 SETPOINT_AGE = 0.2  # [s] after which a command in the mail is too old to follow
-SETPOINT_DURATION = 0.1  # [s] the reference takes to a new target
+SETPOINT_DURATION = 0.1  # [s] the reference takes to a new target, unless it is told another time
 QUIET = 1.0  # [s] without a mistake of one kind after which the next one is said again
 STOP = Writer(Identity(b"", "emergency stop"), "the emergency stop")
 
@@ -91,10 +91,20 @@ class ArmCommands:
         gripper: connected driver, or None.
         gains: that `TARGET_STIFFNESS` changes.
         report: called with what an operator has to hear.
+        period: [s] between the targets of policy and person, which the reference takes from one to the next.
     """
 
-    def __init__(self, node: Node, arm: Arm, gripper: Gripper | None, gains: ImpedanceGains, report: Report) -> None:
+    def __init__(
+        self,
+        node: Node,
+        arm: Arm,
+        gripper: Gripper | None,
+        gains: ImpedanceGains,
+        report: Report,
+        period: float = SETPOINT_DURATION,
+    ) -> None:
         self._arm, self._gripper, self._gains, self._report = arm, gripper, gains, report
+        self._period = period
         self._clock = node.get_clock()
         self._lease, self._gripper_lease = Lease(), Lease()
         self._following, self._bursts = Following(), Bursts()
@@ -148,7 +158,8 @@ class ArmCommands:
             return
         target = np.concatenate((pose.translation, pose.quat_xyzw))
         if self._admits(writer, priority) and self._following.follows(writer.id, "pose", target, self._now):
-            self._arm.command(Setpoint(pose, self._next(), SETPOINT_DURATION))
+            duration = SETPOINT_DURATION if priority is Priority.RESET else self._period
+            self._arm.command(Setpoint(pose, self._next(), duration))
 
     def _on_joints(self, message: JointState, writer: Writer) -> None:
         if self._is_stale(topics.TARGET_JOINT, message.header, writer):

@@ -27,7 +27,7 @@ from hardware.interfaces import (
     WatchedArm,
     WatchedGripper,
 )
-from hardware.ros.arm_commands import QUIET, ArmCommands, Bursts
+from hardware.ros.arm_commands import QUIET, SETPOINT_DURATION, ArmCommands, Bursts
 from hardware.ros.arm_state import ArmStateTopics
 from hardware.ros.emergency_stop import EmergencyStop
 
@@ -57,6 +57,7 @@ class ArmNode(Node):
         scene: connected scene control whose object poses are published, or None.
         objects: names of the objects, in the order in which they are published.
         gains: of the driver's controller, which `target_stiffness` changes.
+        period: [s] between the targets of a policy or a person.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class ArmNode(Node):
         scene: SceneControl | None = None,
         objects: tuple[str, ...] = (),
         gains: ImpedanceGains | None = None,
+        period: float = SETPOINT_DURATION,
     ) -> None:
         super().__init__("arm")
         self._arm: WatchedArm = arm
@@ -77,7 +79,7 @@ class ArmNode(Node):
         self._state = ArmStateTopics(self, gripper is not None, objects)
         self._events = self.create_publisher(DiagnosticStatus, topics.ARM_EVENTS, 20)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 5)
-        self._commands = ArmCommands(self, arm, gripper, gains or ImpedanceGains(), self._report)
+        self._commands = ArmCommands(self, arm, gripper, gains or ImpedanceGains(), self._report, period)
         self._emergency_stop = EmergencyStop(self, self._stop, self._commands.release, self._report)
         self.create_service(Trigger, topics.START, lambda _, r: self._serve(r, self._released(arm.start)))
         self.create_service(Trigger, topics.STOP, lambda _, r: self._serve(r, arm.request_stop))

@@ -4,6 +4,7 @@ May import: no other room; of `hardware` only its interfaces and its registry.
 """
 
 from hardware.interfaces import Word
+from robot_rl.contract.acting import Memory, Policy, check_policy, warm_up
 from robot_rl.contract.actions import ACTION_AXES, ActionSpec
 from robot_rl.contract.agent_view import AgentView, Observed, identity_of, layout_of
 from robot_rl.contract.errors import ContractError
@@ -29,9 +30,11 @@ __all__ = [
     "Judge",
     "Label",
     "Layout",
+    "Memory",
     "Observation",
     "Observed",
     "Outcome",
+    "Policy",
     "Reading",
     "Registry",
     "Relabel",
@@ -42,6 +45,8 @@ __all__ = [
     "Verdict",
     "View",
     "Word",
+    "check_policy",
     "identity_of",
     "layout_of",
+    "warm_up",
 ]

@@ -12,6 +12,9 @@ from robot_rl.contract.errors import ContractError
 from robot_rl.contract.outcome import Outcome, Source
 from robot_rl.contract.reading import Reading
 
+MAX_ROWS = 100  # of a chunk
+MAX_SPACING = 0.5  # [s] between the rows of a chunk: for so long one action may be repeated
+
 
 @dataclass(frozen=True, eq=False)
 class Observation:
@@ -25,14 +28,20 @@ class Observation:
 
 @dataclass(frozen=True, eq=False)
 class ActionChunk:
-    """A policy's answer: ``actions (h, a)`` float32 in [−1, 1], one row a control period.
+    """A policy's answer: ``actions (h, a)`` float32 in [−1, 1].
 
-    ``stamp_ns`` is the stamp of the observation it answers; ``version`` that of the parameters that made it (−1: none).
+    ``stamp_ns`` is the stamp of the observation it answers; ``version`` that of the parameters that made it (−1: none);
+    ``times (h,)`` when each row is due [s] of robot time after that observation, rising, None for one row a control
+    period with the first at once.
+
+    Raises `ContractError` for other shapes, values or times that are not finite, more than `MAX_ROWS` rows, and times
+    that do not rise or lie further apart than `MAX_SPACING`.
     """
 
     stamp_ns: int
     actions: np.ndarray
     version: int = -1
+    times: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         actions = np.asarray(self.actions, dtype=np.float32)
@@ -40,7 +49,24 @@ class ActionChunk:
             raise ContractError(f"an action chunk has shape (h, a) with h ≥ 1, not {actions.shape}")
         if not np.isfinite(actions).all():
             raise ContractError(f"action chunk for observation {self.stamp_ns} is not finite: {actions}")
+        if len(actions) > MAX_ROWS:
+            raise ContractError(f"an action chunk of {len(actions)} rows is too long; {MAX_ROWS} are allowed")
         object.__setattr__(self, "actions", actions)
+        if self.times is not None:
+            object.__setattr__(self, "times", _times(self.times, len(actions)))
+
+
+def _times(values: np.ndarray, rows: int) -> np.ndarray:
+    """``values`` as the times of a chunk's rows [s], or a `ContractError`."""
+    times = np.asarray(values, dtype=float)
+    if times.shape != (rows,):
+        raise ContractError(f"the times of an action chunk of {rows} rows have shape {times.shape}, not ({rows},)")
+    if not np.isfinite(times).all() or times[0] < 0.0:
+        raise ContractError(f"the times of an action chunk must be finite and at least 0, not {times}")
+    spacing = np.diff(times)
+    if (spacing <= 0.0).any() or (spacing > MAX_SPACING).any():
+        raise ContractError(f"the times of an action chunk must rise, by {MAX_SPACING} s at most, unlike {times}")
+    return times
 
 
 @dataclass(frozen=True)

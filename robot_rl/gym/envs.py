@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -58,7 +58,7 @@ class RobotEnv(gymnasium.Env):
         without: fields of the task's state that the observation shall not have.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class RobotEnv(gymnasium.Env):
         self._rollout = self._begin(seed=0)
         self._observed: Any = None
         self.render_mode = render_mode
+        self.metadata = {**type(self).metadata, "render_fps": round(self._task.rate)}
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._task.action.size,), np.float32)
         state = gymnasium.spaces.Box(-np.inf, np.inf, (self._view.state_size,), np.float32)
         images = {

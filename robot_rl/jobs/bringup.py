@@ -16,8 +16,9 @@ from robot_rl.contract.settings import ConfigError, nearest
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import EXPERT, job_of, sources
+from robot_rl.jobs.policies import TOPIC, check_evaluated, identity
 from robot_rl.jobs.progress import schema_of, view_of
-from robot_rl.jobs.run import Run, read_parameters, settings_of
+from robot_rl.jobs.run import Run, settings_of
 from robot_rl.ros import topics
 from robot_rl.session.judge import JUDGES
 from robot_rl.tasks import TASKS, make_task
@@ -82,7 +83,7 @@ def node_names(job: str, config: RunConfig) -> list[str]:
         return names
     if spec.learns and not config.learner.shared:
         names.append("learner")
-    if spec.asks_policy:
+    if spec.asks_policy and not (spec.deterministic and config.policy == TOPIC):
         names.append("policy")
     if config.source not in spec.sources:
         names.append("teleop")
@@ -142,7 +143,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
     task = make_task(config.task)
     JUDGES.check(config.judge or task.judge)
     config = dataclasses.replace(config, cameras=tuple(task.views(config.cameras)))
-    view = view_of(task, config)
+    view_of(task, config)  # raises where it does not fit
     node_names(job, config)
     spec = job_of(job)
     if config.source == EXPERT and spec.person_drives:
@@ -172,13 +173,14 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
             )
         check_demos(config, root or Path())
     if spec.deterministic:
-        from robot_rl.policies.loading import ActorLoader
-
         if root is None and not config.policy:
-            raise ConfigError("which policy? name a run (--run DIR) or a file (policy=FILE)")
-        data = read_parameters(Run((root or Path()).absolute()), config)
+            raise ConfigError(
+                "which policy? name a run (--run DIR), a file (policy=FILE) or a class (policy=MODULE:CLASS)"
+            )
         try:
-            ActorLoader(view, seed=0, deterministic=True, images=schema_of(task, config).images).check(data)
+            check_evaluated(Run((root or Path()).absolute()), config, task, schema_of(task, config).images, fast)
+        except ConfigError:
+            raise
         except ValueError as error:
             raise ConfigError(f"this policy cannot be used: {error}") from error
         if root is not None:
@@ -188,7 +190,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
 
 def set_aside_other_evaluation(run: Run, config: RunConfig) -> None:
     """Episodes of another policy must not count for this one: rename their folder. Those of the same one are kept."""
-    digest = hashlib.sha256(read_parameters(run, config)).hexdigest()
+    digest = hashlib.sha256(identity(run, config)).hexdigest()
     mark = run.evaluation / "policy.sha256"
     if run.evaluation.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == digest):
         run.evaluation.rename(run.evaluation.with_name(f"evaluation-until-{time.strftime('%Y%m%d-%H%M%S')}"))

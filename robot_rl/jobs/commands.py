@@ -136,6 +136,7 @@ class Display:
 
     def __init__(self, run: Run, job: str, config: RunConfig) -> None:
         self._run, self._job, self._learner = run, job_of(job), config.learner
+        self._period = make_task(config.task).control_period
         self._episodes = -1
         before = run.status_of("session")
         self._told = before.get("told", 0) if before.get("job") == job else 0
@@ -166,7 +167,7 @@ class Display:
         if self._job.learns:
             first, *more = self._learning()
             parts[1:1] = [
-                f"{session['steps']} steps ({robot_minutes(session['steps']):.1f} robot-min)",
+                f"{session['steps']} steps ({robot_minutes(session['steps'], self._period):.1f} robot-min)",
                 f"success {session['success_rate']:.0%} of the last {WINDOW}",
                 f"{session['interventions']} interventions",
                 first,
@@ -178,7 +179,8 @@ class Display:
             parts.append(
                 f"action after {session['obs_to_action_ms_p50']:.0f} ms (p95 {session['obs_to_action_ms_p95']:.0f})"
             )
-        parts += [f"{session[what]} {what}" for what in ("aborted", "reflexes") if session[what]]
+        counts = ("aborted", "reflexes", "late actions", "dropped answers")
+        parts += [f"{session[what]} {what}" for what in counts if session.get(what)]
         return ", ".join(parts)
 
     def _learning(self) -> list[str]:

@@ -60,7 +60,9 @@ class RunConfig:
         steps: online steps to train for.
         episodes: episodes to evaluate.
         demo_stores: stores of demonstrations to learn from, relative to the run's folder or absolute.
-        policy: parameter file to evaluate; "" takes the run's champion (`robot_rl.jobs.promotion`), or its newest.
+        policy: parameter file to evaluate, a policy's class (a name of `robot_rl.policies.POLICIES`, or
+            ``module:Class``), or ``topic`` (another program answers); "" takes the run's champion
+            (`robot_rl.jobs.promotion`), or its newest.
     """
 
     task: str = "peg_insertion"

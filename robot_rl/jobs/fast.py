@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Observation
+from robot_rl.contract import ActionChunk, Observation, Policy
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of, job_seed
 from robot_rl.jobs.progress import Progress, judge_name, open_store, schema_of, session_config, view_of
-from robot_rl.jobs.run import Run, read_parameters
+from robot_rl.jobs.run import Run
 from robot_rl.perception.images import picture_size
-from robot_rl.policies.base import Policy
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
@@ -48,9 +47,9 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing
         if spec.deterministic:
-            from robot_rl.policies.loading import load_actor
+            from robot_rl.jobs.policies import make_evaluated
 
-            policy = load_actor(read_parameters(run, config), view, config.seed, deterministic=True, images=images)
+            policy = make_evaluated(run, config, task, images)
         elif spec.learns:
             from robot_rl.jobs.learning import make_learner
             from robot_rl.jobs.training import Trainer
@@ -70,7 +69,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
                 show()
 
 
-class _Newest:
+class _Newest(Policy):
     """A policy that acts by the newest parameters it was given."""
 
     def __init__(self, load: Callable[[bytes], Policy]) -> None:
@@ -80,10 +79,10 @@ class _Newest:
     def take(self, data: bytes) -> None:
         self._policy = self._load(data)
 
-    def __call__(self, observation: Observation) -> ActionChunk:
+    def act(self, observations: Sequence[Observation]) -> ActionChunk:
         if self._policy is None:
             raise ConfigError("no parameters have been published yet")
-        return self._policy(observation)
+        return self._policy.act(observations)
 
 
 def _catch_up(step: Callable[[], bool], show: Callable[[], None]) -> None:

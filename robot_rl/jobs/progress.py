@@ -18,10 +18,11 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.operator import Span
 from robot_rl.session.recovery import REFLEX
-from robot_rl.tasks.base import CONTROL_PERIOD, Task
+from robot_rl.tasks import make_task
+from robot_rl.tasks.base import Task
 
 WINDOW = 20  # episodes over which the success rate is shown
-PERSON_HORIZON = 600  # control periods a person may take for a demonstration
+PERSON_TIME = 60.0  # [s] a person may take for a demonstration
 PAST = 3  # episodes of an earlier start that labels may still be about
 LINES = 50  # newest lines for the terminal that are kept in the status
 
@@ -32,11 +33,12 @@ def session_config(job: str, config: RunConfig) -> SessionConfig:
     if not spec.person_drives:
         return config.session
     limited = not spec.person_ends and config.source != EXPERT
+    patience = round(PERSON_TIME * make_task(config.task).rate) if limited else 0
     return dataclasses.replace(
         config.session,
         ask_policy=spec.asks_policy,
         wait_for_person=True,
-        horizon=config.session.horizon or (PERSON_HORIZON if limited else 0),
+        horizon=config.session.horizon or patience,
     )
 
 
@@ -57,9 +59,9 @@ def past_of(store: EpisodeStore | None) -> list[Span]:
     return past
 
 
-def robot_minutes(steps: int) -> float:
-    """The time that an arm takes for ``steps`` control periods [min]."""
-    return steps * CONTROL_PERIOD / 60.0
+def robot_minutes(steps: int, period: float) -> float:
+    """The time that an arm takes for ``steps`` control periods of ``period`` [s] each [min]."""
+    return steps * period / 60.0
 
 
 class Progress:
@@ -144,7 +146,8 @@ def open_store(run: Run, job: str, config: RunConfig, task: Task) -> EpisodeStor
 
 def schema_of(task: Task, config: RunConfig) -> StoreSchema:
     """Layout of the steps of this run."""
-    return StoreSchema.of(task, {name: (view.size, view.size) for name, view in task.views(config.cameras).items()})
+    images = {name: (view.size, view.size) for name, view in task.views(config.cameras).items()}
+    return StoreSchema.of(task, images, task.control_period)
 
 
 def view_of(task: Task, config: RunConfig) -> AgentView:

@@ -18,11 +18,12 @@ from robot_rl.data.columns import columns_to_readings
 from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.policies import TOPIC, is_named
 from robot_rl.jobs.progress import WINDOW, robot_minutes
 from robot_rl.jobs.run import Run
 from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import CONTROL_PERIOD, scene_of
+from robot_rl.tasks.base import scene_of
 
 VIDEO_EPISODES = 4
 VIDEO_SIZE = (480, 640)
@@ -48,11 +49,11 @@ def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
     everything = [*demos, *online, *evaluation]
     summary: dict[str, Any] = {
         "task": config.task,
-        "agent": config.learner.agent,
+        "agent": config.policy if is_named(config) or config.policy == TOPIC else config.learner.agent,
         "arm": run.status_of("job").get("arm", config.arm),
         "seed": config.seed,
         "demos": sum(e.success for e in demos),
-        "robot_minutes": round(robot_minutes(steps), 3),
+        "robot_minutes": round(robot_minutes(steps, make_task(config.task).control_period), 3),
         "env_steps": steps,
         "updates": learner.get("updates", 0),
         "utd": round(learner.get("utd", 0.0), 3),
@@ -79,7 +80,8 @@ def plot_curve(run: Run, config: RunConfig) -> Path:
 
     episodes = StoreReader(run.online).episodes()
     evaluation = StoreReader(run.evaluation).episodes()
-    minutes = np.cumsum([robot_minutes(e.steps) for e in episodes])
+    period = make_task(config.task).control_period
+    minutes = np.cumsum([robot_minutes(e.steps, period) for e in episodes])
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 5.5), sharex=True, height_ratios=(2, 1))
     success = np.array([e.success for e in episodes], dtype=float)
     top.plot(minutes, moving_average(success, WINDOW) * 100, label=f"while learning, mean of {WINDOW} episodes")
@@ -92,7 +94,7 @@ def plot_curve(run: Run, config: RunConfig) -> Path:
     top.set_ylim(-4, 104)
     top.legend(loc="lower right")
     top.set_title(f"{config.task}, {config.learner.agent}, seed {config.seed}")
-    bottom.plot(minutes, [60.0 * robot_minutes(e.steps) for e in episodes], ".", markersize=3)
+    bottom.plot(minutes, [e.steps * period for e in episodes], ".", markersize=3)
     bottom.set_ylabel("episode [s]")
     bottom.set_xlabel("robot time of learning [min]")
     for axis in (top, bottom):
@@ -121,9 +123,10 @@ def write_video(run: Run, config: RunConfig) -> Path:
 
     reader = StoreReader(run.evaluation, images=False)
     path = run.root / "evaluation.mp4"
-    spec = scene_of(make_task(config.task))
+    task = make_task(config.task)
+    spec = scene_of(task)
     height, width = VIDEO_SIZE
-    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=1 / CONTROL_PERIOD, codec="libx264", quality=7)
+    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=task.rate, codec="libx264", quality=7)
     with SceneRenderer(spec, height, width, ("front",)) as renderer, contextlib.closing(writer):
         with warnings.catch_warnings():  # that it forks ffmpeg: the child takes no lock of JAX's before it is ffmpeg
             warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)

@@ -165,5 +165,8 @@ def read_parameters(run: Run, config: RunConfig) -> bytes:
     """The bytes of the policy to evaluate. Raises `ConfigError` when there is no such file."""
     path = policy_file(run, config)
     if not path.is_file():
-        raise ConfigError(f"no policy at {path}; train one first (robot-rl train), or name a file: policy=FILE")
+        raise ConfigError(
+            f"no policy at {path}; train one first (robot-rl train), or name a file or a class: "
+            "policy=FILE or policy=MODULE:CLASS"
+        )
     return path.read_bytes()

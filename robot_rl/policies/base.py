@@ -1,21 +1,15 @@
-"""What a policy is to a session: an observation in, a chunk of actions out."""
+"""Policies of this package; `Policy` is what any policy is to a session."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from robot_rl.contract import ActionChunk, Observation
+from robot_rl.contract import ActionChunk, Observation, Policy, Shaped
 
-
-@runtime_checkable
-class Policy(Protocol):
-    """Decides. Pure but for its own noise: no clock, no I/O."""
-
-    def __call__(self, observation: Observation) -> ActionChunk:
-        """Actions for the next control periods, first one now."""
+__all__ = ["Actor", "ActorPolicy", "Policy", "RandomPolicy"]
 
 
 class Actor(Protocol):
@@ -25,18 +19,18 @@ class Actor(Protocol):
         """Actions ``(h, a)`` float32 in [−1, 1] for ``state (d,)`` and ``images`` (camera → ``(h, w, 3)`` uint8)."""
 
 
-class RandomPolicy:
+class RandomPolicy(Policy):
     """Uniform actions in [−1, 1]."""
 
-    def __init__(self, action_size: int, seed: int = 0) -> None:
-        self._size = action_size
+    def __init__(self, task: Shaped, seed: int = 0) -> None:
+        self._size = task.action.size
         self._rng = np.random.default_rng(seed)
 
-    def __call__(self, observation: Observation) -> ActionChunk:
-        return ActionChunk(observation.stamp_ns, self._rng.uniform(-1.0, 1.0, (1, self._size)).astype(np.float32))
+    def act(self, observations: Sequence[Observation]) -> ActionChunk:
+        return ActionChunk(observations[-1].stamp_ns, self._rng.uniform(-1.0, 1.0, (1, self._size)).astype(np.float32))
 
 
-class ActorPolicy:
+class ActorPolicy(Policy):
     """A trained actor; ``version`` is that of the parameters it acts by."""
 
     def __init__(self, actor: Actor, version: int = -1, deterministic: bool = False) -> None:
@@ -44,6 +38,7 @@ class ActorPolicy:
         self.version = version
         self.deterministic = deterministic
 
-    def __call__(self, observation: Observation) -> ActionChunk:
+    def act(self, observations: Sequence[Observation]) -> ActionChunk:
+        observation = observations[-1]
         actions = self.actor.act(observation.state, observation.images, self.deterministic)
         return ActionChunk(observation.stamp_ns, actions, self.version)

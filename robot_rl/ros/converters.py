@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,19 +17,42 @@ def state_names(fields: Sequence[Field]) -> list[str]:
     return [f"{f.name}[{i}]" for f in fields for i in range(f.size)]
 
 
-def fill_observation(observation: Observation, names: list[str], message: Any) -> Any:
-    """Observation without images → sensor_msgs/JointState."""
+class Request(NamedTuple):
+    """What an observation says about itself: number of its ``episode``, ``seq``, and whether an answer is ``asked``."""
+
+    episode: int
+    seq: int
+    asked: bool
+
+
+ASKED = "ask"  # how the frame of an observation ends to which an answer is asked
+
+
+def fill_observation(
+    observation: Observation, names: list[str], message: Any, episode: int = 0, asked: bool = True
+) -> Any:
+    """Observation without images → sensor_msgs/JointState, with a `Request` in words as its frame: ``3 141 ask``."""
     ns_to_stamp(observation.stamp_ns, message.header.stamp)
-    message.header.frame_id = str(observation.seq)
+    message.header.frame_id = f"{episode} {observation.seq}" + (f" {ASKED}" if asked else "")
     message.name = names
     message.position = observation.state.astype(np.float64).tolist()
     return message
 
 
+def request_from(message: Any) -> Request:
+    """The frame of a sensor_msgs/JointState → Request. Raises `ContractError` for another one."""
+    words = message.header.frame_id.split()
+    if len(words) not in (2, 3) or not all(word.isdecimal() for word in words[:2]) or words[2:] not in ([], [ASKED]):
+        raise ContractError(
+            f"observation in frame {message.header.frame_id!r}, which has no episode and number, as in '3 141 {ASKED}'"
+        )
+    return Request(int(words[0]), int(words[1]), len(words) == 3)
+
+
 def observation_from(message: Any, images: Mapping[str, np.ndarray] | None = None) -> Observation:
-    """sensor_msgs/JointState → Observation."""
+    """sensor_msgs/JointState → Observation. Raises `ContractError` when its frame is none of an observation."""
     state = np.asarray(message.position, dtype=np.float32)
-    return Observation(stamp_to_ns(message.header.stamp), int(message.header.frame_id), state, dict(images or {}))
+    return Observation(stamp_to_ns(message.header.stamp), request_from(message).seq, state, dict(images or {}))
 
 
 def fill_image(image: np.ndarray, stamp_ns: int, frame: str, message: Any) -> Any:
@@ -47,13 +70,17 @@ def image_from(message: Any) -> np.ndarray:
 
 
 def fill_chunk(chunk: ActionChunk, axes: Sequence[str], period: float, point: type, message: Any) -> Any:
-    """ActionChunk → trajectory_msgs/JointTrajectory; ``point`` is the class JointTrajectoryPoint."""
+    """ActionChunk → trajectory_msgs/JointTrajectory; ``point`` is the class JointTrajectoryPoint.
+
+    ``period`` [s]: between the rows of a chunk that does not say when they are due.
+    """
     ns_to_stamp(chunk.stamp_ns, message.header.stamp)
     message.header.frame_id = str(chunk.version)
     message.joint_names = list(axes)
-    for index, action in enumerate(chunk.actions):
+    times = np.arange(len(chunk.actions)) * period if chunk.times is None else chunk.times
+    for action, time in zip(chunk.actions, times, strict=True):
         entry = point(positions=action.astype(np.float64).tolist())
-        ns_to_stamp(round(index * period * 1e9), entry.time_from_start)
+        ns_to_stamp(round(time * 1e9), entry.time_from_start)
         message.points.append(entry)
     return message
 
@@ -61,7 +88,8 @@ def fill_chunk(chunk: ActionChunk, axes: Sequence[str], period: float, point: ty
 def chunk_from(message: Any, axes: Sequence[str]) -> ActionChunk:
     """trajectory_msgs/JointTrajectory → ActionChunk; a frame that is no number means no version.
 
-    Raises `ContractError` when it drives other axes than ``axes``, or a point has not one finite value for each.
+    Raises `ContractError` when it drives other axes than ``axes``, a point has not one finite value for each, or there
+    are too many points, or their times do not rise.
     """
     if list(message.joint_names) != list(axes):
         raise ContractError(f"action chunk drives {list(message.joint_names)}, but this task has the axes {list(axes)}")
@@ -69,5 +97,6 @@ def chunk_from(message: Any, axes: Sequence[str]) -> ActionChunk:
     if any(size != len(axes) for size in sizes):
         raise ContractError(f"action chunk for {len(axes)} axes has points of {sizes} values")
     actions = np.array([point.positions for point in message.points], dtype=np.float32)
+    times = np.array([stamp_to_ns(point.time_from_start) / 1e9 for point in message.points])
     version = int(message.header.frame_id) if message.header.frame_id.lstrip("-").isdecimal() else -1
-    return ActionChunk(stamp_to_ns(message.header.stamp), actions, version)
+    return ActionChunk(stamp_to_ns(message.header.stamp), actions, version, times)

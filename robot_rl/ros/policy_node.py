@@ -8,21 +8,24 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import UInt8MultiArray
+from std_msgs.msg import String, UInt8MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from controllers.ros.converters import stamp_to_ns
-from robot_rl.policies.base import Policy
+from robot_rl.contract import ContractError, Memory, Policy
 from robot_rl.ros import topics
-from robot_rl.ros.converters import fill_chunk, image_from, observation_from
-from robot_rl.tasks.base import CONTROL_PERIOD, Task
+from robot_rl.ros.converters import fill_chunk, image_from, observation_from, request_from
+from robot_rl.tasks.base import Task
+
+KEPT = 64  # observations, and images of each camera, that may come while the policy thinks
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class PolicyNode(Node):
-    """Answers every observation with an action chunk.
+    """Remembers every observation, and answers those that ask for it with an action chunk.
 
     Args:
-        task: gives the axes of the actions.
+        task: gives the axes of the actions, the control period, and the instruction until the session says another.
         policy: acts until parameters arrive.
         cameras: images that have to arrive with an observation.
         load: turns the bytes of `POLICY_PARAMETERS` into a policy, raising ValueError on what it cannot use; None
@@ -33,41 +36,53 @@ class PolicyNode(Node):
         self, task: Task, policy: Policy, cameras: tuple[str, ...], load: Callable[[bytes], Policy] | None
     ) -> None:
         super().__init__("policy")
-        self._axes, self._policy, self._load = task.action.axes, policy, load
-        self._images: dict[str, tuple[int, np.ndarray]] = {}
-        self._waiting: JointState | None = None
-        self._cameras = cameras
+        self._axes, self._period, self._policy, self._load = task.action.axes, task.control_period, policy, load
+        self._instruction = task.instruction
+        self._memory = Memory()
+        self._waiting: dict[int, JointState] = {}  # by stamp
+        self._images: dict[str, dict[int, np.ndarray]] = {name: {} for name in cameras}
         self._chunk = self.create_publisher(JointTrajectory, topics.ACTION_CHUNK, 1)
-        self.create_subscription(JointState, topics.OBSERVATION, self._on_observation, 1)
+        self.create_subscription(JointState, topics.OBSERVATION, self._on_observation, KEPT)
+        self.create_subscription(String, topics.INSTRUCTION, self._on_instruction, LATCHED)
         for name in cameras:
-            self.create_subscription(Image, f"{topics.OBSERVATION_IMAGE}/{name}", self._image_keeper(name), 2)
+            self.create_subscription(Image, f"{topics.OBSERVATION_IMAGE}/{name}", self._image_keeper(name), KEPT)
         if load is not None:
-            latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-            self.create_subscription(UInt8MultiArray, topics.POLICY_PARAMETERS, self._on_parameters, latched)
+            self.create_subscription(UInt8MultiArray, topics.POLICY_PARAMETERS, self._on_parameters, LATCHED)
 
     def _image_keeper(self, name: str) -> Callable[[Image], None]:
         def keep(message: Image) -> None:
-            self._images[name] = (stamp_to_ns(message.header.stamp), image_from(message))
-            self._answer()
+            stamp = stamp_to_ns(message.header.stamp)
+            _put(self._images[name], stamp, image_from(message))
+            self._see(stamp)
 
         return keep
 
-    def _on_observation(self, message: JointState) -> None:
-        self._waiting = message
-        self._answer()
+    def _on_instruction(self, message: String) -> None:
+        self._instruction = message.data
 
-    def _answer(self) -> None:
-        """Act once the observation and all its images are here."""
-        if self._waiting is None:
+    def _on_observation(self, message: JointState) -> None:
+        stamp = stamp_to_ns(message.header.stamp)
+        _put(self._waiting, stamp, message)
+        self._see(stamp)
+
+    def _see(self, stamp: int) -> None:
+        """Take in the observation of ``stamp`` once all its images are here; answer it when it asks for it."""
+        if stamp not in self._waiting or any(stamp not in images for images in self._images.values()):
             return
-        stamp = stamp_to_ns(self._waiting.header.stamp)
-        if any(self._images.get(name, (None,))[0] != stamp for name in self._cameras):
-            return
-        images = {name: self._images[name][1] for name in self._cameras}
-        chunk = self._policy(observation_from(self._waiting, images))
-        self._waiting = None
-        message = fill_chunk(chunk, self._axes, CONTROL_PERIOD, JointTrajectoryPoint, JointTrajectory())
-        self._chunk.publish(message)
+        message = self._waiting[stamp]
+        images = {name: kept[stamp] for name, kept in self._images.items()}
+        for kept in (self._waiting, *self._images.values()):
+            _drop_until(kept, stamp)
+        try:
+            request = request_from(message)
+            self._memory.see(self._policy, observation_from(message, images), request.episode, self._instruction)
+            if request.asked:
+                chunk = self._memory.ask(self._policy)
+                self._chunk.publish(
+                    fill_chunk(chunk, self._axes, self._period, JointTrajectoryPoint, JointTrajectory())
+                )
+        except ContractError as error:
+            self.get_logger().error(f"no answer: {error}", throttle_duration_sec=1.0)
 
     def _on_parameters(self, message: UInt8MultiArray) -> None:
         if self._load is None:
@@ -76,3 +91,16 @@ class PolicyNode(Node):
             self._policy = self._load(bytes(message.data))
         except ValueError as error:
             self.get_logger().error(f"parameters refused, the previous ones stay: {error}")
+
+
+def _put(kept: dict, stamp: int, value: object) -> None:
+    """Keep ``value``, and no more than the latest `KEPT`."""
+    kept[stamp] = value
+    while len(kept) > KEPT:
+        del kept[next(iter(kept))]
+
+
+def _drop_until(kept: dict, stamp: int) -> None:
+    """Forget what is of ``stamp`` or came before it."""
+    for other in [other for other in kept if other <= stamp]:
+        del kept[other]

@@ -19,7 +19,7 @@ from trajectory_msgs.msg import JointTrajectory
 from controllers.ros import topics as arm_topics
 from controllers.ros.converters import fill_pose, stamp_to_ns
 from hardware.interfaces import SceneControl
-from robot_rl.contract import ActionChunk, ContractError, Label, Observation, Reading, Relabel
+from robot_rl.contract import ContractError, Label, Observation, Reading, Relabel
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
 from robot_rl.ros.converters import chunk_from, fill_image, fill_observation, state_names
@@ -28,11 +28,11 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, EpisodeSummary
 from robot_rl.session.errors import SessionError
 from robot_rl.session.session import Session
-from robot_rl.tasks.base import CONTROL_PERIOD
 
 DEBT_AGE = 3.0  # [s] after which a learner's word about its debt no longer counts
 SILENCE = 30.0  # [s] without a word of the arm before the session gives up
 TIMED = 1000  # answers whose timing is remembered
+SENT = 64  # observations sent whose answer is still timed
 
 
 class SessionNode(Node):
@@ -67,13 +67,15 @@ class SessionNode(Node):
         self._on_relabel, self._tell = on_relabel, tell
         self._axes = session.task.action.axes
         self._names = state_names(session.view.fields)
+        self._period = session.task.control_period
         self._due = -1.0
-        self._asked: tuple[Observation, float] | None = None
+        self._undecided: Reading | None = None  # the tick whose decision waits for the policy
+        self._sent: dict[int, float] = {}  # stamp of an observation that asks for an answer → steady time [s]
+        self._answered = False  # the first answer of a policy takes longer than all others, and is not timed
         self._reading: Reading | None = None
         self._stalled = False
         self._began = time.monotonic()
         self.decisions_ms: deque[float] = deque(maxlen=TIMED)
-        self.late = 0
         self._max_debt, self._debt, self._debt_at = max_debt, 0, -math.inf
         self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
         self._arm = ArmTopics(self, objects, session.task.views(cameras), self._on_reading)
@@ -89,6 +91,8 @@ class SessionNode(Node):
         self._phase = self.create_publisher(String, topics.SESSION_PHASE, LATCHED)
         self._episodes = self.create_publisher(DiagnosticStatus, topics.EPISODES, 10)
         self._phase_said = ""
+        self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
+        self._instruction.publish(String(data=session.task.instruction))
         self.create_subscription(JointTrajectory, topics.ACTION_CHUNK, self._on_chunk, 5)
         self._start = self.create_client(Trigger, arm_topics.START)
         self._recover = self.create_client(Trigger, arm_topics.ERROR_RECOVERY)
@@ -96,11 +100,16 @@ class SessionNode(Node):
         self.create_timer(0.005, self._check_deadlines)
 
     def timing(self) -> dict[str, float]:
-        """From observation to action [ms], median and 95th percentile of the latest answers, and how many came late."""
+        """From observation to answer [ms], median and 95th percentile of the latest but the first one of all.
+
+        With them, how many actions came late and how many answers were dropped.
+        """
         if not self.decisions_ms:
             return {}
+        policy = self._session.policy
         p50, p95 = np.percentile(self.decisions_ms, [50, 95])
-        return {"obs_to_action_ms_p50": float(p50), "obs_to_action_ms_p95": float(p95), "late": self.late}
+        counts = {"late actions": policy.late_actions, "dropped answers": policy.dropped_answers}
+        return {"obs_to_action_ms_p50": float(p50), "obs_to_action_ms_p95": float(p95), **counts}
 
     @property
     def ready(self) -> bool:
@@ -111,6 +120,11 @@ class SessionNode(Node):
         services = (self._start, self._recover, self._begin_episode)
         targets = all(target.get_subscription_count() > 0 for target in self._targets.values())
         return policy and targets and all(service.service_is_ready() for service in services)
+
+    @property
+    def waits_for_policy(self) -> bool:
+        """Whether a decision waits for the policy's answer."""
+        return self._undecided is not None
 
     @property
     def _waiting(self) -> bool:
@@ -158,10 +172,15 @@ class SessionNode(Node):
         self._reading = reading
         self._stalled = False
         ahead = self._due - reading.robot_time  # by more than a period: time began anew, with a new connection
-        if 1e-6 < ahead < 2.0 * CONTROL_PERIOD or self._asked is not None or self._waiting:
+        waits = 1e-6 < ahead < 2.0 * self._period
+        if self._undecided is not None:
+            waited = reading.robot_time - self._undecided.robot_time
+            if not waits or waited > self._session.policy.wait - 1e-6:
+                self._act(waited * 1000.0)
+        if waits or self._waiting:
             return
-        in_step = -CONTROL_PERIOD < ahead <= 1e-6
-        self._due = (self._due if in_step else reading.robot_time) + CONTROL_PERIOD
+        in_step = -self._period < ahead <= 1e-6
+        self._due = (self._due if in_step else reading.robot_time) + self._period
         self._follow(
             self._session.advance(reading, self._teleop.command(reading.gripper), self._learner_behind), reading
         )
@@ -186,45 +205,64 @@ class SessionNode(Node):
             self._phase.publish(String(data=self._phase_said))
         if directive.observation is None:
             return
-        if not self._session.wants_policy:
-            self._act(None, reading, 0.0)
-            return
-        self._asked = (directive.observation, time.monotonic())
-        for name, image in directive.observation.images.items():
-            self._images[name].publish(fill_image(image, directive.observation.stamp_ns, name, Image()))
-        self._observation.publish(fill_observation(directive.observation, self._names, JointState()))
+        self._undecided = reading
+        if self._config.ask_policy:
+            self._show(directive.observation)
+        if not self._session.policy.waits:
+            self._act()
+
+    def _show(self, observation: Observation) -> None:
+        """Send the policy an observation; it remembers all, and answers when asked."""
+        asked = self._session.policy.wants
+        if asked:
+            self._sent = dict(list(self._sent.items())[-SENT:]) | {observation.stamp_ns: time.monotonic()}
+        for name, image in observation.images.items():
+            self._images[name].publish(fill_image(image, observation.stamp_ns, name, Image()))
+        episode = self._session.episodes
+        self._observation.publish(fill_observation(observation, self._names, JointState(), episode, asked))
 
     def _call_start(self) -> None:
         self._start.call_async(Trigger.Request())
 
     def _on_chunk(self, message: JointTrajectory) -> None:
-        if self._asked is None or stamp_to_ns(message.header.stamp) != self._asked[0].stamp_ns:
-            self.late += 1
-            return
+        stamp = stamp_to_ns(message.header.stamp)
+        sent = self._sent.pop(stamp, None)
+        elapsed = (time.monotonic() - sent) * 1000.0 if sent is not None else 0.0
+        if sent is not None and self._answered:
+            self.decisions_ms.append(elapsed)
+        self._answered |= sent is not None
+        policy, now = self._session.policy, self._reading.robot_time if self._reading is not None else 0.0
         try:
-            chunk: ActionChunk | None = chunk_from(message, self._axes)
+            chunk = chunk_from(message, self._axes)
         except ContractError as error:
-            self.get_logger().error(str(error))
-            chunk = None
-        elapsed = (time.monotonic() - self._asked[1]) * 1000.0
-        self.decisions_ms.append(elapsed)
-        self._act(chunk, self._reading, elapsed)
+            self._complain(error)
+            policy.refuse(stamp)
+        else:
+            try:
+                policy.answer(chunk, now)
+            except ContractError as error:
+                self._complain(error)
+        if self._undecided is not None and not policy.waits:
+            self._act(elapsed)
 
-    def _act(self, chunk: ActionChunk | None, reading: Reading | None, elapsed: float) -> None:
-        self._asked = None
-        gripper = reading.gripper if reading is not None else 0.0
-        self._send(self._session.act(chunk, self._teleop.command(gripper), elapsed))
+    def _complain(self, error: ContractError) -> None:
+        self.get_logger().error(f"an answer of the policy is refused: {error}", throttle_duration_sec=1.0)
+
+    def _act(self, elapsed: float = 0.0) -> None:
+        """Decide now; ``elapsed`` [ms] since the observation was sent that the policy has just answered, or has not."""
+        tick, self._undecided = self._undecided, None
+        gripper = self._reading.gripper if self._reading is not None else 0.0
+        if tick is not None:
+            self._send(self._session.act(None, self._teleop.command(gripper), elapsed))
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
         self._operator.poll()
-        if self._asked is not None and now - self._asked[1] > self._config.policy_timeout:
-            self._act(None, self._reading, (now - self._asked[1]) * 1000.0)
         silent = now - max(self._arm.received, self._began)
         if silent > SILENCE:
             raise SessionError(f"the arm has said nothing for {silent:.0f} s; look at it and at the arm's log")
         if silent > self._config.stall_timeout and not self._stalled and self._reading is not None:
-            self._stalled, self._asked = True, None
+            self._stalled, self._undecided = True, None
             ended = self._session.abort(f"no state of the arm for {silent:.2f} s")
             if ended is not None:
                 self._announce(ended)

@@ -23,9 +23,9 @@ from robot_rl.contract import Answer, Label, Reading
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
 from robot_rl.ros.operator_topics import OperatorTopics
-from robot_rl.tasks.base import CONTROL_PERIOD
 from robot_rl.tasks.teaching import Lesson, Mark, TeachError
 
+PERIOD = 0.1  # [s] of robot time between targets
 ASK_PERIOD = 2.0  # [s] between requests to an arm that is not under control
 SOFT = [0.0] * 6  # stiffness [N/m, N·m/rad] of an arm that is guided by hand; its damping stays
 MARK, UNDO = "mark", "undo"  # the words on `topics.TEACH_MARK`, beside the names of marks
@@ -130,9 +130,9 @@ class TeachNode(Node):
         self._reading = reading
         self._operator.poll()
         ahead = self._due - reading.robot_time  # by more than a period: time began anew, with a new connection
-        if 1e-6 < ahead < 2.0 * CONTROL_PERIOD:
+        if 1e-6 < ahead < 2.0 * PERIOD:
             return
-        self._due = reading.robot_time + CONTROL_PERIOD
+        self._due = reading.robot_time + PERIOD
         command = self._teleop.command(reading.gripper)
         if reading.mode in (Mode.IDLE, Mode.FAULT, Mode.STOPPED):
             self._bring_back(reading)
@@ -142,7 +142,7 @@ class TeachNode(Node):
             self._soften()
             self._send(reading.pose)
         elif command is not None and command.engaged:
-            self._send(self._workspace.clip(driven(reading, command.twist * CONTROL_PERIOD)))
+            self._send(self._workspace.clip(driven(reading, command.twist * PERIOD)))
             if command.gripper is not None:
                 self._gripper.publish(Float64MultiArray(data=[command.gripper]))
         else:

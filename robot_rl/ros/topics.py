@@ -3,6 +3,7 @@
 OBSERVATION = "observation"  # sensor_msgs/JointState as a named vector: the policy's state; stamp of the measurement
 OBSERVATION_IMAGE = "observation/image"  # + "/<camera>", sensor_msgs/Image with the observation's stamp
 ACTION_CHUNK = "action_chunk"  # trajectory_msgs/JointTrajectory: stamp of the observation it answers
+INSTRUCTION = "instruction"  # std_msgs/String, latched: what is to be done, in the task's words
 POLICY_PARAMETERS = "policy_parameters"  # std_msgs/UInt8MultiArray, latched: version, checksum and weights
 LEARNER_DEBT = "learner_debt"  # std_msgs/Int64: critic updates that are due
 SESSION_PHASE = "session_phase"  # std_msgs/String, latched: reset, ready, running, stopped, paused or asking

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from robot_rl.contract.ranges import Count, Natural, Seconds, check
+from annotated_types import Ge, Le
+
+from robot_rl.contract.ranges import Natural, Seconds, check
+from robot_rl.contract.steps import MAX_ROWS
 
 
 @dataclass(frozen=True)
@@ -15,8 +19,12 @@ class SessionConfig:
         ask_policy: a policy acts when the person does not; False when only a person drives.
         wait_for_person: an episode starts when the person first moves (recording demonstrations), not at once.
         horizon: steps until the time limit; 0 takes the task's, where its judge has one.
-        policy_timeout: [s] of steady time to wait for the policy's answer before holding still.
-        late_limit: so many answers missing in a row end the episode as aborted.
+        policy_wait: [s] of robot time that a decision waits for the policy's answer to act on it at once; afterwards
+            what was planned before goes on, or the arm holds. At most a control period.
+        policy_timeout: [s] of robot time after which an answer is not waited for any more and the policy asked anew.
+        ask_ahead: so many control periods, at least, before the end of what is planned the policy is asked again;
+            where its answers take longer, so much earlier.
+        late_limit: [s] of robot time in a row without an action of the policy that end the episode as aborted.
         stall_timeout: [s] without a reading of the arm before the episode is aborted.
         teleop_timeout: [s] after which the person's last command no longer counts.
     """
@@ -24,8 +32,10 @@ class SessionConfig:
     ask_policy: bool = True
     wait_for_person: bool = False
     horizon: Natural = 0
-    policy_timeout: Seconds = 0.06
-    late_limit: Count = 10
+    policy_wait: Seconds = 0.06
+    policy_timeout: Seconds = 1.0
+    ask_ahead: Annotated[int, Ge(0), Le(MAX_ROWS)] = 0
+    late_limit: Seconds = 2.0
     stall_timeout: Seconds = 0.5
     teleop_timeout: Seconds = 0.25
 

@@ -10,7 +10,7 @@ from controllers.lease import Priority
 from controllers.spatial import Pose
 from controllers.state import Setpoint
 from robot_rl.contract import Ending, Observation, Outcome, Relabel, Step
-from robot_rl.tasks.base import CONTROL_PERIOD
+from robot_rl.session.reset import STRIDE_TIME
 
 
 class Phase(enum.Enum):
@@ -59,9 +59,12 @@ class Command:
     gripper: float | None = None
     priority: Priority = Priority.POLICY
 
-    def setpoint(self, seq: int) -> Setpoint:
-        """The setpoint for the controller: the reference arrives when the next command is due."""
-        return Setpoint(self.target, seq, CONTROL_PERIOD)
+    def setpoint(self, seq: int, period: float) -> Setpoint:
+        """The setpoint for the controller: the reference arrives when the next command is due, a ``period`` [s] later.
+
+        During resets it is as slow at every control rate.
+        """
+        return Setpoint(self.target, seq, STRIDE_TIME if self.priority is Priority.RESET else period)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,14 +13,21 @@ from controllers.spatial import Pose
 from hardware.interfaces import ArmFault, TeleopCommand, Word
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Label, Observation, Reading, View
+from robot_rl.contract import ActionChunk, Label, Memory, Policy, Reading, View
 from robot_rl.perception.images import fit
 from robot_rl.session.directive import Command, Directive
 from robot_rl.session.session import Session
-from robot_rl.tasks.base import CONTROL_PERIOD
+
+HALF_TICK = 0.0005  # [s] of the world, whose time passes in milliseconds
 
 Teleop = Callable[[Reading], TeleopCommand | None]
-Decide = Callable[[Observation], ActionChunk]
+
+
+class _Coming(NamedTuple):
+    """An answer that will have come at robot time ``at`` [s]."""
+
+    at: float
+    chunk: ActionChunk
 
 
 class Rollout:
@@ -30,6 +39,8 @@ class Rollout:
         teleop: the person (or scripted expert) as a function of the reading; None when nobody is there.
         renderer: draws the pictures of which the observation has images; None for none.
         views: camera → what of its picture; the task's where it is not said.
+        latency: [s] of robot time, to the millisecond, until an answer of the policy is there: always the same, or the
+            next one of an iterator without end. It answers one request after the other, like a process of its own.
     """
 
     def __init__(
@@ -39,12 +50,18 @@ class Rollout:
         teleop: Teleop | None = None,
         renderer: SceneRenderer | None = None,
         views: Mapping[str, View] | None = None,
+        latency: float | Iterator[float] = 0.0,
     ) -> None:
         self._session = session
         self._world = world
         self._teleop = teleop
         self._renderer = renderer
         self._views = session.task.views(renderer.cameras if renderer is not None else ()) if views is None else views
+        self._period = session.task.control_period
+        self._latency = itertools.repeat(latency) if isinstance(latency, int | float) else latency
+        self._coming: list[_Coming] = []
+        self._memory = Memory()
+        self._due = -1.0  # robot time [s] at which this control period ends: the grid, which nothing shifts
         self._setpoints = 0
         self._words = 0
         self._command: TeleopCommand | None = None
@@ -78,6 +95,7 @@ class Rollout:
     def advance(self) -> Directive:
         """Read, let the session advance, and do what it asks for. When it asks for an action, call `act` next."""
         reading = self.reading()
+        self._receive(reading.robot_time)
         self._command = self._teleop(reading) if self._teleop is not None else None
         for word in self._command.words if self._command is not None else ():
             self._words += 1
@@ -97,25 +115,70 @@ class Rollout:
         if directive.observation is None:
             if directive.command is not None:
                 self._send(directive.command)
-            self._world.advance(CONTROL_PERIOD)
+            self._finish_period(self._world.time)
         return directive
 
     def act(self, chunk: ActionChunk | None) -> None:
-        """Execute a decision on the last directive's observation, and let one control period pass."""
-        self._send(self._session.act(chunk, self._command))
-        self._world.advance(CONTROL_PERIOD)
+        """Execute a decision on the last directive's observation, and let the rest of the control period pass.
 
-    def step(self, decide: Decide | None = None) -> Directive:
-        """One control period with ``decide`` as the policy; None when only the person drives."""
+        ``chunk``: an answer to it that is there at once. Otherwise the decision waits for those that are on their way,
+        as long as the session does.
+        """
+        began = self._world.time
+        if chunk is None:
+            self._await(began + self._session.policy.wait)
+        waited = self._world.time - began
+        self._send(self._session.act(chunk, self._command, waited * 1000.0))
+        self._finish_period(began)
+
+    def step(self, policy: Policy | None = None) -> Directive:
+        """One control period with ``policy``; None when only the person drives."""
         directive = self.advance()
-        if directive.observation is not None:
-            asked = decide is not None and self._session.wants_policy
-            self.act(decide(directive.observation) if asked and decide is not None else None)
+        observation = directive.observation
+        if observation is None:
+            return directive
+        chunk = None
+        if policy is not None:
+            self._memory.see(policy, observation, self._session.episodes, self._session.task.instruction)
+            if self._session.wants_policy:
+                chunk = self._ask(policy)
+        self.act(chunk)
         return directive
+
+    def _ask(self, policy: Policy) -> ActionChunk | None:
+        """The policy's answer, when it is there at once."""
+        chunk, latency = self._memory.ask(policy), next(self._latency)
+        now = self._world.time
+        busy = self._coming[-1].at if self._coming else now
+        at = max(now, busy) + latency
+        if at <= now + HALF_TICK:
+            return chunk
+        self._coming.append(_Coming(at, chunk))
+        return None
+
+    def _await(self, deadline: float) -> None:
+        """Let time pass until what the session waits for is there, or it is ``deadline`` [s] of robot time."""
+        while self._session.policy.waits:
+            first = self._coming[0].at if self._coming else deadline
+            self._world.advance(min(first, deadline) - self._world.time)
+            if first > deadline - HALF_TICK:
+                return
+            self._receive(self._world.time)
+
+    def _receive(self, now: float) -> None:
+        """Hand over the answers that have come by robot time ``now`` [s]."""
+        while self._coming and self._coming[0].at <= now + HALF_TICK:
+            self._session.policy.answer(self._coming.pop(0).chunk, now)
+
+    def _finish_period(self, began: float) -> None:
+        """Let the rest of the control period pass that began at robot time ``began`` [s]."""
+        grid = self._due if abs(self._due - began) <= 2.0 * HALF_TICK else began
+        self._due = grid + self._period
+        self._world.advance(self._due - self._world.time)
 
     def _send(self, command: Command) -> None:
         self._setpoints += 1
-        self._world.command(command.setpoint(self._setpoints))
+        self._world.command(command.setpoint(self._setpoints, self._period))
         if command.gripper is not None:
             self._world.gripper.command(command.gripper)
 

@@ -17,12 +17,13 @@ from robot_rl.tasks.base import Start, Task
 
 STRIDE = 0.03  # [m] of target ahead of the arm
 TURN = 0.15  # [rad] of target ahead of the arm
+STRIDE_TIME = 0.1  # [s] that the reference takes for either
 ARRIVED = 0.006  # [m]; the joints' stiction leaves 1–3 mm
 ARRIVED_ANGLE = 0.05  # [rad]
 STILL = 0.01  # [m/s]
-STAGE_STEPS = 50  # control periods before a stage is given up …
-JAMMED_STEPS = 15  # … and before a lift rocks what it lifts,
-ROCKING_STEPS = 3  # to and fro for so long each
+STAGE_TIME = 5.0  # [s] before a stage is given up …
+JAMMED_TIME = 1.5  # … and before a lift rocks what it lifts,
+ROCKING_TIME = 0.3  # to and fro for so long each
 
 
 class Stage(enum.IntEnum):
@@ -56,6 +57,8 @@ class ResetMotion:
         self._start = start
         self._stage = Stage.LIFT
         self._steps = 0
+        periods = (round(seconds * task.rate) for seconds in (STAGE_TIME, JAMMED_TIME, ROCKING_TIME))
+        self._stage_steps, self._jammed_steps, self._rocking_steps = periods
         self._jammed = start.pose.quat_xyzw  # orientation that a lift last had before it was rocked
 
     def step(self, reading: Reading) -> ResetStep:
@@ -75,13 +78,13 @@ class ResetMotion:
                 place = self._start.objects
             self._stage = Stage(self._stage + 1)
             self._steps = 0
-        elif self._steps > STAGE_STEPS:
+        elif self._steps > self._stage_steps:
             off = np.linalg.norm(error[:3]) * 1000
             return ResetStep(
                 reading.pose,
                 self._start.gripper,
                 failure=f"reset stage {self._stage.name.lower()} still {off:.0f} mm from its goal after "
-                f"{STAGE_STEPS} steps; is something in the way?",
+                f"{STAGE_TIME:g} s; is something in the way?",
             )
         if self._stage is Stage.DONE:
             return ResetStep(self._start.pose, self._start.gripper, done=True)
@@ -91,7 +94,7 @@ class ResetMotion:
         height = max(self._task.retreat_height, self._start.pose.translation[2])
         if self._stage is Stage.LIFT:
             x, y, z = reading.pose.translation
-            if self._steps < JAMMED_STEPS:
+            if self._steps < self._jammed_steps:
                 self._jammed = reading.pose.quat_xyzw
                 return Pose(np.array([x, y, max(height, z)]), self._jammed)
             return Pose(np.array([x, y, max(height, z)]), self._jammed).moved(self._rocking())
@@ -102,9 +105,9 @@ class ResetMotion:
 
     def _rocking(self) -> np.ndarray:
         """``(6,)`` [m, rad]: to and fro about one axis after the other, which frees what is held from where it jams."""
-        number, step = divmod(self._steps - JAMMED_STEPS, 2 * ROCKING_STEPS)
+        number, step = divmod(self._steps - self._jammed_steps, 2 * self._rocking_steps)
         rocking = np.zeros(6)
-        rocking[3 + number % 3] = TURN if step < ROCKING_STEPS else -TURN
+        rocking[3 + number % 3] = TURN if step < self._rocking_steps else -TURN
         return rocking
 
     @staticmethod

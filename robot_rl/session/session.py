@@ -5,7 +5,8 @@ nothing else: no clock, no thread, no device. Whoever runs it calls, once a cont
 
 1. `advance(reading)`, which closes the step in flight (reward, ending, record) and returns a `Directive`: what the
    world has to do now, and an observation when a policy shall be asked;
-2. `act(chunk)` with the policy's answer (or None when it did not come in time), which returns the `Command` to execute.
+2. `act(chunk)` with the policy's answer to it (None when there is none yet), which returns the `Command` to execute:
+   what is due now of all that the policy has answered. An answer that comes later goes to ``policy.answer``.
 
     reset ──► ready ──► running ──► success | failure | timeout | aborted ──► reset
 
@@ -41,6 +42,7 @@ from robot_rl.contract import (
     Step,
     Timing,
 )
+from robot_rl.session.acting import Acting
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, EpisodeSink, EpisodeSummary, EpisodeWriter, Phase
 from robot_rl.session.errors import ResetError, SessionError
@@ -56,7 +58,7 @@ from robot_rl.session.recovery import (
     fault_of,
 )
 from robot_rl.session.reset import ResetMotion
-from robot_rl.tasks.base import CONTROL_PERIOD, Task
+from robot_rl.tasks.base import Task
 
 
 @dataclass(eq=False)
@@ -102,6 +104,9 @@ class Session:
         judge: says what each step came to; None: the task's own.
         past: the latest episodes in the sink, oldest first, for labels that were said before this session.
         view: the task as the policy sees it; default: whole.
+
+    Attributes:
+        policy: what of the policy's answers is planned, and when it is asked.
     """
 
     def __init__(
@@ -124,13 +129,13 @@ class Session:
         self._sink = sink
         self._seed = seed
         self._horizon = config.horizon or (task.horizon if self._judge.time_limit else inf)
+        self._period = task.control_period
         self._phase = Phase.RESET
         self._reset: ResetMotion | None = None
         self._episode: _Episode | None = None
         self._pending: _Pending | None = None
         self._asked: Reading | None = None
-        self._chunk: list[np.ndarray] = []
-        self._chunk_version = -1
+        self.policy = Acting(config, task.action.axes, self._period)
         self._episodes = 0
         self._drawn = first
         self._observations = 0
@@ -169,8 +174,8 @@ class Session:
 
     @property
     def wants_policy(self) -> bool:
-        """Whether the policy has to be asked now; False while a chunk of actions is still being executed."""
-        return self._config.ask_policy and not self._chunk
+        """Whether the policy has to be asked about the last directive's observation."""
+        return self.policy.wants
 
     def say(self, label: Label) -> None:
         """Take in a person's word, at any moment; the arm's emergency stop is the business of whoever calls this."""
@@ -231,38 +236,41 @@ class Session:
             self._begin_episode(reading)
         observation = self._observe(reading)
         self._asked = reading
+        self.policy.look(observation.stamp_ns, reading.robot_time, teleop is not None and teleop.engaged)
         return Directive(self._phase, observation=observation, ended=ended, step=step)
 
     def act(self, chunk: ActionChunk | None, teleop: TeleopCommand | None = None, decision_ms: float = 0.0) -> Command:
         """Decide on the observation of the last `advance`, and return what to execute.
 
         Args:
-            chunk: the policy's answer; None when it is not asked (a chunk is under way) or did not come in time.
+            chunk: the policy's answer to that observation; None when it was not asked, or has not come.
             teleop: the person's latest command, or None when there is none or it is too old.
             decision_ms: observation sent → answer received [ms].
 
         Raises:
             SessionError: no observation is waiting for a decision.
+            ContractError: the actions do not fit the task.
         """
         if self._asked is None:
             raise SessionError("act() was called without an observation to act on; call advance() first")
-        reading, self._asked = self._asked, None
+        reading = self._asked
+        if chunk is not None:
+            self.policy.answer_at_once(chunk, reading.stamp_ns)
+        self._asked = None
         teleop = self._operator.drives(teleop)
         spec = self._task.action
-        if chunk is not None:
-            self._chunk = list(chunk.actions)
-            self._chunk_version = chunk.version
-        late = self._config.ask_policy and not self._chunk
-        policy_action = self._chunk.pop(0) if self._chunk else self._hold()
-        decision = decide(policy_action, teleop, spec, CONTROL_PERIOD, self._opening)
+        due = self.policy.decide()
+        late = self._config.ask_policy and due is None
+        policy_action = self._hold() if due is None else due.action
+        decision = decide(policy_action, teleop, spec, self._period, self._opening)
         if decision.source is Source.PERSON:
-            self._chunk = []
+            self.policy.forget()
         wanted = spec.target(reading.pose, decision.action, self._task.nominal)
         target = self._task.workspace.clip(wanted)
         executed = decision.action
         if target is not wanted:
             executed = spec.from_delta(target.difference(reading.pose), spec.gripper(decision.action))
-        version = self._chunk_version if decision.source is Source.POLICY and not late else -1
+        version = due.version if decision.source is Source.POLICY and due is not None else -1
         period = (reading.robot_time - self._last_time) * 1000.0
         self._last_time = reading.robot_time
         self._pending = _Pending(
@@ -291,7 +299,7 @@ class Session:
     def _hold_arm(self, reading: Reading, phase: Phase, fault: str) -> Directive:
         """Hold the arm where it was when the person said so; one that is not under control is left alone."""
         self._asked = None
-        self._chunk = []
+        self.policy.forget()
         if fault:
             self._held = None
             return Directive(Phase.STOPPED if reading.mode is Mode.STOPPED else phase)
@@ -348,9 +356,9 @@ class Session:
         self._episode = _Episode(self._episodes, reading.robot_time, writer)
         self._operator.begin(writer.index if writer is not None else self._episodes, reading.stamp_ns)
         self._judge.begin()
-        self._last_time = reading.robot_time - CONTROL_PERIOD
+        self._last_time = reading.robot_time - self._period
         self._opening = reading.gripper
-        self._chunk = []
+        self.policy.forget()
         self._phase = Phase.RUNNING
 
     def _observe(self, reading: Reading) -> Observation:
@@ -378,8 +386,8 @@ class Session:
         episode.reward += outcome.reward
         episode.interventions += pending.source is Source.PERSON
         episode.late = episode.late + 1 if pending.timing.late else 0
-        if episode.late >= self._config.late_limit and not outcome.done:
-            outcome = Outcome.aborted(f"no policy answer for {episode.late} steps in a row")
+        if episode.late >= max(1, round(self._config.late_limit / self._period)) and not outcome.done:
+            outcome = Outcome.aborted(f"no policy answer in time for {episode.late} steps in a row")
             step = replace(step, outcome=outcome)
         if episode.writer is not None:
             episode.writer.append(step)
@@ -397,6 +405,7 @@ class Session:
         return outcome
 
     def _end(self, outcome: Outcome) -> EpisodeSummary:
+        self.policy.forget()
         episode = self._episode
         if episode is None:
             raise SessionError("no episode is running")
@@ -410,7 +419,7 @@ class Session:
             episode.steps,
             episode.reward,
             episode.interventions,
-            episode.steps * CONTROL_PERIOD,
+            episode.steps * self._period,
             episode.writer.index if episode.writer is not None else episode.index,
         )
         if outcome.ending is not Ending.ABORTED and REFLEX not in outcome.reason:

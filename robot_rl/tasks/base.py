@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from hardware.interfaces import TeleopCommand
 from hardware.scene import SceneSpec
 from robot_rl.contract import ActionSpec, ContractError, Field, Outcome, Reading, View
 
-CONTROL_PERIOD = 0.1  # [s] of robot time between actions
+RATES = (5.0, 50.0)  # [Hz] at which a session can act
 READY_Q = (0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398)  # an FR3's own ready pose, straight down
 TOOL_DOWN = np.array([1.0, 0.0, 0.0, 0.0])  # quat_xyzw of a TCP whose z axis points straight down
 
@@ -31,6 +32,13 @@ class Start:
     pose: Pose
     gripper: float
     objects: dict[str, Pose] = field(default_factory=dict)
+
+
+def check_rate(task: str, rate: float) -> None:
+    """Raises `ContractError` when ``task`` cannot act ``rate`` times a second."""
+    lowest, highest = RATES
+    if not lowest <= rate <= highest:
+        raise ContractError(f"task {task}: rate={rate} is out of range; it must be from {lowest:g} to {highest:g} Hz")
 
 
 class Task(ABC):
@@ -48,10 +56,13 @@ class Task(ABC):
         goal: TCP pose at which it is done, where that is one fixed pose.
         table: z [m] of the table, or whatever else the hand must keep above; for `robot-rl task check`.
         cameras: camera → what of its picture belongs to the observation; ``cameras=`` chooses others.
+        rate: actions a second of robot time [Hz], within `RATES`.
         instruction: what is to be done, in words, for policies that read.
         judge: who says what a step came to, see `robot_rl.session.judge`: ``task`` asks `outcome`, ``person`` leaves it
             to the person's labels.
         reset_words: what the person is asked to do before each episode on a real arm; "" names the objects' poses.
+
+    A subclass with a rate that is out of range raises `ContractError` when it is defined.
     """
 
     name: str
@@ -69,14 +80,18 @@ class Task(ABC):
     judge: str = "task"
     reset_words: str = ""
 
-    @property
-    def state_size(self) -> int:
-        return sum(f.size for f in self.fields)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_rate(cls.__name__, cls.rate)
 
     @property
     def control_period(self) -> float:
         """Robot time between actions [s]."""
         return 1.0 / self.rate
+
+    @property
+    def state_size(self) -> int:
+        return sum(f.size for f in self.fields)
 
     @property
     def has_expert(self) -> bool:

@@ -127,7 +127,7 @@ class FileTask(Task):
         return Outcome.success() if there and (not allowed or turned <= allowed) else Outcome.running()
 
     def expert(self, reading: Reading) -> TeleopCommand | None:
-        return self._expert(reading) if self._expert is not None else None
+        return self._expert(reading, self.control_period) if self._expert is not None else None
 
 
 def load_task(path: Path) -> FileTask:

@@ -87,7 +87,7 @@ class PegInsertion(Task):
     def expert(self, reading: Reading) -> TeleopCommand:
         from robot_rl.tasks.experts.peg_insertion import align_then_insert
 
-        return align_then_insert(reading, self.nominal)
+        return align_then_insert(reading, self.nominal, self.control_period)
 
 
 def tip(tcp: Pose) -> Pose:

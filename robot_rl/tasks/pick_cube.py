@@ -77,7 +77,7 @@ class PickCube(Task):
     def expert(self, reading: Reading) -> TeleopCommand:
         from robot_rl.tasks.experts.pick_cube import grasp_then_lift
 
-        return grasp_then_lift(reading)
+        return grasp_then_lift(reading, self.control_period)
 
 
 def between_fingers(reading: Reading, cube: np.ndarray) -> bool:

@@ -57,7 +57,7 @@ class Reach(Task):
     def expert(self, reading: Reading) -> TeleopCommand:
         from robot_rl.tasks.experts.reach import straight_there
 
-        return straight_there(reading)
+        return straight_there(reading, self.control_period)
 
 
 def to_goal(reading: Reading) -> np.ndarray:

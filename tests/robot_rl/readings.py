@@ -10,7 +10,7 @@ from controllers.spatial import Pose
 from controllers.state import Mode
 from robot_rl.contract import Reading
 from robot_rl.session.directive import Command
-from robot_rl.tasks.base import CONTROL_PERIOD, TOOL_DOWN
+from robot_rl.tasks.base import TOOL_DOWN
 
 FAR = Pose(np.array([0.5, 0.0, 0.7]), TOOL_DOWN)  # a goal nobody gets to
 
@@ -22,6 +22,7 @@ class PerfectArm:
     Attributes:
         pose: of the TCP.
         objects: what the scene says about objects.
+        period: [s] of its time between readings.
     """
 
     pose: Pose
@@ -33,10 +34,11 @@ class PerfectArm:
     fault: str = ""
     activity: float = 0.0  # [s] that the passivity filter held back
     images: dict[str, np.ndarray] = field(default_factory=dict)
+    period: float = 0.1
 
     def reading(self) -> Reading:
         """The next reading, one control period after the last."""
-        self.time += CONTROL_PERIOD
+        self.time += self.period
         return Reading(
             stamp_ns=round(self.time * 1e9),
             robot_time=self.time,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace as Bag
 
 import numpy as np
@@ -19,6 +20,7 @@ from robot_rl.ros.converters import (
     fill_observation,
     image_from,
     observation_from,
+    request_from,
     state_names,
 )
 
@@ -79,6 +81,15 @@ def test_an_observation_names_its_elements_and_comes_back() -> None:
     assert again.images["front"] is image
 
 
+def test_an_observation_says_its_episode_and_whether_it_asks() -> None:
+    for asked in (True, False):
+        message = fill_observation(OBSERVATION, ["a", "b", "c"], Bag(header=header()), episode=6, asked=asked)
+        assert request_from(message) == (6, 41, asked)
+    for wrong in ("", "41", "6 x ask", "6 41 please", "-1 41"):
+        with pytest.raises(ContractError, match="has no episode"):
+            request_from(Bag(header=Bag(stamp=Bag(sec=0, nanosec=0), frame_id=wrong)))
+
+
 def test_an_image_keeps_every_pixel() -> None:
     image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     message = fill_image(image[:, ::-1], STAMP, "wrist", Bag(header=header()))
@@ -96,6 +107,10 @@ def test_a_chunk_says_when_each_action_is_due() -> None:
     again = chunk_from(message, AXES)
     assert (again.stamp_ns, again.version) == (STAMP, 12)
     np.testing.assert_array_equal(again.actions, CHUNK.actions)
+    np.testing.assert_allclose(again.times, [0.0, 0.1])
+    stamped = replace(CHUNK, times=np.array([0.2, 0.25]))
+    message = fill_chunk(stamped, AXES, 0.1, point, Bag(header=header(), joint_names=[], points=[]))
+    np.testing.assert_allclose(chunk_from(message, AXES).times, stamped.times)
 
 
 def test_a_chunk_without_a_version_is_of_none() -> None:
@@ -111,6 +126,8 @@ def test_a_chunk_without_a_version_is_of_none() -> None:
         ({"points": [point([0.1, 0.2])]}, r"3 axes.*\[2\]"),
         ({"points": [point([0.1, 0.2, 0.3]), point([0.1])]}, r"3 axes.*\[3, 1\]"),
         ({"points": [point([0.1, float("nan"), 0.3])]}, "not finite"),
+        ({"points": [point([0.1, 0.2, 0.3])] * 101}, "100 are allowed"),
+        ({"points": [point([0.1, 0.2, 0.3])] * 2}, "must rise"),
     ],
 )
 def test_a_chunk_that_does_not_fit_is_refused(changes: dict, words: str) -> None:

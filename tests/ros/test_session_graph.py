@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,18 +20,18 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from controllers.core import ControllerConfig
 from controllers.lease import Priority
 from controllers.ros import topics as arm_topics
-from controllers.ros.converters import fill_pose, ns_to_stamp
+from controllers.ros.converters import fill_pose, ns_to_stamp, stamp_to_ns
 from controllers.state import Mode
 from hardware.ros.arm_node import ArmNode
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Ending, Observation, Source
+from robot_rl.contract import ActionChunk, Ending, Observation, Policy, Reading, Source
 from robot_rl.data.episode import Episode
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
-from robot_rl.policies.base import Policy
 from robot_rl.policies.loading import load_actor
 from robot_rl.ros import topics
-from robot_rl.ros.converters import fill_chunk, fill_observation, observation_from, state_names
+from robot_rl.ros.arm_topics import ArmTopics
+from robot_rl.ros.converters import fill_chunk, fill_observation, observation_from, request_from, state_names
 from robot_rl.ros.expert_node import ExpertNode
 from robot_rl.ros.parameter_node import ParameterNode
 from robot_rl.ros.policy_node import PolicyNode
@@ -40,16 +40,18 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.recovery import MOTION_ERRORS
 from robot_rl.session.session import Session
-from robot_rl.tasks.base import CONTROL_PERIOD
+from robot_rl.tasks.base import Task
 from robot_rl.tasks.reach import Reach
+from tests.robot_rl.acting import Decides
 from tests.robot_rl.publishing import policy as published
 
 TASK = Reach()
 OBJECTS = TASK.scene().objects
 ADVANCE = 0.01  # [s] of robot time in each callback of the timer
+PUBLISHED = 0.02  # [s] of robot time between the arm's messages
 EVERY = 0.005  # [s] between callbacks
 MAX_DEBT = 200  # updates
-PATIENT = 5.0  # [s] for an answer, on however busy a machine
+PATIENT = 5.0  # [s] for an answer or the arm, on however busy a machine
 
 
 @pytest.fixture
@@ -60,27 +62,40 @@ def world() -> Iterator[InProcessWorld]:
 
 def patient(**settings: Any) -> SessionConfig:
     """For a session that a busy machine does not make give up."""
-    timeouts = dict.fromkeys(("policy_timeout", "teleop_timeout", "stall_timeout"), PATIENT)
+    timeouts = dict.fromkeys(("policy_wait", "teleop_timeout", "stall_timeout"), PATIENT)
     return SessionConfig(**timeouts | settings)
 
 
 class Graph:
-    """An arm node around a world, and a session node that records."""
+    """An arm node around a world, and a session node that records.
 
-    def __init__(self, ros: Any, world: InProcessWorld, folder: Path, config: SessionConfig) -> None:
+    Robot time waits for the arm's messages, and with a patient configuration for the policy's answers too, so that a
+    busy machine makes nothing late.
+    """
+
+    def __init__(self, ros: Any, world: InProcessWorld, folder: Path, config: SessionConfig, task: Task = TASK) -> None:
         self.ros = ros
         self.world = world
-        self.store = EpisodeStore.create_or_open(folder, StoreSchema.of(TASK))
+        self.store = EpisodeStore.create_or_open(folder, StoreSchema.of(task, None, task.control_period))
         self.ended: list[EpisodeSummary] = []
-        session = Session(TASK, config, self.store, seed=1)
+        session = Session(task, config, self.store, seed=1)
+        self.policy = session.policy
+        self.patient = config.policy_wait >= PATIENT
         self.session = SessionNode(session, config, OBJECTS, (), world, self.ended.append, MAX_DEBT)
-        ros.add(ArmNode(world, world.gripper, world, OBJECTS))
+        ros.add(ArmNode(world, world.gripper, world, OBJECTS, period=task.control_period))
         ros.add(self.session)
         self.stands_still = False  # as when the arm's process hangs
-        ros.node("world").create_timer(EVERY, self._advance)
+        node = ros.node("world")
+        node.create_timer(EVERY, self._advance)
+        self._heard = 0.0  # robot time [s] of the arm's latest messages
+        self._arm = ArmTopics(node, OBJECTS, (), self._on_reading)
+
+    def _on_reading(self, reading: Reading) -> None:
+        self._heard = reading.robot_time
 
     def _advance(self) -> None:
-        if not self.stands_still:
+        waits = self.patient and self.session.waits_for_policy
+        if not (self.stands_still or waits or 2 * PUBLISHED < self.world.time - self._heard < 1.0):
             self.world.advance(ADVANCE)
 
     def run_episode(self) -> tuple[EpisodeSummary, Episode]:
@@ -121,7 +136,7 @@ class Answers:
 
 
 def chunk_message(chunk: ActionChunk, axes: tuple[str, ...] = TASK.action.axes) -> JointTrajectory:
-    return fill_chunk(chunk, axes, CONTROL_PERIOD, JointTrajectoryPoint, JointTrajectory())
+    return fill_chunk(chunk, axes, TASK.control_period, JointTrajectoryPoint, JointTrajectory())
 
 
 def test_episodes_run_through(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
@@ -131,7 +146,7 @@ def test_episodes_run_through(ros: Any, graph: Callable[[SessionConfig], Graph])
     listener.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
     listener.create_subscription(DiagnosticStatus, topics.EPISODES, said.append, 10)
     running = graph(patient())
-    ros.add(PolicyNode(TASK, to_goal, (), None))
+    ros.add(PolicyNode(TASK, Decides(to_goal), (), None))
     for index in range(2):
         ended, episode = running.run_episode()
         assert (ended.index, ended.ending) == (index, Ending.SUCCESS)
@@ -145,8 +160,8 @@ def test_episodes_run_through(ros: Any, graph: Callable[[SessionConfig], Graph])
     assert said[0].name == "success"
     assert {value.key: value.value for value in said[0].values}["index"] == "0"
     assert phases[:4] == ["reset", "ready", "running", "reset"]
-    assert len(running.session.decisions_ms) == sum(summary.steps for summary in running.ended)
-    assert running.session.late == 0
+    assert len(running.session.decisions_ms) == sum(summary.steps for summary in running.ended) - 1, "but the first"
+    assert (running.policy.late_actions, running.policy.dropped_answers) == (0, 0)
 
 
 def test_the_expert_drives_through_the_topics_of_a_person(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
@@ -161,7 +176,7 @@ def test_the_expert_drives_through_the_topics_of_a_person(ros: Any, graph: Calla
 
 def test_a_person_takes_over_from_the_policy(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
     running = graph(patient(horizon=8))
-    ros.add(PolicyNode(TASK, lambda seen: ActionChunk(seen.stamp_ns, np.full((1, 3), 0.25)), (), None))
+    ros.add(PolicyNode(TASK, Decides(lambda seen: ActionChunk(seen.stamp_ns, np.full((1, 3), 0.25))), (), None))
     person = ros.node("person")
     twist = person.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
     command = TwistStamped()
@@ -175,7 +190,7 @@ def test_a_person_takes_over_from_the_policy(ros: Any, graph: Callable[[SessionC
 
 
 def test_a_chunk_with_other_axes_is_refused(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
-    running = graph(patient(late_limit=3))
+    running = graph(patient(late_limit=0.3))
     Answers(ros, lambda seen: chunk_message(to_goal(seen), ("x", "y", "yaw")))
     ended, episode = running.run_episode()
     assert (ended.ending, ended.steps) == (Ending.ABORTED, 3)
@@ -188,13 +203,117 @@ def test_a_late_chunk_is_counted_and_not_executed(ros: Any, graph: Callable[[Ses
     def about_the_past(seen: Observation) -> JointTrajectory:
         return chunk_message(ActionChunk(seen.stamp_ns - 1, np.ones((1, 3)), 3))
 
-    running = graph(patient(policy_timeout=SessionConfig.policy_timeout, late_limit=3))
+    running = graph(patient(policy_wait=SessionConfig.policy_wait, late_limit=0.3))
     Answers(ros, about_the_past)
     ended, episode = running.run_episode()
     assert (ended.ending, ended.steps) == (Ending.ABORTED, 3)
-    assert running.session.late >= 3
+    assert running.policy.dropped_answers >= 3
     assert episode["late"].all()
     assert not episode["action"].any()
+
+
+class SlowAnswers:
+    """Somebody else's policy, which answers ``latency`` [s] of robot time after the observation, ``rows`` at a time.
+
+    The action for the episode's k-th control period says k: ``0.01 k`` along x.
+    """
+
+    def __init__(self, ros: Any, running: Graph, latency: float, rows: int) -> None:
+        node: Node = ros.node("answers")
+        self._publisher = node.create_publisher(JointTrajectory, topics.ACTION_CHUNK, 1)
+        self._running, self._latency, self._rows = running, latency, rows
+        self._episode = self._count = -1
+        self._due: list[tuple[float, JointTrajectory]] = []
+        self.seen: list[float] = []  # robot time [s] of the observations of all episodes
+        node.create_subscription(JointState, topics.OBSERVATION, self._on_observation, 50)
+        node.create_timer(EVERY, self._answer)
+
+    def _on_observation(self, message: JointState) -> None:
+        episode, _, asked = request_from(message)
+        self._count = self._count + 1 if episode == self._episode else 0
+        self._episode = episode
+        if asked:
+            actions = np.zeros((self._rows, 3), np.float32)
+            actions[:, 0] = 0.01 * (self._count + np.arange(self._rows))
+            chunk = chunk_message(ActionChunk(stamp_to_ns(message.header.stamp), actions, 3))
+            self._due.append((self._running.world.time + self._latency, chunk))
+
+    def _answer(self) -> None:
+        while self._due and self._due[0][0] <= self._running.world.time:
+            self._publisher.publish(self._due.pop(0)[1])
+
+
+@pytest.mark.parametrize(("latency", "held"), [(0.07, 1), (0.7, 8)])
+def test_a_slow_policy_acts_on_time_and_shifts_no_control_period(
+    ros: Any, graph: Callable[[SessionConfig], Graph], latency: float, held: int
+) -> None:
+    running = graph(patient(policy_wait=SessionConfig.policy_wait, horizon=40))
+    SlowAnswers(ros, running, latency, rows=20)
+    for _ in range(2):
+        ended, episode = running.run_episode()
+        assert (ended.ending, ended.steps) == (Ending.TIMEOUT, 40)
+        on_the_grid = 100.0 * np.arange(1, 41)
+        np.testing.assert_allclose(np.cumsum(episode["period_ms"]), on_the_grid, atol=2000 * PUBLISHED)
+        acted = ~episode["late"]
+        planned = 0.01 * np.arange(40)
+        np.testing.assert_allclose(episode["policy_action"][acted, 0], planned[acted], atol=1e-6)
+        np.testing.assert_allclose(episode["version"], np.where(acted, 3, -1))
+        assert np.flatnonzero(~acted).max() < held + 2, "only until the first answer is there"
+    assert running.policy.dropped_answers <= 1, "of the first episode's last request"
+    assert running.policy.late_actions > 0
+    timing = running.session.timing()
+    assert timing["late actions"] == running.policy.late_actions
+
+
+class FastReach(Reach):
+    rate: ClassVar[float] = 20.0
+    horizon: ClassVar[int] = 100
+
+
+def test_a_task_at_20_hz(ros: Any, world: InProcessWorld, tmp_path: Path) -> None:
+    task = FastReach()
+    running = Graph(ros, world, tmp_path / "store", patient(), task)
+    ros.add(PolicyNode(task, Decides(to_goal), (), None))
+    ended, episode = running.run_episode()
+    running.store.close()
+    assert ended.ending is Ending.SUCCESS
+    assert ended.duration == pytest.approx(ended.steps * 0.05)
+    on_the_grid = 50.0 * np.arange(1, ended.steps + 1)
+    np.testing.assert_allclose(np.cumsum(episode["period_ms"]), on_the_grid, atol=2000 * PUBLISHED)
+    assert not episode["late"].any()
+
+
+def test_a_policy_looks_back_and_hears_what_to_do(
+    ros: Any, graph: Callable[[SessionConfig], Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reach, "instruction", "reach the ball")
+    running = graph(patient(horizon=9))
+    policy = Decides(lambda seen: ActionChunk(seen.stamp_ns, np.zeros((4, 3)), 3), history=3)
+    ros.add(PolicyNode(TASK, policy, (), None))
+    instructions: list[str] = []
+    ros.node().create_subscription(String, topics.INSTRUCTION, lambda m: instructions.append(m.data), LATCHED)
+    for number in range(2):
+        _, episode = running.run_episode()
+        stamps = episode["stamp_ns"].tolist()
+        handed = [[seen.stamp_ns for seen in each] for each in policy.handed[3 * number : 3 * number + 3]]
+        assert handed == [[stamps[0]] * 3, stamps[2:5], stamps[6:9]], "one a control period, asked or not"
+    assert policy.began == ["reach the ball"] * 2
+    ros.spin_until(lambda: instructions == ["reach the ball"])
+
+
+def test_a_policy_that_cannot_answer_once_goes_on(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
+    asked: list[int] = []
+
+    def policy(seen: Observation) -> ActionChunk:
+        asked.append(seen.seq)
+        way = to_goal(seen).actions
+        return ActionChunk(seen.stamp_ns, way * math.nan if len(asked) == 3 else way, 3)
+
+    running = graph(patient(policy_wait=SessionConfig.policy_wait, policy_timeout=0.2))
+    ros.add(PolicyNode(TASK, Decides(policy), (), None))
+    ended, episode = running.run_episode()
+    assert ended.ending is Ending.SUCCESS
+    assert episode["late"][2] and episode["version"][2] == -1
 
 
 def test_a_silent_arm_ends_the_episode_as_aborted(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
@@ -206,7 +325,7 @@ def test_a_silent_arm_ends_the_episode_as_aborted(ros: Any, graph: Callable[[Ses
         running.stands_still = len(asked) == 3
         return to_goal(seen)
 
-    ros.add(PolicyNode(TASK, policy, (), None))
+    ros.add(PolicyNode(TASK, Decides(policy), (), None))
     ended, episode = running.run_episode()
     assert (ended.ending, ended.steps) == (Ending.ABORTED, 2), "the step in flight is not recorded"
     assert "no state of the arm for" in ended.reason
@@ -220,7 +339,7 @@ def test_a_session_goes_on_when_robot_time_begins_anew(ros: Any, graph: Callable
     """As it does with a new connection to the robot."""
     running = graph(patient())
     running.world.advance(10.0)
-    ros.add(PolicyNode(TASK, to_goal, (), None))
+    ros.add(PolicyNode(TASK, Decides(to_goal), (), None))
     running.run_episode()
     before = running.world.time
     running.world.disconnect()
@@ -245,7 +364,7 @@ def test_a_person_who_stops_the_arm_stops_the_session(ros: Any, graph: Callable[
             button.publish(Bool(data=True))
         return to_goal(seen)
 
-    ros.add(PolicyNode(TASK, policy, (), None))
+    ros.add(PolicyNode(TASK, Decides(policy), (), None))
     ended, _ = running.run_episode()
     assert ended.ending is Ending.ABORTED
     assert ended.reason.startswith("stopped by a person: emergency stop (topic emergency_stop)")
@@ -271,7 +390,7 @@ def test_the_robots_own_words_reach_the_episode(ros: Any, graph: Callable[[Sessi
             running.world.user_stop(True)
         return to_goal(seen)
 
-    ros.add(PolicyNode(TASK, policy, (), None))
+    ros.add(PolicyNode(TASK, Decides(policy), (), None))
     ended, episode = running.run_episode()
     assert ended.reason == episode.info.reason == f"stopped by a person: {running.world.read().fault}"
     assert running.world.read().fault
@@ -292,7 +411,7 @@ def test_a_blow_that_the_robot_stops_for_is_a_failure_of_the_step_and_the_next_e
         data.xfrc_applied[hand, 0] = 300.0 if len(asked) == 3 else 0.0  # [N]
         return to_goal(seen)
 
-    ros.add(PolicyNode(TASK, policy, (), None))
+    ros.add(PolicyNode(TASK, Decides(policy), (), None))
     ended, episode = running.run_episode()
     data.xfrc_applied[hand, 0] = 0.0
     assert (ended.ending, ended.steps) == (Ending.FAILURE, 3), "with the step in flight"
@@ -311,12 +430,12 @@ def test_targets_go_out_on_behalf_of_whoever_decided(ros: Any, graph: Callable[[
     for priority, topic in arm_topics.TARGET_POSES.items():
         person.create_subscription(PoseStamped, topic, lambda _, priority=priority: count(priority), 10)
     running = graph(patient(horizon=6))
-    ros.add(PolicyNode(TASK, lambda seen: ActionChunk(seen.stamp_ns, np.zeros((1, 3))), (), None))
+    ros.add(PolicyNode(TASK, Decides(lambda seen: ActionChunk(seen.stamp_ns, np.zeros((1, 3)))), (), None))
     running.run_episode()
     ros.spin_until(lambda: counts[Priority.POLICY] >= 6)
     assert counts[Priority.RESET] > 1 and counts[Priority.PERSON] == 0
     twist = person.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
-    person.create_timer(CONTROL_PERIOD, lambda: twist.publish(TwistStamped()))
+    person.create_timer(TASK.control_period, lambda: twist.publish(TwistStamped()))
     ros.spin_until(lambda: counts[Priority.PERSON] > 0)
 
 
@@ -356,7 +475,7 @@ def test_a_target_that_is_old_or_in_another_frame_never_reaches_the_arm(ros: Any
         True
     ] * 3
     assert all("target_pose of /listener" in said for said in refusals)
-    node.create_timer(CONTROL_PERIOD, lambda: send())
+    node.create_timer(TASK.control_period, lambda: send())
     ros.spin_until(lambda: world.read().mode is Mode.TRACK)
 
 
@@ -366,7 +485,7 @@ def test_new_parameters_act_and_damaged_ones_are_refused(ros: Any) -> None:
     params = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     good = published(TASK, 5, params=params)
     observation = Observation(10**9, 1, rng.normal(size=TASK.state_size).astype(np.float32))
-    wanted = load_actor(good, TASK, seed=0, deterministic=True)(observation).actions
+    wanted = load_actor(good, TASK, seed=0, deterministic=True).act([observation]).actions
 
     def load(data: bytes) -> Policy:
         return load_actor(data, TASK, seed=0, deterministic=True)
@@ -378,7 +497,7 @@ def test_new_parameters_act_and_damaged_ones_are_refused(ros: Any) -> None:
     learner = ParameterNode()
     ros.add(learner)
     learner.publish(good)  # latched: who comes later hears it
-    ros.add(PolicyNode(TASK, to_goal, (), load))
+    ros.add(PolicyNode(TASK, Decides(to_goal), (), load))
     message = fill_observation(observation, state_names(TASK.fields), JointState())
 
     def version() -> str:
@@ -409,7 +528,7 @@ def test_no_episode_begins_while_the_learner_is_behind(ros: Any, graph: Callable
     listener.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
     ros.spin_until(lambda: told)
     graph(patient())
-    ros.add(PolicyNode(TASK, to_goal, (), None))
+    ros.add(PolicyNode(TASK, Decides(to_goal), (), None))
     ros.spin_until(lambda: phases and phases[-1] == "ready")
     waited = len(told)
     ros.spin_until(lambda: len(told) > waited + 20)

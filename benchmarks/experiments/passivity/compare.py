@@ -24,7 +24,7 @@ from benchmarks.experiments.passivity.record import RecordedWorld
 from controllers.core import ControllerConfig
 from controllers.passivity import TankConfig
 from controllers.state import Mode
-from robot_rl.contract import AgentView, Ending
+from robot_rl.contract import AgentView, Ending, Policy
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.learner.agent import Agent
@@ -33,7 +33,6 @@ from robot_rl.learner.algorithms.lagrangian import LagrangianConfig
 from robot_rl.learner.algorithms.rlpd import RlpdConfig
 from robot_rl.learner.domain import TaskDomain
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
-from robot_rl.policies.base import Policy
 from robot_rl.policies.loading import load_actor
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
@@ -151,7 +150,7 @@ def evaluate(
                 parts, costs = [], []
             if directive.observation is not None:
                 world.recording = True
-                rollout.act(policy(directive.observation))
+                rollout.act(policy.act([directive.observation]))
                 world.recording = False
                 if len(trace := world.take()):
                     parts.append((float(trace.delivered[-1]), float(trace.tank.min()), float(trace.felt.max())))

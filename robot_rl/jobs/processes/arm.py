@@ -45,7 +45,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             client = SceneClient(config.robot_ip, config.scene_port)
             client.connect()
             stack.callback(client.disconnect)
-        spin(ArmNode(arm, gripper, client, objects, controller.gains), stop)
+        spin(ArmNode(arm, gripper, client, objects, controller.gains, task.control_period), stop)
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from hardware.interfaces import TeleopCommand
-from robot_rl.tasks.base import CONTROL_PERIOD
 
 
 def saturate(vector: np.ndarray, limit: float) -> np.ndarray:
@@ -29,6 +28,6 @@ def push_through_friction(
     return np.where(further, adapted, lead)
 
 
-def drive(displacement: np.ndarray, gripper: float | None = None, period: float = CONTROL_PERIOD) -> TeleopCommand:
+def drive(displacement: np.ndarray, period: float, gripper: float | None = None) -> TeleopCommand:
     """The person's command that asks for a displacement ``(6,)`` [m, rad] within one ``period`` [s], base axes."""
     return TeleopCommand(twist=displacement / period, gripper=gripper)

@@ -18,7 +18,7 @@ MAX_STEP = 0.010  # [m] an expert's longest step along any axis
 FRICTION = np.array([0.0008, 0.0008, 0.005])  # x, y, yaw [m, m, rad]: how far short of a target the joints stick
 
 
-def align_then_insert(reading: Reading, goal: Pose) -> TeleopCommand:
+def align_then_insert(reading: Reading, goal: Pose, period: float) -> TeleopCommand:
     """One step of: over the hole, turn, down; ``goal`` is the TCP pose with the tip in the mouth of the hole.
 
     Closer than `ASIDE` and `TURNED` it presses lightly: the last millimetre is found in contact, sliding
@@ -34,4 +34,4 @@ def align_then_insert(reading: Reading, goal: Pose) -> TeleopCommand:
     sideways = saturate(to_goal[:2], MAX_STEP)
     sideways = push_through_friction(sideways, spring[:2], reading.twist[:2], FRICTION[:2])
     yaw = push_through_friction(np.clip(to_goal[5:], -0.04, 0.04), spring[5:], reading.twist[5:], FRICTION[2:])
-    return drive(np.array([*sideways, down, 0.0, 0.0, *yaw]))
+    return drive(np.array([*sideways, down, 0.0, 0.0, *yaw]), period)

@@ -83,4 +83,4 @@ def _move(
     sticks = np.flatnonzero(friction)
     way[sticks] = push_through_friction(way[sticks], spring[sticks], reading.twist[sticks], friction[sticks])
     turn = push_through_friction(turn, spring[3:], reading.twist[3:], np.full(3, FRICTION[2]))
-    return drive(np.concatenate((way, turn)))
+    return drive(np.concatenate((way, turn)), task.control_period)

@@ -12,5 +12,5 @@ from robot_rl.tasks.reach import to_goal
 MAX_STEP = 0.010  # [m] along any axis
 
 
-def straight_there(reading: Reading) -> TeleopCommand:
-    return drive(np.append(saturate(to_goal(reading), MAX_STEP), np.zeros(3)))
+def straight_there(reading: Reading, period: float) -> TeleopCommand:
+    return drive(np.append(saturate(to_goal(reading), MAX_STEP), np.zeros(3)), period)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from robot_rl.jobs.bringup import LAUNCH_ARGUMENTS, node_names, nodes, prepare, 
 from robot_rl.jobs.commands import run_demo
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.job import COMMANDS
+from robot_rl.jobs.policies import make_evaluated
 from robot_rl.jobs.processes import NAMES
 from robot_rl.jobs.run import Run, settings_of
 from robot_rl.jobs.supervisor import ros_domain
@@ -38,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[3]
         ("train", ["source=spacemouse", "cameras=front"], "sim arm camera learner policy teleop session"),
         ("train", ["arm=fr3"], "arm learner policy session"),
         ("eval", [], "sim arm policy session"),
+        ("eval", ["policy=topic"], "sim arm session"),
         ("teleop", ["source=gamepad", "arm=fr3"], "arm teleop session"),
         ("record", ["source=my_package.devices:Pedal"], "sim arm teleop session"),
         ("train", ["simulator=running"], "arm learner policy session"),
@@ -157,6 +160,28 @@ def test_evaluation_needs_a_policy_of_the_task(tmp_path: Path) -> None:
     (tmp_path / "policy.params").write_bytes(unknown)
     with pytest.raises(ConfigError, match=r"cannot be used: no agent of this version.*unknown agent 'oracle'"):
         prepare("eval", REACH, tmp_path)
+
+
+def test_a_policy_of_ones_own_needs_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_pkg.py").write_text(
+        "from robot_rl.policies.base import RandomPolicy\n\n\nclass MyPolicy(RandomPolicy):\n    history = 2\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    config = dataclasses.replace(REACH, policy="my_pkg:MyPolicy")
+    run = prepare("eval", config, tmp_path / "run")
+    made = make_evaluated(run, config, make_task("reach"), {})
+    assert (type(made).__name__, made.history) == ("MyPolicy", 2)
+    mark = (run.evaluation / "policy.sha256").read_text()
+    prepare("eval", dataclasses.replace(REACH, policy="random"), run.root)
+    assert (run.evaluation / "policy.sha256").read_text() != mark
+    prepare("eval", dataclasses.replace(REACH, policy="topic"), tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"policy=topic is another program.*leave out --fast"):
+        prepare("eval", dataclasses.replace(REACH, policy="topic"), None, fast=True)
+    with pytest.raises(ConfigError, match=r"cannot be used: policy 'my_pkg:Mine': my_pkg has no 'Mine'"):
+        prepare("eval", dataclasses.replace(REACH, policy="my_pkg:Mine"), None)
+    with pytest.raises(ConfigError, match=r"no policy at randum; .*policy=FILE or policy=MODULE:CLASS"):
+        prepare("eval", dataclasses.replace(REACH, policy="randum"), None)
 
 
 def test_episodes_of_another_policy_do_not_count_for_this_one(tmp_path: Path) -> None:

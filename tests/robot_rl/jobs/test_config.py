@@ -20,10 +20,12 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_defaults_then_file_then_overrides(tmp_path: Path) -> None:
-    path = written(tmp_path, "task: reach\nseed: 4\nlearner:\n  utd: 2\nsession: {policy_timeout: 0.05}\n")
+    path = written(
+        tmp_path, "task: reach\nseed: 4\nlearner:\n  utd: 2\nsession: {policy_wait: 0.05, late_limit: 0.5}\n"
+    )
     config = load_config(path, ["seed=9", "session.late_limit=3"])
     assert (config.task, config.seed, config.learner.utd) == ("reach", 9, 2)
-    assert (config.session.policy_timeout, config.session.late_limit) == (0.05, 3)
+    assert (config.session.policy_wait, config.session.late_limit) == (0.05, 3.0)
     assert config.learner.publish_every == RunConfig().learner.publish_every
     assert plain(load_config()) == plain(RunConfig())
 
@@ -198,8 +200,10 @@ def test_where_the_arm_is_must_make_sense(override: str, message: str) -> None:
         ("seed=-1", "an integer from 0 to"),
         ("episodes=0", "an integer from 1 to"),
         ("session.horizon=-1", "an integer from 0 to"),
-        ("session.late_limit=0", "an integer from 1 to"),
+        ("session.ask_ahead=-1", "an integer from 0 to 100"),
+        ("session.late_limit=0.0", "a number of at least 0.001"),
         ("session.policy_timeout=0.0", "a number of at least 0.001"),
+        ("session.policy_wait=0.0", "a number of at least 0.001"),
         ("session.stall_timeout=inf", "a number of at least 0.001"),
     ],
 )

@@ -11,7 +11,7 @@ from robot_rl.contract.settings import ConfigError
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.commands import Display
 from robot_rl.jobs.config import load_config
-from robot_rl.jobs.progress import PERSON_HORIZON, Progress, judge_name, past_of, session_config
+from robot_rl.jobs.progress import PERSON_TIME, Progress, judge_name, past_of, session_config
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.tasks import make_task
@@ -95,7 +95,7 @@ def test_who_judges_a_job(job: str, settings: list[str], judge: str) -> None:
     config = load_config(None, settings)
     assert judge_name(job, config, make_task("reach")) == judge
     limit = session_config(job, config).horizon
-    assert limit == (PERSON_HORIZON if job == "record" else 0), "a person who only drives takes the time they like"
+    assert limit == (10 * PERSON_TIME if job == "record" else 0), "a person who only drives takes the time they like"
 
 
 def test_the_latest_episodes_are_remembered_for_labels_that_come_after_a_kill(tmp_path: Path) -> None:

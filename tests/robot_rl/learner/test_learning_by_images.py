@@ -207,7 +207,7 @@ def earned(agent: Agent, updates: int, blind: bool) -> float:
     if blind:
         image = np.full_like(image, 128)
     seen = (Observation(0, 0, nothing[0, 0], {"front": one}) for one in image)
-    acted = np.stack([policy(observation).actions[0] for observation in seen])
+    acted = np.stack([policy.act([observation]).actions[0] for observation in seen])
     return float(1 - ((acted - position) ** 2).sum(-1).mean())
 
 

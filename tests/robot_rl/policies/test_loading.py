@@ -24,7 +24,7 @@ CAMERA = {"wrist": (8, 8)}
 
 def noise(policy: ActorPolicy, mean: float) -> np.ndarray:
     """ε of the next action."""
-    return np.arctanh(policy(SEEN).actions[0].astype(np.float64)) - mean
+    return np.arctanh(policy.act([SEEN]).actions[0].astype(np.float64)) - mean
 
 
 def test_the_noise_goes_on_over_publications() -> None:
@@ -50,7 +50,7 @@ def test_a_policy_of_another_make_gets_an_actor_of_its_own(one: dict[str, Any], 
     first, second = load(policy(TASK, 1, **one)), load(policy(TASK, 2, **other))
     assert second.actor is not first.actor
     alone = load_actor(policy(TASK, 2, **other), TASK, 3, False)
-    assert np.array_equal(second(SEEN).actions, alone(SEEN).actions)
+    assert np.array_equal(second.act([SEEN]).actions, alone.act([SEEN]).actions)
 
 
 def test_what_is_refused_changes_nothing() -> None:
@@ -65,15 +65,15 @@ def test_what_is_refused_changes_nothing() -> None:
             load.check(data)
     load.check(good)
     assert first.version == 1
-    assert np.array_equal(first(SEEN).actions, once(SEEN).actions)
+    assert np.array_equal(first.act([SEEN]).actions, once.act([SEEN]).actions)
     np.testing.assert_allclose(noise(load(good), 0.25), noise(once, 0.5), atol=1e-5)
 
 
 def test_a_process_that_starts_again_explores_by_other_noise() -> None:
     first, again, second = (load_actor(policy(TASK, version), TASK, 3, False) for version in (1, 1, 2))
-    drawn = first(SEEN).actions
-    assert np.array_equal(drawn, again(SEEN).actions)
-    assert not np.array_equal(drawn, second(SEEN).actions)
+    drawn = first.act([SEEN]).actions
+    assert np.array_equal(drawn, again.act([SEEN]).actions)
+    assert not np.array_equal(drawn, second.act([SEEN]).actions)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_nothing_is_compiled_once_a_policy_is_loaded(compilations: list[str]) ->
     for version in range(2, 5):
         newest = load(policy(TASK, version, hidden=5))
         for _ in range(3):
-            newest(SEEN)
+            newest.act([SEEN])
     assert compilations == []
 
 
@@ -107,7 +107,7 @@ def test_a_loader_that_was_warmed_up_compiles_nothing_for_the_policies_that_come
     load.warm_up(agent)
     assert compilations
     compilations.clear()
-    load(policy(TASK, 1, hidden=6))(SEEN)
+    load(policy(TASK, 1, hidden=6)).act([SEEN])
     assert compilations == []
 
 
@@ -163,10 +163,10 @@ def test_a_policy_sees_by_its_own_cameras() -> None:
     images = CAMERA | {"front": (4, 4)}
     found = load_actor(seeing(CAMERA), TASK, 3, True, images)
     shown = {name: np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8) for name, size in images.items()}
-    actions = found(Observation(7, 0, SEEN.state, shown)).actions
+    actions = found.act([Observation(7, 0, SEEN.state, shown)]).actions
     for camera in images:
         black = shown | {camera: np.zeros_like(shown[camera])}
-        same = np.array_equal(actions, found(Observation(7, 0, SEEN.state, black)).actions)
+        same = np.array_equal(actions, found.act([Observation(7, 0, SEEN.state, black)]).actions)
         assert same == (camera == "front")
     with pytest.raises(ParameterError, match=r"camera wrist.*\(8, 8\), not \(16, 16\)"):
         load_actor(seeing(CAMERA), TASK, 3, True, {"wrist": (16, 16)})
@@ -187,7 +187,7 @@ def test_a_policy_that_moves_by_another_scale_is_refused() -> None:
 def test_a_policy_trained_without_some_fields_is_used_without_them_or_refused_by_name() -> None:
     blind = AgentView(TASK, ("linear_velocity", "force"))
     data = policy(blind)
-    assert load_actor(data, blind, 3, True)(Observation(7, 0, np.ones(blind.state_size, np.float32))).version >= 0
+    assert load_actor(data, blind, 3, True).act([Observation(7, 0, np.ones(blind.state_size, np.float32))]).version >= 0
     with pytest.raises(
         ParameterError, match=r"without linear_velocity, force of .* say learner\.without=linear_velocity,f"
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -122,9 +123,11 @@ def test_observations_that_do_not_fit_are_refused_and_other_cameras_left_alone()
         actor.act(np.zeros(D + 1), {"wrist": image}, True)
 
 
-@pytest.mark.parametrize("policy", [RandomPolicy(A), ActorPolicy(served("rlpd"), version=4)])
+@pytest.mark.parametrize(
+    "policy", [RandomPolicy(SimpleNamespace(action=SimpleNamespace(size=A))), ActorPolicy(served("rlpd"), version=4)]
+)
 def test_policies_answer_the_observation_they_were_asked_about(policy: Policy) -> None:
-    chunk = policy(Observation(123, 0, np.zeros(D, np.float32)))
+    chunk = policy.act([Observation(123, 0, np.zeros(D, np.float32))])
     assert isinstance(policy, Policy)
     assert chunk.stamp_ns == 123 and chunk.actions.shape == (1, A)
     assert (np.abs(chunk.actions) <= 1.0).all()

@@ -9,9 +9,9 @@ from controllers.spatial import Pose
 from robot_rl.session.directive import Command
 from robot_rl.session.reset import (
     ARRIVED,
-    JAMMED_STEPS,
-    ROCKING_STEPS,
-    STAGE_STEPS,
+    JAMMED_TIME,
+    ROCKING_TIME,
+    STAGE_TIME,
     STRIDE,
     TURN,
     ResetMotion,
@@ -22,6 +22,9 @@ from robot_rl.tasks.peg_insertion import PegInsertion
 from tests.robot_rl.readings import PerfectArm
 
 TASK = PegInsertion()
+STAGE_STEPS, JAMMED_STEPS, ROCKING_STEPS = (
+    round(seconds * TASK.rate) for seconds in (STAGE_TIME, JAMMED_TIME, ROCKING_TIME)
+)
 OBJECTS = {"socket": Pose(np.array([0.5, 0.0, 0.0]), TOOL_DOWN)}
 START = Start(TASK.nominal.moved(np.array([0.02, -0.02, 0.01, 0.0, 0.0, 0.1])), 0.0, OBJECTS)
 LOW = TASK.nominal.translation[2] - 0.02

@@ -21,6 +21,7 @@ from robot_rl.session.recovery import RECOVERY_ATTEMPTS, RECOVERY_PATIENCE
 from robot_rl.session.session import Session
 from robot_rl.tasks.peg_insertion import CONTACT_HEIGHT, PegInsertion
 from robot_rl.tasks.reach import Reach
+from tests.robot_rl.acting import Decides
 
 DOWN = np.array([0.0, 0.0, -1.0, 0.0])
 LIGHT = CollisionThresholds(force=(8.0,) * 6)  # a peg that is pressed onto the block feels 20 N
@@ -32,13 +33,14 @@ class Bench:
     def __init__(self, world: InProcessWorld, action: np.ndarray, task: PegInsertion | Reach) -> None:
         self.world, self.action = world, action
         self.events: list[Event] = []
+        self.policy = Decides(self.decide)
         self.rollout = Rollout(Session(task, SessionConfig(horizon=40), None, seed=2), world)
 
     def decide(self, observation: Observation) -> ActionChunk:
         return ActionChunk(observation.stamp_ns, self.action[None])
 
     def step(self) -> Directive:
-        directive = self.rollout.step(self.decide)
+        directive = self.rollout.step(self.policy)
         self.events += self.world.events()
         return directive
 

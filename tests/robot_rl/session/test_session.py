@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,10 +19,14 @@ from robot_rl.session.errors import SessionError
 from robot_rl.session.judge import make_judge
 from robot_rl.session.recovery import RECOVERY_ATTEMPTS, RECOVERY_PATIENCE
 from robot_rl.session.session import Session
-from robot_rl.tasks.base import CONTROL_PERIOD, TOOL_DOWN
+from robot_rl.tasks.base import TOOL_DOWN
 from robot_rl.tasks.pick_cube import PickCube
 from tests.robot_rl.readings import FAR, PerfectArm
 from tests.robot_rl.session_bench import ALONG_X, SHORT, STILL, TASK, UP, Bench, constant
+
+LOST = (
+    0.05  # [s] after which an answer that has not come is taken for lost: the policy is asked anew in the next period
+)
 
 
 def test_phases_of_an_episode() -> None:
@@ -37,7 +42,7 @@ def test_time_limit_truncates_after_the_horizon() -> None:
     bench = Bench()
     ended = bench.until_ended(STILL).ended
     assert (ended.ending, ended.steps, ended.index) == (Ending.TIMEOUT, 8, 0)
-    assert ended.duration == pytest.approx(8 * CONTROL_PERIOD)
+    assert ended.duration == pytest.approx(8 * TASK.control_period)
     (episode,) = bench.sink
     assert len(episode.steps) == 8
     last = episode.steps[-1].outcome
@@ -80,7 +85,7 @@ def test_each_step_continues_where_the_last_one_ended() -> None:
     for one, two in pairwise(steps):
         assert one.next_reading is two.reading
     stamps = [step.reading.stamp_ns for step in steps]
-    assert np.diff(stamps).tolist() == [round(CONTROL_PERIOD * 1e9)] * (len(steps) - 1)
+    assert np.diff(stamps).tolist() == [round(TASK.control_period * 1e9)] * (len(steps) - 1)
     for step in steps:
         np.testing.assert_allclose(step.reading.q, step.reading.stamp_ns * 1e-9)  # as made by `PerfectArm`
         np.testing.assert_array_equal(step.target.translation, step.next_reading.pose.translation)
@@ -124,7 +129,7 @@ def test_workspace_limits_show_in_the_recorded_action() -> None:
 
 
 def test_a_late_policy_means_holding_still() -> None:
-    bench = Bench()
+    bench = Bench(replace(SHORT, policy_timeout=LOST))
     bench.until_running(STILL)
     bench.step(lambda observation: None)
     assert np.abs(bench.commands[-1].target.difference(bench.reading.pose)).max() < 1e-9
@@ -145,7 +150,7 @@ def test_what_is_held_stays_held_by_a_late_policy_and_a_person_who_does_not_ment
 
 
 def test_too_many_late_answers_in_a_row_abort() -> None:
-    bench = Bench(SessionConfig(horizon=50, late_limit=3))
+    bench = Bench(SessionConfig(horizon=50, late_limit=0.3, policy_timeout=LOST))
     bench.until_running(STILL)
     for policy in (None, None, STILL, None, None, None):  # one answer in between: the count starts again
         assert bench.step(policy).ended is None
@@ -156,7 +161,7 @@ def test_too_many_late_answers_in_a_row_abort() -> None:
 
 
 def test_nobody_is_late_when_only_a_person_drives() -> None:
-    bench = Bench(SessionConfig(ask_policy=False, horizon=20, late_limit=3))
+    bench = Bench(SessionConfig(ask_policy=False, horizon=20, late_limit=0.3))
     assert bench.until_ended().ended.ending is Ending.TIMEOUT
     assert not any(bench.asked)
     assert not any(step.timing.late for step in bench.sink[0].steps)

@@ -1,0 +1,59 @@
+"""The policy that a job evaluates: a file of parameters, a class by its name in the registry, or another program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from robot_rl.contract import Policy
+from robot_rl.contract.settings import ConfigError
+from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import TOPIC
+from robot_rl.jobs.progress import view_of
+from robot_rl.jobs.run import Run, read_parameters
+from robot_rl.policies import POLICIES, make_policy
+from robot_rl.tasks.base import Task
+
+
+def is_named(config: RunConfig) -> bool:
+    """Whether ``policy`` names a class: no file is called so."""
+    return bool(config.policy) and config.policy in POLICIES and not Path(config.policy).is_file()
+
+
+def identity(run: Run, config: RunConfig) -> bytes:
+    """The bytes that tell the policy to evaluate from others: its parameters, or its name.
+
+    Raises `ConfigError` without one.
+    """
+    return config.policy.encode() if is_named(config) or config.policy == TOPIC else read_parameters(run, config)
+
+
+def check_evaluated(run: Run, config: RunConfig, task: Task, images: Mapping[str, tuple[int, int]], fast: bool) -> None:
+    """Raises ValueError when the policy to evaluate, in process when ``fast``, cannot be used.
+
+    A class is made where that is in this process, else only looked up.
+    """
+    if is_named(config) and not fast:
+        POLICIES.load(config.policy)
+    elif is_named(config) or (config.policy == TOPIC and fast):
+        make_evaluated(run, config, task, images)
+    elif config.policy != TOPIC:
+        from robot_rl.policies.loading import ActorLoader
+
+        ActorLoader(view_of(task, config), seed=0, deterministic=True, images=images).check(
+            read_parameters(run, config)
+        )
+
+
+def make_evaluated(run: Run, config: RunConfig, task: Task, images: Mapping[str, tuple[int, int]]) -> Policy:
+    """The policy to evaluate. Raises `ConfigError` when there is none, ValueError when it does not fit."""
+    if is_named(config):
+        return make_policy(config.policy, task, config.seed)
+    if config.policy == TOPIC:
+        raise ConfigError(
+            f"policy={TOPIC} is another program on the graph; without ROS there is none, so leave out --fast"
+        )
+    from robot_rl.policies.loading import load_actor
+
+    view, data = view_of(task, config), read_parameters(run, config)
+    return load_actor(data, view, config.seed, deterministic=True, images=images)

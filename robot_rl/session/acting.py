@@ -1,0 +1,166 @@
+"""The policy's side of a session: when it is asked, which of its answers count, and what of them acts now."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import replace
+
+from robot_rl.contract import ActionChunk, ContractError
+from robot_rl.session.chunks import ROUNDING, ChunkBuffer, Due
+from robot_rl.session.config import SessionConfig
+
+DELAYS = 10  # answers whose delay is remembered
+VOIDED = 64  # observations remembered whose answers are not wanted any more
+
+
+class Asking:
+    """Which observations await an answer, and when to ask: one at a time, unless its answer is overdue.
+
+    Args:
+        period: control period [s].
+        wait: [s] of robot time in which an answer comes at once: the decision waits for it.
+        patience: [s] of robot time after which an answer is overdue; longer where answers have taken longer.
+    """
+
+    def __init__(self, period: float, wait: float, patience: float) -> None:
+        self._period, self._wait, self._patience = period, wait, patience
+        self._open: dict[int, float] = {}  # stamp → robot time of the observations whose answer is wanted
+        self._voided: dict[int, float] = {}  # … and is not wanted any more
+        self._delays: deque[int] = deque(maxlen=DELAYS)
+
+    @property
+    def awaits(self) -> bool:
+        """Whether an answer is on its way that will be used."""
+        return bool(self._open)
+
+    @property
+    def delay(self) -> int:
+        """Control periods that answers take, at most, of the latest ones; 0 when all came at once."""
+        return max(self._delays, default=0)
+
+    def wants(self, now: float, covered: int, ahead: int, person: bool) -> bool:
+        """Whether to ask at robot time ``now`` [s].
+
+        Args:
+            covered: control periods that are planned from now on.
+            ahead: with so many left at least; more when answers take longer.
+            person: a person drives: then only a policy that answers at once is asked, for what it would have done.
+        """
+        latest = max((*self._open.values(), *self._voided.values()), default=-math.inf)
+        if 0.0 <= now - latest < max(self._patience, 2 * self.delay * self._period):
+            return False
+        if person and self.delay > 0:
+            return False
+        return covered <= max(ahead, self.delay)
+
+    def sent(self, stamp_ns: int, now: float) -> None:
+        """The observation of ``stamp_ns`` [ns] and robot time ``now`` [s] goes to the policy."""
+        self._open[stamp_ns] = now
+
+    def answered(self, stamp_ns: int, now: float) -> float | None:
+        """The robot time [s] of the observation that is answered at robot time ``now`` [s].
+
+        None when its answer is not wanted any more. Raises `ContractError` for an observation nobody asked about.
+        """
+        wanted = stamp_ns in self._open
+        if not wanted and stamp_ns not in self._voided:
+            raise ContractError(f"an action chunk is for the observation of {stamp_ns} ns, which was not asked about")
+        asked = self._open.pop(stamp_ns) if wanted else self._voided.pop(stamp_ns)
+        self._open = {stamp: at for stamp, at in self._open.items() if at > asked}
+        took = now - asked
+        at_once = took < self._wait - ROUNDING
+        self._delays.append(0 if at_once else max(1, math.ceil(took / self._period - ROUNDING)))
+        return asked if wanted else None
+
+    def refused(self, stamp_ns: int) -> None:
+        """The answer to an observation is of no use: nothing more comes of it."""
+        self._open.pop(stamp_ns, None)
+        self._voided.pop(stamp_ns, None)
+
+    def void(self) -> None:
+        """Whatever is on its way is not wanted any more: a person has moved the arm, or another episode begins."""
+        self._voided = dict(list({**self._voided, **self._open}.items())[-VOIDED:])
+        self._open = {}
+
+
+class Acting:
+    """One policy, asked by one session.
+
+    Args:
+        config: of the session.
+        axes: of the task's actions.
+        period: control period [s].
+
+    Attributes:
+        late_actions: actions that came after their time, in all episodes.
+        dropped_answers: answers that were of no use, in all episodes: refused, or not wanted any more.
+    """
+
+    def __init__(self, config: SessionConfig, axes: tuple[str, ...], period: float) -> None:
+        self.wait = min(config.policy_wait, period)
+        self.late_actions = self.dropped_answers = 0
+        self._config, self._axes, self._period = config, axes, period
+        self._plan = ChunkBuffer(period)
+        self._asking = Asking(period, self.wait, config.policy_timeout)
+        self._now = -math.inf  # robot time [s] of the observation looked at last
+        self._wants = self._decided = False
+
+    @property
+    def wants(self) -> bool:
+        """Whether the policy has to be asked about the observation looked at last."""
+        return self._wants
+
+    @property
+    def waits(self) -> bool:
+        """Whether the decision should wait, until ``wait`` [s] after its reading, for an answer that is on its way."""
+        if self._decided or not self._asking.awaits:
+            return False
+        return (self._wants and self._asking.delay == 0) or self._plan.due(self._now) is None
+
+    def look(self, stamp_ns: int, now: float, person: bool) -> None:
+        """An observation of robot time ``now`` [s] needs a decision; ``person``: somebody else drives."""
+        self._now, self._decided = now, False
+        covered = self._plan.covered(now)
+        self._wants = self._config.ask_policy and self._asking.wants(now, covered, self._config.ask_ahead, person)
+        if self._wants:
+            self._asking.sent(stamp_ns, now)
+
+    def answer(self, chunk: ActionChunk, now: float) -> None:
+        """Take an answer that comes at robot time ``now`` [s], be it to an earlier observation.
+
+        Raises `ContractError`, and counts it, when its observation was not asked about or its actions do not fit.
+        """
+        try:
+            size = chunk.actions.shape[1]
+            if size != len(self._axes):
+                raise ContractError(f"an action chunk of {size} axes does not fit this task's {', '.join(self._axes)}")
+            asked = self._asking.answered(chunk.stamp_ns, now)
+        except ContractError:
+            self.refuse(chunk.stamp_ns)
+            raise
+        if asked is None:
+            self.dropped_answers += 1
+        else:
+            upcoming = self._now + self._period if self._decided else self._now
+            self.late_actions += self._plan.take(chunk, asked, upcoming)
+
+    def answer_at_once(self, chunk: ActionChunk, stamp_ns: int) -> None:
+        """Take the answer to the observation looked at last, of ``stamp_ns``. Raises `ContractError` like `answer`."""
+        self._asking.sent(stamp_ns, self._now)
+        self.answer(replace(chunk, stamp_ns=stamp_ns), self._now)
+
+    def refuse(self, stamp_ns: int) -> None:
+        """The answer to the observation of ``stamp_ns`` could not be understood: the policy may be asked anew."""
+        self._asking.refused(stamp_ns)
+        self.dropped_answers += 1
+
+    def decide(self) -> Due | None:
+        """The action that is due at the observation looked at last, or None."""
+        self._decided = True
+        return self._plan.due(self._now)
+
+    def forget(self) -> None:
+        """Nothing that was decided on an observation before now acts any more."""
+        self._plan.clear()
+        self._asking.void()

@@ -1,0 +1,88 @@
+"""Actions stamped in robot time: what is due now.
+
+A policy may take its time: its answer to the observation at t holds actions due at t, t + 1/rate, … The buffer keeps
+them. When an answer comes, its actions whose time is past are dropped; from where its first other action is due it
+replaces what was planned before; until there the old plan goes on. Where nothing is due, the arm holds.
+
+Robot time and stamps are arguments; nothing here has a clock.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from robot_rl.contract import ActionChunk
+
+ROUNDING = 1e-6  # [s]
+
+
+class Due(NamedTuple):
+    """An action ``(a,)`` in force from ``begin`` up to ``end``, around ``due``: robot time [s].
+
+    ``version``: of the parameters that decided it.
+    """
+
+    action: np.ndarray
+    version: int
+    due: float
+    begin: float
+    end: float
+
+
+class ChunkBuffer:
+    """The plan: actions in the order of their times.
+
+    An action due at t is in force from half a control ``period`` [s] before t, or half its distance to the next where
+    that is less, until the next one is.
+    """
+
+    def __init__(self, period: float) -> None:
+        self._period = period
+        self._plan: list[Due] = []
+
+    def clear(self) -> None:
+        self._plan = []
+
+    def take(self, chunk: ActionChunk, asked: float, upcoming: float) -> int:
+        """Splice in the answer to an observation of robot time ``asked`` [s]; returns how many actions came too late.
+
+        ``upcoming``: robot time [s] of the next decision, which is the first that can follow it.
+        """
+        rows = self._rows(chunk, asked)
+        fresh = [row for row in rows if row.end > upcoming + ROUNDING]
+        if fresh:
+            splice = fresh[0].begin
+            before = [row._replace(end=min(row.end, splice)) for row in self._plan if row.begin < splice - ROUNDING]
+            self._plan = before + fresh
+        return len(rows) - len(fresh)
+
+    def due(self, now: float) -> Due | None:
+        """The action in force at robot time ``now`` [s]; None where nothing is planned. ``now`` never goes back."""
+        self._plan = [row for row in self._plan if row.end > now + ROUNDING]
+        first = self._plan[0] if self._plan else None
+        return first if first is not None and first.begin <= now + ROUNDING else None
+
+    def covered(self, now: float) -> int:
+        """For so many control periods from ``now`` [s] on there is an action, without a gap."""
+        if self.due(now) is None:
+            return 0
+        end = self._plan[0].end
+        for row in self._plan[1:]:
+            if row.begin > end + ROUNDING:
+                break
+            end = row.end
+        return math.ceil((end - now) / self._period - ROUNDING)
+
+    def _rows(self, chunk: ActionChunk, asked: float) -> list[Due]:
+        count = len(chunk.actions)
+        times = asked + (self._period * np.arange(count) if chunk.times is None else chunk.times)
+        spacing = np.diff(times)
+        spacing = np.append(spacing, spacing[-1] if count > 1 else self._period)
+        ahead = 0.5 * np.minimum(spacing, self._period)  # for so long before its time an action is in force
+        begin = times - np.concatenate((ahead[:1], ahead[:-1]))
+        end = np.append(begin[1:], times[-1] + spacing[-1] - ahead[-1])
+        columns = times.tolist(), begin.tolist(), end.tolist()
+        return [Due(action, chunk.version, *row) for action, *row in zip(chunk.actions, *columns, strict=True)]
