@@ -97,18 +97,16 @@ def test_a_policy_that_moves_by_another_scale_is_refused() -> None:
 
 
 def test_a_policy_trained_without_some_fields_is_used_without_them_or_refused_by_name() -> None:
-    blind = View(TASK, ("linear_velocity", "force"))
-    params = {
-        "w0": np.zeros((blind.state_size, 2 * TASK.action.size), np.float32),
-        "b0": np.zeros(2 * TASK.action.size, np.float32),
-    }
+    blind = View(TASK, ("linear_velocity", "budget"))
+    size = TASK.action.size
+    params = {"w0": np.zeros((blind.state_size, 2 * size), np.float32), "b0": np.zeros(2 * size, np.float32)}
     data = pack(params, 1, describe(blind))
     assert load_actor(data, blind, 3, True)(Observation(7, 0, np.ones(blind.state_size, np.float32))).version == 1
     with pytest.raises(
-        ParameterError, match=r"without linear_velocity, force of .* say learner\.without=linear_velocity,f"
+        ParameterError, match=r"without linear_velocity, budget of .* learner\.without=linear_velocity,b"
     ):
         load_actor(data, TASK, 3, True)
-    with pytest.raises(ParameterError, match=r"with linear_velocity, force of the state, which learner\.without hides"):
+    with pytest.raises(ParameterError, match=r"with linear_velocity, budget of the state, which learner\.without"):
         load_actor(published(1), blind, 3, True)
     other = pack(params, 1, describe(View(TASK, ("tank",))))
     with pytest.raises(ParameterError, match="it was trained with fields"):
