@@ -1,4 +1,4 @@
-"""Episodes on disk and in memory: schema, journal, store, replay, returns; `importing` reads other people's files.
+"""Episodes on disk and in memory: columns, journal, store with relabels, replay, returns; `importing` reads others' files.
 
 May import: contract.
 """
