@@ -1,4 +1,4 @@
-"""Episodes on disk and in memory: columns, journal, store with relabels, replay, returns; `importing` reads others' files.
+"""Episodes on disk and in memory: columns, journal, store with relabels, replay, returns; `importing` reads others'.
 
 May import: contract.
 """
