@@ -1,4 +1,4 @@
-"""Episodes on disk and in memory: columns, journal, store with relabels, replay, returns; `importing` reads others'.
+"""Episodes on disk and in memory: columns, journal, store, relabels, replay, returns; `importing` reads other formats.
 
 May import: contract.
 """
