@@ -1,5 +1,5 @@
-"""Episodes on disk and in memory: schema, journal, store, replay, returns; parameters as bytes; `importing` reads other
-people's files.
+"""Episodes on disk and in memory: columns, journal, store, relabels, replay, returns; parameters as bytes; `importing`
+reads other formats.
 
 May import: contract.
 """

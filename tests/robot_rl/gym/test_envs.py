@@ -154,10 +154,10 @@ def test_images_belong_to_the_observation_and_the_scene_can_be_drawn() -> None:
 
 
 def test_fields_of_the_state_can_be_hidden() -> None:
-    with contextlib.closing(gymnasium.make("robot_rl/Reach-v0", without=("force", "tank"))) as env:
+    with contextlib.closing(gymnasium.make("robot_rl/Reach-v0", without=("linear_spring", "tank"))) as env:
         state, _ = env.reset(seed=0)
         task = make_task("reach")
-        assert state.shape == env.observation_space.shape == (AgentView(task, ("force", "tank")).state_size,)
+        assert state.shape == env.observation_space.shape == (AgentView(task, ("linear_spring", "tank")).state_size,)
         assert env.step(np.zeros(3, np.float32))[0] in env.observation_space
-    with pytest.raises(ContractError, match=r"has no field 'forces'; .* did you mean 'force'"):
-        gymnasium.make("robot_rl/Reach-v0", without=("forces",))
+    with pytest.raises(ContractError, match=r"no field 'springs'; .* did you mean 'linear_spring'"):
+        gymnasium.make("robot_rl/Reach-v0", without=("springs",))

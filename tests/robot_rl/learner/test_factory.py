@@ -165,13 +165,13 @@ def test_a_learner_without_some_fields_learns_from_demonstrations_that_have_them
         for step in steps(5, schema=store.schema):
             writer.append(step)
         writer.finish()
-    config = load_config(None, [*settings, "learner.without=force,tank"])
+    config = load_config(None, [*settings, "learner.without=linear_spring,tank"])
     blind, whole = (make_learner(Run.create(one, tmp_path), one) for one in (config, load_config(None, settings)))
     for learner in (blind, whole):
         learner.poll()
-    kept = [f.name not in ("force", "tank") for f in task.fields for _ in range(f.size)]
+    kept = [f.name not in ("linear_spring", "tank") for f in task.fields for _ in range(f.size)]
     assert len(blind.sources.demo_buffer) == 5
     assert np.array_equal(blind.sources.demo_buffer.state[:6], whole.sources.demo_buffer.state[:6, kept])
     assert [name for name, *_ in unpack(blind.parameters()).meta["fields"]] == [
-        f.name for f in task.fields if f.name not in ("force", "tank")
+        f.name for f in task.fields if f.name not in ("linear_spring", "tank")
     ]

@@ -123,9 +123,10 @@ def test_observations_that_do_not_fit_are_refused_and_other_cameras_left_alone()
         actor.act(np.zeros(D + 1), {"wrist": image}, True)
 
 
-@pytest.mark.parametrize(
-    "policy", [RandomPolicy(SimpleNamespace(action=SimpleNamespace(size=A))), ActorPolicy(served("rlpd"), version=4)]
-)
+ACTING = SimpleNamespace(action=SimpleNamespace(size=A))  # a task, as far as a random policy looks at it
+
+
+@pytest.mark.parametrize("policy", [RandomPolicy(ACTING), ActorPolicy(served("rlpd"), version=4)])
 def test_policies_answer_the_observation_they_were_asked_about(policy: Policy) -> None:
     chunk = policy.act([Observation(123, 0, np.zeros(D, np.float32))])
     assert isinstance(policy, Policy)
