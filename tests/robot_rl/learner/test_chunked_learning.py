@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import jax
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
 from robot_rl.data.replay import Batch, ReplayBuffer
 from robot_rl.learner.algorithms import chunked
-from robot_rl.learner.algorithms.chunked import EXTRACTIONS, ChunkedConfig
+from robot_rl.learner.algorithms.chunked import ChunkedConfig, Extraction
 from robot_rl.policies.loading import make_actor
 
 
@@ -52,7 +54,7 @@ def test_values_of_a_chain_converge_to_the_solution_next_to_the_goal_too() -> No
         np.testing.assert_allclose(q[:, number], value, atol=0.06)
 
 
-@pytest.mark.parametrize("name", EXTRACTIONS)
+@pytest.mark.parametrize("name", get_args(Extraction))
 def test_the_policy_finds_the_better_of_two_ways(name: str) -> None:
     """The data go left twice (−0.6) or right twice (0.6); the reward rises with both actions from 0 to 1 between them.
 
