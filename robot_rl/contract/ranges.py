@@ -141,7 +141,7 @@ def _number(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("true and false are no numbers")
     if isinstance(value, str):
-        value = float(value)  # YAML takes 1e4 for text
+        value = float(value)  # one of a list that was written as a,b
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -2,7 +2,7 @@
 
 A command's line is ``who: message``; ``who`` is the room that speaks, or the module of the room of jobs. A process of a
 job writes ``LEVEL who: message`` into its log, and the supervisor tells the person at the terminal what is a warning or
-worse, by the name of the process. So it does with the lines of rclpy's own logger.
+worse, by the name of the process. Lines of rclpy's own logger stay in the log: a node may write many in a second.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("controllers", "hardware", "robot_rl", "demos")
-OURS = re.compile(r"(?:WARNING|ERROR|CRITICAL) [\w.]+: (.*)")
-ROS = re.compile(r"\[(?:WARN|ERROR|FATAL)\] \[[\d.]+\] \[[^\]]*\]: (.*)")
+WARNING = re.compile(r"(?:WARNING|ERROR|CRITICAL) [\w.]+: (.*)")
 
 
 def configure(process: bool = False) -> None:
@@ -66,7 +65,7 @@ class Follower:
         found = []
         for line in lines:
             text = line.decode(errors="replace").strip()
-            match = OURS.fullmatch(text) or ROS.fullmatch(text)
+            match = WARNING.fullmatch(text)
             if match is not None and match[1] != self._last:
                 self._last = match[1]
                 found.append(self._last)

@@ -65,7 +65,7 @@ class Algorithm(NamedTuple):
         config: frozen dataclass of its settings, ``learner.settings.<key>``, each with a default; its annotations are
             their types and bounds (`robot_rl.contract.ranges`). It has ``critic_steps``, which ``learner.utd`` sets,
             and ``discount``.
-        make: config → agent.
+        make: config → agent, which is called as it is asked for, whatever name it has.
     """
 
     config: type

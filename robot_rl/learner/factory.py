@@ -32,9 +32,10 @@ def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
     if not isinstance(algorithm, Algorithm):
         raise ConfigError(f"agent {name!r} is {shown(algorithm)}, not a robot_rl.learner.agent.Algorithm")
     try:
-        return algorithm.make(make_settings(algorithm.config, settings, "learner.settings."))
+        agent = algorithm.make(make_settings(algorithm.config, settings, "learner.settings."))
     except ValueError as error:
         raise ConfigError(f"agent {name}: {error}") from error
+    return agent._replace(name=name)  # by which whoever reads its parameters makes it again
 
 
 def make_loop(

@@ -36,7 +36,7 @@ def make(config: OwnConfig) -> Agent:
     inner = rlpd.RlpdConfig(
         hidden=config.units, critics=2, discount=config.discount, critic_steps=config.critic_steps
     )
-    return rlpd.make_agent(inner)._replace(name="own", config=config)
+    return rlpd.make_agent(inner)._replace(config=config)
 
 
 AGENT = Algorithm(OwnConfig, make)
@@ -71,7 +71,7 @@ def test_it_trains_on_a_robot(name: str, package: Path, tmp_path: Path) -> None:
     assert main(["train", *run, f"learner.agent={name}", "steps=30", "session.horizon=15", *QUICK]) == 0
     assert sum(episode.steps for episode in StoreReader(tmp_path / "run" / "online").episodes()) >= 30
     parameters = unpack((tmp_path / "run" / "policy.params").read_bytes())
-    assert parameters.meta["agent"] == "own" and parameters.version > 0
+    assert parameters.meta["agent"] == name and parameters.version > 0
     found = load_latest(tmp_path / "run" / "checkpoints")
     assert found is not None and "units=(4, 4)" in found.meta["config"]
 
@@ -117,4 +117,4 @@ def test_it_is_found_in_the_working_directory(
     monkeypatch.setattr(sys, "path", sys.path[1:])
     monkeypatch.chdir(package)
     assert main(["config", f"learner.agent={NAMES[0]}"]) == 0
-    assert "# learner.settings of own, all of them:" in capsys.readouterr().out
+    assert f"# learner.settings of {NAMES[0]}, all of them:" in capsys.readouterr().out
