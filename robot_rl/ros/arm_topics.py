@@ -20,10 +20,10 @@ from hardware.interfaces import TeleopCommand
 from robot_rl.contract import Reading
 from robot_rl.perception.images import fit
 from robot_rl.ros.converters import image_from
+from robot_rl.session.config import SessionConfig
 from robot_rl.tasks.base import IMAGE_SIZE
 
 KEPT = 8  # incomplete sets of messages that are remembered
-IMAGE_AGE = 0.25  # [s] between an image's capture and the arm's measurement before the camera counts as lost
 TYPES = {
     topics.JOINT_STATES: JointState,
     topics.CURRENT_POSE: PoseStamped,
@@ -44,12 +44,19 @@ class ArmTopics:
         objects: names of the scene's objects, in the order in which they are published; empty when there are none.
         cameras: cameras whose newest image belongs to a reading. A camera without a recent image makes a fault.
         on_reading: callback.
+        image_age: see `SessionConfig`.
     """
 
     def __init__(
-        self, node: Node, objects: tuple[str, ...], cameras: tuple[str, ...], on_reading: Callable[[Reading], None]
+        self,
+        node: Node,
+        objects: tuple[str, ...],
+        cameras: tuple[str, ...],
+        on_reading: Callable[[Reading], None],
+        image_age: float = SessionConfig.image_age,
     ) -> None:
         self._objects, self._cameras, self._on_reading = objects, cameras, on_reading
+        self._image_age = image_age
         self._sets: dict[int, dict[str, Any]] = {}
         self._images: dict[str, tuple[int, np.ndarray]] = {}
         self._wanted = [name for name in TYPES if name != topics.OBJECTS or objects]
@@ -89,7 +96,7 @@ class ArmTopics:
             captured, image = self._images.get(camera, (None, None))
             if captured is None or image is None:
                 fault = f"camera {camera} has not sent an image yet"
-            elif (stamp - captured) / 1e9 > IMAGE_AGE:
+            elif (stamp - captured) / 1e9 > self._image_age:
                 fault = f"camera {camera} lost: its last image is {(stamp - captured) / 1e9:.2f} s old"
             else:
                 images[camera] = image

@@ -72,7 +72,7 @@ class SessionNode(Node):
         self.late = 0
         self._max_debt, self._debt, self._debt_at = max_debt, 0, -math.inf
         self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
-        self._arm = ArmTopics(self, objects, cameras, self._on_reading)
+        self._arm = ArmTopics(self, objects, cameras, self._on_reading, config.image_age)
         self._teleop = TeleopTopics(self, config.teleop_timeout)
         self._targets = {
             priority: self.create_publisher(PoseStamped, topic, 1)

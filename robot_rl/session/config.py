@@ -21,6 +21,7 @@ class SessionConfig:
         late_limit: so many answers missing in a row end the episode as aborted.
         stall_timeout: [s] without a reading of the arm before the episode is aborted.
         teleop_timeout: [s] after which the person's last command no longer counts.
+        image_age: [s] between an image's capture and the arm's measurement before its camera counts as lost.
     """
 
     ask_policy: bool = True
@@ -31,7 +32,9 @@ class SessionConfig:
     late_limit: int = 10
     stall_timeout: float = 0.5
     teleop_timeout: float = 0.25
+    image_age: float = 0.25
 
     def __post_init__(self) -> None:
         require(self, horizon=(0, inf), late_limit=(1, inf))
         require(self, policy_timeout=(0.001, inf), stall_timeout=(0.001, inf), teleop_timeout=(0.001, inf))
+        require(self, image_age=(0.001, inf))
