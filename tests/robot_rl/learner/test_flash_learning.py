@@ -74,9 +74,9 @@ def test_the_actor_finds_the_best_action_of_a_bandit(norm: str, scale: float) ->
     """Reward 1 − 4 (a − 0.5 s)², s = ±1, always terminal: a* = 0.5 s. The numbers that stand for s do not matter.
 
     To be 0.1 off costs 4 · 0.1² = 0.04: half a bin (0.08 wide), the finest that the distribution shows without a split.
-    The actor wanders about the optimum, and rounding decides when it strays: what counts is where it was for most of the
-    last third of its updates. Each of five seeds has to be within that on either side, and the median of the ten within
-    what chance would leave of it.
+    The actor wanders about the optimum, and rounding decides when it strays: what counts is where it was for most of
+    the last third of its updates. Each of five seeds has to be within that on either side, and the median of the ten
+    within what chance would leave of it.
     """
     config = replace(LEARNS, target_std=0.05, critic_norm=norm)
     sides, found = scale * jnp.array([[-1.0], [1.0]]), []
