@@ -91,15 +91,16 @@ class ArmTopics:
         status = dict(zip(group[topics.ARM_STATUS].name, group[topics.ARM_STATUS].position, strict=True))
         twist, wrench = group[topics.CURRENT_TWIST].twist, group[topics.EXTERNAL_WRENCH].wrench
         poses = group[topics.OBJECTS].poses if self._objects else []
-        mode, fault, images = Mode(int(status["mode"])), "", {}
+        mode, lost, images = Mode(int(status["mode"])), [], {}
         for camera in self._cameras:
             captured, image = self._images.get(camera, (None, None))
             if captured is None or image is None:
-                fault = f"camera {camera} has not sent an image yet"
+                lost.append(f"camera {camera} has not sent an image yet")
             elif (stamp - captured) / 1e9 > self._image_age:
-                fault = f"camera {camera} lost: its last image is {(stamp - captured) / 1e9:.2f} s old"
+                lost.append(f"camera {camera} lost: its last image is {(stamp - captured) / 1e9:.2f} s old")
             else:
                 images[camera] = image
+        fault = "; ".join(lost)
         if mode in (Mode.FAULT, Mode.STOPPED):  # the robot's own words
             fault = group[topics.ARM_FAULT].status[0].message
         return Reading(

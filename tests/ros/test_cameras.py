@@ -143,6 +143,17 @@ def test_a_silent_camera_ends_the_episode_and_the_next_begins_when_it_speaks_aga
     graph.ros.spin_until(lambda: graph.phases.count("running") > begun)
 
 
+def test_every_camera_that_is_lost_is_named(graph: Graph) -> None:
+    graph.ros.add(PolicyNode(TASK, still, CAMERAS, None))
+    graph.wait_phase("running")
+    graph.pictures.silent = set(CAMERAS)
+    graph.ros.spin_until(lambda: graph.ended)
+    assert [words[: words.index(" lost")] for words in graph.ended[-1].reason.split("; ")] == [
+        "camera front",
+        "camera wrist",
+    ]
+
+
 def test_no_episode_begins_before_every_camera_has_sent_an_image(graph: Graph) -> None:
     graph.pictures.silent = {"wrist"}
     graph.ros.add(PolicyNode(TASK, still, CAMERAS, None))
