@@ -41,11 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.setdefault("MUJOCO_GL", "osmesa" if ctypes.util.find_library("OSMesa") else "egl")
-    compiled = config.cache.mkdir("compiled")
-    compiling.share_compiled(compiled)
-    if not is_worker(config):
-        compiling.make_room(compiled)
-        config.stash[PEAKS] = {}
+    config.stash[PEAKS] = {}
+    if config.pluginmanager.has_plugin("cacheprovider"):
+        compiled = config.cache.mkdir("compiled")
+        compiling.share_compiled(compiled)
+        if not is_worker(config):
+            compiling.make_room(compiled)
 
 
 def is_worker(config: pytest.Config) -> bool:
