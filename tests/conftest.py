@@ -9,16 +9,19 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
+from tests import compiling
 from tests.fault_table import FaultTable, written_table
 
 SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
 ROBOT_VARIABLE = "ROBOT_RL_TEST_MAY_START_ROBOTS"
 ROBOT_FIXTURES = {"robot", "ros"}  # who uses one of these is marked `robot`
 SHARED_MEMORY = Path("/dev/shm")
+PEAKS = pytest.StashKey[dict[str, int]]()  # most memory that each process of the session held [MiB]
 GRACE = 5.0  # [s] for what was told to stop to have stopped
 # Shared memory that ROS 2 keeps: tracing leaves its own, Fast DDS cleans up after kills when the next one starts.
 ROS_PREFIXES = ("fastdds_", "fastrtps_", "sem.fast", "lttng-ust-")
@@ -38,6 +41,17 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.setdefault("MUJOCO_GL", "osmesa" if ctypes.util.find_library("OSMesa") else "egl")
+    config.stash[PEAKS] = {}
+    if config.pluginmanager.has_plugin("cacheprovider"):
+        compiled = config.cache.mkdir("compiled")
+        compiling.share_compiled(compiled)
+        if not is_worker(config):
+            compiling.make_room(compiled)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is a process of pytest-xdist that runs tests, not the one that hands them out."""
+    return hasattr(config, "workerinput")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
@@ -50,6 +64,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     os.environ[ROBOT_VARIABLE] = "1" if item.get_closest_marker("robot") else ""
+
+
+def pytest_runtest_teardown() -> None:
+    compiling.release_compiled()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    if "peak" in node.workeroutput:  # it has not crashed
+        node.config.stash[PEAKS][node.gateway.id] = node.workeroutput["peak"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    if is_worker(config):
+        config.workeroutput["peak"] = compiling.peak()
+        return
+    peaks = config.stash[PEAKS] or {"main": compiling.peak()}
+    config.stash[PEAKS] = peaks
+    if max(peaks.values()) > compiling.LIMIT and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    peaks = config.stash[PEAKS]
+    said = ", ".join(f"{name} {peak} MiB" for name, peak in sorted(peaks.items()))
+    over = max(peaks.values()) > compiling.LIMIT
+    terminalreporter.write_line(
+        f"peak memory: {said}" + f"; more than the {compiling.LIMIT} MiB allowed" * over, red=over
+    )
 
 
 def require_marker() -> None:

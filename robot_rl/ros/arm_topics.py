@@ -20,9 +20,9 @@ from hardware.interfaces import TeleopCommand
 from robot_rl.contract import Reading, View
 from robot_rl.perception.images import fit
 from robot_rl.ros.converters import image_from
+from robot_rl.session.config import SessionConfig
 
 KEPT = 8  # incomplete sets of messages that are remembered
-IMAGE_AGE = 0.25  # [s] between an image's capture and the arm's measurement before the camera counts as lost
 TYPES = {
     topics.JOINT_STATES: JointState,
     topics.CURRENT_POSE: PoseStamped,
@@ -44,12 +44,19 @@ class ArmTopics:
         cameras: cameras whose newest image belongs to a reading, and what of it. A camera without a recent image makes
             a fault.
         on_reading: callback.
+        image_age: see `SessionConfig`.
     """
 
     def __init__(
-        self, node: Node, objects: tuple[str, ...], cameras: Mapping[str, View], on_reading: Callable[[Reading], None]
+        self,
+        node: Node,
+        objects: tuple[str, ...],
+        cameras: Mapping[str, View],
+        on_reading: Callable[[Reading], None],
+        image_age: float = SessionConfig.image_age,
     ) -> None:
         self._objects, self._cameras, self._on_reading = objects, cameras, on_reading
+        self._image_age = image_age
         self._sets: dict[int, dict[str, Any]] = {}
         self._images: dict[str, tuple[int, np.ndarray]] = {}
         self._wanted = [name for name in TYPES if name != topics.OBJECTS or objects]
@@ -84,15 +91,16 @@ class ArmTopics:
         status = dict(zip(group[topics.ARM_STATUS].name, group[topics.ARM_STATUS].position, strict=True))
         twist, wrench = group[topics.CURRENT_TWIST].twist, group[topics.EXTERNAL_WRENCH].wrench
         poses = group[topics.OBJECTS].poses if self._objects else []
-        mode, fault, images = Mode(int(status["mode"])), "", {}
+        mode, lost, images = Mode(int(status["mode"])), [], {}
         for camera in self._cameras:
             captured, image = self._images.get(camera, (None, None))
             if captured is None or image is None:
-                fault = f"camera {camera} has not sent an image yet"
-            elif (stamp - captured) / 1e9 > IMAGE_AGE:
-                fault = f"camera {camera} lost: its last image is {(stamp - captured) / 1e9:.2f} s old"
+                lost.append(f"camera {camera} has not sent an image yet")
+            elif (stamp - captured) / 1e9 > self._image_age:
+                lost.append(f"camera {camera} lost: its last image is {(stamp - captured) / 1e9:.2f} s old")
             else:
                 images[camera] = image
+        fault = "; ".join(lost)
         if mode in (Mode.FAULT, Mode.STOPPED):  # the robot's own words
             fault = group[topics.ARM_FAULT].status[0].message
         return Reading(

@@ -78,7 +78,7 @@ class SessionNode(Node):
         self.decisions_ms: deque[float] = deque(maxlen=TIMED)
         self._max_debt, self._debt, self._debt_at = max_debt, 0, -math.inf
         self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
-        self._arm = ArmTopics(self, objects, session.task.views(cameras), self._on_reading)
+        self._arm = ArmTopics(self, objects, session.task.views(cameras), self._on_reading, config.image_age)
         self._teleop = TeleopTopics(self, config.teleop_timeout)
         self._operator = OperatorTopics(self, self._on_label)
         self._targets = {

@@ -27,6 +27,7 @@ class SessionConfig:
         late_limit: [s] of robot time in a row without an action of the policy that end the episode as aborted.
         stall_timeout: [s] without a reading of the arm before the episode is aborted.
         teleop_timeout: [s] after which the person's last command no longer counts.
+        image_age: [s] between an image's capture and the arm's measurement before its camera counts as lost.
     """
 
     ask_policy: bool = True
@@ -38,6 +39,7 @@ class SessionConfig:
     late_limit: Seconds = 2.0
     stall_timeout: Seconds = 0.5
     teleop_timeout: Seconds = 0.25
+    image_age: Seconds = 0.25
 
     def __post_init__(self) -> None:
         check(self)

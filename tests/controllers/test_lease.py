@@ -107,6 +107,7 @@ histories = st.lists(
         st.sampled_from([ADA, BOB, EVE]),
         st.sampled_from([POLICY, RESET, PERSON]),
     ),
+    min_size=1,
     max_size=60,
 )
 
@@ -131,7 +132,7 @@ def test_of_any_history_one_writer_holds_it_at_a_time(history: list[tuple[float,
 
 @given(histories, st.integers(0, 59))
 def test_nothing_is_granted_between_a_stop_and_its_release(history: list, when: int) -> None:
-    lease, now = Lease(), 0.0
+    lease, now, when = Lease(), 0.0, when % len(history)
     stop = Writer("button", "the button")
     for index, (after, writer, priority) in enumerate(history):
         now += after

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import jax
-
 from robot_rl.jobs.learning import make_learner
 from robot_rl.jobs.run import Run
 from robot_rl.jobs.training import Trainer
@@ -66,8 +64,6 @@ class LearnerProcess:
 
 def learn(root: Path) -> None:
     run, config = Run.open(root)
-    jax.config.update("jax_compilation_cache_dir", str(root.parent / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     learner = make_learner(run, config)
     trainer = Trainer(run, config, learner, lambda data: None)
     trainer.start()

@@ -45,9 +45,14 @@ PATIENT = "controller.damp_after=10"  # [s]: a test that is late finds the arm h
 
 
 class ArmGraph:
-    """A simulator and an arm node, as processes."""
+    """A simulator and an arm node, as processes.
+
+    Attributes:
+        spoilt: a test has killed one of its processes, or failed; the next test needs another graph.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.spoilt = False
         self.address = unused_address()
         config = load_config(None, ["task=reach", f"robot_ip={self.address}", "source=topic", PATIENT])
         self.run = Run.create(config, folder)
@@ -69,10 +74,41 @@ class ArmGraph:
         ]
         return found
 
+    def kill(self, pid: int) -> None:
+        self.spoilt = True
+        os.kill(pid, signal.SIGKILL)
+
     def close(self) -> None:
+        """End it. What its arm was told, it was told smoothly."""
         self.scene.disconnect()
         for process in (self.arm, self.simulator):
             end(process)
+        check_torques(telemetry_of(self.run.logs))
+
+
+class Graphs:
+    """One graph for all tests that leave it as they found it.
+
+    Args:
+        folder: makes an empty folder for a run.
+    """
+
+    def __init__(self, folder: Callable[[], Path]) -> None:
+        self._folder = folder
+        self._running: ArmGraph | None = None
+
+    def running(self) -> ArmGraph:
+        """The graph of the test before, or a new one when that is spoilt."""
+        if self._running is not None and self._running.spoilt:
+            self.close()
+        if self._running is None:
+            self._running = ArmGraph(self._folder() / "run")
+        return self._running
+
+    def close(self) -> None:
+        graph, self._running = self._running, None
+        if graph is not None:
+            graph.close()
 
 
 class Commander:
@@ -112,7 +148,8 @@ class Scene:
         assert self.witness.pose is not None
         self.home = pose_from(self.witness.pose.pose)
         self.commander = Commander(ros, lambda: self.home)
-        self.call(topics.START)
+        while not self.call(topics.START).success:
+            pass  # it damps out after the test before
         self.wait_mode(Mode.TRACK)
 
     @property
@@ -142,16 +179,24 @@ class Scene:
         return answer.result()
 
 
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graphs]:
+    graphs = Graphs(lambda: tmp_path_factory.mktemp("arm"))
+    yield graphs
+    graphs.close()
+
+
 @pytest.fixture
-def scene(ros: Any, tmp_path: Path) -> Iterator[Scene]:
-    graph = ArmGraph(tmp_path / "run")
+def scene(ros: Any, graphs: Graphs, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    graph, failed = graphs.running(), request.session.testsfailed
     try:
-        graph_up = Run(graph.run.root)
-        ros.spin_until(lambda: graph_up.status_of(SIMULATOR).get("ready"))
+        ros.spin_until(lambda: Run(graph.run.root).status_of(SIMULATOR).get("ready"))
         yield Scene(ros, graph)
-    finally:
-        graph.close()
-    check_torques(telemetry_of(graph.run.logs))
+    except BaseException:
+        graph.spoilt = True
+        raise
+    graph.scene.disconnect()
+    graph.spoilt = graph.spoilt or request.session.testsfailed > failed
 
 
 def _nan(message: PoseStamped) -> None:
@@ -310,7 +355,7 @@ def test_arm_node_killed(scene: Scene, fault_table: FaultTable) -> None:
     """The loop sees that its parent has gone, damps out, and ends."""
     loop = scene.graph.realtime()
     killed = time.monotonic()
-    scene.graph.arm.kill()
+    scene.graph.kill(scene.graph.arm.pid)
     scene.graph.arm.wait()
     scene.ros.spin_until(lambda: not _alive(loop))
     gone = 1000.0 * (time.monotonic() - killed)
@@ -325,7 +370,7 @@ def test_realtime_process_killed(scene: Scene, fault_table: FaultTable) -> None:
     loop = scene.graph.realtime()
     before = scene.pose
     killed = time.monotonic()
-    os.kill(loop, signal.SIGKILL)
+    scene.graph.kill(loop)
     scene.ros.spin_until(lambda: scene.graph.arm.poll() is not None or scene.witness.first(killed, "mode:FAULT"))
     noticed = 1000.0 * (time.monotonic() - killed)
     assert np.linalg.norm(scene.pose.translation - before.translation) < 0.002

@@ -122,7 +122,9 @@ def test_a_learner_on_four_devices_checkpoints_and_publishes_like_any_other(tmp_
 
 
 def test_four_devices_learn_what_one_learns() -> None:
-    for name, found in json.loads(on_four_devices(SCRIPT, json.dumps(AGENTS))).items():
+    learnt = json.loads(on_four_devices(SCRIPT, json.dumps(AGENTS)))
+    assert learnt.keys() == AGENTS.keys()
+    for name, found in learnt.items():
         assert found["used"] == 4 and found["whole"] == [True], name
         assert found["difference"] < 1e-5 < 1e-3 < found["moved"], name
 

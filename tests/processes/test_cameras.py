@@ -1,0 +1,88 @@
+"""Whole jobs that see: drawn cameras in a process of their own, their images over ROS to session, policy and store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_rl.contract import Ending
+from robot_rl.data.store import StoreReader
+from robot_rl.policies.loading import describe
+from robot_rl.policies.parameters import pack
+from robot_rl.tasks import make_task
+from robot_rl.tasks.base import IMAGE_SIZE
+from tests.processes.job import Job
+from tests.processes.witness import PATIENCE, Witness
+from tests.ros.conftest import Ros
+
+pytestmark = [pytest.mark.robot, pytest.mark.timeout(900)]
+CAMERAS = ("front", "wrist")
+SEEING = [
+    f"cameras={','.join(CAMERAS)}",
+    "session.image_age=2",  # [s] on a busy machine, drawing takes long
+    "session.teleop_timeout=5",
+    "session.policy_timeout=5",
+]
+
+
+def test_demonstrations_are_recorded_with_the_images_of_both_cameras(tmp_path: Path) -> None:
+    job = Job(tmp_path / "run", "record", "demos=1", *SEEING)
+    try:
+        assert job.wait_end() == 0, job.errors
+    finally:
+        job.stop()
+    reader = StoreReader(job.run.demos)
+    (info,) = [episode for episode in reader.episodes() if episode.success]
+    images = reader.load_episode(info.index).images
+    assert set(images) == set(CAMERAS)
+    for pictures in images.values():
+        assert pictures.shape == (info.steps + 1, IMAGE_SIZE, IMAGE_SIZE, 3)
+        assert pictures[0].std() > 5.0, "a picture of something"
+        assert not np.array_equal(pictures[0], pictures[-1]), "the arm has moved meanwhile"
+    assert not np.array_equal(images["front"][0], images["wrist"][0])
+
+
+def test_a_lost_camera_ends_the_episode_and_not_the_job(ros: Ros, tmp_path: Path) -> None:
+    """Its process stands still first, and is killed then."""
+    task = make_task("reach")
+    width = 2 * task.action.size
+    params = {"w0": np.zeros((task.state_size, width), np.float32), "b0": np.zeros(width, np.float32)}
+    (tmp_path / "still.params").write_bytes(pack(params, 1, describe(task)))
+    job = Job(tmp_path / "run", "eval", f"policy={tmp_path / 'still.params'}", "session.horizon=100000", *SEEING)
+    witness = Witness(ros)
+    try:
+        job.wait(lambda: job.run.status_of("session"), "the session")
+        witness.wait(0.0, "phase:running")
+        began = time.monotonic()
+        witness.wait(began, "chunk")  # the policy acts, and so has its images
+        camera = job.node("camera")
+        os.kill(camera, signal.SIGSTOP)
+        try:
+            witness.wait(began, "episode:aborted", because="camera front lost")
+        finally:
+            os.kill(camera, signal.SIGCONT)
+        witness.wait(time.monotonic(), "phase:running")
+        assert job.node("camera") == camera
+        assert job.errors == []
+
+        killed = time.monotonic()
+        job.kill("camera")
+        witness.wait(killed, "episode:aborted", because="camera front lost")
+        ros.spin_until(lambda: job.errors, PATIENCE)
+        assert "camera ended with status -9; starting it again" in job.errors[0]
+        resumed = time.monotonic()
+        witness.wait(resumed, "phase:running")
+        witness.wait(resumed, "chunk")
+        assert job.node("camera") != camera
+        job.process.send_signal(signal.SIGINT)
+        assert job.wait_end() == 130
+    finally:
+        job.stop()
+    episodes = StoreReader(job.run.evaluation).episodes()
+    lost = [episode for episode in episodes if episode.ending is Ending.ABORTED and "lost" in episode.reason]
+    assert len(lost) >= 2
