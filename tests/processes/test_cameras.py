@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_rl.contract import Ending
+from robot_rl.contract import Ending, View
+from robot_rl.data.parameters import pack
 from robot_rl.data.store import StoreReader
 from robot_rl.policies.loading import describe
-from robot_rl.policies.parameters import pack
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import IMAGE_SIZE
 from tests.processes.job import Job
 from tests.processes.witness import PATIENCE, Witness
 from tests.ros.conftest import Ros
@@ -41,7 +40,7 @@ def test_demonstrations_are_recorded_with_the_images_of_both_cameras(tmp_path: P
     images = reader.load_episode(info.index).images
     assert set(images) == set(CAMERAS)
     for pictures in images.values():
-        assert pictures.shape == (info.steps + 1, IMAGE_SIZE, IMAGE_SIZE, 3)
+        assert pictures.shape == (info.steps + 1, View().size, View().size, 3)
         assert pictures[0].std() > 5.0, "a picture of something"
         assert not np.array_equal(pictures[0], pictures[-1]), "the arm has moved meanwhile"
     assert not np.array_equal(images["front"][0], images["wrist"][0])

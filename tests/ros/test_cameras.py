@@ -18,7 +18,7 @@ from controllers.ros import topics as arm_topics
 from controllers.ros.converters import stamp_to_ns
 from hardware.ros.arm_node import ArmNode
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Ending, Observation
+from robot_rl.contract import ActionChunk, Ending, Observation, View
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.ros import topics
@@ -28,12 +28,11 @@ from robot_rl.ros.session_node import LATCHED, SessionNode
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.session import Session
-from robot_rl.tasks.base import IMAGE_SIZE
 from robot_rl.tasks.reach import Reach
 
 TASK = Reach()
 CAMERAS = ("front", "wrist")
-SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
+SHAPE = (View().size, View().size, 3)
 PATIENT = 5.0  # [s] for an answer, on however busy a machine
 LOST = 1.0  # [s] without an image
 TURNS = 20  # callbacks, so that an answer that should not come has had its chance
