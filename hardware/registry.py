@@ -1,19 +1,27 @@
 """Registries: one for each point at which other packages may add something of their own.
 
 A name is one of the built-in ones, one that an installed package offers as an entry point of the registry's group, or
-``module:Class``, which is imported. From a registry's names come command line help, launch arguments, documents and
-error messages.
+``module:Class``, which is imported, from the current folder where no installed module is called so. From a registry's
+names come command line help, launch arguments, documents and error messages.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import sys
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
 LONGEST = 80  # characters of an unknown name that a message repeats
+
+
+def look_here() -> None:
+    """Have modules looked for in the current folder, too, after all other places."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
 
 
 class RegistryError(ValueError):
@@ -75,6 +83,7 @@ class Registry:
         who = f"{self.kind} {name[:LONGEST]!r}"
         if not module or module.startswith("."):
             raise self._error(f"{who} names no module; the form is module:Class")
+        look_here()
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, ValueError) as error:  # ValueError: of a name that no module can have

@@ -37,6 +37,7 @@ GATES = {
     "robot_rl/session/in_process.py",  # of a session in process, which is the only writer there
     "hardware/franka/rt_check.py",  # measures the loop, with no node beside it
     "benchmarks/experiments/passivity/attacks.py",  # in simulation only
+    "demos/replay.py",  # the same
 }
 DRIVERS = {
     "hardware/franka/arm.py",  # writes into the mailbox …
@@ -65,6 +66,7 @@ TORQUE_WRITERS = {
 }
 PUBLISHERS = {
     "robot_rl/ros/session_node.py",
+    "robot_rl/ros/teach_node.py",  # on behalf of the person who teaches a task
     "hardware/crisp/ros/topics.py",  # a driver: behind the gate, to CRISP's controllers
 }
 COMMAND_TOPICS = {

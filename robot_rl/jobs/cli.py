@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
+from hardware.registry import look_here
 from robot_rl.jobs.job import COMMANDS, EXPERT, JobSpec, job_of, sources
 from robot_rl.jobs.logs import configure
 from robot_rl.jobs.task_commands import add_task_parser, check_task, teach_task
@@ -130,8 +130,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "--ros-args" in argv:
         argv = argv[: argv.index("--ros-args")]
-    if os.getcwd() not in sys.path:  # where own tasks, agents, devices and environments are looked for as well
-        sys.path.append(os.getcwd())
+    look_here()  # own environments as well as what has a registry
     arguments = parse(argv)
     configure(process=arguments.command == "node")
     from robot_rl.jobs.errors import USER_ERRORS

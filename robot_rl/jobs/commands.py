@@ -158,7 +158,7 @@ class Display:
         new = session.get("told", 0) - self._told
         self._told += new
         for line in session["lines"][-new:] if new else ():
-            tell(f"{self._job}: {line}")
+            tell(f"{self._job.name}: {line}")
 
     def _line(self, session: dict) -> str:
         parts = [f"{self._job.name}: episode {session['episodes']}"]

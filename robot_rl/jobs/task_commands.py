@@ -107,7 +107,7 @@ def check_task(name: str) -> int:
     import numpy as np
 
     from hardware.franka.model import fr3_model
-    from hardware.sim.contacts import SceneContacts
+    from hardware.sim.scene.contacts import SceneContacts
     from robot_rl.tasks import make_task
     from robot_rl.tasks.base import scene_of
     from robot_rl.tasks.checking import check

@@ -160,7 +160,7 @@ class TaskFile:
         reset_words: what a person is asked to do at each reset.
         scene: for simulation only: a scene's name, ``module:function``, or a file of MJCF elements beside this one.
         objects: movable body of the scene → `PlaceSpec`, where each reset puts it.
-        expert: for simulation only: a script's name, or ``module:function`` of a `Reading`.
+        expert: for simulation only: a script's name, or ``module:function`` of a `Reading` and the control period [s].
     """
 
     name: str = ""

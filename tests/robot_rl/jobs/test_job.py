@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,12 +12,12 @@ from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.bringup import LAUNCH_ARGUMENTS
 from robot_rl.jobs.config import load_config
 from robot_rl.jobs.job import DEMO, JOBS, SEEDS, job_of, job_seed
-from robot_rl.jobs.progress import Progress, open_store, robot_minutes, session_config
+from robot_rl.jobs.progress import Progress, judge_name, open_store, robot_minutes, session_config
 from robot_rl.jobs.run import Run
 from robot_rl.tasks import TASKS, make_task
 
 PACKAGE = Path(__file__).resolve().parents[3] / "robot_rl"
-PROCESSES = {"arm", "teleop"}  # are names of processes too
+PROCESSES = {"arm", "teleop", "teach"}  # are names of processes too
 
 
 def names_in(node: ast.AST) -> set[str]:
@@ -93,30 +94,30 @@ def test_a_job_records_where_the_table_says(job: str, tmp_path: Path) -> None:
 )
 def test_a_job_is_done_when_its_goal_is_reached(job: str, settings: dict, reached: bool, tmp_path: Path) -> None:
     config = load_config(None, ["demos=3", "steps=50", "episodes=4"])
-    progress = Progress(Run(tmp_path), job, config, None)
-    assert not progress.done
-    for name, value in settings.items():
-        setattr(progress, name, value)
-    assert progress.done is reached
+    assert not Progress(Run(tmp_path), job, config, None).done
+    done = job_of(job).done
+    tally = SimpleNamespace(**{"episodes": 0, "steps": 0, "successes": 0, **settings})
+    assert (done is not None and done(tally, config)) is reached
 
 
 @pytest.mark.parametrize(
-    ("job", "source", "asks", "waits", "ends", "horizon"),
+    ("job", "source", "asks", "waits", "judged_by_person", "horizon"),
     [
         ("record", "expert", False, True, False, 0),
         ("record", "keyboard", False, True, False, 600),
         ("train", "keyboard", True, False, False, 0),
         ("eval", "expert", True, False, False, 0),
         ("teleop", "expert", False, True, False, 0),
-        ("teleop", "topic", False, True, True, 600),
+        ("teleop", "topic", False, True, True, 0),
     ],
 )
 def test_a_session_waits_for_the_one_who_acts(
-    job: str, source: str, asks: bool, waits: bool, ends: bool, horizon: int
+    job: str, source: str, asks: bool, waits: bool, judged_by_person: bool, horizon: int
 ) -> None:
-    settings = session_config(job, load_config(None, [f"source={source}"]))
-    found = (settings.ask_policy, settings.wait_for_person, settings.person_ends, settings.horizon)
-    assert found == (asks, waits, ends, horizon)
+    config = load_config(None, [f"source={source}"])
+    settings = session_config(job, config)
+    assert (settings.ask_policy, settings.wait_for_person, settings.horizon) == (asks, waits, horizon)
+    assert (judge_name(job, config, make_task(config.task)) == "person") == judged_by_person
 
 
 def test_the_demo_can_be_done_in_process() -> None:
@@ -128,4 +129,4 @@ def test_launch_arguments_name_what_the_registries_hold() -> None:
 
 
 def test_a_robot_minute_has_600_steps_at_ten_a_second() -> None:
-    assert robot_minutes(600) == pytest.approx(1.0)
+    assert robot_minutes(600, 0.1) == pytest.approx(1.0)

@@ -37,9 +37,9 @@ import numpy as np
 from robot_rl.tasks.experts.motion import drive, saturate
 
 
-def to_goal(reading):
+def to_goal(reading, period):
     way = np.array([0.55, 0.05, 0.2]) - reading.pose.translation
-    return drive(np.append(saturate(way, 0.01), np.zeros(3)))
+    return drive(np.append(saturate(way, 0.01), np.zeros(3)), period)
 """
 
 

@@ -340,7 +340,7 @@ def solved() -> tuple[ExpoConfig, ExpoState]:
         action = rng.uniform(-1, 1, (4, 64, 1)).astype(np.float32)
         reward = np.where(where == 1, 1.0 - (action[..., 0] - 0.5) ** 2, 0.0).astype(np.float32)
         mask = (where == 0).astype(np.float32)
-        batch = Batch(states[where], action, reward, mask, states[np.ones_like(where)], 0.0 * reward, np.zeros(4))
+        batch = Batch(states[where], action, reward, mask, states[np.ones_like(where)])
         state, _ = expo.update(state, batch, config=config)
     return config, state
 

@@ -150,7 +150,7 @@ def test_parameters_stored_in_bfloat16_learn_what_those_in_float32_do() -> None:
 @pytest.mark.parametrize("name", AGENTS.builtin)
 @pytest.mark.parametrize("setting", ["dtype", "parameter_dtype"])
 def test_an_unknown_format_is_refused_with_those_there_are(name: str, setting: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{name}.*: {setting} 'float16': choose from float32, bfloat16"):
+    with pytest.raises(ConfigError, match=rf"agent {name}: .*{setting}='float16' must be one of float32, bfloat16"):
         make_agent(name, {setting: "float16"})
 
 

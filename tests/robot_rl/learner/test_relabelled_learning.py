@@ -79,6 +79,7 @@ def test_a_running_learner_forgets_an_episode_that_a_person_discards(tmp_path, s
     _, online = stores
     thrown, kept = record(online, 8, 1, Outcome.timeout(0.0)), record(online, 8, 2, Outcome.timeout(0.0))
     learner = Watched(tmp_path)
+    learner.poll()
     assert learner.next_labels().keys() == {*thrown, *kept}
     relabel(online, 0, 7, Outcome.aborted(DISCARDED))
     assert learner.next_labels().keys() == {*kept}
@@ -199,7 +200,7 @@ def test_resuming_says_nothing_of_labels_that_were_corrected_since(tmp_path, sto
     first.checkpoint()
     relabel(online, 0, 5, Outcome.success())
     second = Watched(tmp_path)
-    assert second.restore() and caplog.messages == []
+    assert second.restore() and caplog.messages == ["going on after 0 update calls"]
     assert len(second.sources.online_buffers[0]) == 9
     second.poll()
     assert len(second.sources.online_buffers[0]) == 6

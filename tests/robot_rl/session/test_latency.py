@@ -82,13 +82,13 @@ def bench() -> Iterator[type]:
 
 def check_timing(episode: Recorded, period: float) -> list[bool]:
     """Which steps were late; the others acted at their time, and all steps lie on the grid of robot time."""
-    stamps = [step.observation.stamp_ns for step in episode.steps]
+    stamps = [step.reading.stamp_ns for step in episode.steps]
     assert np.diff(stamps).tolist() == [round(period * 1e9)] * (len(stamps) - 1)
     late = [step.timing.late for step in episode.steps]
     for step, is_late in zip(episode.steps, late, strict=True):
         assert step.timing.version == (-1 if is_late else 1)
         if not is_late and step.source is Source.POLICY:
-            due = (step.observation.stamp_ns - stamps[0]) * 1e-9
+            due = (step.reading.stamp_ns - stamps[0]) * 1e-9
             assert 10.0 * step.policy_action[0] == pytest.approx(due, abs=1e-4)
     return late
 
@@ -180,8 +180,8 @@ def test_after_a_person_lets_go_nothing_from_before_acts(bench, latency: float, 
     late = [step.timing.late for step in steps]
     assert late[after : after + delay] == [True] * delay and not any(late[after + delay :])
     asked = [handed[-1].stamp_ns for handed in policy.handed]
-    assert steps[after].observation.stamp_ns in asked
-    stamps = {step.observation.stamp_ns: index for index, step in enumerate(steps)}
+    assert steps[after].reading.stamp_ns in asked
+    stamps = {step.reading.stamp_ns: index for index, step in enumerate(steps)}
     during = [stamps[stamp] for stamp in asked if stamps.get(stamp) in taken]
     assert during == (taken[1:] if delay == 0 else []), "a slow one is left in peace"
     # `Clock` was made anew for each answer, so that each chunk begins with 0 at its own observation
@@ -195,7 +195,7 @@ def test_a_policy_is_handed_what_it_looks_back_at(bench) -> None:
     episodes = running.run(policy, 2)
     assert policy.began == ["reach the ball"] * len(policy.began) and len(policy.began) == 2
     for number, episode in enumerate(episodes):
-        stamps = [step.observation.stamp_ns for step in episode.steps]
+        stamps = [step.reading.stamp_ns for step in episode.steps]
         handed = [[seen.stamp_ns for seen in each] for each in policy.handed[3 * number : 3 * number + 3]]
         assert handed == [[stamps[0]] * 3, stamps[2:5], stamps[6:9]], "one a control period, asked or not"
 
@@ -216,7 +216,7 @@ def test_a_policy_that_is_asked_ahead_answers_anew_before_its_chunk_is_used_up(b
     policy = Decides(lambda seen: ActionChunk(seen.stamp_ns, np.zeros((4, 3))))
     running = bench(0.0, SessionConfig(horizon=9, ask_ahead=2))
     (episode, *_) = running.run(policy, 1)
-    stamps = [step.observation.stamp_ns for step in episode.steps]
+    stamps = [step.reading.stamp_ns for step in episode.steps]
     assert [stamps.index(handed[-1].stamp_ns) for handed in policy.handed] == [0, 2, 4, 6, 8]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hardware.franka.model import fr3_model
-from hardware.sim.contacts import SceneContacts
+from hardware.sim.scene.contacts import SceneContacts
 from robot_rl.jobs.task_commands import describe, judged
 from robot_rl.tasks import TASKS, make_task
 from robot_rl.tasks.base import Task, scene_of
