@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -73,12 +74,11 @@ class TestContract(TeleopContract):
             assert device.read().words == (Word.TAKE_OVER, Word.SUCCESS)
             assert device.read().words == ()
 
-    def test_the_program_that_sends_is_heard(self) -> None:
-        command = [sys.executable, own_device.__file__, "0.05", "0", "0", "--seconds", "0.06", f"--port={self.port}"]
-        with self.connected() as device:
-            environment = {"PYTHONPATH": str(Path(own_device.__file__).parents[1])}
-            subprocess.run(command, check=True, env=environment)
-            heard = [command_of(device._socket.recv(1000)) for _ in range(4)]  # type: ignore[attr-defined]
+    def test_the_sender_drives_and_lets_go(self) -> None:
+        given = ["0.05", "0", "0", "--seconds", "0.06", "--port", str(self.other.getsockname()[1])]
+        environment = {**os.environ, "PYTHONPATH": str(Path(own_device.__file__).parents[1])}
+        subprocess.run([sys.executable, own_device.__file__, *given], check=True, env=environment)
+        heard = [command_of(self.other.recv(1000)) for _ in range(4)]
         assert [command.engaged for command in heard] == [True, True, True, False]
         np.testing.assert_array_equal(heard[0].twist, [0.05, 0.0, 0.0, 0.0, 0.0, 0.0])
 

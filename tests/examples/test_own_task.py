@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from controllers.spatial import Pose
+from examples import own_task
 from examples.own_task import PAD_HALF, PAD_TOP, TIP, Touch
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.cli import main
@@ -25,6 +27,20 @@ SMALL = ["learner.agent=rlpd", "learner.batch_size=16", "learner.settings.critic
 def test_the_arm_can_do_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["task", "check", NAME]) == 0
     assert capsys.readouterr().out.endswith("verdict: the arm can do it\n")
+
+
+def test_a_copy_is_found_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path(own_task.__file__).read_text().replace('name: str = "touch"', 'name: str = "copied"')
+    (tmp_path / "copied_task.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # to which the command adds this folder
+    try:
+        assert main(["task", "check", "copied_task:Touch"]) == 0
+    finally:
+        sys.modules.pop("copied_task", None)
+    assert capsys.readouterr().out.startswith("task copied: ")
 
 
 def test_it_is_recorded_and_trained(tmp_path: Path) -> None:
