@@ -5,7 +5,7 @@
 
 The second command, in another terminal, is the sender: 5 cm/s along x for 2 s. A packet is JSON:
 ``{"twist": [vx, vy, vz, wx, wy, wz], "gripper": 0.0, "words": ["success"]}``, each part where there is something to
-say; ``{}`` lets go. A sender keeps talking: 0.25 s without a packet let go as well, after 2 s the device is lost.
+say; ``{}`` lets go. Who drives keeps talking: 0.25 s without a packet let go as well, after 2 s the device is lost.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class UdpDevice(Device):
                 self._heard = self._clock()
                 words += self._wish.words
         silence = 0.0 if self._heard is None else self._clock() - self._heard
-        if silence > LOST:
+        if silence > LOST and self._wish.engaged:
             raise TeleopError(f"UDP {self.host}:{self.port}: silent for {silence:.1f} s; start the sender again")
         if self._heard is None or silence > LET_GO:
             return TeleopCommand(np.zeros(6), engaged=False, words=words)

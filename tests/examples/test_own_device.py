@@ -66,6 +66,8 @@ class TestContract(TeleopContract):
             self.push_away()
             self.say()
             assert not device.read().engaged
+            self.now += LOST + 0.01  # a sender may rest then
+            assert not device.read().engaged
 
     def test_no_word_is_lost_or_said_twice(self) -> None:
         with self.connected() as device:
