@@ -4,7 +4,7 @@ SHELL := bash
 
 TASK ?= peg_insertion
 PY := .venv/bin/python
-CODE := controllers hardware robot_rl demos tests benchmarks launch setup.py
+CODE := controllers hardware robot_rl demos examples tests benchmarks launch setup.py
 DEMO_FLAGS = --task $(TASK) $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(FAST)),--fast)
 
 # Tests that start no robot run side by side, one on each core; those that do (marker `robot`) have the machine to

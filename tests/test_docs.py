@@ -20,12 +20,13 @@ from robot_rl.learner.config import AGENTS
 from robot_rl.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "examples" / "README.md"])
 WITH_COMMANDS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "docs" / "HARDWARE.md",
     ROOT / "docs" / "YOUR_TASK.md",
+    ROOT / "examples" / "README.md",
 ]
 PROGRAMS = ("robot-rl", "make", "python", "ros2")
 TOPIC_MODULES = (ROOT / "controllers" / "ros" / "topics.py", ROOT / "robot_rl" / "ros" / "topics.py")
@@ -69,7 +70,7 @@ def check_command(words: list[str]) -> None:
             assert names <= set(LAUNCH_ARGUMENTS)
 
 
-@pytest.mark.parametrize("document", WITH_COMMANDS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", WITH_COMMANDS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_commands_exist(document: Path) -> None:
     found = commands(document.read_text())
     assert found
@@ -106,7 +107,7 @@ def test_the_settings_of_a_run_can_be_given_again(tmp_path: Path) -> None:
     assert load_config(run.config_file, []) == first
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_relative_links_resolve(document: Path) -> None:
     assert broken_links(document) == []
 

@@ -16,7 +16,7 @@ import pytest
 from controllers.ros import topics
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("controllers", "hardware", "robot_rl", "demos", "benchmarks/experiments")
+PACKAGES = ("controllers", "hardware", "robot_rl", "demos", "benchmarks/experiments", "examples")
 MOVING = {"command", "change_gains", "write_setpoint", "write_gains"}
 TORQUE = {"start_torque_control", "writeOnce", "Torques", "qfrc_applied"}
 
@@ -38,6 +38,7 @@ GATES = {
     "hardware/franka/rt_check.py",  # measures the loop, with no node beside it
     "benchmarks/experiments/passivity/attacks.py",  # in simulation only
     "demos/replay.py",  # the same
+    "examples/drive_the_arm.py",  # a program of its own, with no node beside it
 }
 DRIVERS = {
     "hardware/franka/arm.py",  # writes into the mailbox …

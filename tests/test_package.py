@@ -112,4 +112,4 @@ def test_constraints_are_exact_and_cover_every_dependency(wheel: zipfile.ZipFile
 
 def test_mypy_checks_every_package() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
-    assert set(settings["packages"]) == {*PACKAGES, "benchmarks.experiments"}
+    assert set(settings["packages"]) == {*PACKAGES, "benchmarks.experiments", "examples"}

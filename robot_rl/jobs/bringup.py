@@ -194,7 +194,7 @@ def set_aside_other_evaluation(run: Run, config: RunConfig) -> None:
     mark = run.evaluation / "policy.sha256"
     if run.evaluation.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == digest):
         run.evaluation.rename(run.evaluation.with_name(f"evaluation-until-{time.strftime('%Y%m%d-%H%M%S')}"))
-    run.evaluation.mkdir(exist_ok=True)
+    run.evaluation.mkdir(parents=True, exist_ok=True)
     write_atomically(mark, digest.encode())
 
 
