@@ -91,4 +91,5 @@ class JointImpedance:
 
     def damping(self, dq: np.ndarray) -> np.ndarray:
         """Damping torque ``−D dq (7,)`` [N·m], overwritten by the next call, at velocities ``dq (7,)`` [rad/s]."""
-        return np.negative(np.multiply(self._D, dq, out=self._damping), out=self._damping)
+        np.negative(np.multiply(self._D, dq, out=self._damping), out=self._damping)
+        return self._damping

@@ -203,7 +203,8 @@ class EnergyTank:
         root = len(torque) ** 0.5
         size = float(torque.dot(torque)) ** 0.5 + root * most
         rising = S * S * size * root + size * size / rate * (2.0 * S + size / rate)
-        return max(0.0, float(lasting.dot(step)) / dt + 0.5 * self.config.acceleration * rising)
+        energy: float = max(0.0, float(lasting.dot(step)) / dt + 0.5 * self.config.acceleration * rising)
+        return energy
 
     @property
     def recovered(self) -> bool:

@@ -96,7 +96,8 @@ class OrientationCone:
         if size < PARALLEL:
             turn = _cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
             size = math.sqrt(turn.dot(turn))
-        return exp3(turn * ((excess + INSET) / size)).dot(rotation)
+        turned: np.ndarray = exp3(turn * ((excess + INSET) / size)).dot(rotation)
+        return turned
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +198,8 @@ class Workspace:
         return self._anchor
 
     def _into_box(self, x: np.ndarray) -> np.ndarray:
-        return np.minimum(np.maximum(x, self.lower), self.upper)
+        inside: np.ndarray = np.minimum(np.maximum(x, self.lower), self.upper)
+        return inside
 
 
 class _NoRoom(Exception):

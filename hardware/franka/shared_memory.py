@@ -89,7 +89,7 @@ class Ring:
         """How many records were ever appended."""
         return self._written[0]
 
-    def append(self, record: tuple) -> None:
+    def append(self, record: tuple[object, ...]) -> None:
         written = self._written[0]
         self._records[written % self._capacity] = record
         self._written[0] = written + 1

@@ -47,7 +47,8 @@ class Trace:
     @property
     def elapsed(self) -> np.ndarray:
         """Time since before the first row's tick ``(n,)`` [s]."""
-        return self.time - self.time[0] + TICK
+        elapsed: np.ndarray = self.time - self.time[0] + TICK
+        return elapsed
 
     @property
     def felt(self) -> np.ndarray:

@@ -167,7 +167,7 @@ class RosCrispTopics:
     def send_stiffness(self, stiffness: np.ndarray) -> bool:
         """False when nobody listens."""
         self._stiffness.publish(Float64MultiArray(data=[float(value) for value in stiffness]))
-        return self._stiffness.get_subscription_count() > 0
+        return bool(self._stiffness.get_subscription_count() > 0)
 
     def send_gripper(self, position: float) -> None:
         """Nothing without a gripper."""

@@ -111,7 +111,7 @@ class SceneClient:
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\n")
             line = self._lines.readline()
-            reply = json.loads(line) if line else None
+            reply: dict[str, Any] | None = json.loads(line) if line else None
         except (OSError, ValueError) as error:
             self.disconnect()
             raise HardwareError(

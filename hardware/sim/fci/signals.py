@@ -92,7 +92,9 @@ class JointPositionSignal:
     def without(self, ticks: int) -> Sequence[float] | None:
         if self._course is None or not self.streamed:
             return None
-        return self._course.after(ticks).position.clip(self.limits.position_lower, self.limits.position_upper).tolist()
+        position = self._course.after(ticks).position
+        held: list[float] = position.clip(self.limits.position_lower, self.limits.position_upper).tolist()
+        return held
 
 
 @dataclass
@@ -112,7 +114,7 @@ class JointVelocitySignal:
         return violation
 
     def without(self, ticks: int) -> Sequence[float] | None:
-        return _velocity_after(self._course, ticks).tolist()
+        return _coasting(self._course, ticks)
 
 
 @dataclass
@@ -176,7 +178,12 @@ class CartesianVelocitySignal:
         return violation
 
     def without(self, ticks: int) -> Sequence[float] | None:
-        return _velocity_after(self._course, ticks).tolist()
+        return _coasting(self._course, ticks)
+
+
+def _coasting(course: _Course, ticks: int) -> list[float]:
+    values: list[float] = _velocity_after(course, ticks).tolist()
+    return values
 
 
 def _velocity_after(course: _Course, ticks: int) -> np.ndarray:

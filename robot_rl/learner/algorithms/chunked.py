@@ -167,7 +167,8 @@ def critic_target(key: jax.Array, state: ChunkedState, batch: Batch, config: Chu
     features = encoder.features(state.target_values.encoder, batch.next_state, batch.next_images)
     value = aggregate(critics_apply(state.target_values.critics, features, chunk), config)
     rewards = batch.reward @ config.discount ** jnp.arange(horizon)
-    return rewards + config.discount**horizon * batch.mask * value
+    target: jax.Array = rewards + config.discount**horizon * batch.mask * value
+    return target
 
 
 def fill(key: jax.Array, batch: Batch) -> jax.Array:

@@ -119,7 +119,8 @@ def critic_target(key: jax.Array, state: RlpdState, batch: Batch, config: RlpdCo
     value = critics_apply(subset, batch.next_state, next_action).min(axis=0)
     if config.entropy_backup:
         value = value - jnp.exp(state.log_alpha) * log_prob
-    return batch.reward + config.discount * batch.mask * value
+    target: jax.Array = batch.reward + config.discount * batch.mask * value
+    return target
 
 
 def draw_subset(key: jax.Array, members: int, size: int) -> jax.Array:

@@ -68,9 +68,10 @@ def value_and_grad(loss: Callable[..., Any], dtype: str, has_aux: bool = True) -
 def _change(tree: Tree, change: Callable[[int, jax.Array], jax.Array]) -> Tree:
     """``tree`` with ``change(number, leaf)`` in place of each parameter."""
     paths, structure = jax.tree_util.tree_flatten_with_path(tree)
-    return jax.tree_util.tree_unflatten(
+    changed: Tree = jax.tree_util.tree_unflatten(
         structure, [change(i, leaf) if _is_parameter(path, leaf) else leaf for i, (path, leaf) in enumerate(paths)]
     )
+    return changed
 
 
 def _is_parameter(path: tuple[Any, ...], leaf: Any) -> bool:

@@ -25,7 +25,8 @@ def push_through_friction(
     lead = displacement + friction * np.clip(displacement / (0.5 * friction), -1.0, 1.0)
     adapted = spring + 0.15 * (displacement / 0.3 - velocity)
     further = (spring * displacement > 0.0) & (np.abs(adapted) > np.abs(lead)) & (adapted * displacement > 0.0)
-    return np.where(further, adapted, lead)
+    command: np.ndarray = np.where(further, adapted, lead)
+    return command
 
 
 def drive(displacement: np.ndarray, period: float, gripper: float | None = None) -> TeleopCommand:
