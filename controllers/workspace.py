@@ -165,7 +165,7 @@ class Workspace:
         """The pose inside nearest to ``pose`` (base frame); the same object if it is inside.
 
         Translation and orientation are clipped apart: the translation to the nearest point, the orientation by the
-        smallest rotation. What satisfies its bounds is not touched.
+        smallest rotation. A pose within its bounds is not touched.
         """
         translation = self._clip_translation(pose.translation)
         if self.cone is not None:
@@ -218,7 +218,7 @@ def _nearest(x: np.ndarray, normals: np.ndarray, offsets: np.ndarray) -> np.ndar
     for i, (normal, offset) in enumerate(zip(normals, offsets, strict=True)):
         if normal.dot(nearest) >= offset:
             continue
-        # The nearest point lies in this plane. What the constraints before demand of points in it:
+        # The nearest point lies in this plane. The demands of the constraints before on points in it:
         along = normals[:i].dot(normal)
         tangents = normals[:i] - np.outer(along, normal)
         demands = offsets[:i] - along * offset

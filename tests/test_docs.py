@@ -1,4 +1,4 @@
-"""What the documentation says that can be checked: commands, links, topics."""
+"""Checkable statements of the documentation: commands, links, topics."""
 
 from __future__ import annotations
 

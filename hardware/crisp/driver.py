@@ -1,13 +1,13 @@
 """Any arm under CRISP's ros2_control controllers, driven by their topics (github.com/utiasDSL/crisp_controllers).
 
-CRISP computes the torques. What this side keeps is what it can keep without them: the gate (finite, new, near, inside
+CRISP computes the torques. This side keeps what it can keep without them: the gate (finite, new, near, inside
 the workspace), a reference that moves no faster than the limits, and a watchdog that freezes the target at the measured
 pose when setpoints stop coming. CRISP's controllers have none of these: they take any target, from any frame, and keep
 the last one when its sender dies.
 
 **There is no passivity tank here.** It could only act on torques that this side commands. So that policies trained with
 a tank see what they know, `ArmReading.tank` and ``budget`` are those of a full tank and never move; ``activity`` is 0.
-What bounds the spring is CRISP's own ``task.error_clip`` times its stiffness (0.1 m × 600 N/m in its default).
+The spring is bounded by CRISP's own ``task.error_clip`` times its stiffness (0.1 m × 600 N/m in its default).
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class CrispArm(Device):
                 self._events.extend(self._reference.stop(state.pose, reason or "asked to stop", self._now))
 
     def recover(self) -> None:
-        """See that states come again. What stopped the robot is put right there: CRISP's topics cannot do it.
+        """See that states come again. A stop of the robot is put right there: CRISP's topics cannot do it.
 
         Raises `ArmFault` when they do not come, or somebody else publishes targets.
         """

@@ -97,7 +97,7 @@ class Ring:
     def since(self, position: int) -> tuple[np.ndarray, int]:
         """Records from number ``position`` on, oldest first, and the position to go on from.
 
-        What was overwritten, also while copying, is left out: a record is either returned whole or not at all.
+        One that was overwritten, also while copying, is left out: a record is either returned whole or not at all.
         """
         end = self._written[0]
         start = max(position, end - self._capacity)

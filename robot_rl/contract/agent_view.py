@@ -76,7 +76,7 @@ def layout_of(task: Shaped, images: Mapping[str, tuple[int, int]] | None = None)
 
 
 def identity_of(task: Shaped) -> dict[str, JsonValue]:
-    """What must be the same for an agent's parameters to make sense; JSON values."""
+    """The values that must be the same for an agent's parameters to make sense."""
     return {
         "task": task.name,
         "fields": [[field.name, field.size, float(field.scale)] for field in task.fields],

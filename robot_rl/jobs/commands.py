@@ -132,7 +132,7 @@ def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
 class Display:
     """Progress of a job, in the terminal: a line for each episode of a recording or evaluation, and now and then.
 
-    What the session has to tell the person, such as what became of a label, is a line of its own at once.
+    A message of the session to the person, such as the answer to a label, is a line of its own at once.
     """
 
     def __init__(self, run: Run, job: str, config: RunConfig) -> None:

@@ -47,7 +47,7 @@ class EpisodeSink(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """What the arm and gripper shall do now.
+    """A command to arm and gripper.
 
     Attributes:
         target: TCP pose in the base frame.
@@ -84,7 +84,7 @@ class EpisodeSummary:
 
 @dataclass(frozen=True, eq=False)
 class Directive:
-    """What has to happen now, after a reading.
+    """The session's decision after a reading.
 
     Attributes:
         phase: where the session stands.

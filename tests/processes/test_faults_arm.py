@@ -1,4 +1,4 @@
-"""What the arm node and its real-time process make of wrong commands, stalls, stops and kills.
+"""The arm node and its real-time process under wrong commands, stalls, stops and kills.
 
 The simulator and the arm node run as in a job; the test is whoever commands. Rows of the table in docs/SAFETY.md. Times
 are reported, never asserted.
@@ -79,7 +79,7 @@ class ArmGraph:
         os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """End it. What its arm was told, it was told smoothly."""
+        """End it. Its arm was commanded smoothly."""
         self.scene.disconnect()
         for process in (self.arm, self.simulator):
             end(process)

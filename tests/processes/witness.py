@@ -1,4 +1,4 @@
-"""What happened after a fault, and after how many milliseconds, as somebody on the ROS graph hears it."""
+"""Events after a fault, and after how many milliseconds, as somebody on the ROS graph hears it."""
 
 from __future__ import annotations
 

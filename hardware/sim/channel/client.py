@@ -20,7 +20,7 @@ REPLY_TIMEOUT = 5.0  # [s]
 
 @dataclass(frozen=True, eq=False)
 class SceneState:
-    """What a renderer needs of one instant.
+    """One instant, as a renderer needs it.
 
     Attributes:
         time: robot time [s], the clock of the arm's state.

@@ -113,7 +113,7 @@ class SceneRobotServer(FrankaRobotServer):
 
     @property
     def robot_time(self) -> float:
-        """What the connected driver sees as robot time [s]; it starts at 0 with each connection."""
+        """Robot time [s] as the connected driver sees it; it starts at 0 with each connection."""
         return self._states * TICK
 
     def tick(self, step: Callable[[], None]) -> None:
@@ -160,7 +160,7 @@ class SceneRobotServer(FrankaRobotServer):
         return self._wire is not None and bool(select.select([self._wire], [], [], seconds)[0])
 
     def accept(self, command: MoveCommand, asynchronous: bool) -> MoveStatus:
-        """What to answer to the request for a motion; the motion is about to start when it is kMotionStarted."""
+        """Answer to the request for a motion; the motion is about to start when it is kMotionStarted."""
         q = self.robot.inner_state.q
         kind = command.motion_generator_mode
         torque_control = command.controller_mode is MoveCommandControllerMode.kExternalController

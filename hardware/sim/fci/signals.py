@@ -1,4 +1,4 @@
-"""What an FR3 demands of the commands of its motion generators, as far as it is cheap to check every tick.
+"""Demands of an FR3 on the commands of its motion generators, as far as it is cheap to check every tick.
 
 Ranges, start values, velocities and steps of the velocity ("velocity discontinuity": an acceleration above its limit)
 are checked; jerk is not. Where a command is missing, the arm goes on at constant acceleration, and the next command is
@@ -26,7 +26,7 @@ RIGID = 1e-5  # how far a commanded rotation matrix may be from orthonormal
 JOINT_ACCELERATION = 10.0  # [rad/s²]
 TRANSLATION_SPEED, TRANSLATION_ACCELERATION = 3.0, 9.0  # [m/s, m/s²]
 ROTATION_SPEED, ROTATION_ACCELERATION = 2.5, 17.0  # [rad/s, rad/s²]
-# What differences of single-precision readings may add: clients begin where the state says the last command was.
+# Allowance for differences of single-precision readings: clients begin where the state says the last command was.
 SPEED_NOISE = 1e-3  # [rad/s, m/s]
 ACCELERATION_NOISE = 1.0  # [rad/s², m/s²]
 

@@ -78,14 +78,14 @@ class ChunkedConfig(Precision):
 
 
 class Values(NamedTuple):
-    """What the critics' loss teaches."""
+    """Parameters that the critics' loss trains."""
 
     encoder: Params
     critics: Params
 
 
 class Policies(NamedTuple):
-    """What the policy's loss teaches; ``one_step`` is empty unless it is the extraction."""
+    """Parameters that the policy's loss trains; ``one_step`` is empty unless it is the extraction."""
 
     flow: Params
     one_step: Params

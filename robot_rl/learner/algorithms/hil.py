@@ -12,7 +12,7 @@ demonstrations, its own): p keeps the gripper from toggling, and the arm's criti
 chooses and its slow copy values what it chose (double DQN), which keeps the maximum's upward bias from feeding on
 itself. A layout without options has no G, and what is left is `rlpd` with other defaults.
 
-What differs from HIL-SERL:
+Differences from HIL-SERL:
 
 - *Options.* There, commands are increments: open, close, hold. Here a command says where the gripper shall be, −1
   closed to +1 open, and to repeat the last one is to hold, so a gripper has two options.

@@ -220,7 +220,7 @@ def update(
 def summary(
     state: RlpdState, critic_info: Mapping[str, jax.Array], loss: jax.Array, entropy: jax.Array
 ) -> dict[str, jax.Array]:
-    """What an update came to; ``critic_info`` has a row for each critic step."""
+    """Metrics of an update; ``critic_info`` has a row for each critic step."""
     info = {name: values.mean() for name, values in critic_info.items()}
     info |= {"actor/loss": loss, "actor/entropy": entropy, "temperature/alpha": jnp.exp(state.log_alpha)}
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.

@@ -16,7 +16,7 @@ def saturate(vector: np.ndarray, limit: float) -> np.ndarray:
 def push_through_friction(
     displacement: np.ndarray, spring: np.ndarray, velocity: np.ndarray, friction: np.ndarray
 ) -> np.ndarray:
-    """What to command, elementwise [m or rad], so that an arm that sticks does make ``displacement``.
+    """The command, elementwise [m or rad], so that an arm that sticks does make ``displacement``.
 
     Friction in joints and contacts stops an arm that is held by a spring short of its target. A person leads by about
     that much (``friction``), and pushes harder until it gives: while ``spring`` (reference minus measured) pulls the
