@@ -11,7 +11,7 @@ makes F exactly the negative gradient of the potential
 
 also at errors far beyond the clip, so that the energy in the spring can be booked to the last joule. (Clipping the
 rotation vector per axis, or giving its axes different stiffness, would turn the torque away from the geodesic and make
-it do net work on closed paths. Translations have no such trouble: their axes may differ.)
+it do net work on closed paths. With translations it is not so: their axes may differ.)
 
 *Damping* is the sum of a fixed part and one that follows the inertia Λ felt at the TCP,
 

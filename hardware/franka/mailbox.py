@@ -139,7 +139,7 @@ class Mailbox:
         self._events_read = 0
         self._state = self._records["state"]
         self._state_views = {name: self._state.view(name) for name in STATE.names or ()}
-        self._heard = 0
+        self._rings_seen = 0
         self._versions = dict.fromkeys(RECORDS, 0)
         self._requested = np.zeros(len(Request), dtype=np.uint32)
 
@@ -249,10 +249,10 @@ class Mailbox:
     def take_orders(self) -> Orders:
         """News from the driver since the last call; of each kind the newest."""
         rings = self._bell[0]
-        if rings == self._heard:
+        if rings == self._rings_seen:
             return NOTHING
         # A slot that is being written just now is left for the next call: its bell is still to ring.
-        self._heard = rings
+        self._rings_seen = rings
         requests: tuple[Request, ...] = ()
         if (record := self._changed("requests")) is not None:
             counts = record["counts"]

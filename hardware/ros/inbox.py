@@ -44,7 +44,7 @@ class Inbox:
 
     Args:
         node: see above.
-        renamed: called with a writer as it was known before, and as it is known now that its name has been heard.
+        renamed: called with a writer as it was known before, and as it is known now that its name has been discovered.
 
     Attributes:
         waited: how long the message being handled has waited for the name of its sender [s].
