@@ -16,7 +16,7 @@ import math
 from collections.abc import Hashable
 from typing import NamedTuple
 
-TIMEOUT = 0.3  # [s]: three control periods of a session
+TIMEOUT = 0.3  # [s]: three control periods at 10 Hz
 
 
 class LeaseError(ValueError):

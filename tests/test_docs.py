@@ -24,8 +24,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 WITH_COMMANDS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    ROOT / "docs" / "HARDWARE.md",
-    ROOT / "docs" / "YOUR_TASK.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("HARDWARE", "PASSIVITY", "SAFETY", "YOUR_POLICY", "YOUR_TASK")),
 ]
 PROGRAMS = ("robot-rl", "make", "python", "ros2")
 TOPIC_MODULES = (ROOT / "controllers" / "ros" / "topics.py", ROOT / "robot_rl" / "ros" / "topics.py")

@@ -74,7 +74,7 @@ class Timing:
     """How a step went in time, in milliseconds.
 
     ``decision_ms``: observation sent → action received; ``period_ms``: since the previous observation, robot time;
-    ``version``: policy parameters that acted; ``late``: no policy answer came in time, so the arm held.
+    ``version``: policy parameters that acted; ``late``: no action of the policy was due, so the arm held.
     """
 
     decision_ms: float = 0.0
