@@ -51,7 +51,7 @@ EXTRAS = {
     # scripts/setup.sh: it asks for an older numpy than it needs.
     "clients": ["franky-control>=2.0; platform_machine == 'x86_64'", "scipy>=1.11"],
 }
-# What the loop and the learners are compared with.
+# Packages that the loop and the learners are compared with.
 EXTRAS["bench"] = [*EXTRAS["sim"], *EXTRAS["franka"], *EXTRAS["learn"], "sbx-rl>=0.28", "stable-baselines3>=2.9"]
 
 setup(

@@ -1,4 +1,4 @@
-"""What chunks are worth: `chunked` with H = 5 and with H = 1 on the same data of a long way with one reward at its end.
+"""Worth of chunks: `chunked` with H = 5 and with H = 1 on the same data of a long way with one reward at its end.
 
 The task: a point in a square has to visit two corners and then the goal; 45 steps at the best. The state is the place
 and which of the three is next; only the goal is rewarded. The data: demonstrations that waver and, at the corners,

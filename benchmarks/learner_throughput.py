@@ -61,7 +61,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Domain:
-    """What a `LearnerLoop` is to learn: sizes, and no stores."""
+    """The domain of a `LearnerLoop`: sizes, and no stores."""
 
     layout: Layout
 

@@ -1,4 +1,4 @@
-"""What an answer costs that takes its time: `pick_cube` in process with a policy of chunks, at several latencies.
+"""Cost of an answer that takes its time: `pick_cube` in process with a policy of chunks, at several latencies.
 
 The policy is the task's script, rolled out ahead in a model of the arm that was fitted to 160 of the script's steps
 (moved = 0.45 × asked for + 0.27 × moved before; residual 1.3 mm a step): it sees the observation only, and its plans
@@ -125,7 +125,7 @@ def _unpacked(state: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _reading(tcp: np.ndarray, cube: np.ndarray, opening: float) -> Reading:
-    """What the script looks at, of an arm at rest."""
+    """The reading that the script looks at, of an arm at rest."""
     pose, rest = Pose(tcp, TOOL_DOWN), np.zeros(6)
     objects = {"cube": Pose(cube, TOOL_DOWN)}
     return Reading(0, 0.0, np.zeros(7), pose, rest, rest, pose, opening, 1.0, Mode.TRACK, {}, objects)

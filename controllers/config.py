@@ -1,4 +1,4 @@
-"""What a controller is made of, and what it may be asked for."""
+"""Settings of a controller, and the bounds of a request."""
 
 from __future__ import annotations
 

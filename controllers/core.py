@@ -221,7 +221,7 @@ class Controller:
         self._ramp(dt)
         self._give_way(state.wrench, dt, events)
 
-        # What the robot did since the last tick is paid for before anything new is asked of it.
+        # The robot's work since the last tick is paid for before anything new is asked of it.
         tank.book(state.q, state.tau_J_d, dt)
         repulsion, held = self._repulsion.evaluate(state.q)
         potential = self._follow(dt, held)
@@ -353,5 +353,5 @@ def _finite(state: ArmState) -> bool:
 
 
 def _measured(state: ArmState) -> str:
-    """What has to be finite, in words."""
+    """The values that have to be finite, in words."""
     return f"q {state.q}, dq {state.dq}, tau_J_d {state.tau_J_d}, wrench {state.wrench}"

@@ -79,9 +79,10 @@ class FrictionCompensation:
 
     def torque(self, dq: np.ndarray) -> np.ndarray:
         """Torque ``(7,)`` [N·m], overwritten by the next call, at joint velocities ``dq (7,)`` [rad/s]."""
-        torque = np.divide(dq, self.config.smoothing, out=self._torque)
+        torque: np.ndarray = np.divide(dq, self.config.smoothing, out=self._torque)
         np.tanh(torque, out=torque)
         torque *= self._coulomb
         torque += np.multiply(self._viscous, dq, out=self._part)
         np.minimum(torque, self.config.cap, out=torque)
-        return np.maximum(torque, -self.config.cap, out=torque)
+        np.maximum(torque, -self.config.cap, out=torque)
+        return torque

@@ -12,7 +12,7 @@ import numpy as np
 
 from controllers.state import TICK
 
-# What the spring may be made to exert. An FR3 reaches 0.855 m and has 87 N·m in its first joints: 100 N at full reach
+# Bounds of what the spring may exert. An FR3 reaches 0.855 m and has 87 N·m in its first joints: 100 N at full reach
 # leaves nothing over. A moment about the last joint's axis goes onto that joint alone, which has 12 N·m.
 MAX_FORCE = 100.0  # [N] along each base axis
 MAX_MOMENT = 12.0  # [N·m]
@@ -149,7 +149,7 @@ class ImpedanceGains:
 
 
 def describe_change(old: ImpedanceGains, new: ImpedanceGains) -> str:
-    """What differs, in words for the operator."""
+    """The differences, in words for the operator."""
     changes = []
     for name, unit in UNITS.items():
         before, after = getattr(old, name), getattr(new, name)

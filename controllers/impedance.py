@@ -11,7 +11,7 @@ makes F exactly the negative gradient of the potential
 
 also at errors far beyond the clip, so that the energy in the spring can be booked to the last joule. (Clipping the
 rotation vector per axis, or giving its axes different stiffness, would turn the torque away from the geodesic and make
-it do net work on closed paths. Translations have no such trouble: their axes may differ.)
+it do net work on closed paths. With translations it is not so: their axes may differ.)
 
 *Damping* is the sum of a fixed part and one that follows the inertia Λ felt at the TCP,
 
@@ -39,7 +39,8 @@ from controllers.spatial import log3
 
 def feedforward(model: ArmModel, wrench: np.ndarray) -> np.ndarray:
     """Joint torques ``(7,)`` [N·m] with which the TCP exerts ``wrench (6,)`` [N, N·m] on the world: ``Jᵀ wrench``."""
-    return model.jacobian.T.dot(wrench)
+    torque: np.ndarray = model.jacobian.T.dot(wrench)
+    return torque
 
 
 class CartesianImpedance:
@@ -94,7 +95,7 @@ class CartesianImpedance:
 
     def damping(self, model: ArmModel) -> np.ndarray:
         """Damping wrench ``−D V (6,)`` [N, N·m]: never adds energy."""
-        wrench = -self._D * model.twist
+        wrench: np.ndarray = -self._D * model.twist
         if self.gains.inertial_damping > 0.0:
             wrench -= self._inertial_damping(model).dot(model.twist)
         return wrench
@@ -108,7 +109,7 @@ class CartesianImpedance:
         shrink further.
         """
         gains, J = self.gains, model.jacobian
-        torque = posture - q
+        torque: np.ndarray = posture - q
         torque *= spring_scale * gains.nullspace_stiffness
         size = float(torque.dot(torque)) ** 0.5
         if size > gains.nullspace_cap:
@@ -125,6 +126,6 @@ class CartesianImpedance:
         mobility = J.dot(self._joint_cholesky.compute(model.mass).solve(J.T))
         mobility += self._mobility
         stiffness = root[:, None] * mobility * root
-        mean = self._eigen.compute(stiffness).operatorInverseSqrt()
+        mean: np.ndarray = self._eigen.compute(stiffness).operatorInverseSqrt()
         mean *= 2.0 * self.gains.inertial_damping * root[:, None] * root
         return mean

@@ -46,7 +46,8 @@ class JointSegment:
             return self._q1
         if s <= 0.0:
             return self._q0
-        return self._q0 + s * self._change
+        q: np.ndarray = self._q0 + s * self._change
+        return q
 
 
 def limited_duration(

@@ -14,7 +14,7 @@ import numpy as np
 from controllers.gains import GainError, check_damping
 from controllers.state import JOINTS, TICK
 
-# What each spring may be made to exert [N·m]: half of what an FR3's joints have, so that damping and compensation
+# Bound of what each spring may exert [N·m]: half of what an FR3's joints have, so that damping and compensation
 # always find room below the clamp.
 MAX_TORQUE = (43.5, 43.5, 43.5, 43.5, 6.0, 6.0, 6.0)
 # Inertia that each joint moves at least [kg·m²]: the drives alone, as the simulated arm has them.
@@ -91,4 +91,5 @@ class JointImpedance:
 
     def damping(self, dq: np.ndarray) -> np.ndarray:
         """Damping torque ``−D dq (7,)`` [N·m], overwritten by the next call, at velocities ``dq (7,)`` [rad/s]."""
-        return np.negative(np.multiply(self._D, dq, out=self._damping), out=self._damping)
+        np.negative(np.multiply(self._D, dq, out=self._damping), out=self._damping)
+        return self._damping

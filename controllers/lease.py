@@ -16,7 +16,7 @@ import math
 from collections.abc import Hashable
 from typing import NamedTuple
 
-TIMEOUT = 0.3  # [s]: three control periods of a session
+TIMEOUT = 0.3  # [s]: three control periods at 10 Hz
 
 
 class LeaseError(ValueError):
@@ -112,7 +112,7 @@ class Lease:
         self._held = None
 
     def rename(self, before: Writer, after: Writer) -> None:
-        """What ``before`` holds is ``after``'s: they turn out to be the same."""
+        """Hand over to ``after`` whatever ``before`` holds: they turn out to be the same."""
         if self._held is not None and self._held.writer.id == before.id:
             self._held = self._held._replace(writer=after)
 

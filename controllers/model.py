@@ -126,12 +126,13 @@ class ArmModel:
     @property
     def gravity(self) -> np.ndarray:
         """Torques that hold the arm against gravity ``(7,)`` [N·m], computed when asked for."""
-        return pin.computeGeneralizedGravity(self.pinocchio, self._side_data, self.q).copy()
+        torque: np.ndarray = pin.computeGeneralizedGravity(self.pinocchio, self._side_data, self.q).copy()
+        return torque
 
     @property
     def mass(self) -> np.ndarray:
         """Joint-space inertia ``(7, 7)`` [kg·m²], symmetric, computed when asked for."""
-        mass = pin.crba(self.pinocchio, self._side_data, self.q).copy()  # the upper triangle is what counts
+        mass: np.ndarray = pin.crba(self.pinocchio, self._side_data, self.q).copy()  # the upper triangle is what counts
         mass[_LOWER] = mass.T[_LOWER]
         return mass
 

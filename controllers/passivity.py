@@ -34,7 +34,7 @@ over any window
 and the overdraft, by which the account ever was below zero, is zero under these assumptions:
 
 1. The measured q is where the joints are, the reported torque is what they got, gravity excluded, held between ticks.
-2. What is delivered between the closing of the valve and the end of the torques it closes is at most Z + E_min.
+2. The energy delivered between the closing of the valve and the end of the torques it closes is at most Z + E_min.
 3. The damping that is left below E_min takes energy out.
 
 *Proof.* Sum the second line over the window: Σ tau·Δq ≤ A_0 − A_T + Σg − thrown away, where what was booked is at least
@@ -54,7 +54,7 @@ rate r. With T_i = tau_i + δ sign(dq_i), and speeds that rise by no more than a
 
     T_i dq_i (S + |T_i|/2r) + ½ a (|tau_i| + δ) (S + (|tau_i| + δ)/r)²,
 
-the sum of which over the joints is Z. What speeds joints up along their torques by more than a, while no command comes
+and Z is the sum over the joints. Whatever speeds joints up along their torques by more than a, while no command comes
 through, be it somebody who pulls or the held torques themselves, takes energy that no controller could keep back; so do
 a second stall before the torques of the first are gone, and a joint that turns round meanwhile while others brake.
 E_min is for this, and `overdraft` reports what it did not cover.
@@ -203,7 +203,8 @@ class EnergyTank:
         root = len(torque) ** 0.5
         size = float(torque.dot(torque)) ** 0.5 + root * most
         rising = S * S * size * root + size * size / rate * (2.0 * S + size / rate)
-        return max(0.0, float(lasting.dot(step)) / dt + 0.5 * self.config.acceleration * rising)
+        energy: float = max(0.0, float(lasting.dot(step)) / dt + 0.5 * self.config.acceleration * rising)
+        return energy
 
     @property
     def recovered(self) -> bool:

@@ -81,4 +81,5 @@ class _Part:
             return np.zeros(3)
         self.exceeded = self.exceeded or size > self._limit
         speed = self._slope * (size - self._yield_at)
-        return push * (min(self._speed, max(SLOWEST * self._speed, speed)) / size)
+        velocity: np.ndarray = push * (min(self._speed, max(SLOWEST * self._speed, speed)) / size)
+        return velocity

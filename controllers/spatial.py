@@ -68,7 +68,8 @@ class Pose:
     def rotation(self) -> np.ndarray:
         """Rotation matrix ``(3, 3)``."""
         x, y, z, w = self.quat_xyzw
-        return pin.Quaternion(w, x, y, z).toRotationMatrix()
+        matrix: np.ndarray = pin.Quaternion(w, x, y, z).toRotationMatrix()
+        return matrix
 
     @property
     def rotvec(self) -> np.ndarray:
@@ -100,9 +101,11 @@ class Pose:
 
 def exp3(rotvec: np.ndarray) -> np.ndarray:
     """Rotation matrix ``(3, 3)`` of a rotation vector ``(3,)`` [rad]."""
-    return pin.exp3(np.asarray(rotvec, dtype=np.float64))
+    rotation: np.ndarray = pin.exp3(np.asarray(rotvec, dtype=np.float64))
+    return rotation
 
 
 def log3(rotation: np.ndarray) -> np.ndarray:
     """Rotation vector ``(3,)`` [rad] of a rotation matrix ``(3, 3)``; well behaved at 180°."""
-    return pin.log3(np.asarray(rotation, dtype=np.float64))
+    rotvec: np.ndarray = pin.log3(np.asarray(rotation, dtype=np.float64))
+    return rotvec

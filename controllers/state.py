@@ -1,4 +1,4 @@
-"""What goes into and comes out of one control tick: plain values, no behaviour."""
+"""Inputs and outputs of one control tick: plain values, no behaviour."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ AnySetpoint = Setpoint | JointSetpoint | WrenchSetpoint
 
 
 class Mode(enum.IntEnum):
-    """What the controller is doing."""
+    """State of the controller."""
 
     IDLE = 0  # not started, or the motion has been finished
     TRACK = 1  # following setpoints

@@ -96,7 +96,8 @@ class OrientationCone:
         if size < PARALLEL:
             turn = _cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
             size = math.sqrt(turn.dot(turn))
-        return exp3(turn * ((excess + INSET) / size)).dot(rotation)
+        turned: np.ndarray = exp3(turn * ((excess + INSET) / size)).dot(rotation)
+        return turned
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +165,7 @@ class Workspace:
         """The pose inside nearest to ``pose`` (base frame); the same object if it is inside.
 
         Translation and orientation are clipped apart: the translation to the nearest point, the orientation by the
-        smallest rotation. What satisfies its bounds is not touched.
+        smallest rotation. A pose within its bounds is not touched.
         """
         translation = self._clip_translation(pose.translation)
         if self.cone is not None:
@@ -197,7 +198,8 @@ class Workspace:
         return self._anchor
 
     def _into_box(self, x: np.ndarray) -> np.ndarray:
-        return np.minimum(np.maximum(x, self.lower), self.upper)
+        inside: np.ndarray = np.minimum(np.maximum(x, self.lower), self.upper)
+        return inside
 
 
 class _NoRoom(Exception):
@@ -216,7 +218,7 @@ def _nearest(x: np.ndarray, normals: np.ndarray, offsets: np.ndarray) -> np.ndar
     for i, (normal, offset) in enumerate(zip(normals, offsets, strict=True)):
         if normal.dot(nearest) >= offset:
             continue
-        # The nearest point lies in this plane. What the constraints before demand of points in it:
+        # The nearest point lies in this plane. The demands of the constraints before on points in it:
         along = normals[:i].dot(normal)
         tangents = normals[:i] - np.outer(along, normal)
         demands = offsets[:i] - along * offset

@@ -1,4 +1,4 @@
-"""What an episode store holds: ``python -m demos.inspect runs/<run>/demos``."""
+"""Contents of an episode store: ``python -m demos.inspect runs/<run>/demos``."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Driver(Node):
     def __init__(self, words: list[str], again: bool) -> None:
         super().__init__("driver")
         self.words, self.again, self.next, self.phase = words, again, 0, ""
-        self.heard, self.said = time.monotonic(), ""
+        self.received, self.said = time.monotonic(), ""
         self.twist = self.create_publisher(TwistStamped, "twist_cmd", 1)
         self.joy = self.create_publisher(Joy, "joy", 5)
         self.mark = self.create_publisher(String, "teach/mark", 5)
@@ -52,12 +52,12 @@ class Driver(Node):
         self.said = message.data
 
     def on_pose(self, message: PoseStamped) -> None:
-        self.heard = time.monotonic()
+        self.received = time.monotonic()
         if self.next >= len(self.words) or (self.again and self.phase not in ("ready", "running")):
             return
         word = self.words[self.next]
         if word == "mark":
-            if self.said:  # by its name, so that it may be said until it is heard
+            if self.said:  # by its name, so that it may be said until it is received
                 self.mark.publish(String(data=self.said))
         elif word == "success":
             self.joy.publish(Joy(buttons=[0, 0, 1, 0]))
@@ -81,7 +81,7 @@ def main(words: list[str]) -> None:
     rclpy.init()
     driver = Driver([word for word in words if word != "--again"], "--again" in words)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        while time.monotonic() - driver.heard < SILENCE and (driver.again or driver.next < len(driver.words)):
+        while time.monotonic() - driver.received < SILENCE and (driver.again or driver.next < len(driver.words)):
             rclpy.spin_once(driver, timeout_sec=0.1)
     rclpy.try_shutdown()
 

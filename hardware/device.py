@@ -1,4 +1,4 @@
-"""What all drivers share: a device is opened by ``connect()`` and always released by ``with``."""
+"""The life cycle that all drivers share: a device is opened by ``connect()`` and always released by ``with``."""
 
 from __future__ import annotations
 

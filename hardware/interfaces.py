@@ -175,7 +175,7 @@ class Camera(Protocol):
 
 
 class Word(enum.Enum):
-    """What the operator may say, whichever device, program or page says it.
+    """A word that the operator may say, whichever device, program or page says it.
 
     The first two say what the step in flight came to. ``DISCARD`` throws an episode away as data, ``END`` ends it as a
     time limit does. ``PAUSE`` holds the arm until ``RESUME``. After ``TAKE_OVER`` the person drives, also with their
@@ -194,7 +194,7 @@ class Word(enum.Enum):
 
 @dataclass(frozen=True, eq=False)
 class TeleopCommand:
-    """What the person wants.
+    """The person's command.
 
     Attributes:
         twist: ``(6,)`` desired TCP twist [m/s, rad/s], base axes.
@@ -222,7 +222,7 @@ class TeleopDevice(Protocol):
 
 @runtime_checkable
 class SceneControl(Protocol):
-    """What only a simulator can do: put objects where they shall be, and say where they are.
+    """Control of the scene, as only a simulator has it: put objects where they shall be, and say where they are.
 
     On a real arm `hardware.manual_scene.ManualScene` stands in: a person arranges the objects and no pose is known.
     """

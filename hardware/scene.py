@@ -42,7 +42,7 @@ class Base(NamedTuple):
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """What stands around the arm, as plain data; needs no simulator to exist.
+    """The surroundings of the arm, as plain data; needs no simulator to exist.
 
     Attributes:
         worldbody: MJCF elements around each arm, in its base frame: tables, blocks, movable bodies. The floor is at

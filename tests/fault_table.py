@@ -1,4 +1,4 @@
-"""What docs/SAFETY.md says of faults: its rows, and the check that no torque ever exceeded a limit."""
+"""The fault table of docs/SAFETY.md: its rows, and the check that no torque ever exceeded a limit."""
 
 from __future__ import annotations
 

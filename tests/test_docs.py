@@ -1,4 +1,4 @@
-"""What the documentation says that can be checked: commands, links, topics."""
+"""Checkable statements of the documentation: commands, links, topics."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "e
 WITH_COMMANDS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    ROOT / "docs" / "HARDWARE.md",
-    ROOT / "docs" / "YOUR_TASK.md",
     ROOT / "examples" / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("HARDWARE", "PASSIVITY", "SAFETY", "YOUR_POLICY", "YOUR_TASK")),
 ]
 PROGRAMS = ("robot-rl", "make", "python", "ros2")
 TOPIC_MODULES = (ROOT / "controllers" / "ros" / "topics.py", ROOT / "robot_rl" / "ros" / "topics.py")

@@ -29,7 +29,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 ROOMS["jobs"] = tuple(ROOMS)
 
-# What only some modules may import: imported package -> prefixes of the modules allowed to.
+# Packages that only some modules may import: imported package -> prefixes of the modules allowed to.
 CONFINED = {
     "jax": ("robot_rl.learner", "robot_rl.policies.serving"),
     "jaxlib": ("robot_rl.learner",),
@@ -41,7 +41,7 @@ CONFINED = {
     "pyrealsense2": ("hardware.cameras.realsense",),
     "mujoco": ("hardware.sim.scene", "hardware.sim.fci", "hardware.sim.world"),
 }
-# What of hardware a room of it may import besides itself; those not named here import what they like.
+# Rooms of hardware that a room of it may import besides itself; those not named here import what they like.
 PURE = ("hardware.interfaces", "hardware.scene", "hardware.franka.hand", "hardware.franka.collision")
 HARDWARE_ROOMS = {
     "hardware.interfaces": (),
@@ -106,7 +106,7 @@ def in_room(module: str, name: str) -> bool:
 
 
 def violations(module: str, source: str, is_package: bool = False) -> list[str]:
-    """What ``module`` imports and may not, one readable line each."""
+    """Imports of ``module`` that are not allowed, one readable line each."""
     layer = module.split(".")[0]
     in_ros = "ros" in module.split(".")
     found = []

@@ -113,3 +113,15 @@ def test_constraints_are_exact_and_cover_every_dependency(wheel: zipfile.ZipFile
 def test_mypy_checks_every_package() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
     assert set(settings["packages"]) == {*PACKAGES, "benchmarks.experiments", "examples"}
+    assert settings["disallow_any_generics"] and settings["warn_return_any"]
+
+
+def test_the_contracts_have_no_any() -> None:
+    files = [*sorted((ROOT / "robot_rl" / "contract").rglob("*.py")), ROOT / "hardware" / "interfaces.py"]
+    found = []
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.alias(name="Any") | ast.Attribute(attr="Any"):
+                    found.append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert files and not found

@@ -67,7 +67,7 @@ class Curve:
     @property
     def success(self) -> float:
         """At the end."""
-        return self.points[-1]["success_rate"]
+        return float(self.points[-1]["success_rate"])
 
     @property
     def minutes_to_target(self) -> float:

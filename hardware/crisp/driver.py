@@ -1,13 +1,13 @@
 """Any arm under CRISP's ros2_control controllers, driven by their topics (github.com/utiasDSL/crisp_controllers).
 
-CRISP computes the torques. What this side keeps is what it can keep without them: the gate (finite, new, near, inside
+CRISP computes the torques. This side keeps what it can keep without them: the gate (finite, new, near, inside
 the workspace), a reference that moves no faster than the limits, and a watchdog that freezes the target at the measured
 pose when setpoints stop coming. CRISP's controllers have none of these: they take any target, from any frame, and keep
 the last one when its sender dies.
 
 **There is no passivity tank here.** It could only act on torques that this side commands. So that policies trained with
 a tank see what they know, `ArmReading.tank` and ``budget`` are those of a full tank and never move; ``activity`` is 0.
-What bounds the spring is CRISP's own ``task.error_clip`` times its stiffness (0.1 m × 600 N/m in its default).
+The spring is bounded by CRISP's own ``task.error_clip`` times its stiffness (0.1 m × 600 N/m in its default).
 """
 
 from __future__ import annotations
@@ -111,10 +111,10 @@ class CrispTopics(Protocol):
         """Let one `PERIOD` pass."""
 
     def state(self) -> CrispState | None:
-        """None until every topic has been heard. Raises `ArmFault` when listening has failed."""
+        """None until a message of every topic has been received. Raises `ArmFault` when listening has failed."""
 
     def silent(self, now: float) -> tuple[str, ...]:
-        """Full names of the topics that have not been heard for `STATE_TIMEOUT`."""
+        """Full names of the topics without a message for `STATE_TIMEOUT`."""
 
     def rivals(self) -> tuple[str, ...]:
         """Other nodes that publish targets for this arm."""
@@ -157,7 +157,7 @@ class CrispArm(Device):
         self._pushing = False
 
     def connect(self) -> None:
-        """Listen for the arm. Raises `ArmConnectionError` when it is not heard; the message names the topics."""
+        """Listen for the arm. Raises `ArmConnectionError` when no state is received; the message names the topics."""
         self.disconnect()
         self._now = -np.inf
         self._topics.open(self._each)
@@ -186,7 +186,7 @@ class CrispArm(Device):
 
     def start(self) -> None:
         """Begin to send targets, the measured pose first. Raises `ArmFault`: lost arm, or somebody else commands it."""
-        state = self._heard()
+        state = self._fresh_state()
         if rivals := self._topics.rivals():
             raise ArmFault(_of_rivals(rivals))
         with self._lock:
@@ -212,11 +212,11 @@ class CrispArm(Device):
                 self._events.extend(self._reference.stop(state.pose, reason or "asked to stop", self._now))
 
     def recover(self) -> None:
-        """See that states come again. What stopped the robot is put right there: CRISP's topics cannot do it.
+        """See that states come again. A stop of the robot is put right there: CRISP's topics cannot do it.
 
         Raises `ArmFault` when they do not come, or somebody else publishes targets.
         """
-        self._heard()
+        self._fresh_state()
         if rivals := self._topics.rivals():
             raise ArmFault(_of_rivals(rivals))
         with self._lock:
@@ -295,15 +295,16 @@ class CrispArm(Device):
             self._now = now
             if state is None or self._reference.mode in (Mode.IDLE, Mode.FAULT):
                 return
-            if trouble := self._trouble(now):
-                self._fault, self._reference.mode = trouble, Mode.FAULT
-                self._events.append(Event(now, EventKind.REFLEX, trouble))
+            if fault := self._find_fault(now):
+                self._fault, self._reference.mode = fault, Mode.FAULT
+                self._events.append(Event(now, EventKind.REFLEX, fault))
                 return
             self._events.extend(self._reference.tick(state.pose, state.dq, now))
             self._topics.send_pose(self._reference.pose)
             self._send_wrench(state.pose, now)
 
-    def _trouble(self, now: float) -> str:
+    def _find_fault(self, now: float) -> str:
+        """Why the arm may not go on, in words; empty when it may."""
         if silent := self._topics.silent(now):
             return (
                 f"CRISP lost: nothing on {', '.join(silent)} for {STATE_TIMEOUT} s; look at the robot and ros2_control"
@@ -321,7 +322,7 @@ class CrispArm(Device):
             self._topics.send_wrench(wrench)
         self._pushing = pushing
 
-    def _heard(self) -> CrispState:
+    def _fresh_state(self) -> CrispState:
         """The latest state. Raises `ArmFault` unless it is fresh."""
         self._require_connection()
         state = self._topics.state()
@@ -360,7 +361,7 @@ class CrispGripper:
         self._topics.send_gripper(closed + width * (opened - closed))
 
     def read(self) -> GripperReading:
-        """Opening as last heard, or as last asked for. Whether something is grasped is not known."""
+        """Opening as last received, or as last asked for. Whether something is grasped is not known."""
         position = self._topics.gripper()
         if position is None:
             return GripperReading(self._wish, False)

@@ -1,6 +1,6 @@
 """The reference pose of an arm whose torques somebody else computes: gate, interpolation and watchdog.
 
-What `controllers.core.Controller` does to setpoints before its law, for drivers that only hand over poses.
+The same that `controllers.core.Controller` does to setpoints before its law, for drivers that only hand over poses.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 While a command blocks, only its own answer is awaited; the hand's states arrive all the same, on a socket of their own.
 So the child forks after connecting: the *reader* takes states and nothing else, the *mover* carries out commands and
-nothing else, on one connection. What the driver wishes and what the reader has seen is in shared memory, so that the
+nothing else, on one connection. The driver's wishes and the reader's measurements are in shared memory, so that the
 driver never waits for either.
 
 libfranka closes the connection when no state has come for 1 s. That the hand is lost does not follow: the computer, or
@@ -46,7 +46,7 @@ MEMORY = mmap.PAGESIZE
 
 @dataclass(frozen=True)
 class GripperSettings:
-    """What the process is told at its start.
+    """Settings that the process is given at its start.
 
     Attributes:
         address: of the robot.
@@ -176,7 +176,7 @@ class FrankaGripper(Device):
         return self._child, self._memory
 
     def _failed(self, child: ChildProcess) -> HardwareError:
-        """What the process said before it ended, or how it ended."""
+        """The error that the process reported before it ended, or how it ended."""
         try:
             if child.pipe.poll():
                 return HardwareError(child.pipe.receive()[1])

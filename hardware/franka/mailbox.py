@@ -1,6 +1,6 @@
 """The shared memory between the arm driver and its real-time process: commands in, state, events and telemetry out.
 
-Everything has a fixed layout and exactly one writer (`hardware.franka.shared_memory`). What the driver may ask for has
+Everything has a fixed layout and exactly one writer (`hardware.franka.shared_memory`). Each request of the driver has
 a slot for each kind, so that none overwrites another: of two poses the newer counts, but a pose never takes the place
 of a wrench or of gains. After each write the driver rings a bell, the one thing that the loop looks at in every tick.
 
@@ -32,7 +32,7 @@ BELL_SIZE = 64  # a cache line of its own
 
 
 class Request(enum.IntEnum):
-    """What the driver asks of the real-time process; each counts up, and is served once per count."""
+    """Requests of the driver to the real-time process; each counts up, and is served once per count."""
 
     START = 0
     STOP = 1
@@ -82,7 +82,7 @@ RECORDS = {
 
 
 class Orders(NamedTuple):
-    """What the driver has written since the real-time process last looked.
+    """News from the driver since the real-time process last looked.
 
     Attributes:
         requests: new requests, in the order of `Request`.
@@ -98,7 +98,7 @@ class Orders(NamedTuple):
 
 
 class Outlook(NamedTuple):
-    """What the controller says along with a measurement.
+    """State of the controller that goes with a measurement.
 
     Attributes:
         target: reference of the spring, ``(3,)`` [m] and ``(3, 3)``.
@@ -139,7 +139,7 @@ class Mailbox:
         self._events_read = 0
         self._state = self._records["state"]
         self._state_views = {name: self._state.view(name) for name in STATE.names or ()}
-        self._heard = 0
+        self._rings_seen = 0
         self._versions = dict.fromkeys(RECORDS, 0)
         self._requested = np.zeros(len(Request), dtype=np.uint32)
 
@@ -247,12 +247,12 @@ class Mailbox:
     # The real-time process's side.
 
     def take_orders(self) -> Orders:
-        """What the driver has written since the last call; of each kind the newest."""
+        """News from the driver since the last call; of each kind the newest."""
         rings = self._bell[0]
-        if rings == self._heard:
+        if rings == self._rings_seen:
             return NOTHING
         # A slot that is being written just now is left for the next call: its bell is still to ring.
-        self._heard = rings
+        self._rings_seen = rings
         requests: tuple[Request, ...] = ()
         if (record := self._changed("requests")) is not None:
             counts = record["counts"]

@@ -91,7 +91,7 @@ class ChildProcess:
         return f"ended with exit code {code}"
 
     def wait_ready(self, timeout: float, what: str) -> Any:
-        """What the child reports with `READY`. Raises `ArmConnectionError` when it fails, dies or takes too long."""
+        """The child's report, by `READY`. Raises `ArmConnectionError` when it fails, dies or takes too long."""
         try:
             if not self.pipe.poll(timeout):
                 raise ArmConnectionError(

@@ -43,7 +43,7 @@ MCL_CURRENT, MCL_FUTURE = 1, 2  # <sys/mman.h>
 
 @dataclass(frozen=True)
 class RealtimeSettings:
-    """What the process is told at its start.
+    """Settings that the process is given at its start.
 
     Attributes:
         address: of the robot.

@@ -30,7 +30,7 @@ CONNECTIONS = 10
 CONNECTION_PAUSE = 0.05  # [s]; the arm serves one at a time
 PROBE_PATIENCE = 30.0  # [s] beyond what is measured: the child imports, connects and warms up
 
-# What the robot allows: round trip, our computing and its own processing fit into 1 ms, of which Franka's manual
+# The robot's time limits: round trip, our computing and its own processing fit into 1 ms, of which Franka's manual
 # leaves 0.3 ms to the program; 20 commands missed in a row stop the motion.
 COMPUTE_BUDGET = 300e-6  # [s]
 COMPUTE_LIMIT = 700e-6  # [s]
@@ -82,7 +82,7 @@ class RealtimeReport:
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """What to check.
+    """The subject of a check.
 
     Attributes:
         address: of the arm.
@@ -159,7 +159,7 @@ def hold(settings: CheckSettings) -> np.ndarray:
         return arm.telemetry()
 
 
-# What is looked at.
+# The single checks.
 
 
 def kernel(root: Path) -> Finding:
@@ -257,7 +257,7 @@ def arrival(arrivals: np.ndarray, robot_steps: np.ndarray) -> Finding:
 
 
 def loop_findings(ticks: np.ndarray, name: str) -> list[Finding]:
-    """What the measured loop (`hardware.franka.telemetry.TELEMETRY`) says of compute time and regularity."""
+    """Findings about the compute time and regularity of the measured loop (`hardware.franka.telemetry.TELEMETRY`)."""
     if len(ticks) < 2:
         return [Finding(name, Level.BAD, "no tick was measured", "run the check again")]
     p50, p99, p999, longest = percentiles(ticks["compute"] * 1e6)

@@ -28,7 +28,7 @@ REST = np.array([0.0, -0.78, 0.0, -2.36, 0.0, 1.57, 0.78])  # joint positions to
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """What to measure.
+    """The subject of a measurement.
 
     Attributes:
         realtime: of the process to stand in for; its ``address`` is listened to.
@@ -42,7 +42,7 @@ class ProbeSettings:
 
 
 class ProbeReport(NamedTuple):
-    """What was measured.
+    """Result of a measurement.
 
     Attributes:
         refused: what the system did not grant to the process, in words.

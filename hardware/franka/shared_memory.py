@@ -89,7 +89,7 @@ class Ring:
         """How many records were ever appended."""
         return self._written[0]
 
-    def append(self, record: tuple) -> None:
+    def append(self, record: tuple[object, ...]) -> None:
         written = self._written[0]
         self._records[written % self._capacity] = record
         self._written[0] = written + 1
@@ -97,7 +97,7 @@ class Ring:
     def since(self, position: int) -> tuple[np.ndarray, int]:
         """Records from number ``position`` on, oldest first, and the position to go on from.
 
-        What was overwritten, also while copying, is left out: a record is either returned whole or not at all.
+        One that was overwritten, also while copying, is left out: a record is either returned whole or not at all.
         """
         end = self._written[0]
         start = max(position, end - self._capacity)

@@ -1,4 +1,4 @@
-"""What the real-time loop wrote down about its last seconds: the record of a tick, and files of them.
+"""Telemetry of the real-time loop's last seconds: the record of a tick, and files of them.
 
 A file is a NumPy archive: ``telemetry`` (a structured array of `TELEMETRY`, oldest first), ``events`` (of `EVENT`),
 ``reason`` (why it was written) and ``refused`` (what the system did not grant to the real-time process).

@@ -1,6 +1,6 @@
 """The gate of an arm: every command topic, who may write on it, and what it makes of bad commands.
 
-Policy, reset, person and any client of CRISP's topics come in here, and nothing moves the arm past it. What is wrong is
+Policy, reset, person and any client of CRISP's topics come in here, and nothing moves the arm past it. A wrong one is
 counted and said once for each burst; what is right goes to the driver, whose controller limits it further.
 """
 

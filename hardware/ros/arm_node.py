@@ -157,7 +157,7 @@ class ArmNode(Node):
         self._last = reading
 
     def _report(self, kind: EventKind, detail: str) -> None:
-        """What this node itself has to tell the operator."""
+        """Tell the operator something that this node itself has found."""
         self.get_logger().error(detail)
         self._publish_event(kind, detail, self._last.state.time if self._last is not None else 0.0)
 

@@ -24,7 +24,7 @@ Handle = Callable[[Any, Writer], None]
 
 
 class Identity(NamedTuple):
-    """What tells writers apart: the process, and the node within it, or one publisher of a node without a name."""
+    """Identity of a writer: the process, and the node within it, or one publisher of a node without a name."""
 
     process: bytes
     node: str
@@ -44,7 +44,7 @@ class Inbox:
 
     Args:
         node: see above.
-        renamed: called with a writer as it was known before, and as it is known now that its name has been heard.
+        renamed: called with a writer as it was known before, and as it is known now that its name has been discovered.
 
     Attributes:
         waited: how long the message being handled has waited for the name of its sender [s].
@@ -117,7 +117,7 @@ class Inbox:
 
 
 def _take(subscription: Any, handle: Handle, now: float) -> list[_Letter]:
-    """What has arrived for ``subscription``."""
+    """The messages that have arrived for ``subscription``."""
     letters = []
     with subscription.handle:
         while (taken := subscription.handle.take_message(subscription.msg_type, False)) is not None:

@@ -25,7 +25,7 @@ from hardware.ros.words import WordSender
 from hardware.teleop import TELEOP_DEVICES, make_teleop
 
 RATE = 50.0  # [Hz]
-SILENCE = 10.0  # [s] without a single command after which the person is told that the device is not heard
+SILENCE = 10.0  # [s] without a single command after which the person is told that the device is silent
 
 
 class TeleopNode(Node):
@@ -38,7 +38,7 @@ class TeleopNode(Node):
         super().__init__("teleop")
         self._device = device
         self._engaged = False
-        self._heard = False
+        self._active = False
         self._twist = self.create_publisher(TwistStamped, topics.TWIST_COMMAND, 1)
         self._joy = self.create_publisher(Joy, topics.JOY, 1)
         self.words = WordSender(self)
@@ -53,7 +53,7 @@ class TeleopNode(Node):
             self._publish_twist(command)
         self._publish_joy(command)
         self._engaged = command.engaged
-        self._heard = self._heard or command.engaged or bool(command.words)
+        self._active = self._active or command.engaged or bool(command.words)
 
     def destroy_node(self) -> None:
         self.words.close()
@@ -75,7 +75,7 @@ class TeleopNode(Node):
 
     def _report_silence(self) -> None:
         self._silence.cancel()
-        if not self._heard:
+        if not self._active:
             self.get_logger().warning(
                 f"{type(self._device).__name__} is open, but nothing has come from it for {SILENCE:g} s. If you have "
                 "moved it: wake it up (wireless devices sleep), end other programs that read it, plug it in again"

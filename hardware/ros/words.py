@@ -101,7 +101,7 @@ class WordSender:
         return spoken
 
     def close(self) -> None:
-        """Say which words have been heard by nobody; call it before the node ends."""
+        """Say which words nobody has acknowledged; call it before the node ends."""
         if self._waiting:
             lost = ", ".join(f"{spoken.number} ({spoken.word})" for spoken in self.waiting)
             self._node.get_logger().error(f"ends with words that no session has acknowledged: {lost}")

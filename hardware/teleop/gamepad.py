@@ -80,11 +80,11 @@ class GamepadDecoder:
             if kind & ~INIT_FLAG == AXIS_EVENT and number < len(self._axes):
                 self._axes[number] = value / FULL_SCALE
             elif kind & ~INIT_FLAG == BUTTON_EVENT:
-                # What was held before the device was opened is no decision: the dead-man button must be pressed anew.
+                # A button held before the device was opened is no decision: the dead-man button must be pressed anew.
                 self._button(number, bool(value) and not kind & INIT_FLAG)
 
     def command(self) -> TeleopCommand:
-        """What the person wants. A word is handed over once."""
+        """The person's command. A word is handed over once."""
         words, self._words = self._words, ()
         if not self._driving:
             return TeleopCommand(twist=np.zeros(6), engaged=False, words=words)
@@ -141,7 +141,7 @@ class Gamepad(Device):
             self._stream = None
 
     def read(self) -> TeleopCommand:
-        """What the person wants now. Never blocks. Raises `TeleopError` once unplugged."""
+        """The person's command now. Never blocks. Raises `TeleopError` once unplugged."""
         if self._stream is None:
             raise TeleopError("the gamepad is not connected; call connect() first")
         for data in self._stream.drain(64 * EVENT.size):

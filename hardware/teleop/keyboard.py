@@ -95,7 +95,7 @@ class KeyboardDecoder:
             self._take(char, now)
 
     def command(self, now: float) -> TeleopCommand:
-        """What the person wants at ``now``. A word is handed over once."""
+        """The person's command at ``now``. A word is handed over once."""
         self._flush_escape(now)
         words, self._words = self._words, ()
         if now >= self._engaged_until:
@@ -198,7 +198,7 @@ class Keyboard(Device):
             self._fd = None
 
     def read(self) -> TeleopCommand:
-        """What the person wants now. Never blocks. Raises `TeleopError` when the terminal was closed."""
+        """The person's command now. Never blocks. Raises `TeleopError` when the terminal was closed."""
         if self._fd is None:
             raise TeleopError("the keyboard is not connected; call connect() first")
         now = self._clock()

@@ -29,4 +29,5 @@ class Speeds:
 def apply_deadzone(deflection: np.ndarray, deadzone: float) -> np.ndarray:
     """Zero within ``deadzone``, ±1 at ±1, and linear between, so that nothing jumps at the edge. Axis by axis."""
     beyond = np.clip(np.abs(deflection) - deadzone, 0.0, None) / (1.0 - deadzone)
-    return np.sign(deflection) * np.clip(beyond, 0.0, 1.0)
+    shares: np.ndarray = np.sign(deflection) * np.clip(beyond, 0.0, 1.0)
+    return shares

@@ -105,7 +105,7 @@ class SpaceMouseDecoder:
             self._engaged_until = now + self._hold
 
     def command(self, now: float) -> TeleopCommand:
-        """What the person wants at ``now``. A word is handed over once."""
+        """The person's command at ``now``. A word is handed over once."""
         words, self._words = self._words, ()
         if self._held():
             self._engaged_until = now + self._hold
@@ -185,7 +185,7 @@ class SpaceMouse(Device):
         self._streams = []
 
     def read(self) -> TeleopCommand:
-        """What the person wants now. Never blocks. Raises `TeleopError` once unplugged."""
+        """The person's command now. Never blocks. Raises `TeleopError` once unplugged."""
         if not self._streams:
             raise TeleopError("the SpaceMouse is not connected; call connect() first")
         now = self._clock()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from robot_rl.contract.errors import ContractError
 from robot_rl.contract.layout import Layout, Shaped
 from robot_rl.contract.reading import Reading
+from robot_rl.contract.values import JsonValue
 
 
 class Observed(Shaped, Protocol):
@@ -74,8 +75,8 @@ def layout_of(task: Shaped, images: Mapping[str, tuple[int, int]] | None = None)
     return Layout(sum(field.size for field in task.fields), task.action.size, dict(images or {}), options)
 
 
-def identity_of(task: Shaped) -> dict[str, Any]:
-    """What must be the same for an agent's parameters to make sense; JSON values."""
+def identity_of(task: Shaped) -> dict[str, JsonValue]:
+    """The values that must be the same for an agent's parameters to make sense."""
     return {
         "task": task.name,
         "fields": [[field.name, field.size, float(field.scale)] for field in task.fields],

@@ -15,7 +15,7 @@ DISCARDED = "discarded by the person"  # reason of an aborted episode that is no
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a step came to, found out later: the step that the reading at ``stamp_ns`` has closed."""
+    """Outcome of a step, found out later: the step that the reading at ``stamp_ns`` has closed."""
 
     stamp_ns: int
     outcome: Outcome
@@ -63,7 +63,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a label.
+    """Result of a label.
 
     Attributes:
         label: the label.

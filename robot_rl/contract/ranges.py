@@ -12,10 +12,13 @@ import operator
 import types
 import typing
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AllowInfNan, BeforeValidator, PydanticSchemaGenerationError, Strict, TypeAdapter, ValidationError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 LARGEST = 2**31 - 1
 
@@ -38,7 +41,7 @@ class RangeError(ValueError):
     """A setting outside its range; the message begins with its name and says the value and what would fit."""
 
 
-def check(settings: Any) -> None:
+def check(settings: DataclassInstance) -> None:
     """Raises `RangeError` for the first field of the dataclass ``settings`` that is not as its annotation says."""
     for name, hint in hints(type(settings)).items():
         value = getattr(settings, name)
@@ -46,19 +49,19 @@ def check(settings: Any) -> None:
             raise RangeError(misfit(name, value, hint))
 
 
-def hints(kind: type) -> dict[str, Any]:
+def hints(kind: type[DataclassInstance]) -> dict[str, object]:
     """Field → annotation of a dataclass, bounds included."""
     found = typing.get_type_hints(kind, include_extras=True)
     return {field.name: found[field.name] for field in dataclasses.fields(kind)}
 
 
-def converted(value: Any, hint: Any) -> Any:
+def converted(value: object, hint: object) -> object:
     """``value`` as ``hint`` says: text and whole numbers as numbers, ``a,b`` as a tuple. Raises ValueError."""
     adapter = _adapter(hint)
     return value if adapter is None else adapter.validate_python(value)
 
 
-def fits(value: Any, hint: Any) -> bool:
+def fits(value: object, hint: object) -> bool:
     """Whether ``value`` is, or can be read as, what ``hint`` says."""
     try:
         converted(value, hint)
@@ -67,18 +70,18 @@ def fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def misfit(name: str, value: Any, hint: Any) -> str:
+def misfit(name: str, value: object, hint: object) -> str:
     """One line that names a setting, its value and what would fit."""
     return f"{name}={shown(value)} must be {wanted(hint)}"
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """``value`` in a message, cut short in its middle where it is long."""
     text = repr(list(value) if isinstance(value, tuple) else value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
 
 
-def wanted(hint: Any) -> str:
+def wanted(hint: object) -> str:
     """Values of an annotation in words, e.g. "an integer from 1 to 10"."""
     base, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
     origin, arguments = typing.get_origin(base), typing.get_args(base)
@@ -96,7 +99,7 @@ def wanted(hint: Any) -> str:
     return " ".join(filter(None, (text, _interval(bounds))))
 
 
-def _interval(bounds: list[Any]) -> str:
+def _interval(bounds: list[object]) -> str:
     low = next((bound for bound in bounds if isinstance(bound, Ge | Gt)), None)
     high = next((bound for bound in bounds if isinstance(bound, Le | Lt)), None)
     if isinstance(low, Ge) and isinstance(high, Le):
@@ -109,15 +112,15 @@ def _interval(bounds: list[Any]) -> str:
 
 
 @functools.cache
-def _adapter(hint: Any) -> TypeAdapter[Any] | None:
+def _adapter(hint: object) -> TypeAdapter[object] | None:
     """The validator of an annotation; None for what only a constructor can judge, e.g. arrays."""
     try:
-        return TypeAdapter(_readable(hint))
+        return TypeAdapter(cast("type[object]", _readable(hint)))
     except PydanticSchemaGenerationError:
         return None
 
 
-def _readable(hint: Any) -> Any:
+def _readable(hint: object) -> object:
     """``hint`` for values as people write them: a bool is no number, a number may be text, ``a,b`` is a tuple."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is bool:
@@ -133,11 +136,11 @@ def _readable(hint: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         return functools.reduce(operator.or_, map(_readable, arguments))
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        return Mapping[str, Any]
+        return Mapping[str, object]
     return hint
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("true and false are no numbers")
     if isinstance(value, str):
@@ -145,11 +148,11 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _items(value: Any) -> Any:
+def _items(value: object) -> object:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return tuple(item.strip() for item in str(value).split(",") if item.strip())
     return value

@@ -12,14 +12,20 @@ import difflib
 import json
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import yaml
 
 from robot_rl.contract.files import write_atomically
 from robot_rl.contract.ranges import RangeError, converted, hints, misfit, shown
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
+Made = TypeVar("Made")
 
 LONGEST = 300  # characters of what a library says, in a message of one line
 # The errors of constructors that are given values they cannot use.
@@ -30,9 +36,9 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the key, the value and what would fit."""
 
 
-def nested(overrides: Sequence[str]) -> dict[str, Any]:
+def nested(overrides: Sequence[str]) -> dict[str, object]:
     """``["learner.utd=4"]`` as ``{"learner": {"utd": 4}}``; of two for the same key, the later one."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
@@ -40,9 +46,10 @@ def nested(overrides: Sequence[str]) -> dict[str, Any]:
         *groups, last = key.split(".")
         group = values
         for name in groups:
-            if not isinstance(group.get(name), dict):
-                group[name] = {}
-            group = group[name]
+            inner = group.get(name)
+            if not isinstance(inner, dict):
+                group[name] = inner = {}
+            group = inner
         try:
             group[last] = read_yaml(text) if text else ""
         except ValueError as error:
@@ -50,7 +57,7 @@ def nested(overrides: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, object]:
     """The keys and values of a YAML file. Raises `ConfigError` naming it."""
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
@@ -63,7 +70,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return values
 
 
-def read_yaml(text: str) -> Any:
+def read_yaml(text: str) -> object:
     """The value that ``text`` is, in YAML. Raises ValueError, in one line, for what it is not."""
     try:
         value = yaml.load(text, _Loader)
@@ -73,29 +80,33 @@ def read_yaml(text: str) -> Any:
     return value
 
 
-def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
+def write_yaml(path: Path, values: Mapping[str, object]) -> None:
     """Replace the file at ``path`` so that `read_mapping` gives ``values`` back."""
     write_atomically(path, yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False).encode())
 
 
-def plain(value: Any) -> Any:
+def plain(config: DataclassInstance) -> dict[str, object]:
     """A configuration as dicts, lists and scalars."""
-    if dataclasses.is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(value)
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
+        return [_plain(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def put_over(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
+def put_over(config: Settings, values: Mapping[str, object], prefix: str = "") -> Settings:
     """``config``, a dataclass, with ``values`` put over it; ``prefix`` is of its keys. Raises `ConfigError`."""
     changes = _read(type(config), values, prefix, config)
     return _made(lambda: dataclasses.replace(config, **changes), prefix)
 
 
-def make_settings(kind: type, values: Mapping[str, Any], prefix: str = "") -> Any:
+def make_settings(kind: type[Settings], values: Mapping[str, object], prefix: str = "") -> Settings:
     """A ``kind``, a dataclass, of ``values`` and its defaults. Raises `ConfigError`."""
     changes = _read(kind, values, prefix, None)
     return _made(lambda: kind(**changes), prefix)
@@ -107,7 +118,9 @@ def nearest(name: str, names: Sequence[str], prefix: str = "") -> str:
     return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
-def _read(kind: type, values: Mapping[str, Any], prefix: str, current: Any) -> dict[str, Any]:
+def _read(
+    kind: type[DataclassInstance], values: Mapping[str, object], prefix: str, current: DataclassInstance | None
+) -> dict[str, object]:
     """Field → value as its annotation says, of those that ``values`` has."""
     known = hints(kind)
     changes = {}
@@ -121,7 +134,7 @@ def _read(kind: type, values: Mapping[str, Any], prefix: str, current: Any) -> d
     return changes
 
 
-def _value(name: str, value: Any, hint: Any, old: Any) -> Any:
+def _value(name: str, value: object, hint: object, old: object) -> object:
     kinds = [kind for kind in typing.get_args(hint) or (hint,) if isinstance(kind, type)]
     group = next(filter(dataclasses.is_dataclass, kinds), None)
     if group is not None and typing.get_origin(hint) is tuple:
@@ -131,7 +144,9 @@ def _value(name: str, value: Any, hint: Any, old: Any) -> Any:
     if group is not None and (value is not None or type(None) not in kinds):
         if not isinstance(value, dict):
             raise ConfigError(f"{name} is a group of keys ({name}.<key>=value), not {shown(value)}")
-        return make_settings(group, value, f"{name}.") if old is None else put_over(old, value, f"{name}.")
+        if dataclasses.is_dataclass(old) and not isinstance(old, type):
+            return put_over(old, value, f"{name}.")
+        return make_settings(group, value, f"{name}.")
     if isinstance(old, Mapping):
         if not isinstance(value, dict):
             raise ConfigError(f"{name} is a group of keys ({name}.<key>=value), not {shown(value)}")
@@ -142,7 +157,7 @@ def _value(name: str, value: Any, hint: Any, old: Any) -> Any:
         raise ConfigError(misfit(name, value, hint)) from error
 
 
-def _made(make: typing.Callable[[], Any], prefix: str) -> Any:
+def _made(make: Callable[[], Made], prefix: str) -> Made:
     """The result of a constructor; its refusals become errors that name the group."""
     try:
         return make()

@@ -1,4 +1,4 @@
-"""What a policy sees and answers, and the step that comes of it."""
+"""Observations, action chunks, and the step that comes of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SPACING = 0.5  # [s] between the rows of a chunk: for so long one action may
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What a policy sees: ``state (d,)`` float32, scaled, and images; ``seq`` counts observations of a session."""
+    """Input of a policy: ``state (d,)`` float32, scaled, and images; ``seq`` counts observations of a session."""
 
     stamp_ns: int
     seq: int
@@ -74,7 +74,7 @@ class Timing:
     """How a step went in time, in milliseconds.
 
     ``decision_ms``: observation sent → action received; ``period_ms``: since the previous observation, robot time;
-    ``version``: policy parameters that acted; ``late``: no policy answer came in time, so the arm held.
+    ``version``: policy parameters that acted; ``late``: no action of the policy was due, so the arm held.
     """
 
     decision_ms: float = 0.0

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
+
+from robot_rl.contract.values import JsonValue
 
 DIGEST = hashlib.sha256().digest_size
 HEADER = 4 + DIGEST  # bytes before the safetensors
@@ -29,11 +31,11 @@ class TensorError(ValueError):
 class Tensors(NamedTuple):
     """``meta``: JSON values; ``arrays``: name → array."""
 
-    meta: dict[str, Any]
+    meta: dict[str, JsonValue]
     arrays: dict[str, np.ndarray]
 
 
-def pack_tensors(magic: bytes, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+def pack_tensors(magic: bytes, meta: Mapping[str, JsonValue], arrays: Mapping[str, np.ndarray]) -> bytes:
     """Bytes of ``meta`` (JSON values) and ``arrays`` (numbers and booleans). Raises `TensorError` on anything else."""
     contiguous = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
     try:

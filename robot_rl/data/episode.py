@@ -110,7 +110,7 @@ class Transitions:
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """What the first n steps of an episode, all of them handed out before, come to now.
+    """Outcomes that the first n steps of an episode, all of them handed out before, have now.
 
     Attributes:
         store, episode: which.
@@ -231,7 +231,7 @@ def _canonical(attributes: Mapping[str, Any]) -> int:
 
 
 def _shapes(steps: int, schema: StoreSchema) -> dict[str, tuple[int, ...]]:
-    """What an episode must have; faults, objects and signals have shapes of their own."""
+    """Shapes of the columns that an episode must have; faults, objects and signals have shapes of their own."""
     observed = {"stamp_ns": (), "mode": (), **NUMBERS, **{f"{IMAGE}{n}": (*s, 3) for n, s in schema.images.items()}}
     return {
         **{name: (steps + 1, *shape) for name, shape in observed.items()},

@@ -32,7 +32,8 @@ def pack(params: Mapping[str, np.ndarray], version: int, meta: Mapping[str, Any]
 def unpack(data: bytes) -> Parameters:
     """The inverse of `pack`. Raises `ParameterError` unless every byte is as it was packed."""
     try:
-        header, params = unpack_tensors(MAGIC, data)
-        return Parameters(params, header["version"], header["meta"])
+        found = unpack_tensors(MAGIC, data)
+        header: dict[str, Any] = found.meta
+        return Parameters(found.arrays, header["version"], header["meta"])
     except (TensorError, KeyError) as error:
         raise ParameterError(f"these are no parameters: {error}") from error

@@ -35,7 +35,7 @@ class StoreReader:
     """Follows a store from any process: finished episodes and the one being recorded.
 
     `poll` hands out every step exactly once and in order, and what earlier ones were corrected to since. Constructing
-    it touches nothing; until the store exists, it is empty. What has to be skipped is logged.
+    it touches nothing; until the store exists, it is empty. An episode that has to be skipped is logged.
 
     Args:
         observe: reading → state ``(d,)`` float32, an agent's view of the task; None: steps have no ``state``.
@@ -70,7 +70,7 @@ class StoreReader:
 
     @property
     def schema(self) -> StoreSchema | None:
-        """What the store holds; None as long as there is none.
+        """Schema of the store; None as long as there is none.
 
         Raises `StoreError` when it cannot be read, or is missing where there are episodes.
         """
@@ -84,9 +84,9 @@ class StoreReader:
         return self._book.count
 
     def poll(self) -> Polled:
-        """What has been recorded, and corrected, since the last call.
+        """Steps recorded, and corrections made, since the last call.
 
-        What is recorded meanwhile may be left to the next call: where the writer is faster than this reader, a call
+        Steps recorded meanwhile may be left to the next call: where the writer is faster than this reader, a call
         that took everything would never return.
         """
         if self.schema is None:
@@ -216,7 +216,7 @@ class StoreReader:
         return None
 
     def _finished(self, index: int) -> Transitions | None:
-        """What is left to hand out of a finished episode; the next one is behind it."""
+        """The rest of a finished episode that is to be handed out; the next one is behind it."""
         first = self._handed.get(index, 0)
         whole = self._load(index)
         self._go_to(index + 1)
@@ -283,7 +283,7 @@ class StoreReader:
         return Transitions(str(self.path), index, start, columns)
 
     def _correction(self, index: int) -> Correction | None:
-        """What the steps of an episode that were handed out come to now; None: there are none, or none any more."""
+        """Present outcomes of an episode's steps that were handed out; None: there are none, or none any more."""
         handed = self._handed.get(index, 0)
         if not handed:
             return None

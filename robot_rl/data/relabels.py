@@ -42,7 +42,7 @@ def frames_to_relabels(data: bytes) -> list[Relabel]:
 
 
 class Ruling(NamedTuple):
-    """What consecutive steps of an episode come to.
+    """Outcomes of consecutive steps of an episode.
 
     Attributes:
         columns: ``reward``, ``terminated``, ``truncated`` and ``counts``, a row a step. The step that ends the episode
@@ -57,7 +57,7 @@ class Ruling(NamedTuple):
 def rule(
     recorded: Mapping[str, np.ndarray], relabels: Mapping[int, Relabel], *, start: int = 0, finished: bool
 ) -> Ruling:
-    """What steps come to by ``relabels``, step → correction of their episode.
+    """Outcomes of steps by ``relabels``, step → correction of their episode.
 
     Args:
         recorded: columns ``reward``, ``terminated``, ``truncated`` of the steps from number ``start`` on.

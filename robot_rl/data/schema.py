@@ -1,4 +1,4 @@
-"""What a store holds: the task by name, what its actions mean, its cameras and the time between steps."""
+"""Schema of a store: the task by name, the meaning of its actions, its cameras and the time between steps."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class StoreSchema:
             raise ValueError(f"not an episode store's schema: {error!r}") from error
 
     def difference(self, other: StoreSchema) -> str:
-        """What tells this schema from ``other``, in words; empty when nothing does."""
+        """The differences of this schema from ``other``, in words; empty when there are none."""
         pairs = (
             ("task", self.task, other.task),
             ("action axes", self.action.axes, other.action.axes),

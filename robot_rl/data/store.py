@@ -44,7 +44,7 @@ _SCRATCH = "writing.tmp"
 class EpisodeStore:
     """The writing end of a store. Open it with `create_or_open` or `open`, close it (or use ``with``).
 
-    What had to be repaired at opening is logged.
+    A repair at opening is logged.
     """
 
     def __init__(self, layout: StoreLayout, schema: StoreSchema, lock: int, fsync: bool) -> None:

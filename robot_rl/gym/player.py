@@ -18,7 +18,7 @@ class Player:
     def __init__(self, agent: Agent, layout: Layout, state: Any, seed: int, deterministic: bool) -> None:
         self._agent, self._deterministic = agent, deterministic
         self._actor = AgentActor(agent, layout, agent.actor(state), (seed,))
-        self._chunk = np.zeros((0, 0), np.float32)  # decided, not yet executed
+        self._chunk: np.ndarray = np.zeros((0, 0), np.float32)  # decided, not yet executed
 
     def load(self, state: Any) -> None:
         self._actor.load(self._agent.actor(state))
@@ -31,5 +31,6 @@ class Player:
         """The action ``(a,)`` for ``state (d,)`` and ``images`` (name → ``(h, w, 3)`` uint8)."""
         if not len(self._chunk):
             self._chunk = self._actor.act(state, images, self._deterministic)
-        action, self._chunk = self._chunk[0], self._chunk[1:]
+        action: np.ndarray = self._chunk[0]
+        self._chunk = self._chunk[1:]
         return action

@@ -135,7 +135,7 @@ class Actions:
 
 
 class EnvDomain:
-    """What a `LearnerLoop` learns of the environment ``env_id``; see `robot_rl.learner.domain.Domain`.
+    """The environment ``env_id`` as a `LearnerLoop` learns it; see `robot_rl.learner.domain.Domain`.
 
     Args:
         without: fields of the state that one of our own environments was made without.

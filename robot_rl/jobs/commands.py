@@ -32,7 +32,8 @@ def describe(config: RunConfig) -> str:
 
     images = bool(make_task(config.task).views(config.cameras))
     agent, _ = make_loop_config(config.learner, config.seed, images=images)
-    of_run, of_agent = (yaml.safe_dump(plain(settings), sort_keys=False) for settings in (config, agent.config))
+    of_run: str = yaml.safe_dump(plain(config), sort_keys=False)
+    of_agent: str = yaml.safe_dump(plain(agent.config), sort_keys=False)
     comment = (f"learner.settings of {agent.name}, all of them:", *(f"  {line}" for line in of_agent.splitlines()))
     return of_run + "".join(f"# {line}\n" for line in comment)
 
@@ -131,7 +132,7 @@ def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
 class Display:
     """Progress of a job, in the terminal: a line for each episode of a recording or evaluation, and now and then.
 
-    What the session has to tell the person, such as what became of a label, is a line of its own at once.
+    A message of the session to the person, such as the answer to a label, is a line of its own at once.
     """
 
     def __init__(self, run: Run, job: str, config: RunConfig) -> None:
@@ -154,13 +155,13 @@ class Display:
         self._episodes, self._shown = session["episodes"], now
         tell(self._line(session))
 
-    def _tell_lines(self, session: dict) -> None:
+    def _tell_lines(self, session: dict[str, Any]) -> None:
         new = session.get("told", 0) - self._told
         self._told += new
         for line in session["lines"][-new:] if new else ():
             tell(f"{self._job.name}: {line}")
 
-    def _line(self, session: dict) -> str:
+    def _line(self, session: dict[str, Any]) -> str:
         parts = [f"{self._job.name}: episode {session['episodes']}"]
         if session["last"]:
             parts.append(f"last: {session['last']}")

@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 PACKAGES = ("controllers", "hardware", "robot_rl", "demos")
 WARNING = re.compile(r"(?:WARNING|ERROR|CRITICAL) [\w.]+: (.*)")
@@ -86,13 +86,13 @@ class _Line(logging.Formatter):
         return super().format(record)
 
 
-class _ToStderr(logging.StreamHandler):
+class _ToStderr(logging.StreamHandler[TextIO]):
     """Writes to what `sys.stderr` is at the moment."""
 
     @property
-    def stream(self) -> Any:
+    def stream(self) -> TextIO:
         return sys.stderr
 
     @stream.setter
-    def stream(self, stream: Any) -> None:
+    def stream(self, stream: TextIO) -> None:
         """The constructor's; it is not kept."""

@@ -128,9 +128,10 @@ class Run:
     def status_of(self, who: str) -> dict[str, Any]:
         """The status that ``who`` said last; empty when there is none yet."""
         try:
-            return json.loads((self.status_folder / f"{who}.json").read_text(encoding="utf-8"))
+            status: dict[str, Any] = json.loads((self.status_folder / f"{who}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
+        return status
 
 
 def _new_folder(config: RunConfig) -> Path:

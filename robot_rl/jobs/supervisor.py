@@ -25,7 +25,6 @@ RESTARTS = 5  # of one process, before the job is given up
 # [s] to end by itself after SIGTERM: the learner writes a checkpoint, the arm may be in the middle of connecting.
 PATIENCE = {"learner": 60.0, "arm": 30.0}
 DEFAULT_PATIENCE = 20.0
-AT_TERMINAL = ("teleop", "teach")  # a person types to them
 LAST = ("session", "teach")  # the job is done when one of them has ended well
 
 

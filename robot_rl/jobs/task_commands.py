@@ -89,7 +89,7 @@ def teach_task(arguments: argparse.Namespace) -> int:
 
 
 class Said:
-    """What the process that teaches has to say, line by line, as it comes."""
+    """Messages of the process that teaches, line by line, as they come."""
 
     def __init__(self, run: Run) -> None:
         self._run, self._shown = run, 0
@@ -121,7 +121,7 @@ def check_task(name: str) -> int:
 
 
 def describe(task: Task) -> Iterator[str]:
-    """What the policy will drive and see, and how an episode begins and ends, line by line."""
+    """Actions and state of the policy, and how an episode begins and ends, line by line."""
     yield f"task {task.name}" + (f": {task.instruction}" if task.instruction else "")
     yield ""
     for axis, scale in zip(task.action.axes, task.action.scale, strict=True):

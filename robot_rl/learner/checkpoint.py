@@ -58,7 +58,8 @@ def leaves_to_tree(template: Tree, leaves: Mapping[str, np.ndarray]) -> Tree:
                 f"{leaf.dtype} {np.shape(leaf)} in this agent; use the config it was trained with"
             )
         restored.append(jax.numpy.array(stored, leaf.dtype))
-    return jax.tree_util.tree_unflatten(structure, restored)
+    tree: Tree = jax.tree_util.tree_unflatten(structure, restored)
+    return tree
 
 
 def save(directory: str | Path, number: int, tree: Any, meta: Mapping[str, Any], keep: int = 3) -> Path:

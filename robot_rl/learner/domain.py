@@ -1,4 +1,4 @@
-"""What is learnt: a task as an agent sees it, or whatever else has a layout and a name."""
+"""Domains of learning: a task as an agent sees it, or whatever else has a layout and a name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robot_rl.data.schema import StoreSchema
 
 
 class Domain(Protocol):
-    """What a learner has to know of what it learns."""
+    """The subject of learning, as a learner has to know it."""
 
     @property
     def layout(self) -> Layout:
@@ -20,7 +20,7 @@ class Domain(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What must be the same for parameters and checkpoints to make sense; JSON values."""
+        """The JSON values that must be the same for parameters and checkpoints to make sense."""
 
     def misfit(self, store: StoreSchema) -> str:
         """Why steps of ``store`` cannot be learnt from here, in words; empty when they can."""

@@ -1,4 +1,4 @@
-"""What a learner learns from: demonstrations, and the online steps of one arm or of several.
+"""Sources of a learner's data: demonstrations, and the online steps of one arm or of several.
 
 All demonstrations share a buffer, each online source has one of its own, so that an arm that is ahead does not push the
 others' steps out. A person's corrections go to the demonstrations too.
@@ -55,7 +55,7 @@ class Mixture:
         self.online = tuple(online)
 
     def __call__(self, sizes: Sequence[int]) -> list[float]:
-        """Weights that add up to 1, unless all is empty. What is empty leaves its share to its likes, or to all."""
+        """Weights that add up to 1, unless all is empty. An empty source leaves its share to its likes, or to all."""
         demos, online = sizes[0], np.array(sizes[1:], float)
         within = np.where(online > 0, self.online, 0.0) if self.online else online
         share = demos / max(sum(sizes), 1) if self.demo_share is None else self.demo_share
@@ -179,8 +179,8 @@ class Sources:
     ) -> None:
         """Read the stores again in the order of ``arrivals``, with the ``relabels`` of then, the buffers being empty.
 
-        Later corrections come with the next `poll`. What is not as ``digests`` say is logged. Raises `CheckpointError`,
-        of the checkpoint ``origin``, when a store is missing.
+        Later corrections come with the next `poll`. An episode that is not as ``digests`` say is logged. Raises
+        `CheckpointError`, of the checkpoint ``origin``, when a store is missing.
         """
         for kind, feeds in ((DEMO, self._demos), (ONLINE, self._online)):
             for feed, count in zip(feeds, relabels[kind], strict=False):

@@ -11,7 +11,7 @@ from robot_rl.contract import View
 
 
 def fit(image: np.ndarray, view: View) -> np.ndarray:
-    """What ``view`` takes of ``image (H, W, 3)`` uint8, as ``(size, size, 3)``."""
+    """The part of ``image (H, W, 3)`` uint8 that ``view`` takes, as ``(size, size, 3)``."""
     height, width = image.shape[:2]
     left, top, wide, high = view.crop
     x, y = round(left * width), round(top * height)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -15,6 +15,8 @@ import numpy as np
 from robot_rl.contract import Layout
 from robot_rl.data.parameters import ParameterError
 from robot_rl.learner.agent import Agent
+
+Tree = TypeVar("Tree")
 
 SERVED = 8  # agents whose compiled functions are kept
 
@@ -90,8 +92,9 @@ class AgentActor:
             key = jax.random.fold_in(key, seed)
         return self._place(Stream(key, np.zeros((), np.uint32), agent.carry(self._layout)))
 
-    def _place(self, tree: Any) -> Any:
-        return jax.device_put(tree, self._device)
+    def _place(self, tree: Tree) -> Tree:
+        placed: Tree = jax.device_put(tree, self._device)
+        return placed
 
 
 def parameter_shapes(agent: Agent, layout: Layout) -> dict[str, tuple[int, ...]]:

@@ -18,7 +18,7 @@ def state_names(fields: Sequence[Field]) -> list[str]:
 
 
 class Request(NamedTuple):
-    """What an observation says about itself: number of its ``episode``, ``seq``, and whether an answer is ``asked``."""
+    """Heading of an observation: number of its ``episode``, ``seq``, and whether an answer is ``asked``."""
 
     episode: int
     seq: int

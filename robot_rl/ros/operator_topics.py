@@ -1,6 +1,6 @@
 """The operator as a session hears them: words by topic, by service and by the buttons of ``joy``, each answered.
 
-A word by topic is sent again until it is acknowledged, so one that has been heard already is not taken twice, and its
+A word by topic is sent again until it is acknowledged, so one that has been received is not taken twice, and its
 acknowledgement is sent again. Words by service and by ``joy`` have no number of their own and get one here.
 """
 
@@ -47,7 +47,7 @@ class OperatorTopics:
         self._node, self._say = node, say
         self._origin = f"{node.get_fully_qualified_name()}@{node.get_clock().now().nanoseconds}"
         self._numbers = 0
-        self._heard: dict[Key, Answer | None] = {}
+        self._answers: dict[Key, Answer | None] = {}
         self._called: dict[Key, Future[Answer]] = {}
         self._pressed: dict[Hashable, frozenset[Word]] = {}
         self._requested = ""
@@ -73,7 +73,7 @@ class OperatorTopics:
     def answer(self, answer: Answer) -> None:
         """Acknowledge a label."""
         key = (answer.label.origin, answer.label.number)
-        self._heard[key] = answer
+        self._answers[key] = answer
         self._acknowledge(answer)
         called = self._called.pop(key, None)
         if called is not None:
@@ -88,9 +88,9 @@ class OperatorTopics:
     def _take(self, label: Label) -> None:
         if label.word is Word.STOP:
             self._stop.publish(Bool(data=True))
-        self._heard[label.origin, label.number] = None
-        if len(self._heard) > REMEMBERED:
-            del self._heard[next(iter(self._heard))]
+        self._answers[label.origin, label.number] = None
+        if len(self._answers) > REMEMBERED:
+            del self._answers[next(iter(self._answers))]
         self._say(label)
 
     def _number(self, word: Word, by: str, stamp_ns: int) -> Label:
@@ -110,10 +110,10 @@ class OperatorTopics:
             self._node.get_logger().error(f"{topics.OPERATOR_WORD}: {error} (words: {known})")
             return
         key = (spoken.origin, spoken.number)
-        if key not in self._heard:
+        if key not in self._answers:
             self._take(Label(spoken.number, word, spoken.by, spoken.stamp_ns or self._now(), spoken.origin))
             return
-        answer = self._heard[key]
+        answer = self._answers[key]
         if answer is not None:
             self._acknowledge(answer)
 

@@ -1,4 +1,4 @@
-"""What the learner says: its parameters on a latched topic, and how far behind the data it is."""
+"""Topics of the learner: its parameters on a latched topic, and how far behind the data it is."""
 
 from __future__ import annotations
 

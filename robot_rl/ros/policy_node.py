@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from rclpy.node import Node
@@ -93,14 +94,14 @@ class PolicyNode(Node):
             self.get_logger().error(f"parameters refused, the previous ones stay: {error}")
 
 
-def _put(kept: dict, stamp: int, value: object) -> None:
+def _put(kept: dict[int, Any], stamp: int, value: object) -> None:
     """Keep ``value``, and no more than the latest `KEPT`."""
     kept[stamp] = value
     while len(kept) > KEPT:
         del kept[next(iter(kept))]
 
 
-def _drop_until(kept: dict, stamp: int) -> None:
+def _drop_until(kept: dict[int, Any], stamp: int) -> None:
     """Forget what is of ``stamp`` or came before it."""
     for other in [other for other in kept if other <= stamp]:
         del kept[other]

@@ -80,7 +80,7 @@ class TeachNode(Node):
     def hear(self, word: str) -> None:
         """Do what ``word`` says: `MARK`, or nothing at all, takes the pose, `UNDO` takes back the last one.
 
-        The name of a `Mark` takes the pose only as that one, so that a program may repeat it until it is heard.
+        The name of a `Mark` takes the pose only as that one, so that a program may repeat it until it is received.
         """
         word = word.strip().lower()
         mark = self.lesson.next

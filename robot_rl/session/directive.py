@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from controllers.lease import Priority
 from controllers.spatial import Pose
@@ -39,7 +39,7 @@ class EpisodeWriter(Protocol):
 class EpisodeSink(Protocol):
     """Where episodes go; see `robot_rl.data.store`."""
 
-    def begin(self, meta: dict) -> EpisodeWriter: ...
+    def begin(self, meta: dict[str, Any]) -> EpisodeWriter: ...
 
     def relabel(self, relabel: Relabel) -> None:
         """Correct a step that was appended before."""
@@ -47,7 +47,7 @@ class EpisodeSink(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """What the arm and gripper shall do now.
+    """A command to arm and gripper.
 
     Attributes:
         target: TCP pose in the base frame.
@@ -84,7 +84,7 @@ class EpisodeSummary:
 
 @dataclass(frozen=True, eq=False)
 class Directive:
-    """What has to happen now, after a reading.
+    """The session's decision after a reading.
 
     Attributes:
         phase: where the session stands.

@@ -82,7 +82,7 @@ class _Waiting:
 
 
 class Operator:
-    """What the person has said, and what follows from it.
+    """The person's words, and what follows from them.
 
     Args:
         sink: where episodes go; None when none are recorded.

@@ -12,7 +12,7 @@ from robot_rl.contract import Reading
 RECOVERY_ATTEMPTS = 3  # in a row, before a person has to look
 REFLEX = "the robot stopped the motion"  # how the reason of an episode begins that a reflex ended …
 STOPPED = "stopped by a person"  # … and of one that a person did
-# What the motion itself has brought about, by libfranka's names, and so whoever decided on it: a failure of the task.
+# Faults, by libfranka's names, that the motion itself brings about, so its author: failures of the task.
 MOTION_ERRORS = (
     *("joint_reflex", "cartesian_reflex", "self_collision_avoidance_violation", "power_limit_violation"),
     *("joint_position_limits_violation", "cartesian_position_limits_violation", "force_control_safety_violation"),

@@ -155,7 +155,7 @@ class Session:
 
     @property
     def request(self) -> str:
-        """What the session waits for a person to do, in words; "" when it does not."""
+        """The act of a person that the session waits for, in words; "" when it does not wait."""
         return self._operator.request
 
     @property
@@ -186,7 +186,7 @@ class Session:
         self._operator.request = request
 
     def answers(self) -> tuple[Answer, ...]:
-        """What became of labels since the last call. A label of the step in flight is answered when that is closed."""
+        """Answers to labels since the last call. A label of the step in flight is answered when that is closed."""
         return self._operator.answers()
 
     @property

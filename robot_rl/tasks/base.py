@@ -1,4 +1,4 @@
-"""What a task is: a start distribution, a state, an outcome; and, where there is one, a scene and a scripted expert.
+"""Tasks: a start distribution, a state, an outcome; and, where there is one, a scene and a scripted expert.
 
 One file a task. Everything is a function of a `Reading` (and of a seeded generator), so that the same task runs in
 process, on the simulated arm and on a real one.
@@ -99,7 +99,7 @@ class Task(ABC):
         return type(self).expert is not Task.expert
 
     def views(self, cameras: Sequence[str] = ()) -> dict[str, View]:
-        """What belongs to the observation of ``cameras``, by name; of the task's own when none is named."""
+        """The views of the observation by ``cameras``, by name; by the task's own when none is named."""
         return {name: self.cameras.get(name, View()) for name in cameras or self.cameras}
 
     def scene(self) -> SceneSpec | None:

@@ -236,7 +236,9 @@ def rpy_deg_of(pose: Pose) -> tuple[float, float, float]:
 def rotation_of(rpy_deg: tuple[float, ...]) -> np.ndarray:
     """Rotation matrix ``(3, 3)`` of roll, pitch and yaw [degrees] about the fixed axes of the base, in this order."""
     roll, pitch, yaw = np.radians(rpy_deg)
-    return exp3(np.array([0.0, 0.0, yaw])) @ exp3(np.array([0.0, pitch, 0.0])) @ exp3(np.array([roll, 0.0, 0.0]))
+    about_x, about_y, about_z = (exp3(angle * axis) for angle, axis in zip((roll, pitch, yaw), np.eye(3), strict=True))
+    rotation: np.ndarray = about_z @ about_y @ about_x
+    return rotation
 
 
 def _require_numbers(spec: object, count: int, *names: str) -> None:

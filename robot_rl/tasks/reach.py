@@ -62,4 +62,5 @@ class Reach(Task):
 
 def to_goal(reading: Reading) -> np.ndarray:
     """The way left ``(3,)`` [m]."""
-    return fields.object_pose(reading, "goal").translation - reading.pose.translation
+    left: np.ndarray = fields.object_pose(reading, "goal").translation - reading.pose.translation
+    return left

@@ -29,7 +29,7 @@ class TeachError(ValueError):
 
 
 class Mark(enum.Enum):
-    """What a pose is shown as, in order."""
+    """Roles in which poses are shown, in order."""
 
     START = "start"
     CORNER = "corner"
@@ -54,7 +54,7 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Lesson:
-    """What has been shown so far.
+    """Poses shown so far.
 
     Attributes:
         with_goal: the last thing to show is the goal's pose.
@@ -66,7 +66,7 @@ class Lesson:
 
     @property
     def next(self) -> Mark | None:
-        """What is to be shown next; None when that is all."""
+        """The role to be shown next; None when that is all."""
         marks = list(Mark) if self.with_goal else list(Mark)[:-1]
         return marks[len(self.shown)] if len(self.shown) < len(marks) else None
 

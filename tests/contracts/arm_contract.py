@@ -1,4 +1,4 @@
-"""What every `hardware.interfaces.Arm` has to do: run on each driver, on the simulator and on hardware."""
+"""Contract of `hardware.interfaces.Arm`: run on each driver, on the simulator and on hardware."""
 
 from __future__ import annotations
 

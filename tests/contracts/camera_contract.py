@@ -1,4 +1,4 @@
-"""What every camera must do. A driver's test subclasses it and provides the camera."""
+"""Contract of a camera. A driver's test subclasses it and provides the camera."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every teleoperation device must do. A driver's test subclasses it and says how a person would act."""
+"""Contract of a teleoperation device. A driver's test subclasses it and says how a person would act."""
 
 from __future__ import annotations
 

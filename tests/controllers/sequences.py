@@ -86,7 +86,7 @@ class FastPlant:
 
 
 def held_energy(tank: TankConfig, torque: np.ndarray, dq: np.ndarray) -> float:
-    """What the torque after ``torque`` delivers while it is held through a stall and taken away after it [J]."""
+    """Energy that the torque after ``torque`` delivers while it is held through a stall and taken away after it [J]."""
     sent = torque + np.copysign(0.99, dq)
     hold = tank.stall + (np.abs(torque) + 0.99) / 990.0
     return float(
@@ -96,7 +96,7 @@ def held_energy(tank: TankConfig, torque: np.ndarray, dq: np.ndarray) -> float:
 
 
 class Ledger:
-    """What the tank may do, checked against the plant: by the tick, and so over any window."""
+    """Bounds of the tank, checked against the plant: by the tick, and so over any window."""
 
     def __init__(self, controller: Controller, plant: FastPlant, joints: bool) -> None:
         self._controller, self._plant, self._joints = controller, plant, joints
@@ -198,7 +198,7 @@ class Rig:
             normal /= np.linalg.norm(normal)
             plant.wall = (normal, float(normal @ home.translation) - 0.002, 10 ** float(rng.uniform(3.0, 4.7)))
         plant.viscosity = float(rng.choice([0.0, 30.0]))
-        # What Z stands for: one stall, or a torque in five that does not get through, and neither a torque nor a push
+        # Z stands for: one stall, or a torque in five that does not get through, and neither a torque nor a push
         # that would speed a joint up along its torque by much more than 10 rad/s² meanwhile.
         push = float(rng.choice([0.0, 20.0, 60.0] if transport == "exact" else [0.0, 10.0]))
         # Or somebody pulls the arm along, wherever it wants to go: the surest way to get energy out of a torque.

@@ -1,4 +1,4 @@
-"""What the core takes for a command, and what it makes of it."""
+"""Commands of the core: which it takes, and what it makes of them."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_a_wrench_fed_forward_balances_the_same_wrench_from_outside(
 def test_posture_torque_accelerates_the_tcp_unless_it_is_projected_with_the_inertia(
     frictionless: Simulated, arm: ArmModel, ready: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """What the law's docstring says of its projector: static, not dynamic, decoupling."""
+    """Statement of the law's docstring about its projector: static, not dynamic, decoupling."""
     law = CartesianImpedance(ImpedanceGains())
     frictionless.place(ready)
     arm.update(ready, np.zeros(7))

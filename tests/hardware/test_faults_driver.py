@@ -142,7 +142,7 @@ def lowered(home: Pose) -> Callable[[float], Pose]:
 
 
 def test_pushed_into_the_floor(robot: SimulatedServer, fault_table: FaultTable) -> None:
-    """What a spring with a clipped error can do is bounded, so that the robot has nothing to object to."""
+    """A spring with a clipped error is bounded in force, so that the robot has nothing to object to."""
     with FrankaArm(robot.address, PATIENT) as arm:
         arm.start()
         home, hand, forces = arm.read().pose, Hand(arm), [0.0]

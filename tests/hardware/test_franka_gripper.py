@@ -81,7 +81,7 @@ def test_width_is_live_while_the_fingers_move(robot: SimulatedServer) -> None:
 
 
 def error_of(action: Callable[[], object]) -> str:
-    """What the first `HardwareError` that ``action`` ends with says."""
+    """Message of the first `HardwareError` that ``action`` ends with."""
     message = ""
 
     def failed() -> bool:

@@ -1,4 +1,4 @@
-"""What passes between a driver and its child process."""
+"""Messages between a driver and its child process."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Q = np.array([0.1, -0.7, 0.2, -2.3, 0.1, 1.6, 0.7])
 
 
 def torques(rehearse: bool) -> np.ndarray:
-    """What a controller commands along a made-up motion, with a rehearsal between its ticks or without."""
+    """Commands of a controller along a made-up motion, with a rehearsal between its ticks or without."""
     model = fr3_model()
     config = ControllerConfig()
     controller, rehearsal = Controller(model, config), Rehearsal(model, config)

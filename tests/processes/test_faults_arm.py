@@ -1,4 +1,4 @@
-"""What the arm node and its real-time process make of wrong commands, stalls, stops and kills.
+"""The arm node and its real-time process under wrong commands, stalls, stops and kills.
 
 The simulator and the arm node run as in a job; the test is whoever commands. Rows of the table in docs/SAFETY.md. Times
 are reported, never asserted.
@@ -79,7 +79,7 @@ class ArmGraph:
         os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """End it. What its arm was told, it was told smoothly."""
+        """End it. Its arm was commanded smoothly."""
         self.scene.disconnect()
         for process in (self.arm, self.simulator):
             end(process)
@@ -305,7 +305,7 @@ def test_a_stall_of_the_ros_side(scene: Scene, fault_table: FaultTable) -> None:
         ended = scene.graph.scene.state().time
         scene.ros.spin_until(lambda ended=ended: scene.witness.reading["robot_time"] > ended)
         scene.wait_robot_time(0.1)  # for what the node has to tell of the time before
-        events = [heard for heard in scene.witness.heard if heard.what == "event:setpoint_stale"]
+        events = [item for item in scene.witness.received if item.what == "event:setpoint_stale"]
         stale = next((event for event in events if before < event.robot_time < ended), None)
     held, why = 1000.0 * (stale.when - stalled), stale.detail
     scene.wait_mode(Mode.TRACK)

@@ -1,4 +1,4 @@
-"""What happened after a fault, and after how many milliseconds, as somebody on the ROS graph hears it."""
+"""Events after a fault, and after how many milliseconds, as somebody on the ROS graph hears it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TOO_LATE = ("communication_constraints_violation", "UDP receive: Timeout")  # wh
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-class Heard(NamedTuple):
-    """Something that was heard at ``when`` (`time.monotonic()`): ``what`` like ``mode:HOLD`` or ``event:reflex``.
+class Received(NamedTuple):
+    """Something that was received at ``when`` (`time.monotonic()`): ``what`` like ``mode:HOLD`` or ``event:reflex``.
 
-    It may have happened long before: nothing is heard while the test does not spin.
+    It may have happened long before: nothing is received while the test does not spin.
     """
 
     when: float
@@ -45,7 +45,7 @@ class Witness:
 
     def __init__(self, ros: Any, namespace: str = "") -> None:
         self._ros = ros
-        self.heard: list[Heard] = []
+        self.received: list[Received] = []
         self.reading: dict[str, float] = {}
         self.pose: PoseStamped | None = None
         self._mode = -1.0
@@ -67,7 +67,7 @@ class Witness:
         return listen
 
     def _note(self, what: str, detail: str, robot_time: float = 0.0) -> None:
-        self.heard.append(Heard(time.monotonic(), what, detail, robot_time))
+        self.received.append(Received(time.monotonic(), what, detail, robot_time))
 
     def _on_event(self, message: DiagnosticStatus) -> None:
         values = {value.key: value.value for value in message.values}
@@ -82,26 +82,26 @@ class Witness:
     def _on_pose(self, message: PoseStamped) -> None:
         self.pose = message
 
-    def first(self, since: float, *what: str) -> Heard | None:
-        """The first thing heard after ``since`` whose name is one of ``what``."""
-        return next((heard for heard in self.heard if heard.when > since and heard.what in what), None)
+    def first(self, since: float, *what: str) -> Received | None:
+        """The first thing received after ``since`` whose name is one of ``what``."""
+        return next((item for item in self.received if item.when > since and item.what in what), None)
 
-    def faults(self, since: float) -> list[Heard]:
+    def faults(self, since: float) -> list[Received]:
         """Why the arm stopped by itself after ``since``, unless because the computer was too slow for it."""
-        reflexes = [heard for heard in self.heard if heard.when > since and heard.what == "event:reflex"]
-        return [heard for heard in reflexes if not any(late in heard.detail for late in TOO_LATE)]
+        reflexes = [item for item in self.received if item.when > since and item.what == "event:reflex"]
+        return [item for item in reflexes if not any(late in item.detail for late in TOO_LATE)]
 
     def wait(self, since: float, *what: str, because: str = "") -> tuple[float, str]:
-        """Spin until one of ``what`` is heard; milliseconds after ``since`` and the reason that came with it.
+        """Spin until one of ``what`` is received; milliseconds after ``since`` and the reason that came with it.
 
         Only one whose reason says ``because`` counts.
         """
 
-        def found() -> Heard | None:
-            later = (heard for heard in self.heard if heard.when > since and heard.what in what)
-            return next((heard for heard in later if because in heard.detail), None)
+        def found() -> Received | None:
+            later = (item for item in self.received if item.when > since and item.what in what)
+            return next((item for item in later if because in item.detail), None)
 
         self._ros.spin_until(found, PATIENCE)
-        heard = found()
-        assert heard is not None
-        return 1000.0 * (heard.when - since), heard.detail
+        item = found()
+        assert item is not None
+        return 1000.0 * (item.when - since), item.detail

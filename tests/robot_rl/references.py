@@ -1,4 +1,4 @@
-"""What learners are tested against: networks in float64 numpy, batches and disturbed parameters."""
+"""References of the learners' tests: networks in float64 numpy, batches and disturbed parameters."""
 
 from __future__ import annotations
 

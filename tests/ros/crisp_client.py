@@ -1,7 +1,7 @@
 """A program written for CRISP: drives an arm with crisp_py's own `Robot`. Prints a line of JSON for each thing it saw.
 
 Started as a process by `test_crisp_client.py`, because crisp_py keeps rclpy's default context and threads of its own.
-What of crisp_py needs packages that PyPI does not have (controller_manager_msgs, control_msgs, tf2_ros) is left out:
+Parts of crisp_py need packages that PyPI does not have (controller_manager_msgs, control_msgs, tf2_ros): left out are
 switching between controllers, homing by a trajectory controller, poses from tf.
 """
 

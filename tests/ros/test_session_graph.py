@@ -87,15 +87,15 @@ class Graph:
         self.stands_still = False  # as when the arm's process hangs
         node = ros.node("world")
         node.create_timer(EVERY, self._advance)
-        self._heard = 0.0  # robot time [s] of the arm's latest messages
+        self._received = 0.0  # robot time [s] of the arm's latest messages
         self._arm = ArmTopics(node, OBJECTS, (), self._on_reading)
 
     def _on_reading(self, reading: Reading) -> None:
-        self._heard = reading.robot_time
+        self._received = reading.robot_time
 
     def _advance(self) -> None:
         waits = self.patient and self.session.waits_for_policy
-        if not (self.stands_still or waits or 2 * PUBLISHED < self.world.time - self._heard < 1.0):
+        if not (self.stands_still or waits or 2 * PUBLISHED < self.world.time - self._received < 1.0):
             self.world.advance(ADVANCE)
 
     def run_episode(self) -> tuple[EpisodeSummary, Episode]:

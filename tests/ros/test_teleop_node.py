@@ -30,7 +30,7 @@ STOP_TIMEOUT = 30.0
 
 
 class Listener:
-    """What the node publishes, and the pad that makes it do so."""
+    """The node's messages, and the pad that brings them about."""
 
     def __init__(self, ros: Any, pad: Pad, folder: Path) -> None:
         self.ros, self.pad = ros, pad

@@ -1,4 +1,4 @@
-"""What of a camera's picture belongs to a reading, by topic."""
+"""The part of a camera's picture that belongs to a reading, by topic."""
 
 from __future__ import annotations
 

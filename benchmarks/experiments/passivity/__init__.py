@@ -1,1 +1,1 @@
-"""What the passivity filter does: policies that would destabilise the arm, and policies that learn with it."""
+"""Effects of the passivity filter: policies that would destabilise the arm, and policies that learn with it."""

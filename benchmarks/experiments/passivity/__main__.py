@@ -1,4 +1,4 @@
-"""What the passivity filter does: to policies that destabilise the arm, and to policies that learn with it in mind.
+"""Effects of the passivity filter on policies that destabilise the arm, and on policies that learn with it in mind.
 
 ``python -m benchmarks.experiments.passivity`` with ``--out DIR`` runs the first and draws them, with ``compare --out
 DIR`` trains and deploys the second, with ``evaluate --policy FILE`` deploys a policy with the default tank, without the

@@ -7,7 +7,7 @@
 
 Everything else that would stop them is set out of the way, so that what is seen is the filter's own doing: targets jump
 (they are given no time to get there, and the reference no limit of speed), the compliant retreat and the robot's own
-collision reflex have no threshold, the workspace is open, and the tank may drain with any power. What remains is the
+collision reflex have no threshold, the workspace is open, and the tank may drain with any power. There remain the
 spring's clip, the limits of the joints' torques and of their rate, and the robot's reflex to joints that are too fast
 or at their end, which ends an attack.
 """

@@ -129,7 +129,7 @@ def train(agent: Agent, seed: int, steps: int, demos: Path, online: Path) -> byt
 def evaluate(
     parameters: bytes, tank: TankConfig, count: int, world_type: type[RecordedWorld] = RecordedWorld
 ) -> dict[str, float]:
-    """What the deterministic policy does in ``count`` episodes with ``tank``: figures of the table, by name."""
+    """Figures of the table, by name: ``count`` episodes of the deterministic policy with ``tank``."""
     policy = load_actor(parameters, TASK, seed=0, deterministic=True)
     rows: list[tuple[float, ...]] = []
     with world_type(scene_of(TASK), ControllerConfig(tank=tank, workspace=TASK.workspace)) as world:
@@ -160,7 +160,7 @@ def evaluate(
 def compare(out: Path, seeds: Sequence[int], steps: int, count: int) -> str:
     """Train and deploy both agents with every seed; the table, in Markdown.
 
-    What is in ``out/results.json`` already is not done again.
+    Entries that are in ``out/results.json`` already are not computed again.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / "results.json"

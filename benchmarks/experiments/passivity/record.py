@@ -20,7 +20,7 @@ UNFILTERED = 1.0  # [s] since the last update: fifty time constants of the wrenc
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What happened in n consecutive milliseconds; every array is ``(n,)``.
+    """Record of n consecutive milliseconds; every array is ``(n,)``.
 
     Attributes:
         time: robot time [s].
@@ -47,7 +47,8 @@ class Trace:
     @property
     def elapsed(self) -> np.ndarray:
         """Time since before the first row's tick ``(n,)`` [s]."""
-        return self.time - self.time[0] + TICK
+        elapsed: np.ndarray = self.time - self.time[0] + TICK
+        return elapsed
 
     @property
     def felt(self) -> np.ndarray:
@@ -100,7 +101,7 @@ class RecordedWorld(InProcessWorld):
         return self
 
     def take(self) -> Trace:
-        """What was recorded since the last call."""
+        """The record since the last call."""
         rows, self._rows = self._rows, _Rows()
         columns = {name: np.array(values) for name, values in vars(rows).items()}
         columns["delivered"] = np.cumsum(columns["delivered"])

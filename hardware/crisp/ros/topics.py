@@ -49,7 +49,7 @@ class RosCrispTopics:
         """Create the node and start its thread."""
         self.close()
         self._each = each
-        self._heard: dict[str, tuple[Any, float]] = {}
+        self._received: dict[str, tuple[Any, float]] = {}
         self._seq = 0
         self._gripper: float | None = None
         self._failure: Exception | None = None
@@ -100,24 +100,24 @@ class RosCrispTopics:
         if self._failure is not None:
             raise ArmFault(f"the thread of CRISP's topics failed: {self._failure!r}") from self._failure
         with self._lock:
-            heard = dict(self._heard)
+            messages = dict(self._received)
             seq = self._seq
-        if any(name not in heard for name in self._state_topics):
+        if any(name not in messages for name in self._state_topics):
             return None
-        joints: JointState = heard[topics.JOINT_STATES][0]
-        pose_message: PoseStamped = heard[topics.CURRENT_POSE][0]
-        twist_message: TwistStamped = heard[topics.CURRENT_TWIST][0]
+        joints: JointState = messages[topics.JOINT_STATES][0]
+        pose_message: PoseStamped = messages[topics.CURRENT_POSE][0]
+        twist_message: TwistStamped = messages[topics.CURRENT_TWIST][0]
         pose = pose_from(pose_message.pose)
         twist = vectors_from(twist_message.twist.linear, twist_message.twist.angular)
         wrench = np.zeros(6)
         if self._config.wrench_topic:
-            message = heard[self._config.wrench_topic][0]
+            message = messages[self._config.wrench_topic][0]
             wrench = vectors_from(message.wrench.force, message.wrench.torque)
             wrench = _to_base(wrench, pose, message, pose_message)
         return CrispState(
             seq,
             stamp_to_ns(joints.header.stamp) / 1e9,
-            min(received for _, received in heard.values()),
+            min(received for _, received in messages.values()),
             *self._joints(joints),
             pose,
             _to_base(twist, pose, twist_message, pose_message),
@@ -125,11 +125,11 @@ class RosCrispTopics:
         )
 
     def silent(self, now: float) -> tuple[str, ...]:
-        """Full names of the topics not heard for `STATE_TIMEOUT` before ``now``."""
+        """Full names of the topics without a message for `STATE_TIMEOUT` before ``now``."""
         if self._node is None:
             return ()
         with self._lock:
-            received = {name: self._heard[name][1] for name in self._state_topics if name in self._heard}
+            received = {name: self._received[name][1] for name in self._state_topics if name in self._received}
         late = [n for n in self._state_topics if now - received.get(n, -np.inf) > STATE_TIMEOUT]
         return tuple(self._node.resolve_topic_name(name) for name in late)
 
@@ -167,7 +167,7 @@ class RosCrispTopics:
     def send_stiffness(self, stiffness: np.ndarray) -> bool:
         """False when nobody listens."""
         self._stiffness.publish(Float64MultiArray(data=[float(value) for value in stiffness]))
-        return self._stiffness.get_subscription_count() > 0
+        return bool(self._stiffness.get_subscription_count() > 0)
 
     def send_gripper(self, position: float) -> None:
         """Nothing without a gripper."""
@@ -175,7 +175,7 @@ class RosCrispTopics:
             self._finger.publish(Float64MultiArray(data=[float(position)]))
 
     def gripper(self) -> float | None:
-        """As last heard."""
+        """As last received."""
         return self._gripper
 
     def _spin(self) -> None:
@@ -196,7 +196,7 @@ class RosCrispTopics:
             if name == topics.CURRENT_POSE and not _is_pose(message):
                 return
             with self._lock:
-                self._heard[name] = (message, time.monotonic())
+                self._received[name] = (message, time.monotonic())
                 self._seq += name == topics.CURRENT_POSE
 
         return keep
@@ -220,11 +220,11 @@ class RosCrispTopics:
         if self._node is None:
             raise ArmFault("the topics of CRISP are closed")
         message.header.stamp = self._node.get_clock().now().to_msg()
-        message.header.frame_id = self._heard[topics.CURRENT_POSE][0].header.frame_id
+        message.header.frame_id = self._received[topics.CURRENT_POSE][0].header.frame_id
 
 
 def _name(publisher: TopicEndpointInfo) -> str:
-    """Full name of its node, which is heard a moment later than its publisher."""
+    """Full name of its node, which is discovered a moment later than its publisher."""
     if publisher.node_name == "_NODE_NAME_UNKNOWN_":
         return "a node that has just appeared"
     return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"

@@ -20,7 +20,7 @@ REPLY_TIMEOUT = 5.0  # [s]
 
 @dataclass(frozen=True, eq=False)
 class SceneState:
-    """What a renderer needs of one instant.
+    """One instant, as a renderer needs it.
 
     Attributes:
         time: robot time [s], the clock of the arm's state.
@@ -111,7 +111,7 @@ class SceneClient:
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\n")
             line = self._lines.readline()
-            reply = json.loads(line) if line else None
+            reply: dict[str, Any] | None = json.loads(line) if line else None
         except (OSError, ValueError) as error:
             self.disconnect()
             raise HardwareError(

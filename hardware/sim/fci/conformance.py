@@ -1,4 +1,4 @@
-"""What a real FR3 enforces on whoever controls it: limits, deadlines, reflexes, and recovery before the next motion.
+"""Rules that a real FR3 enforces on its client: limits, deadlines, reflexes, and recovery before the next motion.
 
 Pure decisions: no clock, socket or physics. The FCI server and the in-process world feed it one tick at a time, and
 stop the arm when it says so. Error names, modes and statuses are libfranka's.
@@ -82,7 +82,7 @@ class Violation(NamedTuple):
 
 @dataclass(frozen=True)
 class ConformanceLimits:
-    """What an FR3 of system version 5.9 or later enforces (the numbers of the URDF that it sends to its clients).
+    """Limits of an FR3 of system version 5.9 or later (the numbers of the URDF that it sends to its clients).
 
     Velocities are the constant limits. The robot lowers them near the ends of a joint's range; that is done for the
     commands of motion generators only (`hardware.sim.fci.signals`).
@@ -145,7 +145,7 @@ class Signal(Protocol):
         """Accept the command ``values``, given ``ticks`` ms after the last one at joint positions ``q``, or not."""
 
     def without(self, ticks: int) -> Sequence[float] | None:
-        """What the robot does ``ticks`` ms after the last command, if none has come since; None: what it said."""
+        """The robot's own command ``ticks`` ms after the last one, if none has come since; None: the last one again."""
 
 
 @dataclass
@@ -253,7 +253,7 @@ class Conformance:
         torque: Sequence[float] | None = None,
         wrench: Sequence[float] | None = None,
     ) -> tuple[str, ...]:
-        """What was measured: joints [rad, rad/s] and, when renewed, external joint torques and wrench at the TCP."""
+        """Take in a reading: joints [rad, rad/s] and, when renewed, external joint torques and wrench at the TCP."""
         violations: list[Violation] = []
         if torque is not None and wrench is not None:
             self._feel(torque, wrench, violations)

@@ -113,7 +113,7 @@ class SceneRobotServer(FrankaRobotServer):
 
     @property
     def robot_time(self) -> float:
-        """What the connected driver sees as robot time [s]; it starts at 0 with each connection."""
+        """Robot time [s] as the connected driver sees it; it starts at 0 with each connection."""
         return self._states * TICK
 
     def tick(self, step: Callable[[], None]) -> None:
@@ -160,7 +160,7 @@ class SceneRobotServer(FrankaRobotServer):
         return self._wire is not None and bool(select.select([self._wire], [], [], seconds)[0])
 
     def accept(self, command: MoveCommand, asynchronous: bool) -> MoveStatus:
-        """What to answer to the request for a motion; the motion is about to start when it is kMotionStarted."""
+        """Answer to the request for a motion; the motion is about to start when it is kMotionStarted."""
         q = self.robot.inner_state.q
         kind = command.motion_generator_mode
         torque_control = command.controller_mode is MoveCommandControllerMode.kExternalController
@@ -299,7 +299,8 @@ class SceneRobotServer(FrankaRobotServer):
 
     def _get_state_bytes(self) -> bytes:
         self._states += 1  # called once for each state that is sent
-        return super()._get_state_bytes()
+        state: bytes = super()._get_state_bytes()
+        return state
 
     def _bind_children(self, hostname: str) -> None:
         if self.robot.has_gripper:
@@ -323,7 +324,7 @@ class _Move(MoveCommand):
 
     @classmethod
     def from_bytes(cls, data: bytes, command_id: int, client_socket: Any) -> _Move:
-        command = super().from_bytes(data, command_id, client_socket)
+        command: _Move = super().from_bytes(data, command_id, client_socket)
         command.asynchronous = len(data) > ASYNCHRONOUS_FLAG and data[ASYNCHRONOUS_FLAG] != 0
         return command
 
@@ -371,16 +372,18 @@ class _AutomaticErrorRecovery(AutomaticErrorRecoveryCommand):
 
 def _number(command: bytes) -> int:
     """Number of the state that a command answers."""
-    return struct.unpack_from("<Q", command)[0]
+    number: int = struct.unpack_from("<Q", command)[0]
+    return number
 
 
 def _flags(errors: Sequence[str]) -> tuple[bool, ...]:
     return tuple([error in errors for error in ERRORS]) if errors else NO_ERRORS
 
 
-def _commands_of(server: FrankaRobotServer) -> dict:
+def _commands_of(server: FrankaRobotServer) -> dict[Any, type]:
     """franky-sim's handlers of TCP commands; there is no public way to them."""
-    return server._FrankaServer__command_class_map
+    handlers: dict[Any, type] = server._FrankaServer__command_class_map
+    return handlers
 
 
 def _exert_in_full(robot: Any, data: mujoco.MjData) -> None:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -104,7 +104,7 @@ class SimulatedArm:
         for request in self._requests:
             self._channel.reply(request, self._serve(request))
 
-    def _serve(self, request: Request) -> dict:
+    def _serve(self, request: Request) -> dict[str, Any]:
         """Answer to one request of the side channel."""
         try:
             if request.action == "place":

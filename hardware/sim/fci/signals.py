@@ -1,4 +1,4 @@
-"""What an FR3 demands of the commands of its motion generators, as far as it is cheap to check every tick.
+"""Demands of an FR3 on the commands of its motion generators, as far as it is cheap to check every tick.
 
 Ranges, start values, velocities and steps of the velocity ("velocity discontinuity": an acceleration above its limit)
 are checked; jerk is not. Where a command is missing, the arm goes on at constant acceleration, and the next command is
@@ -26,7 +26,7 @@ RIGID = 1e-5  # how far a commanded rotation matrix may be from orthonormal
 JOINT_ACCELERATION = 10.0  # [rad/s²]
 TRANSLATION_SPEED, TRANSLATION_ACCELERATION = 3.0, 9.0  # [m/s, m/s²]
 ROTATION_SPEED, ROTATION_ACCELERATION = 2.5, 17.0  # [rad/s, rad/s²]
-# What differences of single-precision readings may add: clients begin where the state says the last command was.
+# Allowance for differences of single-precision readings: clients begin where the state says the last command was.
 SPEED_NOISE = 1e-3  # [rad/s, m/s]
 ACCELERATION_NOISE = 1.0  # [rad/s², m/s²]
 
@@ -92,7 +92,9 @@ class JointPositionSignal:
     def without(self, ticks: int) -> Sequence[float] | None:
         if self._course is None or not self.streamed:
             return None
-        return self._course.after(ticks).position.clip(self.limits.position_lower, self.limits.position_upper).tolist()
+        position = self._course.after(ticks).position
+        held: list[float] = position.clip(self.limits.position_lower, self.limits.position_upper).tolist()
+        return held
 
 
 @dataclass
@@ -112,7 +114,7 @@ class JointVelocitySignal:
         return violation
 
     def without(self, ticks: int) -> Sequence[float] | None:
-        return _velocity_after(self._course, ticks).tolist()
+        return _coasting(self._course, ticks)
 
 
 @dataclass
@@ -176,7 +178,12 @@ class CartesianVelocitySignal:
         return violation
 
     def without(self, ticks: int) -> Sequence[float] | None:
-        return _velocity_after(self._course, ticks).tolist()
+        return _coasting(self._course, ticks)
+
+
+def _coasting(course: _Course, ticks: int) -> list[float]:
+    values: list[float] = _velocity_after(course, ticks).tolist()
+    return values
 
 
 def _velocity_after(course: _Course, ticks: int) -> np.ndarray:

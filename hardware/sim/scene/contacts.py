@@ -1,4 +1,4 @@
-"""What an arm would touch of its scene at given joint positions; nothing moves."""
+"""Contacts that an arm would have with its scene at given joint positions; nothing moves."""
 
 from __future__ import annotations
 

@@ -38,14 +38,15 @@ IDLE_LINKS = tuple(f"fr3_link{i}" for i in range(5))
 
 
 def robot_prefix(arm: int) -> str:
-    """What the names of an arm's bodies in the model begin with, and those of its scene unless it is the first."""
+    """Prefix of the names of an arm's bodies in the model, and of those of its scene unless it is the first."""
     return f"robot{arm}_"
 
 
 def build_simulator(spec: SceneSpec, visual: bool = False) -> MujocoSimulator:
     """franky-sim's simulator with its FR3s and the scene in it, not started.
 
-    What cannot collide is left out, which halves the time of a physics step, unless it is to be seen (``visual``).
+    Parts that cannot collide are left out, which halves the time of a physics step, unless they are to be seen
+    (``visual``).
 
     Raises `SceneError` when a fragment of the scene is not well-formed XML or no simulator is installed.
     """
@@ -181,7 +182,7 @@ def _parse(fragment: str, where: str) -> list[ET.Element]:
 
 
 def _name(name: str, arm: int) -> str:
-    """What an element of the scene is called in the copy of this arm."""
+    """Name of an element of the scene in the copy of this arm."""
     return name if arm == 0 else f"{robot_prefix(arm)}{name}"
 
 

@@ -25,7 +25,7 @@ class ContactWrench:
         self._data = data
         self._gain = 1.0 - math.exp(-dt / TIME_CONSTANT)
         body = model.body(hand).id
-        # What hangs below the hand: fingers and whatever is held rigidly. MuJoCo numbers bodies depth first.
+        # All that hangs below the hand: fingers and whatever is held rigidly. MuJoCo numbers bodies depth first.
         end = body + 1
         while end < model.nbody and model.body_parentid[end] >= body:
             end += 1

@@ -78,14 +78,14 @@ class ChunkedConfig(Precision):
 
 
 class Values(NamedTuple):
-    """What the critics' loss teaches."""
+    """Parameters that the critics' loss trains."""
 
     encoder: Params
     critics: Params
 
 
 class Policies(NamedTuple):
-    """What the policy's loss teaches; ``one_step`` is empty unless it is the extraction."""
+    """Parameters that the policy's loss trains; ``one_step`` is empty unless it is the extraction."""
 
     flow: Params
     one_step: Params
@@ -167,7 +167,8 @@ def critic_target(key: jax.Array, state: ChunkedState, batch: Batch, config: Chu
     features = encoder.features(state.target_values.encoder, batch.next_state, batch.next_images)
     value = aggregate(critics_apply(state.target_values.critics, features, chunk), config)
     rewards = batch.reward @ config.discount ** jnp.arange(horizon)
-    return rewards + config.discount**horizon * batch.mask * value
+    target: jax.Array = rewards + config.discount**horizon * batch.mask * value
+    return target
 
 
 def fill(key: jax.Array, batch: Batch) -> jax.Array:

@@ -172,7 +172,8 @@ def critic_target(key: jax.Array, state: ExpoState, batch: Batch, config: ExpoCo
     chosen = draw_subset(subset_key, config.critics, config.subset)
     subset = jax.tree.map(lambda p: p[chosen], state.target_critics)
     _, value = on_the_fly(policy_key, state.target_base, state.edit, subset, batch.next_state, config)
-    return batch.reward + config.discount * batch.mask * value
+    target: jax.Array = batch.reward + config.discount * batch.mask * value
+    return target
 
 
 def edit_loss(

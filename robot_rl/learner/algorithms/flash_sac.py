@@ -202,12 +202,13 @@ def encode(state: FlashState, batch: Batch) -> Features:
 
 def scaled_reward(batch: Batch, config: FlashConfig) -> jax.Array:
     """r̃ ``(n,)``."""
+    reward: jax.Array = batch.reward
     if not config.scale_rewards:
-        return batch.reward
+        return reward
     if "return_deviation" not in batch.columns:
         raise ValueError("flash_sac scales rewards, but the batch brings no statistics of returns to do it by")
     scale = jnp.maximum(batch.columns["return_deviation"], batch.columns["return_largest"] / config.support)
-    return batch.reward / jnp.maximum(scale, SMALLEST_SCALE)
+    return reward / jnp.maximum(scale, SMALLEST_SCALE)
 
 
 def critic_apply(
@@ -464,7 +465,7 @@ def hold(key: jax.Array, held: HeldNoise, repeats: int) -> HeldNoise:
     drawn = HeldNoise(
         jax.random.normal(noise_key, held.noise.shape), times[jax.random.categorical(time_key, -2.0 * jnp.log(times))]
     )
-    now = jax.tree.map(lambda new, old: jnp.where(held.left == 0, new, old), drawn, held)
+    now: HeldNoise = jax.tree.map(lambda new, old: jnp.where(held.left == 0, new, old), drawn, held)
     return now._replace(left=now.left - 1)
 
 

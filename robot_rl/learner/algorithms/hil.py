@@ -12,7 +12,7 @@ demonstrations, its own): p keeps the gripper from toggling, and the arm's criti
 chooses and its slow copy values what it chose (double DQN), which keeps the maximum's upward bias from feeding on
 itself. A layout without options has no G, and what is left is `rlpd` with other defaults.
 
-What differs from HIL-SERL:
+Differences from HIL-SERL:
 
 - *Options.* There, commands are increments: open, close, hold. Here a command says where the gripper shall be, −1
   closed to +1 open, and to repeat the last one is to hold, so a gripper has two options.
@@ -105,7 +105,9 @@ def grasp_target(state: HilState, batch: Batch, config: HilConfig) -> jax.Array:
     value = grasp_values(state.target_grasp, batch.next_state)
     value = jnp.take_along_axis(value, ahead.argmax(axis=-1)[:, None], axis=-1)[:, 0]
     option, before = (option_of(a[:, -1], ahead.shape[-1]) for a in (batch.action, batch.columns["previous_action"]))
-    return batch.reward - config.toggle_penalty * (option != before) + config.discount * batch.mask * value
+    reward = batch.reward - config.toggle_penalty * (option != before)
+    target: jax.Array = reward + config.discount * batch.mask * value
+    return target
 
 
 def grasp_loss(grasp: Params, target: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:

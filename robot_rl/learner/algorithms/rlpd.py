@@ -119,7 +119,8 @@ def critic_target(key: jax.Array, state: RlpdState, batch: Batch, config: RlpdCo
     value = critics_apply(subset, batch.next_state, next_action).min(axis=0)
     if config.entropy_backup:
         value = value - jnp.exp(state.log_alpha) * log_prob
-    return batch.reward + config.discount * batch.mask * value
+    target: jax.Array = batch.reward + config.discount * batch.mask * value
+    return target
 
 
 def draw_subset(key: jax.Array, members: int, size: int) -> jax.Array:
@@ -219,7 +220,7 @@ def update(
 def summary(
     state: RlpdState, critic_info: Mapping[str, jax.Array], loss: jax.Array, entropy: jax.Array
 ) -> dict[str, jax.Array]:
-    """What an update came to; ``critic_info`` has a row for each critic step."""
+    """Metrics of an update; ``critic_info`` has a row for each critic step."""
     info = {name: values.mean() for name, values in critic_info.items()}
     info |= {"actor/loss": loss, "actor/entropy": entropy, "temperature/alpha": jnp.exp(state.log_alpha)}
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.

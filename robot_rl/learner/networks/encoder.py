@@ -1,4 +1,4 @@
-"""What a network sees: the state, and of each camera's image a few numbers that a small convolutional network finds.
+"""Features: the state, and of each camera's image a few numbers that a small convolutional network finds.
 
     f(s, images) = s, tanh(LayerNorm(W flatten(ReLU(conv(… ReLU(conv(x/255 − ½))))))), …   one such part for each camera
 

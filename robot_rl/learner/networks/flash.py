@@ -52,11 +52,13 @@ def create(
     """
     one = partial(_create_one, inputs=inputs, width=width, blocks=blocks, outputs=outputs, reach=reach, norm=norm)
     if members is None:
-        return one(key)
+        single: tuple[Params, Params] = one(key)
+        return single
     # A program for each: batches of wide QR decompositions in one deadlock XLA's CPU threads on two cores.
-    return jax.tree.map(
+    stacked: tuple[Params, Params] = jax.tree.map(
         lambda *leaves: jnp.stack(leaves), *(jax.block_until_ready(one(k)) for k in jax.random.split(key, members))
     )
+    return stacked
 
 
 @partial(jax.jit, static_argnames=("inputs", "width", "blocks", "outputs", "reach", "norm"))

@@ -4,13 +4,13 @@ Both settings are meant for GPUs, which multiply bfloat16 several times as fast;
 
 - ``dtype``: of the parameters as a loss or a target sees them. Networks take the format of their parameters for all
   that is multiplied, forth and back, so gradients are computed in it, and summed in it over the devices that share a
-  minibatch. What networks hand out, losses, targets, log-probabilities, norms' statistics, optimisers: all float32.
+  minibatch. Outputs of networks, losses, targets, log-probabilities, norms' statistics, optimisers: all float32.
 - ``parameter_dtype``: of parameters and their averages between two calls of ``update``. Within a call all steps are
   made in float32. In bfloat16 a parameter has 8 bits, and a step of Adam or of a target is often less than half the
   last one: rounded to the nearest, such steps are lost, every time. So they are rounded at random, up or down by how
   near either is: the expectation is exact.
 
-What a state calls ``…_optimiser`` or ``…_moments`` is no parameter, nor is what is not in a dict: both stay float32. So
+A leaf ``…_optimiser`` or ``…_moments`` of a state is no parameter, nor is what is not in a dict: both stay float32. So
 does an ``average_actor``: it remembers for thousands of steps, and with them what they were rounded by.
 """
 
@@ -33,7 +33,7 @@ Tree = TypeVar("Tree")
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """What every algorithm's config has."""
+    """The setting that every algorithm's config has."""
 
     dtype: Format = "float32"  # what networks multiply and gradients are summed in; bfloat16: for GPUs
     parameter_dtype: Format = "float32"  # what parameters are stored in between two calls
@@ -68,9 +68,10 @@ def value_and_grad(loss: Callable[..., Any], dtype: str, has_aux: bool = True) -
 def _change(tree: Tree, change: Callable[[int, jax.Array], jax.Array]) -> Tree:
     """``tree`` with ``change(number, leaf)`` in place of each parameter."""
     paths, structure = jax.tree_util.tree_flatten_with_path(tree)
-    return jax.tree_util.tree_unflatten(
+    changed: Tree = jax.tree_util.tree_unflatten(
         structure, [change(i, leaf) if _is_parameter(path, leaf) else leaf for i, (path, leaf) in enumerate(paths)]
     )
+    return changed
 
 
 def _is_parameter(path: tuple[Any, ...], leaf: Any) -> bool:

@@ -16,7 +16,7 @@ def saturate(vector: np.ndarray, limit: float) -> np.ndarray:
 def push_through_friction(
     displacement: np.ndarray, spring: np.ndarray, velocity: np.ndarray, friction: np.ndarray
 ) -> np.ndarray:
-    """What to command, elementwise [m or rad], so that an arm that sticks does make ``displacement``.
+    """The command, elementwise [m or rad], so that an arm that sticks does make ``displacement``.
 
     Friction in joints and contacts stops an arm that is held by a spring short of its target. A person leads by about
     that much (``friction``), and pushes harder until it gives: while ``spring`` (reference minus measured) pulls the
@@ -25,7 +25,8 @@ def push_through_friction(
     lead = displacement + friction * np.clip(displacement / (0.5 * friction), -1.0, 1.0)
     adapted = spring + 0.15 * (displacement / 0.3 - velocity)
     further = (spring * displacement > 0.0) & (np.abs(adapted) > np.abs(lead)) & (adapted * displacement > 0.0)
-    return np.where(further, adapted, lead)
+    command: np.ndarray = np.where(further, adapted, lead)
+    return command
 
 
 def drive(displacement: np.ndarray, period: float, gripper: float | None = None) -> TeleopCommand:

@@ -1,4 +1,4 @@
-"""What stands around the simulated arm, by name; a task without a scene has the bare arm above its table.
+"""Surroundings of the simulated arm, by name; a task without a scene has the bare arm above its table.
 
 May import: contract, and of tasks the geometry that a scene is built to.
 """

@@ -1,4 +1,4 @@
-"""What a policy says of itself, and that it is warm before it acts."""
+"""The attributes of a policy are checked, and it is warm before it acts."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def relabelled(episode: int, step: int, outcome: Outcome) -> Relabel:
 
 
 class Follower:
-    """What somebody knows who takes in all that a reader hands out."""
+    """The knowledge of somebody who takes in all that a reader hands out."""
 
     def __init__(self, path, **settings) -> None:
         self.reader = StoreReader(path, **settings)

@@ -1,4 +1,4 @@
-"""What a user can put right is one clear line on stderr and exit status 2, and nothing is left running."""
+"""An error that a user can put right is one clear line on stderr and exit status 2, and nothing is left running."""
 
 from __future__ import annotations
 

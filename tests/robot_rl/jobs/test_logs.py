@@ -1,4 +1,4 @@
-"""What is logged reaches the terminal once, with who says it, from a command as from the processes of a job."""
+"""A line that is logged reaches the terminal once, with who says it, from a command as from the processes of a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a learner tells the world beside learning: parameters, status, and why it stopped."""
+"""Reports of a learner beside learning: parameters, status, and why it stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What chunked TD comes to: the values of a chain, and the better of two ways."""
+"""Convergence of chunked TD: the values of a chain, and the better of two ways."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ assert first.parameters() == second.parameters()
 
 
 def on_four_devices(script: str, argument: str) -> str:
-    """What ``script`` prints in a process whose processor is four devices."""
+    """Output of ``script`` in a process whose processor is four devices."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", script, argument]

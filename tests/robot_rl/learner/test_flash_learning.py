@@ -1,4 +1,4 @@
-"""What FlashSAC comes to: the values of a decision process that can be solved, and the best action of a bandit."""
+"""Convergence of FlashSAC: the values of a decision process that can be solved, and the best action of a bandit."""
 
 from __future__ import annotations
 

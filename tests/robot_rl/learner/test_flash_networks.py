@@ -30,7 +30,7 @@ def test_networks_equal_the_reference_in_both_modes() -> None:
 
 
 def norms(params, reach: float | None = None) -> list[np.ndarray]:
-    """What has to be 1: norms of weights per output, of the others over √d, but of the RMSNorm over ``reach``."""
+    """Values that shall be 1: norms of weights per output, of others over √d, but of the RMSNorm over ``reach``."""
     p = {name: np.asarray(value, np.float64) for name, value in params.items()}
     ratios = [np.sqrt((p[name] ** 2).sum(-2)) for name in p if name[0] == "w"]
     for name in (name for name in p if name[0] == "g"):

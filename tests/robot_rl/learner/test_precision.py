@@ -65,7 +65,7 @@ def learn(name: str, calls: int = 3, **settings: Any) -> tuple[Any, Any, dict[st
 
 
 def parameters(state: Any) -> dict[str, jax.Array]:
-    """What is stored in ``parameter_dtype``, by name: not optimisers, moments, the average, keys, counts, scales."""
+    """Leaves stored in ``parameter_dtype``, by name: not optimisers, moments, the average, keys, counts, scales."""
     leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
     kept = ("optim", "mom", "average")
     return {name: x for name, x in leaves.items() if name.endswith("']") and not any(part in name for part in kept)}
@@ -187,7 +187,7 @@ def test_gradients_in_bfloat16_are_those_in_float32_by_its_precision(network: st
     assert value == pytest.approx(exact_value, rel=8 * EPSILON) and value != exact_value
     for name, slope in exact.items():
         error = float(jnp.linalg.norm(found[name] - slope) / jnp.linalg.norm(slope))
-        # What a batch norm takes out of a slope, the mean, leaves a small difference of numbers that were rounded.
+        # Taking the mean out of a slope, as a batch norm does, leaves a small difference of numbers that were rounded.
         assert 0.0 < error < (32 if network == "flash" else 16) * EPSILON, name
     multiplied = str(jax.make_jaxpr(precision.value_and_grad(loss, "bfloat16", has_aux=False))(params))
     products = [line for line in multiplied.splitlines() if "dot_general" in line]

@@ -1,4 +1,4 @@
-"""What the check of a task finds: box, starts and resets against joint limits, table, speeds and scene."""
+"""Findings of the check of a task: box, starts and resets against joint limits, table, speeds and scene."""
 
 from __future__ import annotations
 
