@@ -76,4 +76,5 @@ class Touch(Task):
 
 def to_pad(reading: Reading) -> np.ndarray:
     """The way ``(3,)`` [m] from the fingertips to the middle of the pad's top."""
-    return fields.object_pose(reading, "pad").translation - reading.pose.translation + np.array([0.0, 0.0, TIP])
+    way: np.ndarray = fields.object_pose(reading, "pad").translation - reading.pose.translation
+    return way + np.array([0.0, 0.0, TIP])
