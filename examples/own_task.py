@@ -77,4 +77,5 @@ class Touch(Task):
 def to_pad(reading: Reading) -> np.ndarray:
     """The way ``(3,)`` [m] from the fingertips to the middle of the pad's top."""
     way: np.ndarray = fields.object_pose(reading, "pad").translation - reading.pose.translation
-    return way + np.array([0.0, 0.0, TIP])
+    way[2] += TIP
+    return way
