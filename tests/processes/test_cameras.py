@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 from robot_rl.contract import Ending, View
-from robot_rl.data.parameters import pack
 from robot_rl.data.store import StoreReader
-from robot_rl.policies.loading import describe
 from robot_rl.tasks import make_task
 from tests.processes.job import Job
 from tests.processes.witness import PATIENCE, Witness
+from tests.robot_rl.publishing import policy
 from tests.ros.conftest import Ros
 
 pytestmark = [pytest.mark.robot, pytest.mark.timeout(900)]
@@ -49,9 +48,7 @@ def test_demonstrations_are_recorded_with_the_images_of_both_cameras(tmp_path: P
 def test_a_lost_camera_ends_the_episode_and_not_the_job(ros: Ros, tmp_path: Path) -> None:
     """Its process stands still first, and is killed then."""
     task = make_task("reach")
-    width = 2 * task.action.size
-    params = {"w0": np.zeros((task.state_size, width), np.float32), "b0": np.zeros(width, np.float32)}
-    (tmp_path / "still.params").write_bytes(pack(params, 1, describe(task)))
+    (tmp_path / "still.params").write_bytes(policy(task))
     job = Job(tmp_path / "run", "eval", f"policy={tmp_path / 'still.params'}", "session.horizon=100000", *SEEING)
     witness = Witness(ros)
     try:
