@@ -24,7 +24,8 @@ SEEING = [
     f"cameras={','.join(CAMERAS)}",
     "session.image_age=2",  # [s] on a busy machine, drawing takes long
     "session.teleop_timeout=5",
-    "session.policy_timeout=5",
+    "session.policy_wait=5",
+    "session.late_limit=60",
 ]
 
 

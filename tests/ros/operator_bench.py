@@ -36,7 +36,7 @@ OBJECTS = TASK.scene().objects
 ADVANCE = 0.01  # [s] of robot time in each callback of the timer
 EVERY = 0.005  # [s] between callbacks
 PATIENT = 10.0  # [s] for an answer, on however busy a machine
-CONFIG = SessionConfig(ask_policy=False, policy_timeout=PATIENT, teleop_timeout=PATIENT, stall_timeout=PATIENT)
+CONFIG = SessionConfig(ask_policy=False, teleop_timeout=PATIENT, stall_timeout=PATIENT)
 
 
 def make_world() -> InProcessWorld:

@@ -67,7 +67,7 @@ class Graph:
 
     def __init__(self, ros: Any, world: InProcessWorld, store: EpisodeStore) -> None:
         config = SessionConfig(
-            policy_timeout=PATIENT, teleop_timeout=PATIENT, stall_timeout=PATIENT, image_age=LOST, horizon=10**6
+            policy_wait=PATIENT, teleop_timeout=PATIENT, stall_timeout=PATIENT, image_age=LOST, horizon=10**6
         )
         self.ros, self.store = ros, store
         self.ended: list[EpisodeSummary] = []
