@@ -29,6 +29,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.session import Session
 from robot_rl.tasks.reach import Reach
+from tests.robot_rl.acting import Decides
 
 TASK = Reach()
 CAMERAS = ("front", "wrist")
@@ -110,7 +111,7 @@ def test_the_policy_sees_the_images_that_are_recorded(graph: Graph) -> None:
         seen.append(observation)
         return to_goal(observation)
 
-    graph.ros.add(PolicyNode(TASK, policy, CAMERAS, None))
+    graph.ros.add(PolicyNode(TASK, Decides(policy), CAMERAS, None))
     graph.ros.spin_until(lambda: graph.ended)
     assert graph.ended[0].ending is Ending.SUCCESS
     episode = graph.store.load_episode(graph.store.episodes()[0].index)
@@ -128,7 +129,7 @@ def test_the_policy_sees_the_images_that_are_recorded(graph: Graph) -> None:
 def test_a_silent_camera_ends_the_episode_and_the_next_begins_when_it_speaks_again(graph: Graph, camera: str) -> None:
     said: list[DiagnosticStatus] = []
     graph.ros.node("operator").create_subscription(DiagnosticStatus, topics.EPISODES, said.append, 10)
-    graph.ros.add(PolicyNode(TASK, still, CAMERAS, None))
+    graph.ros.add(PolicyNode(TASK, Decides(still), CAMERAS, None))
     graph.wait_phase("running")
     graph.pictures.silent = {camera}
     graph.ros.spin_until(lambda: said)
@@ -143,7 +144,7 @@ def test_a_silent_camera_ends_the_episode_and_the_next_begins_when_it_speaks_aga
 
 
 def test_every_camera_that_is_lost_is_named(graph: Graph) -> None:
-    graph.ros.add(PolicyNode(TASK, still, CAMERAS, None))
+    graph.ros.add(PolicyNode(TASK, Decides(still), CAMERAS, None))
     graph.wait_phase("running")
     graph.pictures.silent = set(CAMERAS)
     graph.ros.spin_until(lambda: graph.ended)
@@ -155,7 +156,7 @@ def test_every_camera_that_is_lost_is_named(graph: Graph) -> None:
 
 def test_no_episode_begins_before_every_camera_has_sent_an_image(graph: Graph) -> None:
     graph.pictures.silent = {"wrist"}
-    graph.ros.add(PolicyNode(TASK, still, CAMERAS, None))
+    graph.ros.add(PolicyNode(TASK, Decides(still), CAMERAS, None))
     graph.ros.spin_times(10 * TURNS)
     assert "running" not in graph.phases
     graph.pictures.silent = set()
@@ -175,7 +176,7 @@ class Asking:
         node.create_subscription(
             JointTrajectory, topics.ACTION_CHUNK, lambda m: self.answers.append(stamp_to_ns(m.header.stamp)), 5
         )
-        ros.add(PolicyNode(TASK, self._policy, CAMERAS, None))
+        ros.add(PolicyNode(TASK, Decides(self._policy), CAMERAS, None))
         publishers = (self._observation, *self._images.values())
         ros.spin_until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
 
@@ -185,7 +186,7 @@ class Asking:
 
     def observe(self, stamp: int) -> None:
         observation = Observation(stamp, stamp, np.zeros(TASK.state_size, np.float32))
-        self._observation.publish(fill_observation(observation, state_names(TASK.fields), JointState()))
+        self._observation.publish(fill_observation(observation, state_names(TASK.fields), JointState(), 0, True))
 
     def show(self, camera: str, stamp: int) -> None:
         self._images[camera].publish(fill_image(picture(camera, stamp), stamp, camera, Image()))
