@@ -187,7 +187,7 @@ def test_all_labels_of_a_real_device_under_load_are_applied_exactly_once(
     class Slow(Recorded):
         def append(self, step: Step) -> None:
             super().append(step)
-            threading.Event().wait(0.2)  # as a disk that is slow
+            threading.Event().wait(0.05)  # as a disk that is slow
 
     class SlowSink(Sink):
         def begin(self, meta: dict) -> Recorded:
@@ -200,7 +200,7 @@ def test_all_labels_of_a_real_device_under_load_are_applied_exactly_once(
     device = subprocess.Popen(
         [sys.executable, "-m", "hardware.ros.teleop_node", "--device", "keyboard"], stdin=terminal
     )
-    loads = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    loads = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
     try:
         person.ros.spin_until(lambda: person.node.count_publishers(arm_topics.JOY))
         person.wait_for_steps(2)
@@ -270,12 +270,15 @@ def test_labels_that_a_killed_session_has_not_acknowledged_are_applied_by_the_ne
     finally:
         session.kill()
     with EpisodeStore.create_or_open(tmp_path / "store", StoreSchema.of(TASK)) as store:
-        interrupted = store.episodes()[1]
-    last = interrupted.steps - 1
+        discarded = store.episodes()[1]
+    assert (discarded.ending, discarded.reason, discarded.steps) == (Ending.ABORTED, DISCARDED, 0), "it is no data"
     answers = [line.split(" by ")[0] for line in lines(tmp_path / "answers")]
     assert len(before) == 1
     assert answers == ["label 1 (success)", "label 2 (success)", "label 3 (failure)", "label 4 (discard)"]
-    assert lines(tmp_path / "relabels") == [f"2 1 {last} success", f"3 1 {last} failure", f"4 1 {last} aborted"]
+    relabels = [line.split() for line in lines(tmp_path / "relabels")]
+    (last,) = {step for _, _, step, _ in relabels}
+    assert int(last) >= 2, "the episode had gone on for some steps when the session was killed"
+    assert relabels == [["2", "1", last, "success"], ["3", "1", last, "failure"], ["4", "1", last, "aborted"]]
 
 
 @pytest.mark.parametrize("way", ["topic", "service"])
@@ -298,7 +301,7 @@ def test_each_word_that_ends_an_episode(ros: Any, world: InProcessWorld, person:
         assert said in operated.lines
         ros.spin_until(lambda: person.phases[-1] != "running")
     assert operated.ended[-1].reason == DISCARDED
-    assert not sink.relabels
+    assert {relabel.outcome for relabel in sink.relabels} <= {Outcome.aborted(DISCARDED)}, "followers forget it"
 
 
 def pass_time(ros: Any, world: InProcessWorld, seconds: float) -> None:

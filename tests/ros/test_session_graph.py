@@ -88,7 +88,7 @@ class Graph:
         node = ros.node("world")
         node.create_timer(EVERY, self._advance)
         self._received = 0.0  # robot time [s] of the arm's latest messages
-        self._arm = ArmTopics(node, OBJECTS, (), self._on_reading)
+        self._arm = ArmTopics(node, OBJECTS, {}, self._on_reading)
 
     def _on_reading(self, reading: Reading) -> None:
         self._received = reading.robot_time
