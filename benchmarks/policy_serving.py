@@ -108,12 +108,15 @@ def figures(served: Served, wall: list[float], cpu: float) -> dict[str, float]:
 
 def make(file: Path, agent: str, images: bool) -> None:
     """Parameters of a learner that has learnt nothing, as it publishes them."""
+    from robot_rl.contract import AgentView
     from robot_rl.data.schema import StoreSchema
+    from robot_rl.learner.domain import TaskDomain
     from robot_rl.learner.factory import make_agent
     from robot_rl.learner.loop import LearnerLoop, LoopConfig
     from robot_rl.tasks import make_task
 
-    domain = StoreSchema.of(make_task(TASK), CAMERAS if images else {})
+    task = make_task(TASK)
+    domain = TaskDomain(AgentView(task), StoreSchema.of(task, CAMERAS if images else {}))
     learner = LearnerLoop(make_agent(agent, {}), domain, config=LoopConfig(capacity=2, demo_capacity=2))
     file.write_bytes(learner.parameters())
 
