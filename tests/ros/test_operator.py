@@ -188,7 +188,7 @@ def test_all_labels_of_a_real_device_under_load_are_applied_exactly_once(
     class Slow(Recorded):
         def append(self, step: Step) -> None:
             super().append(step)
-            threading.Event().wait(0.05)  # as a disk that is slow
+            threading.Event().wait(0.2)  # as a disk that is slow
 
     class SlowSink(Sink):
         def begin(self, meta: dict) -> Recorded:
@@ -201,7 +201,7 @@ def test_all_labels_of_a_real_device_under_load_are_applied_exactly_once(
     device = subprocess.Popen(
         [sys.executable, "-m", "hardware.ros.teleop_node", "--device", "keyboard"], stdin=terminal
     )
-    loads = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    loads = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
     try:
         person.ros.spin_until(lambda: person.node.count_publishers(arm_topics.JOY))
         person.wait_for_steps(2)
@@ -302,7 +302,7 @@ def test_each_word_that_ends_an_episode(ros: Any, world: InProcessWorld, person:
         assert said in operated.lines
         ros.spin_until(lambda: person.phases[-1] != "running")
     assert operated.ended[-1].reason == DISCARDED
-    assert {relabel.outcome for relabel in sink.relabels} <= {Outcome.aborted(DISCARDED)}, "followers forget it"
+    assert [relabel.outcome for relabel in sink.relabels] == [Outcome.aborted(DISCARDED)], "followers forget it"
 
 
 def pass_time(ros: Any, world: InProcessWorld, seconds: float) -> None:
