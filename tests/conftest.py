@@ -66,8 +66,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     os.environ[ROBOT_VARIABLE] = "1" if item.get_closest_marker("robot") else ""
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
     compiling.release_compiled()
+    # libfranka gives whoever begins a motion real-time scheduling, and keeps it. With it, every process that later
+    # tests start would inherit it, and those that compute would starve those that drive an arm.
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -61,6 +61,7 @@ class ArmTopics:
         self._images: dict[str, tuple[int, np.ndarray]] = {}
         self._wanted = [name for name in TYPES if name != topics.OBJECTS or objects]
         self.received = -np.inf  # monotonic time [s] of the last reading
+        self._heard = dict.fromkeys(self._wanted, -np.inf)  # monotonic time [s] of the last message of each topic
         for name in self._wanted:
             node.create_subscription(TYPES[name], name, self._collector(name), KEPT)
         for camera, view in cameras.items():
@@ -74,6 +75,7 @@ class ArmTopics:
 
     def _collector(self, name: str) -> Callable[[Any], None]:
         def collect(message: Any) -> None:
+            self._heard[name] = time.monotonic()
             stamp = stamp_to_ns(message.header.stamp)
             group = self._sets.setdefault(stamp, {})
             group[name] = message
@@ -85,6 +87,14 @@ class ArmTopics:
                 del self._sets[min(self._sets)]
 
         return collect
+
+    def silent(self, since: float) -> str:
+        """Which topics have had no message since the monotonic time ``since`` [s], in words."""
+        silent = [name for name, heard in self._heard.items() if heard < since]
+        if not silent:
+            return "messages come on all of its topics, but no set of one stamp"
+        others = "" if len(silent) == len(self._heard) else f"; on {len(self._heard) - len(silent)} others it has"
+        return f"no message on {', '.join(silent)}{others}"
 
     def _reading(self, stamp: int, group: dict[str, Any]) -> Reading:
         joints = group[topics.JOINT_STATES]

@@ -260,7 +260,8 @@ class SessionNode(Node):
         self._operator.poll()
         silent = now - max(self._arm.received, self._began)
         if silent > SILENCE:
-            raise SessionError(f"the arm has said nothing for {silent:.0f} s; look at it and at the arm's log")
+            reason = self._arm.silent(now - silent)
+            raise SessionError(f"the arm has said nothing for {silent:.0f} s ({reason}); look at it and its log")
         if silent > self._config.stall_timeout and not self._stalled and self._reading is not None:
             self._stalled, self._undecided = True, None
             ended = self._session.abort(f"no state of the arm for {silent:.2f} s")

@@ -51,7 +51,7 @@ def test_a_lost_camera_ends_the_episode_and_not_the_job(ros: Ros, tmp_path: Path
     task = make_task("reach")
     (tmp_path / "still.params").write_bytes(policy(task))
     job = Job(tmp_path / "run", "eval", f"policy={tmp_path / 'still.params'}", "session.horizon=100000", *SEEING)
-    witness = Witness(ros)
+    witness = Witness(ros, job=job)
     try:
         job.wait(lambda: job.run.status_of("session"), "the session")
         witness.wait(0.0, "phase:running")

@@ -41,7 +41,7 @@ def training(tmp_path: Path) -> Iterator[tuple[Job, int]]:
 
 def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, int], fault_table: FaultTable) -> None:
     job, keyboard = training
-    witness = Witness(ros)
+    witness = Witness(ros, job=job)
     job.wait(job.checkpoints, "the first checkpoint")
     witness.wait(0.0, "chunk")
 

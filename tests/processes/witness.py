@@ -17,6 +17,7 @@ from controllers.lease import Priority
 from controllers.ros import topics as arm_topics
 from controllers.state import Mode
 from robot_rl.ros import topics
+from tests.processes.job import Job
 
 PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
 TOO_LATE = ("communication_constraints_violation", "UDP receive: Timeout")  # what a robot says of a slow computer
@@ -41,10 +42,11 @@ class Witness:
     Args:
         ros: the test's nodes (`tests.ros.conftest.Ros`).
         namespace: of the graph.
+        job: whose end is not waited through.
     """
 
-    def __init__(self, ros: Any, namespace: str = "") -> None:
-        self._ros = ros
+    def __init__(self, ros: Any, namespace: str = "", job: Job | None = None) -> None:
+        self._ros, self._job = ros, job
         self.received: list[Received] = []
         self.reading: dict[str, float] = {}
         self.pose: PoseStamped | None = None
@@ -94,14 +96,17 @@ class Witness:
     def wait(self, since: float, *what: str, because: str = "") -> tuple[float, str]:
         """Spin until one of ``what`` is received; milliseconds after ``since`` and the reason that came with it.
 
-        Only one whose reason says ``because`` counts.
+        Only one whose reason says ``because`` counts. Fails when the job has ended before.
         """
 
         def found() -> Received | None:
             later = (item for item in self.received if item.when > since and item.what in what)
             return next((item for item in later if because in item.detail), None)
 
-        self._ros.spin_until(found, PATIENCE)
+        def ended() -> bool:
+            return self._job is not None and self._job.process.poll() is not None
+
+        self._ros.spin_until(lambda: found() or ended(), PATIENCE)
         item = found()
-        assert item is not None
+        assert item is not None, f"the job ended before {what}: {self._job and self._job.errors}"
         return 1000.0 * (item.when - since), item.detail

@@ -181,7 +181,6 @@ def test_a_button_that_is_held_is_one_label_and_each_pad_has_its_own(ros: Any, w
     assert said == sorted(words.format(i) for i in range(2) for words in each)
 
 
-@pytest.mark.slow  # after many other graphs in one process it can take minutes; not understood yet
 def test_all_labels_of_a_real_device_under_load_are_applied_exactly_once(
     ros: Any, world: InProcessWorld, person: Person
 ) -> None:
