@@ -48,6 +48,8 @@ class Ros:
         """End a node before the others."""
         self._nodes.remove(node)
         self._executor.remove_node(node)
+        task = self._executor.create_task(lambda: None)  # behind what the node has received already
+        self.spin_until(task.done)
         node.destroy_node()
 
     def close(self) -> None:
