@@ -35,9 +35,9 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], durable: bool = 
         sync(path.parent)
 
 
-def sync(folder: Path) -> None:
-    """Have the disk keep which files there are in ``folder``."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have the disk keep a file's bytes, or which files there are in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

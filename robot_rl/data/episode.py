@@ -17,6 +17,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from robot_rl.contract import Ending, Source
+from robot_rl.contract.files import sync
 from robot_rl.data.columns import COUNTS, IMAGE, NUMBERS, OBJECT, STEP_TYPES, is_observed
 from robot_rl.data.schema import StoreError, StoreSchema
 
@@ -254,15 +255,6 @@ def _attributes(path: Path) -> dict[str, Any]:
     if checksum != _canonical(attributes):
         raise StoreError(f"{path}: damaged: its attributes have a wrong checksum")
     return attributes
-
-
-def sync(path: Path) -> None:
-    """Make a file's bytes, or the names in a folder, outlast a power cut."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _sync_tree(root: Path) -> None:

@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any
 
 from robot_rl.contract import Ending, Outcome, Relabel, Step
+from robot_rl.contract.files import write_atomically
 from robot_rl.data.episode import Episode, EpisodeInfo, read_info, totals, write_episode
 from robot_rl.data.journal import JournalFile, records_to_columns, salvage, scan, step_to_frame
 from robot_rl.data.layout import StoreLayout
@@ -88,9 +89,7 @@ class EpisodeStore:
                     f"task {schema.task!r} or move this one away"
                 )
             if held is None and schema is not None:
-                scratch = layout.root / "schema.tmp"
-                scratch.write_text(schema.to_json())
-                os.replace(scratch, layout.schema)
+                write_atomically(layout.schema, schema.to_json().encode(), durable=fsync)
             store = cls(layout, held or schema or layout.read_schema(), lock, fsync)
             store._recover()
         except BaseException:
@@ -181,8 +180,6 @@ class EpisodeStore:
         if not whole.problem:
             return
         good = frames_to_relabels(data)
-        scratch = path.with_suffix(".tmp")
-        scratch.write_bytes(b"".join(map(relabel_to_frame, good)))
         if whole.torn and len(good) == len(whole.records):
             _log.warning("%s: dropped %s after %d corrections", path, whole.problem, len(good))
         else:
@@ -195,7 +192,7 @@ class EpisodeStore:
                 kept.name,
                 len(good),
             )
-        os.replace(scratch, path)
+        write_atomically(path, map(relabel_to_frame, good), durable=self._fsync)
 
     def _commit(self, index: int, outcome: Outcome) -> EpisodeInfo | None:
         """Turn journal ``index`` into an episode. ``outcome`` counts only if its last step is not an ending itself."""

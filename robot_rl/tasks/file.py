@@ -20,6 +20,7 @@ from controllers.workspace import OrientationCone, Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.scene import SceneSpec
 from robot_rl.contract import ACTION_AXES, ActionSpec, ContractError, Outcome, Reading
+from robot_rl.contract.files import write_atomically
 from robot_rl.contract.settings import ConfigError
 from robot_rl.tasks import fields as parts
 from robot_rl.tasks.base import Start, Task
@@ -155,7 +156,7 @@ def keep_task(path: Path, folder: Path) -> Path:
         if Path(file.scene).name != file.scene:
             raise ConfigError(f"{path}: scene={file.scene} must lie beside the task's file, to be kept with it")
         (folder / file.scene).write_bytes((path.parent / file.scene).read_bytes())
-    copy.write_text(text, encoding="utf-8")
+    write_atomically(copy, text.encode())
     return copy
 
 

@@ -7,6 +7,7 @@ import select
 import sys
 
 from hardware.ros.runtime import ros, spin
+from robot_rl.contract.files import write_atomically
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import Run
 from robot_rl.ros.teach_node import TeachNode
@@ -42,7 +43,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         spin(node, stop, lambda: node.done)
     if not node.done:
         return 0
-    run.taught.write_text(text_of(node.lesson.task(read_file(run.task_file))), encoding="utf-8")
+    write_atomically(run.taught, text_of(node.lesson.task(read_file(run.task_file))).encode())
     return 0
 
 
