@@ -103,16 +103,21 @@ class Said:
 
 
 def check_task(name: str) -> int:
-    """Print what there is to say about the task ``name``; returns the exit status."""
+    """Print what there is to say about the task ``name``; returns the exit status.
+
+    Raises `ContractError` when there is no such task or judge, `ConfigError` when its file does not fit.
+    """
     import numpy as np
 
     from hardware.franka.model import fr3_model
     from hardware.sim.scene.contacts import SceneContacts
+    from robot_rl.session.judge import JUDGES
     from robot_rl.tasks import make_task
     from robot_rl.tasks.base import scene_of
     from robot_rl.tasks.checking import check
 
     task = make_task(name)
+    JUDGES.check(task.judge)
     scene = scene_of(task)
     touched = SceneContacts(scene).touched if task.scene() is not None else None
     findings = check(task, fr3_model(), np.array(scene.start_q), touched)

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
 from annotated_types import Ge, Le
 
 from controllers.spatial import Pose, exp3
 from robot_rl.contract import ContractError, Field, View
 from robot_rl.contract.ranges import RangeError, Share, check
-from robot_rl.contract.settings import ConfigError, put_over
+from robot_rl.contract.settings import ConfigError, put_over, read_mapping
 from robot_rl.tasks import fields as parts
 
 HalfTurn = Annotated[float, Ge(0), Le(180)]  # [degrees]
@@ -198,12 +197,7 @@ class TaskFile:
 
 def read_file(path: Path) -> TaskFile:
     """The keys of the file at ``path``, each checked by itself. Raises `ConfigError`."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the task {path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"the task {path} must be a mapping of keys to values, not {type(values).__name__}")
+    values = read_mapping(path)
     try:
         return parse({"name": path.stem, **values})
     except (ConfigError, ContractError) as error:
