@@ -225,7 +225,7 @@ class EpisodeStore:
         return info
 
     def _remove_journal(self, index: int) -> None:
-        """Remove a journal of which all that is good is in an episode; a damaged one is kept, set aside."""
+        """Remove a journal whose good steps are all in an episode; a damaged one is kept, set aside."""
         path = self._layout.journal(index)
         data = path.read_bytes()
         found = scan(data)

@@ -87,7 +87,7 @@ class PlaceSpec:
 
 @dataclass(frozen=True)
 class StartSpec(PlaceSpec):
-    """Where an episode begins: a pose of the TCP, and ``gripper``, its opening 0–1."""
+    """Beginning of an episode: a pose of the TCP, and ``gripper``, its opening 0–1."""
 
     gripper: Share = 1.0
 
@@ -98,7 +98,7 @@ class StartSpec(PlaceSpec):
 
 @dataclass(frozen=True)
 class BoxSpec:
-    """Where the TCP may go: corners ``lower`` and ``upper`` [m] of a box, and how far the hand may lean.
+    """Room of the TCP: corners ``lower`` and ``upper`` [m] of a box, and how far the hand may lean.
 
     ``tilt_deg``: largest angle [degrees] between the fingers' direction and that at the start; 0 leaves it free.
     """
@@ -116,7 +116,7 @@ class BoxSpec:
 
 @dataclass(frozen=True)
 class GoalSpec:
-    """Where the task is done, if that is a pose of the TCP.
+    """Goal of the task, if that is a pose of the TCP.
 
     Attributes:
         position: x, y, z [m].
