@@ -9,6 +9,7 @@ import sys
 from hardware.ros.runtime import ros, spin
 from robot_rl.contract.files import write_atomically
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import HAND
 from robot_rl.jobs.run import Run
 from robot_rl.ros.teach_node import TeachNode
 from robot_rl.tasks import make_task
@@ -31,7 +32,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
     lesson = Lesson(with_goal=run.status_of("lesson")["goal"])
     with ros() as stop:
-        node = TeachNode(lesson, task.workspace, config.source == "hand", say, config.session.teleop_timeout)
+        node = TeachNode(lesson, task.workspace, config.source == HAND, say, config.session.teleop_timeout)
         if config.source != "keyboard":  # which the teleoperation reads
             terminal = Terminal()
 
