@@ -6,7 +6,6 @@ Lengths are in metres, angles in degrees (their keys end in ``_deg``), everythin
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -17,6 +16,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from controllers.spatial import Pose, exp3
+from hardware.registry import meant
 from robot_rl.contract import ContractError, Field, View
 from robot_rl.contract.ranges import RangeError, Share, check
 from robot_rl.contract.settings import ConfigError, put_over, read_mapping
@@ -251,6 +251,4 @@ def _group(name: str, keys: Any) -> dict[str, Any]:
 def unknown(name: str, known: Iterable[str]) -> str:
     """An error's words for a name that is none of ``known``, with the nearest of them."""
     known = list(known)
-    near = difflib.get_close_matches(str(name), known, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{name!r} is unknown; choose from {', '.join(known)}{hint}"
+    return f"{name!r} is unknown; choose from {', '.join(known)}{meant(str(name), known)}"
