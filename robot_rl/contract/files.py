@@ -32,12 +32,12 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], durable: bool = 
         scratch.unlink(missing_ok=True)
         raise
     if durable:
-        sync(path.parent)
+        _sync(path.parent)
 
 
-def sync(path: Path) -> None:
-    """Have the disk keep a file's bytes, or which files there are in a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync(folder: Path) -> None:
+    """Have the disk keep which files there are in ``folder``."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
