@@ -24,7 +24,7 @@ class LeaseError(ValueError):
 
 
 class Priority(enum.IntEnum):
-    """On whose behalf somebody commands; a higher number goes first."""
+    """Party on whose behalf somebody commands; a higher number goes first."""
 
     POLICY = 0
     RESET = 1
@@ -40,7 +40,7 @@ class Writer(NamedTuple):
 
 
 class Holding(NamedTuple):
-    """Who holds the lease, at which priority, and when they last commanded [s]."""
+    """Holder of the lease, their priority, and the time of their last command [s]."""
 
     writer: Writer
     priority: Priority

@@ -37,7 +37,7 @@ class ArmState(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Setpoint:
-    """Where the TCP shall go.
+    """Target of the TCP.
 
     Attributes:
         pose: target pose of the TCP in the base frame.
@@ -52,7 +52,7 @@ class Setpoint:
 
 @dataclass(frozen=True, eq=False)
 class JointSetpoint:
-    """Where the joints shall go.
+    """Target of the joints.
 
     Attributes:
         q: target joint positions ``(7,)`` [rad].

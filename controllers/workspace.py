@@ -102,7 +102,7 @@ class OrientationCone:
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """Where targets of the TCP may be, in the base frame; what this leaves open is said above.
+    """Region of the targets of the TCP, in the base frame; what this leaves open is said above.
 
     Attributes:
         lower, upper: corners of the axis-aligned box ``(3,)`` [m], finite, lower < upper on every axis.

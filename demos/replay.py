@@ -36,7 +36,7 @@ from robot_rl.tasks.base import Start, Task, scene_of
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far a replay ended from its recording.
+    """Distance of a replay's end from that of its recording.
 
     Attributes:
         position, angle: of the TCP [m], [rad].

@@ -35,7 +35,7 @@ class UdpDevice(Device):
     def __init__(self, host: str = HOST, port: int = PORT, clock: Callable[[], float] = time.monotonic) -> None:
         self.host, self.port, self._clock = host, port, clock
         self._socket: socket.socket | None = None
-        self._heard: float | None = None
+        self._received: float | None = None
         self._wish = TeleopCommand(np.zeros(6), engaged=False)
 
     def connect(self) -> None:
@@ -52,7 +52,7 @@ class UdpDevice(Device):
     def disconnect(self) -> None:
         if self._socket is not None:
             self._socket.close()
-        self._socket = self._heard = None
+        self._socket = self._received = None
 
     def read(self) -> TeleopCommand:
         """The newest packet's wish, with the words of all. Raises `TeleopError` for a lost or unintelligible device."""
@@ -62,12 +62,12 @@ class UdpDevice(Device):
         with suppress(BlockingIOError):
             while True:
                 self._wish = command_of(self._socket.recv(PACKET))
-                self._heard = self._clock()
+                self._received = self._clock()
                 words += self._wish.words
-        silence = 0.0 if self._heard is None else self._clock() - self._heard
+        silence = 0.0 if self._received is None else self._clock() - self._received
         if silence > LOST and self._wish.engaged:
             raise TeleopError(f"UDP {self.host}:{self.port}: silent for {silence:.1f} s; start the sender again")
-        if self._heard is None or silence > LET_GO:
+        if self._received is None or silence > LET_GO:
             return TeleopCommand(np.zeros(6), engaged=False, words=words)
         return TeleopCommand(self._wish.twist, self._wish.gripper, self._wish.engaged, words)
 

@@ -11,7 +11,7 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -22,6 +22,12 @@ def look_here() -> None:
     """Have modules looked for in the current folder, too, after all other places."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of a message: which of ``known`` is nearest to a ``name`` that is none of them; "" when none is near."""
+    near = difflib.get_close_matches(name, list(known), 1, cutoff=0.4)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class RegistryError(ValueError):
@@ -65,8 +71,7 @@ class Registry:
         """Raises the registry's error, with the valid choices and the nearest of them, for a name that is unknown."""
         if name in self:
             return
-        near = difflib.get_close_matches(name, self.names(), 1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = meant(name, self.names())
         raise self._error(f"unknown {self.kind} {name[:LONGEST]!r}; choose from {self.listed()}{hint}")
 
     def load(self, name: str) -> Any:

@@ -29,7 +29,7 @@ class SceneError(ValueError):
 
 
 class Base(NamedTuple):
-    """Where an arm stands on the floor, upright: x and y [m] and its turn about the vertical [rad], in the world."""
+    """Place of an arm on the floor, upright: x and y [m] and its turn about the vertical [rad], in the world."""
 
     x: float = 0.0
     y: float = 0.0

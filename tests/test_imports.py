@@ -35,7 +35,7 @@ CONFINED = {
     "jaxlib": ("robot_rl.learner",),
     "optax": ("robot_rl.learner",),
     "flax": ("robot_rl.learner",),
-    "torch": ("robot_rl.policies", "robot_rl.rewards"),
+    "torch": ("robot_rl.perception", "robot_rl.policies", "robot_rl.rewards"),
     "pylibfranka": ("hardware.franka.process",),
     "franky_sim": ("hardware.sim.scene", "hardware.sim.fci"),
     "pyrealsense2": ("hardware.cameras.realsense",),
@@ -233,6 +233,7 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
         ("robot_rl.jobs.processes.learner", "from robot_rl.learner import rlpd\nfrom ..data import replay"),
         ("robot_rl.learner.algorithms.rlpd", "import jax\nimport optax"),
         ("robot_rl.policies.vla", "import torch"),
+        ("robot_rl.perception.encoder", "import torch"),
         ("demos.record", "import robot_rl.session.session"),
     ],
 )

@@ -34,7 +34,7 @@ ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREAD
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a task may learn, and what it shall come to."""
+    """Steps that a task may learn for, and the success to come to."""
 
     env: str
     steps: int

@@ -44,7 +44,7 @@ STOP_TIMEOUT = 3.0  # [s] for the arm to come to rest
 
 @dataclass(frozen=True)
 class CrispConfig:
-    """Where CRISP's topics are, and how this installation of it reads them.
+    """Names of CRISP's topics, and how this installation of it reads them.
 
     Attributes:
         namespace: of CRISP's topics, e.g. ``left``. Not that of this graph, whose topics have the same names.

@@ -20,7 +20,7 @@ NO_JOINTS = (
 
 
 class PoseReference:
-    """Which pose the arm is asked for. No clock, thread or I/O: ``now`` [s] is any steady clock.
+    """Pose that the arm is asked for. No clock, thread or I/O: ``now`` [s] is any steady clock.
 
     Modes are those of the controller: a motion starts in HOLD, a setpoint makes it TRACK, none for ``hold_after`` HOLD
     again, none for ``damp_after`` ends it. While it ends, or is stopped, it is DAMP until the arm is at rest, and the

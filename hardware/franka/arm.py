@@ -60,7 +60,7 @@ class FrankaArm(Device):
         )
         self._mailbox: Mailbox | None = None
         self._child: ChildProcess | None = None
-        self._mourned = False
+        self._death_recorded = False
 
     @property
     def process_id(self) -> int:
@@ -75,7 +75,7 @@ class FrankaArm(Device):
         """
         self.disconnect()
         probe(self.address, ROBOT_PORT, "Franka robot")
-        self._mourned = False
+        self._death_recorded = False
         self._mailbox = Mailbox.create()
         self._child = ChildProcess("hardware.franka.realtime", self._settings, (self._mailbox.descriptor,))
         try:
@@ -200,8 +200,8 @@ class FrankaArm(Device):
     def _died(self, child: ChildProcess) -> ArmFault:
         """The fault to raise; the telemetry, which has outlived its writer, is written down once."""
         reason = f"the real-time process of the arm at {self.address} {child.describe_exit()}"
-        if not self._mourned:
-            self._mourned = True
+        if not self._death_recorded:
+            self._death_recorded = True
             try:
                 self.dump(reason)
             except TelemetryError as error:

@@ -1,4 +1,4 @@
-"""Where the robot's own reflex stops a motion."""
+"""Loads at which the robot's own reflex stops a motion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CollisionThresholds:
-    """Where the robot's own reflex stops the motion: above what contact-rich work needs, below what breaks things.
+    """Loads at which the robot's own reflex stops the motion: above contact-rich work's, below those that break things.
 
     Attributes:
         torque: external joint torques ``(7,)`` [N·m].

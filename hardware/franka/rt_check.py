@@ -30,8 +30,8 @@ CONNECTIONS = 10
 CONNECTION_PAUSE = 0.05  # [s]; the arm serves one at a time
 PROBE_PATIENCE = 30.0  # [s] beyond what is measured: the child imports, connects and warms up
 
-# The robot's time limits: round trip, our computing and its own processing fit into 1 ms, of which Franka's manual
-# leaves 0.3 ms to the program; 20 commands missed in a row stop the motion.
+# The robot's time limits: round trip, our computing and its own processing fit into 1 ms; Franka's manual leaves
+# 0.3 ms of it to the program. 20 commands missed in a row stop the motion.
 COMPUTE_BUDGET = 300e-6  # [s]
 COMPUTE_LIMIT = 700e-6  # [s]
 LATENCY_BUDGET = 500e-6  # [s] to open a connection: a round trip and the robot's answer
@@ -43,7 +43,7 @@ LONGEST_HOLD = TELEMETRY_CAPACITY * TICK  # [s]; of more, the first ticks would 
 
 
 class Level(enum.IntEnum):
-    """How a finding bears on the verdict."""
+    """Bearing of a finding on the verdict."""
 
     GOOD = 0
     CAVEAT = 1

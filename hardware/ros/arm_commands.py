@@ -36,7 +36,7 @@ Report = Callable[[EventKind, str], None]
 
 
 class Bursts:
-    """Whether to say something of a kind again: only after it has not happened for ``QUIET``."""
+    """Decides whether to say something of a kind again: only after it has not happened for ``QUIET``."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
@@ -49,7 +49,7 @@ class Bursts:
 
 
 class Following:
-    """Which kind of target to follow, of a writer that sends several kinds at once.
+    """Kind of target to follow, of a writer that sends several kinds at once.
 
     crisp_py keeps sending poses *and* joints, the one that nobody asked for unchanged. So the kind is followed whose
     target changed last. When that one falls silent a new kind takes over, but never a target from before: the arm would

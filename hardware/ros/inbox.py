@@ -70,7 +70,7 @@ class Inbox:
         self.arrived = 0
 
     def subscribe(self, kind: type, topic: str, handle: Handle, depth: int = DEPTH) -> None:
-        """Call ``handle(message, writer)`` from `poll` for each message on ``topic``, of which ``depth`` may wait."""
+        """Call ``handle(message, writer)`` from `poll` for each message on ``topic``; ``depth`` of them may wait."""
         self._inlets.append((self._node.create_subscription(kind, topic, lambda _: None, depth), handle))
 
     def poll(self, now: float) -> None:

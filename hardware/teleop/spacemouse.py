@@ -137,8 +137,8 @@ class SpaceMouse(Device):
     """The first SpaceMouse that is plugged in, or the raw HID device at ``path``.
 
     ``connect`` raises `TeleopError` when there is none, or none that may be read (with the udev rule that helps). A
-    receiver shows several interfaces of which one carries the motion, hence all are read. ``reports`` counts what has
-    come: 0 after the cap was moved means that the device is asleep, or another program has taken it.
+    receiver shows several interfaces, and one of them carries the motion, hence all are read. ``reports`` counts what
+    has come: 0 after the cap was moved means that the device is asleep, or another program has taken it.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ ACTION_AXES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """Which axes a policy drives, and how far one action of ±1 moves each.
+    """Axes that a policy drives, and how far one action of ±1 moves each.
 
     Attributes:
         axes: subset of `ACTION_AXES`, in that order.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from hardware.registry import meant
 from robot_rl.contract.errors import ContractError
 from robot_rl.contract.layout import Layout, Shaped
 from robot_rl.contract.reading import Reading
@@ -38,10 +38,9 @@ class AgentView:
         known = [field.name for field in task.fields]
         for name in without:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ContractError(
-                    f"the state of task {task.name!r} has no field {name!r}; choose from {', '.join(known)}{hint}"
+                    f"the state of task {task.name!r} has no field {name!r}; choose from {', '.join(known)}"
+                    f"{meant(name, known)}"
                 )
         self._task = task
         self.name = task.name

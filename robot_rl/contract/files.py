@@ -32,10 +32,10 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], durable: bool = 
         scratch.unlink(missing_ok=True)
         raise
     if durable:
-        sync(path.parent)
+        _sync(path.parent)
 
 
-def sync(folder: Path) -> None:
+def _sync(folder: Path) -> None:
     """Have the disk keep which files there are in ``folder``."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

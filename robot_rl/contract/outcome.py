@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 
 class Source(enum.IntEnum):
-    """Who decided an action."""
+    """Author of an action."""
 
     POLICY = 0
     PERSON = 1
 
 
 class Ending(enum.Enum):
-    """How an episode ended, or RUNNING."""
+    """Ending of an episode, or RUNNING."""
 
     RUNNING = "running"
     SUCCESS = "success"

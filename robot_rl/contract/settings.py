@@ -62,11 +62,11 @@ def read_mapping(path: Path) -> dict[str, object]:
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read configuration {path}: {_one_line(error)}") from error
+        raise ConfigError(f"cannot read {path}: {_one_line(error)}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"configuration {path} must be a mapping of keys to values, not {type(values).__name__}")
+        raise ConfigError(f"{path} must be a mapping of keys to values, not {type(values).__name__}")
     return values
 
 

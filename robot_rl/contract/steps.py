@@ -71,7 +71,7 @@ def _times(values: np.ndarray, rows: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Timing:
-    """How a step went in time, in milliseconds.
+    """Times of a step, in milliseconds.
 
     ``decision_ms``: observation sent → action received; ``period_ms``: since the previous observation, robot time;
     ``version``: policy parameters that acted; ``late``: no action of the policy was due, so the arm held.

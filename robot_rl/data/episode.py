@@ -153,7 +153,7 @@ def images_of(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {k.removeprefix(IMAGE): v for k, v in columns.items() if k.startswith(IMAGE)}
 
 
-def write_episode(path: Path, scratch: Path, info: EpisodeInfo, columns: Mapping[str, np.ndarray], fsync: bool) -> None:
+def write_episode(path: Path, scratch: Path, info: EpisodeInfo, columns: Mapping[str, np.ndarray]) -> None:
     """Write an episode to ``path`` by way of ``scratch`` and one rename. Raises `StoreError` when the disk fails."""
     attributes = {
         **{name: getattr(info, name) for name in ("index", "reason", "steps", "total_reward")},
@@ -170,11 +170,7 @@ def write_episode(path: Path, scratch: Path, info: EpisodeInfo, columns: Mapping
             chunks = (min(IMAGE_CHUNK, len(array)), *array.shape[1:]) if name.startswith(IMAGE) else array.shape
             group.create_array(name, data=array, chunks=chunks, compressors=codec)
         group.attrs.put(attributes | {CHECKSUM: _canonical(attributes)})
-        if fsync:
-            _sync_tree(scratch)
         os.rename(scratch, path)
-        if fsync:
-            sync(path.parent)
     except OSError as error:
         raise StoreError(f"{path}: episode not written: {error}; its journal is kept") from error
 
@@ -254,19 +250,3 @@ def _attributes(path: Path) -> dict[str, Any]:
     if checksum != _canonical(attributes):
         raise StoreError(f"{path}: damaged: its attributes have a wrong checksum")
     return attributes
-
-
-def sync(path: Path) -> None:
-    """Make a file's bytes, or the names in a folder, outlast a power cut."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync_tree(root: Path) -> None:
-    for directory, _, files in os.walk(root):
-        for name in files:
-            sync(Path(directory) / name)
-        sync(Path(directory))

@@ -158,9 +158,8 @@ class JournalFile:
         resume: go on with a file that is there; otherwise that is an error.
     """
 
-    def __init__(self, path: Path, fsync: bool = False, resume: bool = False) -> None:
+    def __init__(self, path: Path, resume: bool = False) -> None:
         self.path = path
-        self._fsync = fsync
         self._flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if resume else os.O_EXCL)
         self._fd = -1
         self._end = 0
@@ -174,8 +173,6 @@ class JournalFile:
             if (written := os.write(self._fd, data)) != len(data):
                 os.ftruncate(self._fd, self._end)
                 raise StoreError(f"{self.path}: only {written} of {len(data)} bytes fit; free space on this disk")
-            if self._fsync:
-                os.fsync(self._fd)
         except OSError as error:
             raise StoreError(f"{self.path}: not recorded: {error.strerror}") from error
         self._end += len(data)

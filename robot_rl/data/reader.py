@@ -25,7 +25,7 @@ SUMMARY = (*LABELS, "source", "stamp_ns")
 
 
 class Polled(NamedTuple):
-    """``new``: steps that were not handed out before; ``corrected``: episodes of which earlier ones were relabelled."""
+    """``new``: steps that were not handed out before; ``corrected``: earlier ones that were relabelled."""
 
     new: list[Transitions]
     corrected: list[Correction]

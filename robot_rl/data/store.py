@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any
 
 from robot_rl.contract import Ending, Outcome, Relabel, Step
+from robot_rl.contract.files import write_atomically
 from robot_rl.data.episode import Episode, EpisodeInfo, read_info, totals, write_episode
 from robot_rl.data.journal import JournalFile, records_to_columns, salvage, scan, step_to_frame
 from robot_rl.data.layout import StoreLayout
@@ -47,36 +48,36 @@ class EpisodeStore:
     A repair at opening is logged.
     """
 
-    def __init__(self, layout: StoreLayout, schema: StoreSchema, lock: int, fsync: bool) -> None:
+    def __init__(self, layout: StoreLayout, schema: StoreSchema, lock: int) -> None:
         self._layout = layout
         self._lock = lock
-        self._fsync = fsync
         self._writer: EpisodeWriter | None = None
-        self._relabels = JournalFile(layout.relabels, fsync, resume=True)
+        self._relabels = JournalFile(layout.relabels, resume=True)
         self._reader = StoreReader(layout.root)
         self.schema = schema
         self.path = layout.root
 
     @classmethod
-    def create_or_open(cls, path: str | Path, schema: StoreSchema, *, fsync: bool = False) -> EpisodeStore:
+    def create_or_open(cls, path: str | Path, schema: StoreSchema) -> EpisodeStore:
         """Open a store for writing, creating it when there is none, and recover what an earlier writer left.
 
-        ``fsync`` makes every step survive a power cut too, at some milliseconds a step; a killed process loses nothing
-        either way. Raises `StoreError` when the store holds something else, or another process is writing to it.
+        A killed process loses nothing but the step in flight; a power cut may take the last seconds.
+
+        Raises `StoreError` when the store holds something else, or another process is writing to it.
         """
         layout = StoreLayout(path)
         if not layout.has_schema():
             for folder in (layout.journals, layout.episodes):
                 folder.mkdir(parents=True, exist_ok=True)
-        return cls._open(layout, schema, fsync)
+        return cls._open(layout, schema)
 
     @classmethod
     def open(cls, path: str | Path) -> EpisodeStore:
         """Open a store that is there for writing, whatever it holds; otherwise as `create_or_open`."""
-        return cls._open(StoreLayout(path), None, fsync=False)
+        return cls._open(StoreLayout(path), None)
 
     @classmethod
-    def _open(cls, layout: StoreLayout, schema: StoreSchema | None, fsync: bool) -> EpisodeStore:
+    def _open(cls, layout: StoreLayout, schema: StoreSchema | None) -> EpisodeStore:
         held = layout.read_schema() if layout.has_schema() or schema is None else None
         lock = _lock(layout)
         try:
@@ -88,10 +89,8 @@ class EpisodeStore:
                     f"task {schema.task!r} or move this one away"
                 )
             if held is None and schema is not None:
-                scratch = layout.root / "schema.tmp"
-                scratch.write_text(schema.to_json())
-                os.replace(scratch, layout.schema)
-            store = cls(layout, held or schema or layout.read_schema(), lock, fsync)
+                write_atomically(layout.schema, schema.to_json().encode())
+            store = cls(layout, held or schema or layout.read_schema(), lock)
             store._recover()
         except BaseException:
             os.close(lock)
@@ -181,8 +180,6 @@ class EpisodeStore:
         if not whole.problem:
             return
         good = frames_to_relabels(data)
-        scratch = path.with_suffix(".tmp")
-        scratch.write_bytes(b"".join(map(relabel_to_frame, good)))
         if whole.torn and len(good) == len(whole.records):
             _log.warning("%s: dropped %s after %d corrections", path, whole.problem, len(good))
         else:
@@ -195,7 +192,7 @@ class EpisodeStore:
                 kept.name,
                 len(good),
             )
-        os.replace(scratch, path)
+        write_atomically(path, map(relabel_to_frame, good))
 
     def _commit(self, index: int, outcome: Outcome) -> EpisodeInfo | None:
         """Turn journal ``index`` into an episode. ``outcome`` counts only if its last step is not an ending itself."""
@@ -223,12 +220,12 @@ class EpisodeStore:
             meta=meta,
             **totals(columns),
         )
-        write_episode(self._layout.episode(index), self._layout.episodes / _SCRATCH, info, columns, self._fsync)
+        write_episode(self._layout.episode(index), self._layout.episodes / _SCRATCH, info, columns)
         self._remove_journal(index)
         return info
 
     def _remove_journal(self, index: int) -> None:
-        """Remove a journal of which all that is good is in an episode; a damaged one is kept, set aside."""
+        """Remove a journal whose good steps are all in an episode; a damaged one is kept, set aside."""
         path = self._layout.journal(index)
         data = path.read_bytes()
         found = scan(data)
@@ -247,7 +244,7 @@ class EpisodeWriter:
 
     def __init__(self, store: EpisodeStore, index: int, meta: dict[str, Any]) -> None:
         self._store = store
-        self._journal = JournalFile(store._layout.journal(index), store._fsync)
+        self._journal = JournalFile(store._layout.journal(index))
         self._last: Step | None = None
         self.index = index
         self.meta = meta

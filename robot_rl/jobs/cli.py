@@ -74,7 +74,6 @@ def _description(job: JobSpec) -> str:
 
 
 def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-
     parser.add_argument("--task", help=f"{TASKS.listed()}, or a YAML file")
     parser.add_argument("--seed", type=int, help="of starts, exploration and learning")
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; default runs/<time>-<task>")

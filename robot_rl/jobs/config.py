@@ -58,7 +58,7 @@ class RunConfig:
         camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
         demos: successful demonstrations to record.
         steps: online steps to train for.
-        episodes: episodes to evaluate.
+        episodes: episodes to evaluate, those that a person discards not counted.
         demo_stores: stores of demonstrations to learn from, relative to the run's folder or absolute.
         policy: parameter file to evaluate, a policy's class (a name of `robot_rl.policies.POLICIES`, or
             ``module:Class``), or ``topic`` (another program answers); "" takes the run's champion

@@ -18,7 +18,8 @@ class Tally(Protocol):
     """The counts of a job so far."""
 
     @property
-    def episodes(self) -> int: ...
+    def kept(self) -> int:
+        """Episodes that no person has discarded."""
 
     @property
     def steps(self) -> int: ...
@@ -94,7 +95,7 @@ JOBS: dict[str, JobSpec] = {
             deterministic=True,
             records="evaluation",
             seed_offset=3,
-            done=lambda tally, config: tally.episodes >= config.episodes,
+            done=lambda tally, config: tally.kept >= config.episodes,
             fast=True,
         ),
         JobSpec(

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from robot_rl.contract import AgentView, ContractError, Ending, Relabel
+from robot_rl.contract import DISCARDED, AgentView, ContractError, Ending, Relabel
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
@@ -71,6 +71,7 @@ class Progress:
         self._run, self._job, self._config = run, job, config
         known = store.episodes() if store is not None else []
         self._success = {episode.index: episode.success for episode in known}
+        self._discarded = {episode.index for episode in known if episode.reason == DISCARDED}
         self.episodes = len(known)
         self.steps = sum(episode.steps for episode in known)
         self._lines: list[str] = []
@@ -86,13 +87,18 @@ class Progress:
         return sum(self._success.values())
 
     @property
+    def kept(self) -> int:
+        """Episodes that no person has discarded."""
+        return self.episodes - len(self._discarded)
+
+    @property
     def done(self) -> bool:
         done = job_of(self._job).done
         return done is not None and done(self, self._config)
 
     def add(self, ended: EpisodeSummary, **more: float) -> None:
         """Count an episode; ``more`` belongs into the status as well."""
-        self._success[ended.number] = ended.ending is Ending.SUCCESS
+        self._label(ended.number, ended.ending, ended.reason)
         self.episodes += 1
         self.steps += ended.steps
         self.aborted += ended.ending is Ending.ABORTED
@@ -104,8 +110,14 @@ class Progress:
     def correct(self, relabel: Relabel) -> None:
         """Count an episode by what it has been relabelled as."""
         if relabel.episode in self._success and relabel.outcome.done:
-            self._success[relabel.episode] = relabel.outcome.ending is Ending.SUCCESS
+            self._label(relabel.episode, relabel.outcome.ending, relabel.outcome.reason)
             self.say()
+
+    def _label(self, episode: int, ending: Ending, reason: str) -> None:
+        self._success[episode] = ending is Ending.SUCCESS
+        self._discarded.discard(episode)
+        if reason == DISCARDED:
+            self._discarded.add(episode)
 
     def tell(self, line: str) -> None:
         """Have ``line`` shown at the terminal."""

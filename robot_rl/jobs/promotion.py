@@ -11,17 +11,19 @@ one would come up with a probability below ``level``. The comparison is with the
 champion's, so that many small drops, each of them insignificant, do not add up. The best of many windows is better than
 its policy, by chance; therefore the level is so low. With windows of 20, a policy that stays as it is is held back for
 less than 5 % of 300 episodes at 0.5 %, whatever its success; at 5 %, for up to 22 %.
+
+Whoever corrects the label of an episode corrects every window that it is in, that of the champion and the best one
+included. Parameters that were handed on are not taken back: those before them are gone.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import comb
-from typing import Any
+from typing import Any, NamedTuple
 
 from robot_rl.contract import Ending
 from robot_rl.contract.files import write_atomically
@@ -34,7 +36,7 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Record:
-    """How a policy did: ``successes`` in ``episodes``; ``version`` is of the parameters that acted last."""
+    """Results of a policy: ``successes`` in ``episodes``; ``version`` is of the parameters that acted last."""
 
     version: int
     successes: int
@@ -53,6 +55,14 @@ def drop_probability(now: Record, best: Record) -> float:
     return ways / comb(total, successes)
 
 
+class Judged(NamedTuple):
+    """An episode that the policy drove alone: its number, success, ``version`` of the parameters that acted last."""
+
+    episode: int
+    success: bool
+    version: int
+
+
 class ImprovementGate:
     """Judges after each episode.
 
@@ -61,7 +71,8 @@ class ImprovementGate:
         level: probability below which a drop is significant.
 
     Attributes:
-        champion: of the promoted policy, when it was promoted; None before the first.
+        judged: the episodes, oldest first.
+        promoted: the one after which the champion was promoted; None before the first.
         best: the best window so far, the newest of several that are equally good.
     """
 
@@ -70,68 +81,72 @@ class ImprovementGate:
             raise ValueError(f"a gate needs a window of at least one episode, not {window}, and a level in (0, 1)")
         self.window = window
         self.level = level
-        self.champion: Record | None = None
+        self.judged: list[Judged] = []
+        self.promoted: Judged | None = None
         self.best: Record | None = None
-        self._recent: deque[bool] = deque(maxlen=window)
-        self._version = -1
 
     @property
     def now(self) -> Record:
         """The policy of now, over the episodes of the window."""
-        return Record(self._version, sum(self._recent), len(self._recent))
+        return self._record(self.judged)
+
+    @property
+    def champion(self) -> Record | None:
+        """The promoted policy, over the window that it was promoted for; None before the first."""
+        if self.promoted is None:
+            return None
+        until = [one for one in self.judged if one.episode <= self.promoted.episode]
+        return replace(self._record(until), version=self.promoted.version)
 
     @property
     def held_back(self) -> bool:
         """Whether the policy of now is significantly worse than the best was."""
         return self.best is not None and drop_probability(self.now, self.best) < self.level
 
-    def add(self, success: bool, version: int) -> bool:
-        """Judge after an episode that the policy drove alone; returns whether ``version`` may be promoted."""
-        self._recent.append(success)
-        self._version = version
-        if len(self._recent) < self.window or self.held_back:
+    def add(self, judged: Judged) -> bool:
+        """Judge after an episode that the policy drove alone; returns whether its version may be promoted."""
+        self.judged.append(judged)
+        now = self.now
+        if now.episodes < self.window or self.held_back:
             return False
-        if self.best is None or self.now.rate >= self.best.rate:
-            self.best = self.now
+        if self.best is None or now.rate >= self.best.rate:
+            self.best = now
         return True
 
     def promote(self) -> None:
         """The policy of now is the champion."""
-        self.champion = self.now
+        self.promoted = self.judged[-1]
 
-    def state(self) -> dict[str, Any]:
-        """JSON values for a checkpoint."""
-        records = {"champion": self.champion, "best": self.best}
-        return {name: None if record is None else vars(record) for name, record in records.items()} | {
-            "recent": list(self._recent),
-            "version": self._version,
-        }
+    def correct(self, judged: Sequence[Judged]) -> None:
+        """Judge anew, by the episodes as they are labelled now; the champion stays."""
+        if self.judged != list(judged):
+            self.judged, self.best = [], None
+            for one in judged:
+                self.add(one)
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.champion, self.best = (
-            None if state[name] is None else Record(**state[name]) for name in ("champion", "best")
-        )
-        self._recent = deque((bool(success) for success in state["recent"]), maxlen=self.window)
-        self._version = int(state["version"])
+    def _record(self, judged: Sequence[Judged]) -> Record:
+        """Of the newest window."""
+        window = judged[-self.window :]
+        return Record(window[-1].version if window else -1, sum(one.success for one in window), len(window))
 
 
 class Promotion:
     """The gate of a run: judges its online episodes and keeps the champion's parameters on disk.
 
-    Whatever was judged is kept beside them, so that a learner that is started again goes on where it was.
+    Who acted in which episode is kept beside them, so that a learner that is started again goes on where it was.
     """
 
     def __init__(self, run: Run, window: int) -> None:
         self.gate = ImprovementGate(window)
         self._run = run
         self._episodes = StoreReader(run.online, images=False)
-        self._judged = 0
+        self._versions: dict[int, int] = {}  # number of an episode that has ended → the version that acted last
         self._published: dict[int, bytes] = {}  # since the last episode that ended
         if run.gate.exists():
             try:
                 state = json.loads(run.gate.read_text(encoding="utf-8"))
-                self.gate.restore(state["gate"])
-                self._judged = int(state["judged"])
+                self.gate.promoted = None if state["promoted"] is None else Judged(*state["promoted"])
+                self._versions = {int(episode): int(version) for episode, version in state["versions"]}
             except (ValueError, KeyError, TypeError) as error:
                 self.gate = ImprovementGate(window)
                 LOGGER.warning("%s cannot be read (%r); all episodes are judged again", run.gate, error)
@@ -141,24 +156,29 @@ class Promotion:
         self._published[version] = data
 
     def judge(self) -> bool:
-        """Take in the episodes that have ended; returns whether there is a new champion."""
+        """Take in the episodes that have ended, as they are labelled now; returns whether there is a new champion."""
         promoted = False
         ended = self._episodes.episodes()
-        for info in ended[self._judged :]:
+        known = [info for info in ended if info.index in self._versions]
+        self.gate.correct([self._judged(info) for info in known if self._judges(info)])
+        new = [info for info in ended if info.index not in self._versions]
+        for info in new:
             versions = self._episodes.load_episode(info.index, ("version",))["version"]
             acted = [version for version in versions.tolist() if version >= 0]
-            version = acted[-1] if acted else -1  # no policy at all
-            if self._judges(info) and self.gate.add(info.success, version) and version in self._published:
+            self._versions[info.index] = version = acted[-1] if acted else -1  # no policy at all
+            if self._judges(info) and self.gate.add(self._judged(info)) and version in self._published:
                 self.gate.promote()
                 write_atomically(self._run.champion, self._published[version])
                 promoted = True
             oldest = version if acted else max(self._published, default=-1)
             self._published = {number: data for number, data in self._published.items() if number >= oldest}
-        if len(ended) > self._judged:
-            self._judged = len(ended)
-            state = {"judged": self._judged, "gate": self.gate.state()}
+        if new:
+            state = {"promoted": self.gate.promoted, "versions": list(self._versions.items())}
             write_atomically(self._run.gate, json.dumps(state).encode())
         return promoted
+
+    def _judged(self, info: EpisodeInfo) -> Judged:
+        return Judged(info.index, info.success, self._versions[info.index])
 
     @staticmethod
     def _judges(info: EpisodeInfo) -> bool:

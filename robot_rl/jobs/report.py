@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hardware.sim.scene.render import SceneRenderer
-from robot_rl.contract import Ending
+from robot_rl.contract import DISCARDED, Ending
 from robot_rl.contract.files import write_atomically
 from robot_rl.data.columns import columns_to_readings
 from robot_rl.data.episode import EpisodeInfo
@@ -39,10 +39,15 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def kept(store: Path) -> list[EpisodeInfo]:
+    """Episodes of a store, but those that a person has discarded."""
+    return [episode for episode in StoreReader(store).episodes() if episode.reason != DISCARDED]
+
+
 def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
     """Write ``summary.json`` from what is on disk; returns its path."""
-    demos = [e for path in config.demo_stores for e in StoreReader(run.root / path).episodes()]
-    online, evaluation = StoreReader(run.online).episodes(), StoreReader(run.evaluation).episodes()
+    demos = [e for path in config.demo_stores for e in kept(run.root / path)]
+    online, evaluation = kept(run.online), kept(run.evaluation)
     learner = run.status_of("learner")
     successes = sum(e.success for e in evaluation)
     steps = sum(e.steps for e in online)
@@ -78,8 +83,7 @@ def plot_curve(run: Run, config: RunConfig) -> Path:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    episodes = StoreReader(run.online).episodes()
-    evaluation = StoreReader(run.evaluation).episodes()
+    episodes, evaluation = kept(run.online), kept(run.evaluation)
     period = make_task(config.task).control_period
     minutes = np.cumsum([robot_minutes(e.steps, period) for e in episodes])
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 5.5), sharex=True, height_ratios=(2, 1))
@@ -131,7 +135,7 @@ def write_video(run: Run, config: RunConfig) -> Path:
         with warnings.catch_warnings():  # that it forks ffmpeg: the child takes no lock of JAX's before it is ffmpeg
             warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)
             writer.send(None)
-        for info in _varied(reader.episodes()):
+        for info in _varied(kept(run.evaluation)):
             episode = reader.load_episode(info.index)
             for reading in columns_to_readings(episode.columns):
                 picture = renderer.render(reading.q, reading.gripper, reading.objects)["front"]

@@ -56,6 +56,7 @@ def teach_task(arguments: argparse.Namespace) -> int:
     from robot_rl.jobs.bringup import node_names, specs
     from robot_rl.jobs.commands import tell
     from robot_rl.jobs.config import load_config
+    from robot_rl.jobs.job import HAND
     from robot_rl.jobs.run import Run
     from robot_rl.jobs.supervisor import Supervisor, ros_domain
     from robot_rl.tasks.teaching import free_task, text_of
@@ -66,7 +67,7 @@ def teach_task(arguments: argparse.Namespace) -> int:
     if out.exists():
         raise ConfigError(f"{out} exists; name another file with --out, or move it away")
     config = load_config(None, ["source=keyboard", *arguments.overrides])
-    if config.source == "hand" and config.arm != "fr3":
+    if config.source == HAND and config.arm != "fr3":
         raise ConfigError(f"source=hand guides a real arm (arm=fr3), not arm={config.arm}; drive it: source=keyboard")
     node_names(TEACH, config)
     free = free_task(out.stem, arguments.scene, arguments.table, arguments.instruction)
@@ -103,16 +104,21 @@ class Said:
 
 
 def check_task(name: str) -> int:
-    """Print what there is to say about the task ``name``; returns the exit status."""
+    """Print what there is to say about the task ``name``; returns the exit status.
+
+    Raises `ContractError` when there is no such task or judge, `ConfigError` when its file does not fit.
+    """
     import numpy as np
 
     from hardware.franka.model import fr3_model
     from hardware.sim.scene.contacts import SceneContacts
+    from robot_rl.session.judge import JUDGES
     from robot_rl.tasks import make_task
     from robot_rl.tasks.base import scene_of
     from robot_rl.tasks.checking import check
 
     task = make_task(name)
+    JUDGES.check(task.judge)
     scene = scene_of(task)
     touched = SceneContacts(scene).touched if task.scene() is not None else None
     findings = check(task, fr3_model(), np.array(scene.start_q), touched)

@@ -44,8 +44,8 @@ class LearnerConfig:
         batch_size: transitions (or chunks) that a critic update learns from.
         demo_share: of a minibatch, 0 to 1, that demonstrations make up, or ``proportional``: as they do of all steps;
             unset: the algorithm's own.
-        online_stores: of other arms' sessions, to learn from as well, relative to the run's folder or absolute. What
-            they hold already earns updates, too.
+        online_stores: of other arms' sessions, to learn from as well, relative to the run's folder or absolute.
+            Steps that they hold already earn updates, too.
         online_weights: of the run's own online store and each of ``online_stores``, within what demonstrations leave;
             empty: in proportion to their sizes.
         capacity: online observations kept, of all arms together; unset: 1 000 000, with cameras 200 000.

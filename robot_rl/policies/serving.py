@@ -22,7 +22,7 @@ SERVED = 8  # agents whose compiled functions are kept
 
 
 class Stream(NamedTuple):
-    """Where exploration stands: its key, the steps it was asked for, and what the agent hands from one to the next."""
+    """State of exploration: its key, the steps it was asked for, and what the agent hands from one to the next."""
 
     key: jax.Array
     steps: jax.Array | np.ndarray

@@ -122,11 +122,6 @@ class SessionNode(Node):
         return policy and targets and all(service.service_is_ready() for service in services)
 
     @property
-    def waits_for_policy(self) -> bool:
-        """Whether a decision waits for the policy's answer."""
-        return self._undecided is not None
-
-    @property
     def _waiting(self) -> bool:
         """Nothing begins without everybody there; an episode that runs goes on, and ends when answers stay away."""
         return not self._session.running and not self.ready

@@ -15,7 +15,7 @@ VOIDED = 64  # observations remembered whose answers are not wanted any more
 
 
 class Asking:
-    """Which observations await an answer, and when to ask: one at a time, unless its answer is overdue.
+    """Keeps which observations await an answer, and says when to ask: one at a time, unless its answer is overdue.
 
     Args:
         period: control period [s].

@@ -14,7 +14,7 @@ from robot_rl.session.reset import STRIDE_TIME
 
 
 class Phase(enum.Enum):
-    """Where the session stands. It is paused by a person, or asking them for something, in the midst of another."""
+    """Stage of the session. It is paused by a person, or asking them for something, in the midst of another."""
 
     RESET = "reset"
     READY = "ready"
@@ -25,7 +25,7 @@ class Phase(enum.Enum):
 
 
 class EpisodeWriter(Protocol):
-    """Where the steps of one episode go; see `robot_rl.data.store`."""
+    """Destination of the steps of one episode; see `robot_rl.data.store`."""
 
     @property
     def index(self) -> int:
@@ -37,7 +37,7 @@ class EpisodeWriter(Protocol):
 
 
 class EpisodeSink(Protocol):
-    """Where episodes go; see `robot_rl.data.store`."""
+    """Destination of episodes; see `robot_rl.data.store`."""
 
     def begin(self, meta: dict[str, Any]) -> EpisodeWriter: ...
 

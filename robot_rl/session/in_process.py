@@ -37,7 +37,7 @@ class Rollout:
         session: what to run.
         world: connected; time in it passes only here.
         teleop: the person (or scripted expert) as a function of the reading; None when nobody is there.
-        renderer: draws the pictures of which the observation has images; None for none.
+        renderer: draws the pictures that images are taken from; None for none.
         views: camera → what of its picture; the task's where it is not said.
         latency: [s] of robot time, to the millisecond, until an answer of the policy is there: always the same, or the
             next one of an iterator without end. It answers one request after the other, like a process of its own.
@@ -140,7 +140,7 @@ class Rollout:
         chunk = None
         if policy is not None:
             self._memory.see(policy, observation, self._session.episodes, self._session.task.instruction)
-            if self._session.wants_policy:
+            if self._session.policy.wants:
                 chunk = self._ask(policy)
         self.act(chunk)
         return directive

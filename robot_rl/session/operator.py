@@ -32,7 +32,7 @@ OUTCOMES = {
 
 @dataclass(eq=False)
 class Span:
-    """When the steps of an episode took place, and how it ended.
+    """Times of the steps of an episode, and its ending.
 
     Attributes:
         episode: its number in the store.
@@ -64,7 +64,7 @@ class Span:
 
 
 class Due(NamedTuple):
-    """How the episode in progress ends now: with the step in flight, or without it."""
+    """Ending of the episode in progress that is due now: with the step in flight, or without it."""
 
     outcome: Outcome
     in_flight: bool

@@ -172,11 +172,6 @@ class Session:
         """Episodes ended so far."""
         return self._episodes
 
-    @property
-    def wants_policy(self) -> bool:
-        """Whether the policy has to be asked about the last directive's observation."""
-        return self.policy.wants
-
     def say(self, label: Label) -> None:
         """Take in a person's word, at any moment; the arm's emergency stop is the business of whoever calls this."""
         self._operator.say(label)

@@ -27,7 +27,7 @@ TOOL_DOWN = np.array([1.0, 0.0, 0.0, 0.0])  # quat_xyzw of a TCP whose z axis po
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Where an episode begins: TCP ``pose``, ``gripper`` opening 0–1, and the poses of the movable ``objects``."""
+    """Beginning of an episode: TCP ``pose``, ``gripper`` opening 0–1, and the poses of the movable ``objects``."""
 
     pose: Pose
     gripper: float
@@ -49,14 +49,13 @@ class Task(ABC):
         action: the axes the policy drives.
         fields: layout of the state vector.
         horizon: steps until the time limit.
-        rate: actions a second [Hz], 5–50.
+        rate: actions a second of robot time [Hz], within `RATES`.
         workspace: where the TCP may go during an episode *and* during resets.
         retreat_height: z [m] of the TCP at which it is safe to move sideways during a reset.
         nominal: TCP pose that undriven axes keep.
         goal: TCP pose at which it is done, where that is one fixed pose.
         table: z [m] of the table, or whatever else the hand must keep above; for `robot-rl task check`.
         cameras: camera → what of its picture belongs to the observation; ``cameras=`` chooses others.
-        rate: actions a second of robot time [Hz], within `RATES`.
         instruction: what is to be done, in words, for policies that read.
         judge: who says what a step came to, see `robot_rl.session.judge`: ``task`` asks `outcome`, ``person`` leaves it
             to the person's labels.

@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from controllers.limits import LimitError
 from controllers.spatial import Pose
@@ -20,7 +19,8 @@ from controllers.workspace import OrientationCone, Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.scene import SceneSpec
 from robot_rl.contract import ACTION_AXES, ActionSpec, ContractError, Outcome, Reading
-from robot_rl.contract.settings import ConfigError
+from robot_rl.contract.files import write_atomically
+from robot_rl.contract.settings import ConfigError, read_mapping
 from robot_rl.tasks import fields as parts
 from robot_rl.tasks.base import Start, Task
 from robot_rl.tasks.experts import EXPERTS
@@ -28,7 +28,6 @@ from robot_rl.tasks.keys import FIELDS, NEAR, BoxSpec, GoalSpec, TaskFile, read_
 from robot_rl.tasks.scenes import SCENES
 
 KEPT = "task.yaml"  # the copy that a run keeps
-JUDGES = ("task", "person")
 
 
 class FileTask(Task):
@@ -64,8 +63,6 @@ class FileTask(Task):
             raise ConfigError(f"retreat_height={self.retreat_height} is outside the workspace, {bottom} to {top} m")
         self.goal = _goal(file.goal, self.nominal)
         self.judge = file.judge or ("task" if self.goal is not None else "person")
-        if self.judge not in JUDGES and ":" not in self.judge:
-            raise ConfigError(f"judge: {unknown(self.judge, JUDGES)}, or module:Class")
         if self.goal is None:
             if self.judge == "task":
                 raise ConfigError("judge=task needs a goal; give goal.position, or judge: person")
@@ -149,13 +146,13 @@ def keep_task(path: Path, folder: Path) -> Path:
         return copy
     file = load_task(path).file
     text = path.read_text(encoding="utf-8")
-    if "name" not in yaml.safe_load(text):
+    if "name" not in read_mapping(path):
         text = f"name: {file.name}\n{text}"
     if file.scene.endswith(".xml"):
         if Path(file.scene).name != file.scene:
             raise ConfigError(f"{path}: scene={file.scene} must lie beside the task's file, to be kept with it")
         (folder / file.scene).write_bytes((path.parent / file.scene).read_bytes())
-    copy.write_text(text, encoding="utf-8")
+    write_atomically(copy, text.encode())
     return copy
 
 

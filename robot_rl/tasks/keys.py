@@ -6,7 +6,6 @@ Lengths are in metres, angles in degrees (their keys end in ``_deg``), everythin
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
 from annotated_types import Ge, Le
 
 from controllers.spatial import Pose, exp3
+from hardware.registry import meant
 from robot_rl.contract import ContractError, Field, View
 from robot_rl.contract.ranges import RangeError, Share, check
-from robot_rl.contract.settings import ConfigError, put_over
+from robot_rl.contract.settings import ConfigError, put_over, read_mapping
 from robot_rl.tasks import fields as parts
 
 HalfTurn = Annotated[float, Ge(0), Le(180)]  # [degrees]
@@ -88,7 +87,7 @@ class PlaceSpec:
 
 @dataclass(frozen=True)
 class StartSpec(PlaceSpec):
-    """Where an episode begins: a pose of the TCP, and ``gripper``, its opening 0–1."""
+    """Beginning of an episode: a pose of the TCP, and ``gripper``, its opening 0–1."""
 
     gripper: Share = 1.0
 
@@ -99,7 +98,7 @@ class StartSpec(PlaceSpec):
 
 @dataclass(frozen=True)
 class BoxSpec:
-    """Where the TCP may go: corners ``lower`` and ``upper`` [m] of a box, and how far the hand may lean.
+    """Room of the TCP: corners ``lower`` and ``upper`` [m] of a box, and how far the hand may lean.
 
     ``tilt_deg``: largest angle [degrees] between the fingers' direction and that at the start; 0 leaves it free.
     """
@@ -117,7 +116,7 @@ class BoxSpec:
 
 @dataclass(frozen=True)
 class GoalSpec:
-    """Where the task is done, if that is a pose of the TCP.
+    """Goal of the task, if that is a pose of the TCP.
 
     Attributes:
         position: x, y, z [m].
@@ -198,12 +197,7 @@ class TaskFile:
 
 def read_file(path: Path) -> TaskFile:
     """The keys of the file at ``path``, each checked by itself. Raises `ConfigError`."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the task {path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"the task {path} must be a mapping of keys to values, not {type(values).__name__}")
+    values = read_mapping(path)
     try:
         return parse({"name": path.stem, **values})
     except (ConfigError, ContractError) as error:
@@ -257,6 +251,4 @@ def _group(name: str, keys: Any) -> dict[str, Any]:
 def unknown(name: str, known: Iterable[str]) -> str:
     """An error's words for a name that is none of ``known``, with the nearest of them."""
     known = list(known)
-    near = difflib.get_close_matches(str(name), known, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{name!r} is unknown; choose from {', '.join(known)}{hint}"
+    return f"{name!r} is unknown; choose from {', '.join(known)}{meant(str(name), known)}"

@@ -82,8 +82,8 @@ class Bench:
         if directive.place and "goal" in self.arm.objects:
             self.arm.objects = {"goal": FAR}
         if directive.observation is not None:
-            self.asked.append(self.session.wants_policy)
-            chunk = policy(directive.observation) if policy is not None and self.session.wants_policy else None
+            self.asked.append(self.session.policy.wants)
+            chunk = policy(directive.observation) if policy is not None and self.session.policy.wants else None
             command = self.session.act(chunk, teleop)
         if command is not None:
             self.commands.append(command)

@@ -94,7 +94,7 @@ class Graph:
         self._received = reading.robot_time
 
     def _advance(self) -> None:
-        waits = self.patient and self.session.waits_for_policy
+        waits = self.patient and self.policy.waits
         if not (self.stands_still or waits or 2 * PUBLISHED < self.world.time - self._received < 1.0):
             self.world.advance(ADVANCE)
 

@@ -66,7 +66,7 @@ POLICIES: dict[str, Callable[[Pose], Policy]] = {"anti-damping": anti_damping, "
 
 @dataclass(frozen=True)
 class Regime:
-    """Under which settings a policy attacks; ``title`` says them in words."""
+    """Settings under which a policy attacks; ``title`` says them in words."""
 
     title: str
     gains: ImpedanceGains

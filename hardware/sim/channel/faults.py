@@ -11,7 +11,7 @@ class FaultError(ValueError):
 
 @dataclass(frozen=True)
 class Faults:
-    """How bad the network is. The same seed and traffic give the same faults.
+    """Faults of the network. The same seed and traffic give the same faults.
 
     Attributes:
         loss: probability that a datagram is lost, in either direction, 0–1.

@@ -106,7 +106,7 @@ class ConformanceLimits:
 
 @dataclass(frozen=True)
 class CollisionLevels:
-    """Where an external load counts as a contact, and where as a collision, which stops the motion.
+    """Levels at which an external load counts as a contact, or as a collision, which stops the motion.
 
     The robot knows one set for constant velocity and one for accelerations; here, one serves both.
 

@@ -49,7 +49,7 @@ GREATEST_LAG = 0.05  # beyond this the simulated time stays behind instead of ca
 
 @dataclass
 class Pace:
-    """How the simulation keeps up: ticks done, and simulated time given up because the machine was too slow [s]."""
+    """Pace of the simulation: ticks done, and simulated time given up because the machine was too slow [s]."""
 
     steps: int = 0
     lost: float = 0.0

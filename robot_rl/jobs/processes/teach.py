@@ -7,7 +7,9 @@ import select
 import sys
 
 from hardware.ros.runtime import ros, spin
+from robot_rl.contract.files import write_atomically
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import HAND
 from robot_rl.jobs.run import Run
 from robot_rl.ros.teach_node import TeachNode
 from robot_rl.tasks import make_task
@@ -30,7 +32,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
     lesson = Lesson(with_goal=run.status_of("lesson")["goal"])
     with ros() as stop:
-        node = TeachNode(lesson, task.workspace, config.source == "hand", say, config.session.teleop_timeout)
+        node = TeachNode(lesson, task.workspace, config.source == HAND, say, config.session.teleop_timeout)
         if config.source != "keyboard":  # which the teleoperation reads
             terminal = Terminal()
 
@@ -42,7 +44,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         spin(node, stop, lambda: node.done)
     if not node.done:
         return 0
-    run.taught.write_text(text_of(node.lesson.task(read_file(run.task_file))), encoding="utf-8")
+    write_atomically(run.taught, text_of(node.lesson.task(read_file(run.task_file))).encode())
     return 0
 
 

@@ -267,7 +267,7 @@ def best_without_noise(
 ) -> jax.Array:
     """``(n, a)``: of candidates that are always the same at ``features (n, f)``, the best by the mean of all critics.
 
-    They come of N fixed draws, the first of which is 0, and of the edits' means.
+    They come of N fixed draws, the first one 0, and of the edits' means.
     """
     count, size = len(features), action_size_of(edit)
     noise = jax.random.normal(jax.random.PRNGKey(0), (config.candidates, size)).at[0].set(0.0)

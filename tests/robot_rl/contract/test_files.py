@@ -10,6 +10,8 @@ import pytest
 
 from robot_rl.contract.files import write_atomically
 
+PACKAGE = Path(__file__).resolve().parents[3] / "robot_rl"
+
 
 @pytest.mark.parametrize("durable", [False, True])
 def test_a_file_is_replaced_and_its_folder_made(durable: bool, tmp_path: Path) -> None:
@@ -54,3 +56,8 @@ def test_threads_that_write_the_same_file_do_not_mix(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert path.read_bytes() in contents and list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_else_replaces_files() -> None:
+    found = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "os.replace" in path.read_text()}
+    assert found == {"contract/files.py"}

@@ -80,7 +80,7 @@ def fails(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("task teach --out my_task", "must end in .yaml"),
         ("task teach --out new.yaml source=expert", "choose from topic, hand, keyboard"),
         ("task teach --out new.yaml source=hand", "source=hand guides a real arm (arm=fr3), not arm=sim"),
-        ("record --task nowhere.yaml", "cannot read the task nowhere.yaml"),
+        ("record --task nowhere.yaml", "cannot read nowhere.yaml"),
         ("record --task peg_insertion blind=true source=expert", "a blind one"),
         ("record blind=true arm=fr3 source=keyboard", "blind anyway"),
         ("eval --task reach", "which policy"),
@@ -173,3 +173,5 @@ def test_a_task_is_checked_with_an_exit_status(tmp_path: Path, capsys: pytest.Ca
     assert main(["task", "check", str(tmp_path / "far.yaml")]) == 1
     assert "BAD  box" in capsys.readouterr().out
     assert "did you mean 'peg_insertion'" in fails("task check peg_insertoin", capsys)
+    (tmp_path / "far.yaml").write_text((tmp_path / "far.yaml").read_text() + "judge: persn\n")
+    assert "unknown judge 'persn'" in fails(f"task check {tmp_path / 'far.yaml'}", capsys)

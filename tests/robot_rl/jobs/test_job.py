@@ -85,18 +85,18 @@ def test_a_job_records_where_the_table_says(job: str, tmp_path: Path) -> None:
     ("job", "settings", "reached"),
     [
         ("record", {"successes": 3}, True),
-        ("record", {"episodes": 9, "steps": 999, "successes": 2}, False),
+        ("record", {"kept": 9, "steps": 999, "successes": 2}, False),
         ("train", {"steps": 50}, True),
-        ("train", {"episodes": 99, "successes": 99}, False),
-        ("eval", {"episodes": 4}, True),
-        ("teleop", {"episodes": 99, "steps": 999, "successes": 99}, False),
+        ("train", {"kept": 99, "successes": 99}, False),
+        ("eval", {"kept": 4}, True),
+        ("teleop", {"kept": 99, "steps": 999, "successes": 99}, False),
     ],
 )
 def test_a_job_is_done_when_its_goal_is_reached(job: str, settings: dict, reached: bool, tmp_path: Path) -> None:
     config = load_config(None, ["demos=3", "steps=50", "episodes=4"])
     assert not Progress(Run(tmp_path), job, config, None).done
     done = job_of(job).done
-    tally = SimpleNamespace(**{"episodes": 0, "steps": 0, "successes": 0, **settings})
+    tally = SimpleNamespace(**{"kept": 0, "steps": 0, "successes": 0, **settings})
     assert (done is not None and done(tally, config)) is reached
 
 

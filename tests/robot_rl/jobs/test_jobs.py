@@ -59,6 +59,31 @@ def test_episodes_count_as_what_they_have_been_labelled_as_since(tmp_path: Path)
     assert (progress.successes, progress.episodes, progress.done) == (1, 3, False)
 
 
+def test_an_evaluation_goes_on_for_episodes_that_were_discarded(tmp_path: Path) -> None:
+    config = load_config(None, ["episodes=2"])
+    run = Run.create(config, tmp_path)
+    progress = Progress(run, "eval", config, None)
+    for number, reason in enumerate((DISCARDED, "", "")):
+        assert not progress.done
+        progress.add(
+            EpisodeSummary(number, Ending.ABORTED if reason else Ending.TIMEOUT, reason, 10, 0.0, 0, 1.0, number)
+        )
+    assert progress.done
+    progress.correct(Relabel(1, 9, Outcome.aborted(DISCARDED), "person", 1))
+    assert not progress.done
+    progress.correct(Relabel(1, 9, Outcome.success(), "person", 2))
+    assert progress.done and progress.episodes == 3
+    with EpisodeStore.create_or_open(run.evaluation, SCHEMA) as store:
+        for outcome in (Outcome.success(), Outcome.timeout()):
+            writer = store.begin()
+            for step in steps(5, 0, outcome):
+                writer.append(step)
+            writer.finish()
+        assert Progress(run, "eval", config, store).done
+        store.relabel(Relabel(0, 4, Outcome.aborted(DISCARDED), "person"))
+        assert not Progress(run, "eval", config, store).done
+
+
 def test_each_line_that_the_session_tells_is_shown_once_and_none_of_an_earlier_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,13 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robot_rl.contract import Ending
 from robot_rl.data.store import StoreReader
 from robot_rl.gym.envs import RobotEnv
 from robot_rl.jobs.cli import main
 from robot_rl.jobs.run import Run
 
 MODULE = """
+from robot_rl.contract import Outcome
+from robot_rl.policies.base import RandomPolicy
+from robot_rl.session.judge import TaskJudge
 from robot_rl.tasks.reach import Reach
+
+
+class Drift(RandomPolicy):
+    history = 2
+
+
+class AtOnce(TaskJudge):
+    def judge(self, reading):
+        return Outcome.success(0.5)
 
 
 class Nearby(Reach):
@@ -41,6 +54,14 @@ def to_goal(reading, period):
     way = np.array([0.55, 0.05, 0.2]) - reading.pose.translation
     return drive(np.append(saturate(way, 0.01), np.zeros(3)), period)
 """
+ENTRY_POINTS = """
+[robot_rl.tasks]
+nearby = lab_tasks:Nearby
+[robot_rl.policies]
+drift = lab_tasks:Drift
+[robot_rl.judges]
+at_once = lab_tasks:AtOnce
+"""
 
 
 @pytest.fixture(params=["lab_tasks:Nearby", "nearby", "touch.yaml"])
@@ -51,7 +72,7 @@ def own_task(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     metadata.mkdir(parents=True)
     (site / "lab_tasks.py").write_text(MODULE + EXPERT)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-tasks\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[robot_rl.tasks]\nnearby = lab_tasks:Nearby\n")
+    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
     (tmp_path / "touch.yaml").write_text(TOUCH)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
@@ -69,6 +90,14 @@ def test_an_own_task_is_recorded_trained_and_evaluated(own_task: str) -> None:
         reader = StoreReader(store)
         assert reader.schema is not None and reader.schema.task == ("touch" if "touch" in own_task else "nearby")
         assert reader.episodes()
+
+
+def test_a_policy_and_a_judge_of_the_same_package_have_names_too(own_task: str) -> None:
+    settings = ["policy=drift", "judge=at_once", "episodes=2"]
+    assert main(["eval", "--fast", "--task", own_task, "--run", "drifting", *settings]) == 0
+    run, _ = Run.open(Path("drifting"))
+    known = StoreReader(run.evaluation).episodes()
+    assert [(info.ending, info.steps, info.total_reward) for info in known] == [(Ending.SUCCESS, 1, 0.5)] * 2
 
 
 def test_an_own_task_is_an_environment(own_task: str) -> None:

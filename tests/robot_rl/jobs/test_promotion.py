@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from robot_rl.contract import Outcome, Source
+from robot_rl.contract import DISCARDED, Outcome, Relabel, Source
 from robot_rl.data.store import EpisodeStore
-from robot_rl.jobs.promotion import ImprovementGate, Promotion, Record, drop_probability
+from robot_rl.jobs.promotion import ImprovementGate, Judged, Promotion, Record, drop_probability
 from robot_rl.jobs.run import Run
 from tests.robot_rl.recording import SCHEMA, steps
 
@@ -19,7 +18,7 @@ from tests.robot_rl.recording import SCHEMA, steps
 def run(gate: ImprovementGate, outcomes: list[bool], first: int = 0) -> list[bool]:
     verdicts = []
     for i, success in enumerate(outcomes):
-        verdicts.append(gate.add(success, first + i))
+        verdicts.append(gate.add(Judged(first + i, success, first + i)))
         if verdicts[-1]:
             gate.promote()
     return verdicts
@@ -41,8 +40,8 @@ def test_a_policy_that_stays_as_it_is_is_rarely_held_back(rate: float) -> None:
     for _ in range(40):
         gate, coarse = ImprovementGate(20), ImprovementGate(20, level=0.05)
         for version, success in enumerate(rng.random(300) < rate):
-            gate.add(bool(success), version)
-            coarse.add(bool(success), version)
+            gate.add(Judged(version, bool(success), version))
+            coarse.add(Judged(version, bool(success), version))
             held_back.append(gate.held_back)
             at_five_percent.append(coarse.held_back)
     assert np.mean(held_back) < 0.05
@@ -80,15 +79,20 @@ def test_many_small_drops_do_not_add_up() -> None:
     assert gate.held_back
 
 
-def test_a_gate_goes_on_where_it_was() -> None:
-    one, two = ImprovementGate(window=3), ImprovementGate(window=3)
-    run(one, [True, False, True, True])
-    two.restore(json.loads(json.dumps(one.state())))
-    outcomes = [False, False, True, True, True]
-    assert run(one, outcomes) == run(two, outcomes) and one.state() == two.state()
-    blank = ImprovementGate(20)
-    blank.restore(json.loads(json.dumps(ImprovementGate(20).state())))
-    assert blank.champion is None and not blank.held_back
+def test_a_correction_judges_as_if_the_label_had_always_been_so() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        wrong, right = (rng.random((2, 30)) < 0.6).tolist()
+        corrected, told = ImprovementGate(window=5), ImprovementGate(window=5)
+        run(corrected, wrong)
+        champion = corrected.promoted
+        verdicts = run(told, right)
+        corrected.correct(told.judged)
+        assert (corrected.best, corrected.now, corrected.held_back) == (told.best, told.now, told.held_back)
+        assert champion is not None and corrected.promoted == champion, "its parameters are all that is kept"
+        window = right[champion.episode - 4 : champion.episode + 1]
+        assert corrected.champion == Record(champion.version, sum(window), 5)
+        assert any(verdicts)
 
 
 @pytest.mark.parametrize(("window", "level"), [(0, 0.05), (20, 0.0), (20, 1.0)])
@@ -178,12 +182,40 @@ def test_a_policy_that_got_worse_is_not_handed_on(tmp_path) -> None:
     assert promotion.status()["held_back"] and promotion.status()["now_success"] == 0.0
 
 
+def test_a_relabel_reaches_the_gate(tmp_path) -> None:
+    run = Run(tmp_path)
+    promotion = Promotion(run, window=6)
+    with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
+        for version in range(12):
+            promotion.publish(version, b"policy %d" % version)
+            record(store, Outcome.success() if version < 6 else Outcome.timeout(), version)
+            promotion.judge()
+        assert promotion.status() == {
+            "champion": 10,
+            "champion_success": pytest.approx(1 / 6),
+            "now_success": 0.0,
+            "held_back": True,
+        }
+        for episode in range(1, 6):  # all but the first had failed
+            store.relabel(Relabel(episode, 2, Outcome.failure("it had slipped"), "person"))
+        store.relabel(Relabel(11, 2, Outcome.success(), "person"))
+        store.relabel(Relabel(9, 2, Outcome.aborted(DISCARDED), "person"))
+        assert not promotion.judge(), "no episode has ended"
+        again = Promotion(run, window=6)
+        again.judge()
+        expected = {"champion": 10, "champion_success": 0.0, "now_success": pytest.approx(1 / 6), "held_back": False}
+        assert promotion.status() == again.status() == expected
+        promotion.publish(12, b"policy 12")
+        record(store, Outcome.timeout(), 12)
+        assert promotion.judge() and run.champion.read_bytes() == b"policy 12"
+
+
 def test_a_damaged_account_is_made_again_from_the_episodes(tmp_path, caplog) -> None:
     run = Run(tmp_path)
     with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
         for version in range(3):
             record(store, Outcome.success(), version)
-    run.gate.write_text('{"judged": 2, "gate": {}}')
+    run.gate.write_text('{"versions": [[0, 0], [1, 1]]}')
     promotion = Promotion(run, window=3)
     assert "cannot be read" in caplog.text
     promotion.publish(2, b"newest")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_rl.contract import Outcome
+from robot_rl.contract import DISCARDED, Outcome, Relabel
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import RunConfig
@@ -94,6 +94,13 @@ def test_summary_of_a_run_that_has_nothing_yet(tmp_path: Path) -> None:
     summary = json.loads(write_summary(Run.create(CONFIG, tmp_path), CONFIG, 0.0).read_text())
     assert list(summary) == SUMMARY
     assert (summary["success_rate"], summary["success_ci95"]) == (None, [0.0, 1.0])
+
+
+def test_what_a_person_has_discarded_does_not_count(run: Run) -> None:
+    with EpisodeStore.open(run.evaluation) as store:
+        store.relabel(Relabel(4, 11, Outcome.aborted(DISCARDED), "person"))
+    summary = json.loads(write_summary(run, CONFIG, 0.0).read_text())
+    assert (summary["success_rate"], summary["episodes"], summary["aborted"]) == (1.0, 4, 1)
 
 
 def test_the_curve_is_a_picture(run: Run) -> None:
