@@ -147,7 +147,7 @@ def test_a_signal_to_the_job_stops_everything(job: Job) -> None:
 def test_a_process_that_does_not_listen_is_killed(
     job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(supervisor, "DEFAULT_PATIENCE", 0.2)
+    monkeypatch.setitem(supervisor.PATIENCE, "arm", 0.2)
     job.add("arm")
     job.add("session")
     job.supervise(
