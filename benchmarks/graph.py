@@ -17,8 +17,9 @@ from robot_rl.jobs.bringup import prepare, specs
 from robot_rl.jobs.config import load_config
 from robot_rl.jobs.errors import USER_ERRORS
 from robot_rl.jobs.fast import run_fast
+from robot_rl.jobs.locks import ros_domain
 from robot_rl.jobs.run import Run
-from robot_rl.jobs.supervisor import JobFailed, Supervisor, ros_domain
+from robot_rl.jobs.supervisor import JobFailed, Supervisor
 
 DEMOS = 2
 START_AFTER = 20  # online steps before the learner begins
@@ -86,8 +87,9 @@ def trained_graph(task: str, seconds: float) -> Iterator[Measured]:
         run_fast("record", run, config, lambda: None)
         run = prepare("train", config, run.root)
         watch = LearnerWatch(run, seconds)
-        with contextlib.suppress(MeasurementOver):
-            Supervisor(run, "train", specs("train", run, config), ros_domain(config)).run(watch.look)
+        with contextlib.suppress(MeasurementOver), ros_domain(config) as domain:
+            supervisor = Supervisor(run, "train", specs("train", run, config), domain.number, domain.descriptors)
+            supervisor.run(watch.look)
         yield Measured(run, round(watch.updates_per_s, 1))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import os
 import signal
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from robot_rl.jobs.locks import claim_domain
 from tests import compiling
 from tests.fault_table import FaultTable, written_table
 
@@ -21,6 +23,7 @@ SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
 ROBOT_VARIABLE = "ROBOT_RL_TEST_MAY_START_ROBOTS"
 ROBOT_FIXTURES = {"robot", "ros"}  # who uses one of these is marked `robot`
 SHARED_MEMORY = Path("/dev/shm")
+DOMAIN = pytest.StashKey[socket.socket]()  # the claim on the session's ROS domain
 PEAKS = pytest.StashKey[dict[str, int]]()  # most memory that each process of the session held [MiB]
 GRACE = 5.0  # [s] for what was told to stop to have stopped
 # Shared memory that ROS 2 keeps: tracing leaves its own, Fast DDS cleans up after kills when the next one starts.
@@ -38,7 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("session", deadline=None, derandomize=not slow)
     hypothesis.settings.load_profile("session")
     os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    config.stash[DOMAIN] = claim_domain()
+    os.environ["ROS_DOMAIN_ID"] = config.stash[DOMAIN].getsockname().rsplit(b"/", 1)[1].decode()
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.setdefault("MUJOCO_GL", "osmesa" if ctypes.util.find_library("OSMesa") else "egl")
     config.stash[PEAKS] = {}

@@ -16,6 +16,7 @@ from robot_rl.contract.settings import ConfigError, nearest
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import EXPERT, job_of, sources
+from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.policies import TOPIC, check_evaluated, identity
 from robot_rl.jobs.progress import schema_of, view_of
 from robot_rl.jobs.run import Run, settings_of
@@ -134,12 +135,14 @@ def check_drawn(cameras: Sequence[str]) -> None:
             raise ConfigError(f"the simulated scene has no camera {name!r}; choose from {', '.join(CAMERAS)}")
 
 
-def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) -> Run:
-    """Check that ``job`` can be done, in process when ``fast``, and make its run's folder.
+def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, lock: RunLock | None = None) -> Run:
+    """Check that ``job`` can be done, in process when ``fast``, and make its run's folder, which ``lock`` takes.
 
     Raises:
-        ConfigError: something is missing or does not fit; the message says what to do.
+        ConfigError: something is missing or does not fit, or another job writes there; the message says what to do.
     """
+    if lock is not None and root is not None and Run(root).config_file.exists():
+        lock.take(root)
     task = make_task(config.task)
     JUDGES.check(config.judge or task.judge)
     config = dataclasses.replace(config, cameras=tuple(task.views(config.cameras)))
@@ -185,7 +188,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False) 
             raise ConfigError(f"this policy cannot be used: {error}") from error
         if root is not None:
             set_aside_other_evaluation(Run(root.absolute()), config)
-    return Run.create(config, root)
+    return Run.create(config, root, lock.take if lock is not None else None)
 
 
 def set_aside_other_evaluation(run: Run, config: RunConfig) -> None:
@@ -225,5 +228,5 @@ def nodes(job: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
     config_file, folder = arguments.get("config", ""), arguments.get("run", "")
     root = Path(folder) if folder else None
     config = settings_of(Path(config_file) if config_file else None, root, overrides)
-    run = prepare(job, config, root)
+    run = prepare(job, config, root, lock=RunLock(job))  # as long as the process that launches lives
     return specs(job, run, Run.open(run.root)[1])

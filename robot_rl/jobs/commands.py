@@ -15,11 +15,12 @@ from robot_rl.contract.settings import plain
 from robot_rl.jobs.bringup import check_learner, prepare, specs
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import DEMO, EXPERT, job_of
+from robot_rl.jobs.locks import RunLock, ros_domain
 from robot_rl.jobs.logs import tell
 from robot_rl.jobs.progress import WINDOW, robot_minutes
 from robot_rl.jobs.report import plot_curve, write_summary, write_video
 from robot_rl.jobs.run import Run, policy_file
-from robot_rl.jobs.supervisor import Supervisor, ros_domain
+from robot_rl.jobs.supervisor import Supervisor
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
 
@@ -84,8 +85,13 @@ def plot_realtime(file: Path, picture: Path | None) -> int:
 
 def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
     """Do one job from start to end; returns its run. Raises the errors of `robot_rl.jobs.errors`."""
+    with RunLock(job) as lock:
+        return _run_job(job, config, root, fast, lock)
+
+
+def _run_job(job: str, config: RunConfig, root: Path | None, fast: bool, lock: RunLock) -> Run:
     began = time.monotonic()
-    run = prepare(job, config, root, fast)
+    run = prepare(job, config, root, fast, lock)
     _, config = Run.open(run.root)
     spec = job_of(job)
     tell(f"{job}: {config.task}, run {run.root}")
@@ -98,11 +104,14 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
         run_fast(job, run, config, Display(run, job, config).update)
     else:
         run.say("job", {"arm": config.arm})
-        domain = ros_domain(config, job)
-        tell(f"ROS_DOMAIN_ID={domain}, logs in {run.logs}")
-        if not spec.node:
-            tell(f"torque control begins with the service /{f'{config.namespace}/start'.lstrip('/')}; Ctrl-C ends it")
-        Supervisor(run, job, specs(job, run, config), domain).run(Display(run, job, config).update)
+        with ros_domain(config, job) as domain:
+            tell(f"ROS_DOMAIN_ID={domain.number}, logs in {run.logs}")
+            if not spec.node:
+                start = f"/{f'{config.namespace}/start'.lstrip('/')}"
+                tell(f"torque control begins with the service {start}; Ctrl-C ends it")
+            held = (*domain.descriptors, *lock.descriptors)
+            supervisor = Supervisor(run, job, specs(job, run, config), domain.number, held)
+            supervisor.run(Display(run, job, config).update)
     if spec.learns:
         tell(f"curve: {plot_curve(run, config)}")
     if spec.deterministic:
@@ -119,11 +128,12 @@ def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
     began = time.monotonic()
     config = dataclasses.replace(config, source=EXPERT)
     check_learner(config, root)
-    run = prepare(DEMO[0], config, root, fast)
-    for job in DEMO:
-        run_job(job, config, run.root, fast)
-    plot_curve(run, config)
-    path = write_summary(run, config, time.monotonic() - began)
+    with RunLock("demo") as lock:
+        run = prepare(DEMO[0], config, root, fast, lock)
+        for job in DEMO:
+            _run_job(job, config, run.root, fast, lock)
+        plot_curve(run, config)
+        path = write_summary(run, config, time.monotonic() - began)
     tell(path.read_text(encoding="utf-8").rstrip())
     tell(str(path))
     return 0

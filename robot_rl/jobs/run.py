@@ -1,6 +1,7 @@
 """A run's folder: one configuration, one store of demonstrations and one of online episodes, logs, status, results.
 
 runs/<time>-<task>/    or <time>-<namespace>-<task>, of one arm of several; -2, -3, … of the same second
+    job.lock        held by the one job that writes (`robot_rl.jobs.locks`)
     config.yaml     the resolved configuration, read by every process
     task.yaml       the task, where it is a file (with its scene's file): what happens to the original does not matter
     demos/ online/ evaluation/    episode stores
@@ -18,7 +19,7 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,20 @@ class Run:
     root: Path
 
     @staticmethod
-    def create(config: RunConfig, root: Path | None = None) -> Run:
+    def create(config: RunConfig, root: Path | None = None, take: Callable[[Path], None] | None = None) -> Run:
         """Make (or take over) a run's folder and write its configuration; default: a new one in ``runs``.
+
+        ``take`` is called with the folder before anything is written there.
 
         Raises `ConfigError` when it cannot be made.
         """
         try:
             run = Run((root or _new_folder(config)).absolute())
-            for folder in (run.root, run.status_folder, run.logs):
-                folder.mkdir(parents=True, exist_ok=True)
+            run.root.mkdir(parents=True, exist_ok=True)
+            if take is not None:
+                take(run.root)
+            for folder in (run.status_folder, run.logs):
+                folder.mkdir(exist_ok=True)
         except OSError as error:
             raise ConfigError(f"the run's folder cannot be made: {error}") from error
         (run.status_folder / f"{SIMULATOR}.json").unlink(missing_ok=True)  # that of an earlier job is gone

@@ -9,13 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from robot_rl.jobs.bringup import NodeSpec
-from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.job import job_of
 from robot_rl.jobs.logs import Follower
 from robot_rl.jobs.run import Run
 
@@ -48,10 +46,11 @@ class Supervisor:
         run: its folder; output of each process goes to ``logs/<job>-<name>.log``, its warnings to stderr as well.
         nodes: what to start, in this order.
         domain: ROS domain of the graph, so that neighbours do not hear it.
+        inherited: descriptors that all processes keep open, such as those of locks.
     """
 
-    def __init__(self, run: Run, job: str, nodes: list[NodeSpec], domain: int) -> None:
-        self._run, self._job, self._nodes = run, job, nodes
+    def __init__(self, run: Run, job: str, nodes: list[NodeSpec], domain: int, inherited: Sequence[int] = ()) -> None:
+        self._run, self._job, self._nodes, self._inherited = run, job, nodes, inherited
         self._environment = {
             **os.environ,
             "ROS_DOMAIN_ID": str(domain),
@@ -92,6 +91,7 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
+                pass_fds=self._inherited,
                 start_new_session=not spec.terminal,
             )
         return _Child(spec, process, path, follower)
@@ -150,15 +150,3 @@ def _terminate_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def ros_domain(config: RunConfig, job: str = "") -> int:
-    """The ROS domain of a job: the environment's, or one of its own for a simulated arm that is nobody else's.
-
-    Who serves an arm to other programs, has a namespace, joins a simulator or shares a learner is there to be found.
-    """
-    alone = not config.namespace and not config.learner.shared
-    private = config.arm == "sim" and config.simulator == "own" and alone and not (job and not job_of(job).node)
-    if "ROS_DOMAIN_ID" in os.environ or not private:
-        return int(os.environ.get("ROS_DOMAIN_ID", "0"))
-    return 1 + os.getpid() % 100

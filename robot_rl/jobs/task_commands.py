@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import shutil
 import sys
@@ -57,8 +58,9 @@ def teach_task(arguments: argparse.Namespace) -> int:
     from robot_rl.jobs.commands import tell
     from robot_rl.jobs.config import load_config
     from robot_rl.jobs.job import HAND
+    from robot_rl.jobs.locks import RunLock, ros_domain
     from robot_rl.jobs.run import Run
-    from robot_rl.jobs.supervisor import Supervisor, ros_domain
+    from robot_rl.jobs.supervisor import Supervisor
     from robot_rl.tasks.teaching import free_task, text_of
 
     out: Path = arguments.out
@@ -71,16 +73,18 @@ def teach_task(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"source=hand guides a real arm (arm=fr3), not arm={config.arm}; drive it: source=keyboard")
     node_names(TEACH, config)
     free = free_task(out.stem, arguments.scene, arguments.table, arguments.instruction)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "teach.yaml"
+    with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(RunLock(TEACH))
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "teach.yaml"
         file.write_text(text_of(free), encoding="utf-8")
-        run = Run.create(dataclasses.replace(config, task=str(file)))
-    _, config = Run.open(run.root)
-    run.say("lesson", {"goal": not arguments.no_goal})
-    domain = ros_domain(config, TEACH)
-    tell(f"teach: {out}, run {run.root}")
-    tell(f"ROS_DOMAIN_ID={domain}, logs in {run.logs}; Enter takes a pose, Ctrl-C gives up")
-    Supervisor(run, TEACH, specs(TEACH, run, config), domain).run(Said(run).update)
+        run = Run.create(dataclasses.replace(config, task=str(file)), take=lock.take)
+        _, config = Run.open(run.root)
+        run.say("lesson", {"goal": not arguments.no_goal})
+        domain = stack.enter_context(ros_domain(config, TEACH))
+        tell(f"teach: {out}, run {run.root}")
+        tell(f"ROS_DOMAIN_ID={domain.number}, logs in {run.logs}; Enter takes a pose, Ctrl-C gives up")
+        held = (*domain.descriptors, *lock.descriptors)
+        Supervisor(run, TEACH, specs(TEACH, run, config), domain.number, held).run(Said(run).update)
     if not run.taught.exists():
         raise ConfigError(f"the lesson ended before everything was shown; logs in {run.logs}")
     out.parent.mkdir(parents=True, exist_ok=True)

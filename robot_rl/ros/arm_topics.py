@@ -17,7 +17,7 @@ from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
 from controllers.state import Mode
 from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import TeleopCommand
-from robot_rl.contract import Reading, View
+from robot_rl.contract import ContractError, Reading, View
 from robot_rl.perception.images import fit
 from robot_rl.ros.converters import image_from
 from robot_rl.session.config import SessionConfig
@@ -55,7 +55,7 @@ class ArmTopics:
         on_reading: Callable[[Reading], None],
         image_age: float = SessionConfig.image_age,
     ) -> None:
-        self._objects, self._cameras, self._on_reading = objects, cameras, on_reading
+        self._node, self._objects, self._cameras, self._on_reading = node, objects, cameras, on_reading
         self._image_age = image_age
         self._sets: dict[int, dict[str, Any]] = {}
         self._images: dict[str, tuple[int, np.ndarray]] = {}
@@ -69,7 +69,10 @@ class ArmTopics:
 
     def _image_keeper(self, camera: str, view: View) -> Callable[[Image], None]:
         def keep(message: Image) -> None:
-            self._images[camera] = (stamp_to_ns(message.header.stamp), fit(image_from(message), view))
+            try:
+                self._images[camera] = (stamp_to_ns(message.header.stamp), fit(image_from(message), view))
+            except ContractError as error:
+                self._node.get_logger().error(f"camera {camera}: {error}", throttle_duration_sec=1.0)
 
         return keep
 
@@ -83,8 +86,8 @@ class ArmTopics:
                 self._sets = {kept: rest for kept, rest in self._sets.items() if kept > stamp}
                 self.received = time.monotonic()
                 self._on_reading(self._reading(stamp, group))
-            elif len(self._sets) > KEPT:
-                del self._sets[min(self._sets)]
+            elif len(self._sets) > KEPT:  # by arrival: stamps may be of a clock that is ahead
+                del self._sets[next(iter(self._sets))]
 
         return collect
 
@@ -108,6 +111,9 @@ class ArmTopics:
                 lost.append(f"camera {camera} has not sent an image yet")
             elif (stamp - captured) / 1e9 > self._image_age:
                 lost.append(f"camera {camera} lost: its last image is {(stamp - captured) / 1e9:.2f} s old")
+            elif (captured - stamp) / 1e9 > self._image_age:
+                ahead = f"{(captured - stamp) / 1e9:.2f} s later than the arm's state"
+                lost.append(f"camera {camera}: its last image is stamped {ahead}; are the clocks synchronised?")
             else:
                 images[camera] = image
         fault = "; ".join(lost)

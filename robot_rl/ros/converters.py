@@ -49,9 +49,22 @@ def request_from(message: Any) -> Request:
     return Request(int(words[0]), int(words[1]), len(words) == 3)
 
 
-def observation_from(message: Any, images: Mapping[str, np.ndarray] | None = None) -> Observation:
-    """sensor_msgs/JointState → Observation. Raises `ContractError` when its frame is none of an observation."""
+def observation_from(
+    message: Any, images: Mapping[str, np.ndarray] | None = None, names: Sequence[str] | None = None
+) -> Observation:
+    """sensor_msgs/JointState → Observation.
+
+    Raises `ContractError` when its frame is none of an observation, or its state is not finite or, where ``names`` are
+    given, not of just these elements.
+    """
     state = np.asarray(message.position, dtype=np.float32)
+    if names is not None and (list(message.name) != list(names) or len(state) != len(names)):
+        raise ContractError(
+            f"an observation has {len(state)} values by {len(message.name)} names, and not the {len(names)} of this "
+            f"task: {', '.join(names)}"
+        )
+    if not np.isfinite(state).all():
+        raise ContractError(f"an observation is not finite: {state}")
     return Observation(stamp_to_ns(message.header.stamp), request_from(message).seq, state, dict(images or {}))
 
 
@@ -63,9 +76,14 @@ def fill_image(image: np.ndarray, stamp_ns: int, frame: str, message: Any) -> An
 
 
 def image_from(message: Any) -> np.ndarray:
-    """sensor_msgs/Image in rgb8 → ``(H, W, 3)`` uint8."""
+    """sensor_msgs/Image in rgb8 → ``(H, W, 3)`` uint8. Raises `ContractError` for other ones, and torn ones."""
     if message.encoding != "rgb8":
         raise ContractError(f"image in frame {message.header.frame_id!r} has encoding {message.encoding!r}, not 'rgb8'")
+    if not len(message.data) == 3 * message.height * message.width > 0:
+        raise ContractError(
+            f"image in frame {message.header.frame_id!r} has {len(message.data)} bytes, which are no rgb8 picture of "
+            f"{message.width} × {message.height}"
+        )
     return np.frombuffer(message.data, dtype=np.uint8).reshape(message.height, message.width, 3)
 
 

@@ -101,6 +101,11 @@ class OperatorTopics:
     def _now(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
 
+    def _said(self, stamp_ns: int) -> int:
+        """When a word was said [ns]: by its stamp, but never after it is heard, or no later word would stand."""
+        now = self._now()
+        return min(stamp_ns or now, now)
+
     def _on_word(self, message: DiagnosticArray) -> None:
         try:
             spoken = word_from(message)
@@ -111,7 +116,7 @@ class OperatorTopics:
             return
         key = (spoken.origin, spoken.number)
         if key not in self._answers:
-            self._take(Label(spoken.number, word, spoken.by, spoken.stamp_ns or self._now(), spoken.origin))
+            self._take(Label(spoken.number, word, spoken.by, self._said(spoken.stamp_ns), spoken.origin))
             return
         answer = self._answers[key]
         if answer is not None:
@@ -124,7 +129,8 @@ class OperatorTopics:
         new = pressed - self._pressed.get(writer.id, frozenset())
         self._pressed[writer.id] = pressed
         for word in sorted(new, key=lambda word: word.value):
-            self._take(self._number(word, writer.name, stamp_to_ns(message.header.stamp) or self._inbox.arrived))
+            said = self._said(stamp_to_ns(message.header.stamp) or self._inbox.arrived)
+            self._take(self._number(word, writer.name, said))
 
     def _rename(self, before: Writer, after: Writer) -> None:
         if before.id in self._pressed:

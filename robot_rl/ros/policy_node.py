@@ -13,9 +13,9 @@ from std_msgs.msg import String, UInt8MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from controllers.ros.converters import stamp_to_ns
-from robot_rl.contract import ContractError, Memory, Policy
+from robot_rl.contract import AgentView, ContractError, Memory, Policy
 from robot_rl.ros import topics
-from robot_rl.ros.converters import fill_chunk, image_from, observation_from, request_from
+from robot_rl.ros.converters import fill_chunk, image_from, observation_from, request_from, state_names
 from robot_rl.tasks.base import Task
 
 KEPT = 64  # observations, and images of each camera, that may come while the policy thinks
@@ -25,18 +25,28 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class PolicyNode(Node):
     """Remembers every observation, and answers those that ask for it with an action chunk.
 
+    What is no observation of this task is refused in words, and the policy never hears of it.
+
     Args:
         task: gives the axes of the actions, the control period, and the instruction until the session says another.
         policy: acts until parameters arrive.
         cameras: images that have to arrive with an observation.
         load: turns the bytes of `POLICY_PARAMETERS` into a policy, raising ValueError on what it cannot use; None
             ignores the topic.
+        view: the task as the policy sees it; default: whole.
     """
 
     def __init__(
-        self, task: Task, policy: Policy, cameras: tuple[str, ...], load: Callable[[bytes], Policy] | None
+        self,
+        task: Task,
+        policy: Policy,
+        cameras: tuple[str, ...],
+        load: Callable[[bytes], Policy] | None,
+        view: AgentView | None = None,
     ) -> None:
         super().__init__("policy")
+        self._names = state_names((view or AgentView(task)).fields)
+        self._sizes = {name: of_camera.size for name, of_camera in task.views(cameras).items()}
         self._axes, self._period, self._policy, self._load = task.action.axes, task.control_period, policy, load
         self._instruction = task.instruction
         self._memory = Memory()
@@ -53,7 +63,14 @@ class PolicyNode(Node):
     def _image_keeper(self, name: str) -> Callable[[Image], None]:
         def keep(message: Image) -> None:
             stamp = stamp_to_ns(message.header.stamp)
-            _put(self._images[name], stamp, image_from(message))
+            try:
+                image, size = image_from(message), self._sizes[name]
+                if image.shape != (size, size, 3):
+                    raise ContractError(f"an image of camera {name} is {image.shape[:2]}, and not {(size, size)}")
+            except ContractError as error:
+                self._complain(error)
+                return
+            _put(self._images[name], stamp, image)
             self._see(stamp)
 
         return keep
@@ -76,14 +93,18 @@ class PolicyNode(Node):
             _drop_until(kept, stamp)
         try:
             request = request_from(message)
-            self._memory.see(self._policy, observation_from(message, images), request.episode, self._instruction)
+            observation = observation_from(message, images, self._names)
+            self._memory.see(self._policy, observation, request.episode, self._instruction)
             if request.asked:
                 chunk = self._memory.ask(self._policy)
                 self._chunk.publish(
                     fill_chunk(chunk, self._axes, self._period, JointTrajectoryPoint, JointTrajectory())
                 )
         except ContractError as error:
-            self.get_logger().error(f"no answer: {error}", throttle_duration_sec=1.0)
+            self._complain(error)
+
+    def _complain(self, error: ContractError) -> None:
+        self.get_logger().error(f"no answer: {error}", throttle_duration_sec=1.0)
 
     def _on_parameters(self, message: UInt8MultiArray) -> None:
         if self._load is None:

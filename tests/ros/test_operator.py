@@ -25,7 +25,7 @@ from controllers.lease import Priority
 from controllers.ros import topics as arm_topics
 from controllers.state import Mode
 from hardware.manual_scene import ManualScene
-from hardware.ros.words import WordSender, fill_word, word_from
+from hardware.ros.words import Spoken, WordSender, fill_word, word_from
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import DISCARDED, Ending, Outcome, Step, Word
 from robot_rl.data.episode import read_info
@@ -33,6 +33,7 @@ from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.ros import topics
 from robot_rl.ros.operator_topics import LATCHED
+from robot_rl.session.operator import OUTCOMES
 from tests.robot_rl.session_bench import Recorded, Sink
 from tests.ros.operator_bench import TASK, Operated, make_world
 
@@ -368,6 +369,23 @@ def test_a_label_after_the_end_corrects_the_last_step_of_that_episode(
     ros.spin_until(lambda: sum(word_from(message).number == 77 for message in person.acknowledged) == 3)
     assert "a label that was said later" in person.acknowledged[-1].status[0].message
     assert sum("label 77" in line for line in operated.lines) == 1
+
+
+def test_a_label_of_a_clock_that_is_ahead_lets_later_ones_stand(
+    ros: Any, world: InProcessWorld, person: Person
+) -> None:
+    sink = Sink()
+    Operated(ros.add, world, sink)
+    person.wait_for_steps(3)
+    person.call(Word.END)
+    person.wait_for("reset")
+    publisher = person.node.create_publisher(DiagnosticArray, arm_topics.OPERATOR_WORD, 10)
+    ros.spin_until(publisher.get_subscription_count)
+    now = person.node.get_clock().now().nanoseconds
+    publisher.publish(fill_word(Spoken(1, "failure", "console", "elsewhere", now + 60 * 10**9), DiagnosticArray()))
+    ros.spin_until(lambda: any(word_from(message).origin == "elsewhere" for message in person.acknowledged))
+    assert person.say(Word.SUCCESS).endswith("as success")
+    assert [relabel.outcome for relabel in sink.relabels] == [OUTCOMES[Word.FAILURE], Outcome.success()]
 
 
 def test_on_a_real_arm_the_person_puts_the_objects_back_and_the_session_waits(

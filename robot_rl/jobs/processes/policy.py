@@ -31,5 +31,5 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         agent, _ = make_loop_config(config.learner, config.seed, images=bool(images))
         load.warm_up(agent)
     with ros() as stop:
-        spin(PolicyNode(task, policy, config.cameras, load if spec.learns else None), stop)
+        spin(PolicyNode(task, policy, config.cameras, load if spec.learns else None, view), stop)
     return 0

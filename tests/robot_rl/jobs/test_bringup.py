@@ -18,16 +18,21 @@ from robot_rl.jobs.bringup import LAUNCH_ARGUMENTS, node_names, nodes, prepare, 
 from robot_rl.jobs.commands import run_demo
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.job import COMMANDS
+from robot_rl.jobs.locks import ros_domain
 from robot_rl.jobs.policies import make_evaluated
 from robot_rl.jobs.processes import NAMES
 from robot_rl.jobs.run import Run, settings_of
-from robot_rl.jobs.supervisor import ros_domain
 from robot_rl.tasks import make_task
 from tests.robot_rl.publishing import policy
 from tests.robot_rl.recording import steps
 
 REACH = RunConfig(task="reach")
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def domain_of_job(config: RunConfig, job: str = "") -> int:
+    with ros_domain(config, job) as domain:
+        return domain.number
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,7 @@ def test_an_arm_that_shares_a_learner_has_none_and_hears_the_other_ones(
     assert started["arm"].remappings == ()
     root = load_config(None, ["task=reach", "namespace=right", "learner.shared=/"])
     assert specs("train", Run(tmp_path), root)[2].remappings[0] == ("policy_parameters", "/policy_parameters")
-    assert ros_domain(root) == ros_domain(load_config(None, ["learner.shared=left"])) == 0, "one of several"
+    assert domain_of_job(root) == domain_of_job(load_config(None, ["learner.shared=left"])) == 0, "one of several"
 
 
 @pytest.mark.parametrize(
@@ -220,12 +225,12 @@ def test_an_unknown_judge_is_refused_before_anything_starts(tmp_path: Path) -> N
 
 def test_a_simulated_arm_has_a_ros_domain_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", "77")
-    assert ros_domain(REACH) == 77
+    assert domain_of_job(REACH) == 77
     monkeypatch.delenv("ROS_DOMAIN_ID")
-    assert 1 <= ros_domain(REACH) <= 100
-    assert ros_domain(REACH, "arm") == 0, "served to other programs"
-    assert ros_domain(RunConfig(namespace="left")) == ros_domain(RunConfig(simulator="running")) == 0, "one of several"
-    assert ros_domain(RunConfig(arm="fr3")) == 0, "a robot is shared with what others run on its machine"
+    assert 1 <= domain_of_job(REACH) <= 100
+    assert domain_of_job(REACH, "arm") == 0, "served to other programs"
+    assert domain_of_job(RunConfig(namespace="left")) == domain_of_job(RunConfig(simulator="running")) == 0
+    assert domain_of_job(RunConfig(arm="fr3")) == 0, "a robot is shared with what others run on its machine"
 
 
 def test_settings_that_the_algorithm_does_not_know_are_refused_before_anything_starts(tmp_path: Path) -> None:
