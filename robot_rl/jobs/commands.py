@@ -10,15 +10,14 @@ from typing import Any
 
 import yaml
 
-from hardware.interfaces import CameraError
 from robot_rl.contract.settings import plain
-from robot_rl.jobs.bringup import check_learner, prepare, specs
+from robot_rl.jobs.bringup import check_learner, opening, prepare, specs
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import DEMO, EXPERT, job_of
 from robot_rl.jobs.logs import tell
 from robot_rl.jobs.progress import WINDOW, robot_minutes
-from robot_rl.jobs.report import plot_curve, write_summary, write_video
-from robot_rl.jobs.run import Run, policy_file
+from robot_rl.jobs.report import plot_curve, write_report, write_summary
+from robot_rl.jobs.run import Run
 from robot_rl.jobs.supervisor import Supervisor, ros_domain
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
@@ -87,10 +86,8 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
     began = time.monotonic()
     run = prepare(job, config, root, fast)
     _, config = Run.open(run.root)
-    spec = job_of(job)
-    tell(f"{job}: {config.task}, run {run.root}")
-    if spec.deterministic:
-        tell(f"policy: {policy_file(run, config)}")
+    for line in opening(job, run, config):
+        tell(line)
     if fast:
         from robot_rl.jobs.fast import run_fast
 
@@ -100,17 +97,9 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
         run.say("job", {"arm": config.arm})
         domain = ros_domain(config, job)
         tell(f"ROS_DOMAIN_ID={domain}, logs in {run.logs}")
-        if not spec.node:
-            tell(f"torque control begins with the service /{f'{config.namespace}/start'.lstrip('/')}; Ctrl-C ends it")
         Supervisor(run, job, specs(job, run, config), domain).run(Display(run, job, config).update)
-    if spec.learns:
-        tell(f"curve: {plot_curve(run, config)}")
-    if spec.deterministic:
-        tell(f"summary: {write_summary(run, config, time.monotonic() - began)}")
-        try:
-            tell(f"video: {write_video(run, config)}")
-        except (CameraError, OSError) as error:
-            tell(f"no video: {error}")
+    for line in write_report(job, run, config, time.monotonic() - began):
+        tell(line)
     return run
 
 
