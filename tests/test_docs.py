@@ -14,7 +14,8 @@ from controllers.ros import topics as arm_topics
 from controllers.ros.topics import TARGET_POSES
 from hardware.cameras import CAMERA_DRIVERS
 from hardware.teleop import TELEOP_DEVICES
-from robot_rl.jobs.bringup import LAUNCH_ARGUMENTS, prepare
+from robot_rl.jobs.arguments import LAUNCH_ARGUMENTS
+from robot_rl.jobs.bringup import prepare
 from robot_rl.jobs.cli import parse
 from robot_rl.jobs.config import load_config
 from robot_rl.learner.config import AGENTS

@@ -62,7 +62,7 @@ HARDWARE_ROOMS = {
     "hardware.franka": (*PURE, "hardware.device"),
 }
 UNSAFE = ("pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib")  # reading what they wrote may run anything
-ROS = ("rclpy", "std_srvs", "launch", "launch_ros", "builtin_interfaces")
+ROS = ("rclpy", "rcl_interfaces", "std_srvs", "launch", "launch_ros", "builtin_interfaces")
 IMPURE = ("threading", "multiprocessing", "asyncio", "time", "logging", "socket", "os", "subprocess")
 
 

@@ -93,7 +93,11 @@ def test_package_xml_declares_the_ros_packages_in_use() -> None:
                     used |= {alias.name.split(".")[0] for alias in names}
                 case ast.ImportFrom(module=str(name), level=0):
                     used.add(name.split(".")[0])
-    ros = {name for name in used if name.endswith("_msgs") or name in {"rclpy", "std_srvs", "launch", "launch_ros"}}
+    ros = {
+        name
+        for name in used
+        if name.endswith("_msgs") or name in {"rclpy", "rcl_interfaces", "std_srvs", "launch", "launch_ros"}
+    }
     assert ros <= declared
 
 

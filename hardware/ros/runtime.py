@@ -12,6 +12,8 @@ from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from hardware.ros.rosout import told_on_rosout
+
 WAKE = 0.1  # [s] between looks at whether the process was asked to end
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -50,8 +52,9 @@ def spin(node: Node, stop: Stop, done: Callable[[], bool] = lambda: False) -> No
     # The first line of rclpy's logger looks for its caller in all modules, for 0.1 s and more: now, not in a motion.
     node.get_logger().info(f"{node.get_fully_qualified_name()} runs")
     try:
-        while not (stop.asked or done()):
-            executor.spin_once(timeout_sec=WAKE)
+        with told_on_rosout(node):
+            while not (stop.asked or done()):
+                executor.spin_once(timeout_sec=WAKE)
     finally:
         executor.shutdown()
         node.destroy_node()

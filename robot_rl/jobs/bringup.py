@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,29 +19,15 @@ from robot_rl.jobs.job import EXPERT, job_of, sources
 from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.policies import TOPIC, check_evaluated, identity
 from robot_rl.jobs.progress import schema_of, view_of
-from robot_rl.jobs.run import Run, settings_of
+from robot_rl.jobs.run import Run, policy_file
 from robot_rl.ros import topics
 from robot_rl.session.judge import JUDGES
-from robot_rl.tasks import TASKS, make_task
+from robot_rl.tasks import make_task
 from robot_rl.tasks.base import expert_of
 
 EXECUTABLE = "robot-rl"
-READ_TERMINAL = ("teleop", "teach")
+READ_TERMINAL = frozenset({"teleop", "teach"})
 OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT)  # what policy and session hear of it
-
-# Launch argument → description. None has a default of its own: what is not given is as in the run, or in `RunConfig`.
-LAUNCH_ARGUMENTS: dict[str, str] = {
-    "task": f"{TASKS.listed()}, or a YAML file; default {RunConfig.task}",
-    "arm": "sim (default; the simulated arm over its own protocol), fr3 (a robot) or crisp (under CRISP's controllers)",
-    "robot_ip": "address of the arm; default 127.0.0.1",
-    "simulator": "own (default; started with the job) or running (one that robot-rl sim serves at robot_ip)",
-    "seed": "of starts, exploration and learning; default 0",
-    "source": f"who drives, of {sources(EXPERT)}; default {RunConfig.source}",
-    "run": "folder of the run, whose settings are then the defaults; default: a new one, runs/<time>-<task>",
-    "config": "YAML file with settings, in place of the run's",
-    "namespace": "of the topics, e.g. left; each arm of several has its own; default: none",
-    "overrides": "further settings, e.g. 'learner.utd=8 steps=6000'",
-}
 
 
 @dataclass(frozen=True)
@@ -98,17 +84,31 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
     learner = f"/{config.learner.shared.strip('/')}".rstrip("/")
     remappings = tuple((topic, f"{learner}/{topic}") for topic in OF_LEARNER) if config.learner.shared else ()
     return [
-        NodeSpec(
-            name,
-            ("node", name, "--run", str(run.root), "--job", job),
-            required=name in ("sim", "arm", "session", "teach"),
-            respawn=name in ("learner", "policy", "camera", "teleop", "expert"),
-            terminal=name in READ_TERMINAL,
+        dataclasses.replace(
+            node_spec(name, job, run),
             namespace=config.namespace,
             remappings=remappings if name in ("policy", "session") else (),
         )
         for name in node_names(job, config)
     ]
+
+
+def node_spec(name: str, job: str, run: Run) -> NodeSpec:
+    """The process ``name`` of ``job``, by itself."""
+    respawn = name in ("learner", "policy", "camera", "teleop", "expert")
+    arguments = ("node", name, "--run", str(run.root), "--job", job)
+    return NodeSpec(name, arguments, required=not respawn, respawn=respawn, terminal=name in READ_TERMINAL)
+
+
+def opening(job: str, run: Run, config: RunConfig) -> list[str]:
+    """The lines that tell a person what begins."""
+    spec, lines = job_of(job), [f"{job}: {config.task}, run {run.root}"]
+    if spec.deterministic:
+        lines.append(f"policy: {policy_file(run, config)}")
+    if not spec.node:
+        service = f"{config.namespace.strip('/')}/start".lstrip("/")
+        lines.append(f"torque control begins with the service /{service}; Ctrl-C ends it")
+    return lines
 
 
 def check_learner(config: RunConfig, root: Path | None) -> None:
@@ -218,15 +218,3 @@ def check_demos(config: RunConfig, root: Path) -> None:
                 f"demonstrations at {path} do not fit task {config.task!r}: they are of task {held.task!r} "
                 f"with {difference}"
             )
-
-
-def nodes(job: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
-    """The processes of ``job`` for launch arguments (see `LAUNCH_ARGUMENTS`), with the run's folder made."""
-    known = {field.name for field in dataclasses.fields(RunConfig)}
-    overrides = [f"{key}={value}" for key, value in arguments.items() if key in known and value != ""]
-    overrides += arguments.get("overrides", "").split()
-    config_file, folder = arguments.get("config", ""), arguments.get("run", "")
-    root = Path(folder) if folder else None
-    config = settings_of(Path(config_file) if config_file else None, root, overrides)
-    run = prepare(job, config, root, lock=RunLock(job))  # as long as the process that launches lives
-    return specs(job, run, Run.open(run.root)[1])

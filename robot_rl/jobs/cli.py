@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from robot_rl.jobs.task_commands import add_task_parser, check_task, teach_task
 from robot_rl.learner.config import AGENTS
 from robot_rl.tasks import TASKS
 
+LOGGER = logging.getLogger(__name__)
 EXIT_USAGE = 2
 
 
@@ -66,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     node.add_argument("name")
     node.add_argument("--run", type=Path, required=True)
     node.add_argument("--job", required=True)
+    node.add_argument("--launched", action="store_true", help="speak as processes of ros2 launch do")
     return parser
 
 
@@ -131,13 +134,17 @@ def main(argv: list[str] | None = None) -> int:
         argv = argv[: argv.index("--ros-args")]
     look_here()  # own environments as well as what has a registry
     arguments = parse(argv)
-    configure(process=arguments.command == "node")
+    launched = getattr(arguments, "launched", False)
+    configure(arguments.name if arguments.command == "node" else "", launched)
     from robot_rl.jobs.errors import USER_ERRORS
 
     try:
         return _dispatch(arguments)
     except USER_ERRORS as error:
-        sys.stderr.write(f"robot-rl: {' '.join(str(error).split())}\n")
+        if launched:
+            LOGGER.error("%s", error)
+        else:
+            sys.stderr.write(f"robot-rl: {' '.join(str(error).split())}\n")
         return EXIT_USAGE
     except KeyboardInterrupt:
         sys.stderr.write("robot-rl: stopped\n")

@@ -10,16 +10,15 @@ from typing import Any
 
 import yaml
 
-from hardware.interfaces import CameraError
 from robot_rl.contract.settings import plain
-from robot_rl.jobs.bringup import check_learner, prepare, specs
+from robot_rl.jobs.bringup import check_learner, opening, prepare, specs
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import DEMO, EXPERT, job_of
 from robot_rl.jobs.locks import RunLock, ros_domain
 from robot_rl.jobs.logs import tell
 from robot_rl.jobs.progress import WINDOW, robot_minutes
-from robot_rl.jobs.report import plot_curve, write_summary, write_video
-from robot_rl.jobs.run import Run, policy_file
+from robot_rl.jobs.report import plot_curve, write_report, write_summary
+from robot_rl.jobs.run import Run
 from robot_rl.jobs.supervisor import Supervisor
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
@@ -93,10 +92,8 @@ def _run_job(job: str, config: RunConfig, root: Path | None, fast: bool, lock: R
     began = time.monotonic()
     run = prepare(job, config, root, fast, lock)
     _, config = Run.open(run.root)
-    spec = job_of(job)
-    tell(f"{job}: {config.task}, run {run.root}")
-    if spec.deterministic:
-        tell(f"policy: {policy_file(run, config)}")
+    for line in opening(job, run, config):
+        tell(line)
     if fast:
         from robot_rl.jobs.fast import run_fast
 
@@ -106,20 +103,11 @@ def _run_job(job: str, config: RunConfig, root: Path | None, fast: bool, lock: R
         run.say("job", {"arm": config.arm})
         with ros_domain(config, job) as domain:
             tell(f"ROS_DOMAIN_ID={domain.number}, logs in {run.logs}")
-            if not spec.node:
-                start = f"/{f'{config.namespace}/start'.lstrip('/')}"
-                tell(f"torque control begins with the service {start}; Ctrl-C ends it")
             held = (*domain.descriptors, *lock.descriptors)
             supervisor = Supervisor(run, job, specs(job, run, config), domain.number, held)
             supervisor.run(Display(run, job, config).update)
-    if spec.learns:
-        tell(f"curve: {plot_curve(run, config)}")
-    if spec.deterministic:
-        tell(f"summary: {write_summary(run, config, time.monotonic() - began)}")
-        try:
-            tell(f"video: {write_video(run, config)}")
-        except (CameraError, OSError) as error:
-            tell(f"no video: {error}")
+    for line in write_report(job, run, config, time.monotonic() - began):
+        tell(line)
     return run
 
 

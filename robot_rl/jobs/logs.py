@@ -3,6 +3,7 @@
 A command's line is ``who: message``; ``who`` is the room that speaks, or the module of the room of jobs. A process of a
 job writes ``LEVEL who: message`` into its log, and the supervisor tells the person at the terminal what is a warning or
 worse, by the name of the process. Lines of rclpy's own logger stay in the log: a node may write many in a second.
+Under ``ros2 launch``, which shows all that its processes write, a line looks like those of rclpy.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ PACKAGES = ("controllers", "hardware", "robot_rl", "demos")
 WARNING = re.compile(r"(?:WARNING|ERROR|CRITICAL) [\w.]+: (.*)")
 
 
-def configure(process: bool = False) -> None:
-    """Send what is logged to stderr, in the form of a process of a job or in that of a command."""
+def configure(process: str = "", launched: bool = False) -> None:
+    """Send what is logged to stderr, in the form of a command or of the ``process`` of a job, ``launched`` or not."""
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, _ToStderr):
             root.removeHandler(handler)
     handler = _ToStderr()
-    handler.setFormatter(_Line(process))
+    handler.setFormatter(_LaunchedLine(process) if launched else _Line(bool(process)))
     root.addHandler(handler)
     for name in PACKAGES:
         logging.getLogger(name).setLevel(logging.INFO)
@@ -41,6 +42,8 @@ def speaker(logger: str) -> str:
     parts = logger.split(".")
     if parts[0] not in PACKAGES or len(parts) == 1:
         return parts[0]
+    if parts[:3] == ["robot_rl", "jobs", "processes"]:
+        return parts[-1]
     return parts[2] if parts[:2] == ["robot_rl", "jobs"] and len(parts) > 2 else parts[1]
 
 
@@ -83,6 +86,21 @@ class _Line(logging.Formatter):
         who = speaker(record.name)
         record.who = f"{record.levelname} {who}" if self._process else who
         record.line = " ".join(record.getMessage().split())
+        return super().format(record)
+
+
+class _LaunchedLine(logging.Formatter):
+    """A record of the process ``who`` as a line of rclpy's, in the words of ``ros2 launch``."""
+
+    def __init__(self, who: str) -> None:
+        from robot_rl.jobs.front_end import as_launched
+
+        super().__init__(f"[%(severity)s] [%(created).9f] [{who}]: %(line)s")
+        self._worded = as_launched
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.severity = {"WARNING": "WARN", "CRITICAL": "FATAL"}.get(record.levelname, record.levelname)
+        record.line = self._worded(" ".join(record.getMessage().split()))
         return super().format(record)
 
 

@@ -96,6 +96,20 @@ class Progress:
         done = job_of(self._job).done
         return done is not None and done(self, self._config)
 
+    @property
+    def line(self) -> str:
+        """The latest episode and the counts, for a log."""
+        parts = [f"episode {self.episodes}: {self._last}", f"{self.successes} successes", f"{self.steps} steps"]
+        counts = {"interventions": self.interventions, "aborted": self.aborted, "reflexes": self.reflexes}
+        return ", ".join([*parts, *(f"{count} {what}" for what, count in counts.items() if count)])
+
+    @property
+    def result(self) -> str:
+        """The job in one line, once it is done."""
+        minutes = robot_minutes(self.steps, make_task(self._config.task).control_period)
+        counts = f"{self.episodes} episodes, {self.successes} successes, {self.steps} steps ({minutes:.1f} robot-min)"
+        return f"{self._job} is done: {counts}, run {self._run.root}"
+
     def add(self, ended: EpisodeSummary, **more: float) -> None:
         """Count an episode; ``more`` belongs into the status as well."""
         self._label(ended.number, ended.ending, ended.reason)

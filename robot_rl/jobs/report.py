@@ -6,11 +6,13 @@ import contextlib
 import json
 import math
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hardware.interfaces import CameraError
 from hardware.sim.scene.render import SceneRenderer
 from robot_rl.contract import DISCARDED, Ending
 from robot_rl.contract.files import write_atomically
@@ -18,6 +20,7 @@ from robot_rl.data.columns import columns_to_readings
 from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import job_of
 from robot_rl.jobs.policies import TOPIC, is_named
 from robot_rl.jobs.progress import WINDOW, robot_minutes
 from robot_rl.jobs.run import Run
@@ -42,6 +45,19 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
 def kept(store: Path) -> list[EpisodeInfo]:
     """Episodes of a store, but those that a person has discarded."""
     return [episode for episode in StoreReader(store).episodes() if episode.reason != DISCARDED]
+
+
+def write_report(job: str, run: Run, config: RunConfig, wall_s: float) -> Iterator[str]:
+    """Write what ``job`` leaves behind besides its data; yields a line for each file, when it is written."""
+    spec = job_of(job)
+    if spec.learns:
+        yield f"curve: {plot_curve(run, config)}"
+    if spec.deterministic:
+        yield f"summary: {write_summary(run, config, wall_s)}"
+        try:
+            yield f"video: {write_video(run, config)}"
+        except (CameraError, OSError) as error:
+            yield f"no video: {error}"
 
 
 def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
 import os
 import signal
@@ -23,7 +24,29 @@ RESTARTS = 5  # of one process, before the job is given up
 # [s] to end by itself after SIGTERM: the learner writes a checkpoint, the arm may be in the middle of connecting.
 PATIENCE = {"learner": 60.0, "arm": 30.0}
 DEFAULT_PATIENCE = 20.0
-LAST = ("session", "teach")  # the job is done when one of them has ended well
+LAST = ("session", "teach", "report")  # the job is done when one of them has ended well
+WELL, USER_ERROR = 0, 2  # exit statuses that would come again; the second is something the user can put right
+
+
+class End(enum.Enum):
+    """The meaning for a job that one of its processes has ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    AGAIN = "again"
+
+
+def end_of(spec: NodeSpec, status: int, restarts: int) -> End:
+    """The meaning of the process ``spec`` ending with exit ``status``, after it was started ``restarts`` times again.
+
+    The same for `robot-rl` and ``ros2 launch``. What the user has to put right, such as a device that is not there or
+    was lost, is not tried again.
+    """
+    if spec.name in LAST and status == WELL:
+        return End.DONE
+    if spec.required or status in (WELL, USER_ERROR) or restarts >= RESTARTS:
+        return End.FAILED
+    return End.AGAIN
 
 
 class JobFailed(RuntimeError):
@@ -107,14 +130,13 @@ class Supervisor:
             status = child.process.poll()
             if status is None:
                 continue
-            name = child.spec.name
-            if name in LAST and status == 0:
+            name, end = child.spec.name, end_of(child.spec, status, child.restarts)
+            if end is End.DONE:
                 return True
-            if child.spec.required or status in (0, 2):
-                raise JobFailed(_last_words(child, status))
+            if end is End.FAILED:
+                in_vain = f" (started {child.restarts} times again, in vain)" if child.restarts else ""
+                raise JobFailed(f"{_last_words(child, status)}{in_vain}")
             child.restarts += 1
-            if child.restarts > RESTARTS:
-                raise JobFailed(f"{_last_words(child, status)} (started {RESTARTS} times again, in vain)")
             LOGGER.warning("%s ended with status %d; starting it again (log: %s)", name, status, child.log)
             child.process = self._start(child.spec).process
         return False

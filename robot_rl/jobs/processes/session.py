@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 
 from hardware.interfaces import SceneControl
 from hardware.manual_scene import ManualScene
@@ -19,6 +20,8 @@ from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
+
+LOGGER = logging.getLogger(__name__)
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
@@ -51,6 +54,9 @@ def main(run: Run, config: RunConfig, job: str) -> int:
 
         def on_episode(ended: EpisodeSummary) -> None:
             progress.add(ended, **node.timing())
+            LOGGER.info("%s", progress.line)
+            if progress.done:
+                LOGGER.info("%s", progress.result)
 
         debt = config.learner.max_debt
         node = SessionNode(

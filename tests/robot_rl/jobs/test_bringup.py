@@ -14,7 +14,7 @@ from robot_rl.contract import ContractError, Outcome
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
-from robot_rl.jobs.bringup import LAUNCH_ARGUMENTS, node_names, nodes, prepare, specs
+from robot_rl.jobs.bringup import node_names, prepare, specs
 from robot_rl.jobs.commands import run_demo
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.job import COMMANDS
@@ -76,16 +76,6 @@ def test_every_process_exists_and_says_what_its_end_means(job: str, source: str)
         assert spec.required == (spec.name in ("sim", "arm", "session"))
 
 
-def test_launch_arguments_make_a_run_with_that_configuration(tmp_path: Path) -> None:
-    arguments = dict.fromkeys(LAUNCH_ARGUMENTS, "")
-    arguments |= {"task": "reach", "run": str(tmp_path / "run"), "overrides": "demos=3 learner.utd=8", "seed": "5"}
-    started = nodes("record", arguments)
-    assert [spec.name for spec in started] == node_names("record", REACH)
-    assert {spec.namespace for spec in started} == {""}
-    _, config = Run.open(tmp_path / "run")
-    assert (config.task, config.seed, config.demos, config.learner.utd) == ("reach", 5, 3, 8)
-
-
 def test_an_arm_that_shares_a_learner_has_none_and_hears_the_other_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,14 +102,6 @@ def test_an_arm_that_shares_a_learner_has_none_and_hears_the_other_ones(
 def test_whose_learner_is_meant_is_checked(settings: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_config(None, settings)
-
-
-def test_a_launch_goes_on_with_the_settings_of_its_run(tmp_path: Path) -> None:
-    of_robot = RunConfig(task="peg_search", arm="fr3", robot_ip="172.16.0.2", source="topic", namespace="left", seed=7)
-    Run.create(of_robot, tmp_path / "run")
-    started = nodes("teleop", dict.fromkeys(LAUNCH_ARGUMENTS, "") | {"run": str(tmp_path / "run"), "seed": "8"})
-    assert [(spec.name, spec.namespace) for spec in started] == [("arm", "left"), ("session", "left")]
-    assert Run.open(tmp_path / "run")[1] == dataclasses.replace(of_robot, seed=8)
 
 
 @pytest.mark.parametrize("job", COMMANDS)

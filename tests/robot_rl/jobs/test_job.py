@@ -9,12 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from robot_rl.contract.settings import ConfigError
-from robot_rl.jobs.bringup import LAUNCH_ARGUMENTS
 from robot_rl.jobs.config import load_config
 from robot_rl.jobs.job import DEMO, JOBS, SEEDS, job_of, job_seed
 from robot_rl.jobs.progress import Progress, judge_name, open_store, robot_minutes, session_config
 from robot_rl.jobs.run import Run
-from robot_rl.tasks import TASKS, make_task
+from robot_rl.tasks import make_task
 
 PACKAGE = Path(__file__).resolve().parents[3] / "robot_rl"
 PROCESSES = {"arm", "teleop", "teach"}  # are names of processes too
@@ -122,10 +121,6 @@ def test_a_session_waits_for_the_one_who_acts(
 
 def test_the_demo_can_be_done_in_process() -> None:
     assert all(JOBS[job].fast for job in DEMO)
-
-
-def test_launch_arguments_name_what_the_registries_hold() -> None:
-    assert TASKS.listed() in LAUNCH_ARGUMENTS["task"]
 
 
 def test_a_robot_minute_has_600_steps_at_ten_a_second() -> None:

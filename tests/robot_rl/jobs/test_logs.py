@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_the_terminal_is_told_of_the_warnings_in_a_process_log(tmp_path: Path, m
     follower = Follower(log)
     with log.open("a") as file:
         monkeypatch.setattr(sys, "stderr", file)
-        configure(process=True)
+        configure("learner")
         LEARNER.info("going on")
         LEARNER.warning("episode 3 is\ndamaged")
         file.write("WARNING is a word\n[WARN] [1732810000.123456789] [left.session]: a chunk has no axes\n")
@@ -93,3 +94,15 @@ def test_the_supervisor_names_the_process_that_warns(
         Supervisor(run, "record", [spec], 0).run(lambda: None)
     assert capsys.readouterr().err == f"session: {said}\n"
     assert f"WARNING data: {said}\n" in (run.logs / "record-session.log").read_text()
+
+
+def test_a_process_of_ros2_launch_speaks_as_rclpy_does_and_in_the_words_of_launch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("learner", launched=True)
+    LEARNER.info("going on\nafter 7")
+    LEARNER.warning("nothing at demos: robot-rl record --run runs/a, or demos=3")
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"\[INFO\] \[\d+\.\d{9}\] \[learner\]: going on after 7", first)
+    said = "nothing at demos: ros2 launch robot_rl record.launch.py run:=runs/a, or demos:=3"
+    assert second.startswith("[WARN] [") and second.endswith(f"] [learner]: {said}")
