@@ -1,4 +1,4 @@
-"""One tick of the controller: watchdog → interpolate → limit → law → passivity → torque.
+"""One tick of the controller: watchdog → interpolate → limit → passivity → law → brake → torque.
 
 Everything that moves the arm passes through here, 1000 times a second. There is no clock, thread or I/O: time is the
 robot's own, decisions come back as events. In here `ndarray.dot` stands for ``@``: half the time at this size.
@@ -14,6 +14,7 @@ from controllers.config import ControlError, ControllerConfig
 from controllers.friction import FrictionCompensation
 from controllers.gains import ImpedanceGains, describe_change, interpolate
 from controllers.gate import Gate, Refused, check_gains
+from controllers.impact import ImpactBound
 from controllers.limits import JointRepulsion, TorqueLimiter
 from controllers.model import ArmModel
 from controllers.passivity import EnergyTank, affordable_fraction
@@ -66,7 +67,8 @@ class Controller:
         self._watchdog = Watchdog(config.hold_after, config.damp_after)
         self._wrench = FadingWrench(config.hold_after, config.wrench_ramp)
         self._retreat = Retreat(config.force_limit, config.moment_limit)
-        self._poses = PoseTracking(model, config.gains, config.max_speed, config.max_turn_speed)
+        self._impact = ImpactBound(config.impact_energy)
+        self._poses = PoseTracking(model, config.gains, config.max_speed, config.max_turn_speed, self._impact)
         self._joints = JointTracking(model, config.joint_gains)
         self._tracking: Tracking = self._poses
         self._friction = FrictionCompensation(config.friction) if config.friction.active else None
@@ -232,6 +234,9 @@ class Controller:
         torque += valve * self.model.coriolis
         if self._friction is not None:
             torque += valve * self._stiffness * self._friction.torque(state.dq)
+        braking = self._impact.brake(self.model, torque)
+        if braking is not None:
+            torque += braking
         if tank.damping < 1.0:  # the valve is closed: this is damping alone
             torque *= max(tank.damping, min(1.0, self.config.max_torque_step / (float(np.abs(torque).max()) + TINY)))
         torque += repulsion

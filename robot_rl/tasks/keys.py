@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import yaml
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from controllers.spatial import Pose, exp3
 from robot_rl.contract import ContractError, Field, View
@@ -147,6 +147,7 @@ class TaskFile:
         instruction: what is to be done, in words.
         start: see `StartSpec`.
         workspace: see `BoxSpec`.
+        impact_energy: with which the arm may hit something [J].
         retreat_height: z [m] of the TCP at which it may move sideways during a reset; default: 1 cm below the top.
         table: z [m] of the table, for `robot-rl task check`.
         axes: axis → how far an action of ±1 moves it: x, y, z [m a step], roll, pitch, yaw [rad a step], gripper 1.
@@ -167,6 +168,7 @@ class TaskFile:
     instruction: str = ""
     start: StartSpec = field(default_factory=StartSpec)
     workspace: BoxSpec = field(default_factory=BoxSpec)
+    impact_energy: Annotated[float, Gt(0), Le(0.5)] = 0.05
     retreat_height: float | None = None
     table: float = 0.0
     axes: Mapping[str, float] = field(default_factory=dict)
