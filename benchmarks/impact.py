@@ -30,12 +30,12 @@ from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.tasks.peg_insertion import PegInsertion
 
 TASK = PegInsertion()
-ASIDE, HEIGHT, SPREAD = 0.03, 0.04, 0.0007  # of the peg from the hole, above the block, and from try to try [m]
-TRIES = 5
+ASIDE, HEIGHT = 0.03, 0.04  # of the peg from the hole, and above the block [m]
 PERIOD, SETTLING = 0.02, 0.5  # between setpoints, and after the impact [s]
-SPEEDS = (0.02, 0.05, 0.08, 0.12, 0.16, 0.2)  # [m/s]
+SPEEDS = (0.03, 0.06, 0.09, 0.13, 0.17, 0.21)  # [m/s]
 STIFFNESSES = (500.0, 2000.0)  # of the arm's spring, which pushes with `PUSH` at most [N/m]
 PUSH = 20.0  # [N]
+DEEPEST = 0.03  # z of the target [m], in the block
 BLOCKS = {"hard": 0.004, "soft": 0.02}  # time in which MuJoCo's contact gives way [s]
 NO_REFLEX = CollisionThresholds(torque=(1e3,) * 7, force=(1e4,) * 6)
 
@@ -49,10 +49,10 @@ class Impact(NamedTuple):
     estimate: float
 
 
-def hit(speed: float, stiffness: float, block: str, bound: float, height: float) -> Impact:
-    """Go down from ``height`` [m] above the block, asked for ``speed`` [m/s]."""
+def hit(speed: float, stiffness: float, block: str, bound: float) -> Impact:
+    """Go down onto the block, asked for ``speed`` [m/s]."""
     scene, model = TASK.scene(), fr3_model()
-    above = TASK.nominal.moved(np.array([ASIDE, 0.0, height, 0.0, 0.0, 0.0]))
+    above = TASK.nominal.moved(np.array([ASIDE, 0.0, HEIGHT, 0.0, 0.0, 0.0]))
     start_q = model.inverse_kinematics(above, HOME_Q)
     soft = scene.worldbody.replace(f"{BLOCKS['hard']} 1", f"{BLOCKS[block]} 1")
     scene = dataclasses.replace(scene, worldbody=soft, start_q=tuple(start_q))
@@ -61,20 +61,19 @@ def hit(speed: float, stiffness: float, block: str, bound: float, height: float)
     with InProcessWorld(scene, config, NO_REFLEX) as world:
         world.start()
         at_once = ContactWrench(*world.physics, dt=1e9)
-        goal, falling, force, estimate, ends = above, 0.0, 0.0, 0.0, math.inf
-        for tick in range(round((0.3 + 2.0 * height / speed + SETTLING) / TICK)):
+        step, goal = np.array([0.0, 0.0, -speed * PERIOD, 0.0, 0.0, 0.0]), above
+        falling, mass, force, estimate, ends = 0.0, 0.0, 0.0, 0.0, math.inf
+        for tick in range(round((0.3 + 2.0 * HEIGHT / speed + SETTLING) / TICK)):
             if tick % round(PERIOD / TICK) == 0:
-                goal = goal.moved(np.array([0.0, 0.0, -speed * PERIOD, 0.0, 0.0, 0.0]))
-                near = world.read().pose.translation[2] - goal.translation[2] < 0.4  # where the gate takes it
-                world.command(Setpoint(goal if near else world.read().pose, tick, PERIOD))
+                goal = goal.moved(step) if goal.translation[2] > DEEPEST else goal
+                world.command(Setpoint(goal, tick, PERIOD))
             world.advance(TICK)
             state = world.read().state
             force = max(force, float(at_once.update()[2]))
             estimate = max(estimate, float(state.wrench[2]))
             if force == 0.0:
                 model.update(state.q, state.dq)
-                falling = -float(model.twist[2])
-                c = model.jacobian[2]
+                falling, c = -float(model.twist[2]), model.jacobian[2]
                 mass = 1.0 / float(c.dot(model.acceleration(c)))
             elif ends == math.inf:
                 ends = tick + SETTLING / TICK
@@ -84,13 +83,12 @@ def hit(speed: float, stiffness: float, block: str, bound: float, height: float)
 
 
 def measure(bounds: tuple[float, ...]) -> Iterator[dict[str, object]]:
-    """Every point, the worst of `TRIES` by its estimate."""
-    heights = [HEIGHT + SPREAD * i for i in range(TRIES)]
+    """Every point."""
     for bound, block, stiffness, speed in product(bounds, BLOCKS, STIFFNESSES, SPEEDS):
-        worst = max((hit(speed, stiffness, block, bound, height) for height in heights), key=lambda i: i.estimate)
+        impact = hit(speed, stiffness, block, bound)
         point: dict[str, object] = {"benchmark": "impact", "bound": bound if math.isfinite(bound) else None}
         point |= {"block": block, "stiffness": stiffness, "asked": speed}
-        yield point | {key: round(value, 4) for key, value in worst._asdict().items()}
+        yield point | {key: round(value, 4) for key, value in impact._asdict().items()}
 
 
 def draw(points: list[dict[str, object]], file: Path) -> None:

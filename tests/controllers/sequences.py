@@ -1,9 +1,10 @@
 """Energy over any window, whatever happens: random sequences of everything that could make the arm give energy away.
 
-Every sequence draws a tank, a posture, what the policy does (jumps, joint positions, gains times ten, wrenches, a
-square wave, anti-damping), how it is braked, and what the world does to it (pushes, a stiff wall, lost states, lost and late torques).
-The tank is small, and most sequences begin where it is nearly empty, because only there anything can go wrong. The
-plant sums the energy from the torques it really got and the motion it really made, and has a clock of its own.
+Every sequence draws a tank, a bound of the impact, a posture, what the policy does (jumps, joint positions, gains times
+ten, wrenches, a square wave, anti-damping), and what the world does to it (pushes, a stiff wall, lost states, lost and
+late torques). The tank is small, and most sequences begin where it is nearly empty, because only there anything can go
+wrong. The plant sums the energy from the torques it really got and the motion it really made, and has a clock of its
+own.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from controllers.config import ControlError, ControllerConfig
 from controllers.gains import ImpedanceGains
 from controllers.impact import HEADROOM, MOST_BRAKING, ImpactBound
 from controllers.model import ArmModel
-from controllers.state import WrenchSetpoint
+from controllers.state import EventKind, JointSetpoint, WrenchSetpoint
 from hardware.franka.model import fr3_model
 from tests.controllers.conftest import READY, Plant
 from tests.controllers.loop import JUMPS, Loop, along_x
@@ -123,6 +123,28 @@ def test_whatever_is_asked_for_the_arm_hits_with_no_more(
             loop.plant.model.update(loop.plant.q, loop.plant.dq)
             most = max(most, along_the_motion(loop.plant.model))
     assert 0.5 * energy < most < overshoot * energy
+
+
+def test_joints_that_are_sent_somewhere_are_braked_too(make_plant: Callable[..., Plant]) -> None:
+    most = []
+    for energy in (0.02, math.inf):
+        loop = Loop(make_plant(), ControllerConfig(impact_energy=energy))
+        loop.controller.command(JointSetpoint(READY + 0.3, 1, 0.3), 0.0)
+        most.append(0.0)
+        for _ in range(240):
+            loop.tick()
+            loop.plant.model.update(loop.plant.q, loop.plant.dq)
+            most[-1] = max(most[-1], along_the_motion(loop.plant.model))
+    assert most[0] < 1.2 * 0.02 < 0.5 * most[1]
+
+
+def test_it_says_once_that_it_is_gentle(make_plant: Callable[..., Plant]) -> None:
+    loop = Loop(make_plant(), ControllerConfig(impact_energy=0.02))
+    assert loop.command(along_x(loop.home, 0.001)) == ()
+    (event,) = loop.command(along_x(loop.home, 0.04))
+    assert event.kind is EventKind.SETPOINT_CLIPPED
+    assert "asks for 0.4 m/s" in event.detail and "not to hit with more than 0.02 J" in event.detail
+    assert loop.command(loop.home) == loop.command(along_x(loop.home, 0.03)) == ()
 
 
 def test_without_it_the_same_spring_hits_harder(make_plant: Callable[..., Plant]) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from controllers.core import Controller, ControllerConfig
 from controllers.gains import ImpedanceGains
-from controllers.joint_impedance import JointGains
 from controllers.impact import ImpactBound
+from controllers.joint_impedance import JointGains
 from controllers.model import ArmModel
 from controllers.retreat import Retreat
 from controllers.spatial import exp3, log3
