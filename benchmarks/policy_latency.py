@@ -91,7 +91,7 @@ def measure(rows: int, latency: float, plans: str, episodes: int, seed: int) -> 
     delay = math.ceil(latency / TASK.control_period - 1e-9) if plans == "continues" else 0
     ended: list[EpisodeSummary] = []
     held = 0
-    with InProcessWorld(TASK.scene(), ControllerConfig(workspace=TASK.workspace)) as world:
+    with InProcessWorld(TASK.scene(), TASK.bound(ControllerConfig())) as world:
         world.start()
         session = Session(TASK, SessionConfig(), None, seed)
         rollout, policy = Rollout(session, world, latency=latency), ScriptAhead(rows, delay)

@@ -17,7 +17,7 @@ from robot_rl.tasks import TASKS, make_task
 def measure(name: str, periods: int) -> dict[str, object]:
     """Run ``periods`` control periods of the task ``name``."""
     task = make_task(name)
-    with InProcessWorld(task.scene(), ControllerConfig(workspace=task.workspace)) as world:
+    with InProcessWorld(task.scene(), task.bound(ControllerConfig())) as world:
         world.start()
         session = Session(task, SessionConfig(ask_policy=False, wait_for_person=True), None, seed=0)
         rollout = Rollout(session, world, task.expert)

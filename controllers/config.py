@@ -36,6 +36,7 @@ class ControllerConfig:
     max_jump: float = 0.5  # a target further than this from the measured TCP is rejected [m]
     max_speed: float = 0.5  # of the reference; setpoints that ask for more take longer [m/s]
     max_turn_speed: float = 2.5  # of the reference's orientation, and of each joint of a joint setpoint [rad/s]
+    impact_energy: float = math.inf  # with which the TCP may hit something (`controllers.impact`) [J]
     max_force: float = 30.0  # a wrench setpoint that asks for more is rejected [N] …
     max_moment: float = 10.0  # … [N·m]
 
@@ -63,7 +64,9 @@ class ControllerConfig:
             self._require(name, finite=True)
         for name in ("rest_speed", "rest_timeout"):
             self._require(name, finite=True)
-        for name in ("max_speed", "max_turn_speed", "max_force", "max_moment", "force_limit", "moment_limit"):
+        for name in ("max_speed", "max_turn_speed", "impact_energy", "max_force", "max_moment"):
+            self._require(name, finite=False)
+        for name in ("force_limit", "moment_limit"):
             self._require(name, finite=False)
         self.gains.check_sampling()
         self.joint_gains.check_sampling()

@@ -1,4 +1,4 @@
-"""One tick of the controller: watchdog → interpolate → limit → law → passivity → torque.
+"""One tick of the controller: watchdog → interpolate → limit → passivity → law → brake → torque.
 
 Everything that moves the arm passes through here, 1000 times a second. There is no clock, thread or I/O: time is the
 robot's own, decisions come back as events. In here `ndarray.dot` stands for ``@``: half the time at this size.
@@ -14,6 +14,7 @@ from controllers.config import ControlError, ControllerConfig
 from controllers.friction import FrictionCompensation
 from controllers.gains import ImpedanceGains, describe_change, interpolate
 from controllers.gate import Gate, Refused, check_gains
+from controllers.impact import ImpactBound
 from controllers.limits import JointRepulsion, TorqueLimiter
 from controllers.model import ArmModel
 from controllers.passivity import EnergyTank, affordable_fraction
@@ -66,7 +67,8 @@ class Controller:
         self._watchdog = Watchdog(config.hold_after, config.damp_after)
         self._wrench = FadingWrench(config.hold_after, config.wrench_ramp)
         self._retreat = Retreat(config.force_limit, config.moment_limit)
-        self._poses = PoseTracking(model, config.gains, config.max_speed, config.max_turn_speed)
+        self._impact = ImpactBound(config.impact_energy)
+        self._poses = PoseTracking(model, config.gains, config.max_speed, config.max_turn_speed, self._impact)
         self._joints = JointTracking(model, config.joint_gains)
         self._tracking: Tracking = self._poses
         self._friction = FrictionCompensation(config.friction) if config.friction.active else None
@@ -113,7 +115,8 @@ class Controller:
         self._stiffness = 0.0
         self._gone = 0.0
         self.activity = 0.0
-        self._stop = self._clipped = self._slowed = self._saturated = self._empty = self._overdrawn = False
+        self._stop = self._clipped = self._slowed = self._softened = False
+        self._saturated = self._empty = self._overdrawn = False
         self.mode = Mode.HOLD
         detail = f"holding the measured pose; the tank is full with {self.tank.level:.2f} J, {self._budget_left}"
         return (Event(state.time, EventKind.STARTED, detail),)
@@ -157,7 +160,7 @@ class Controller:
                 self._wrench.feed(self._gate.wrench(setpoint), setpoint.seq, time)
                 return ()
             self._watchdog.require_newer(setpoint.seq)
-            note, slow = (
+            note, slow, gentle = (
                 self._follow_joints(setpoint, time)
                 if isinstance(setpoint, JointSetpoint)
                 else self._follow_pose(setpoint, time)
@@ -166,36 +169,37 @@ class Controller:
             return (Event(time, EventKind.SETPOINT_REJECTED, f"setpoint {setpoint.seq}: {refused}"),)
         self._watchdog.feed(setpoint.seq, time)
         self.mode = Mode.TRACK
-        return self._adjusted(note, slow, time)
+        return self._adjusted(note, slow, gentle, time)
 
-    def _follow_pose(self, setpoint: Setpoint, time: float) -> tuple[str, str]:
-        """Make a pose the goal; in what it was adjusted, and in what slowed down."""
+    def _follow_pose(self, setpoint: Setpoint, time: float) -> tuple[str, str, str]:
+        """Make a pose the goal; in what it was adjusted, slowed down, and slowed down to hit no harder than allowed."""
         start = self._poses.target if self._tracking is self._poses else (self.model.translation, self.model.rotation)
         goal = self._gate.pose(setpoint, *start)
         if self._tracking is not self._poses:
             self._poses.hold_posture()
             self._switch(self._poses)
         self._poses.move(goal.pose.translation, goal.pose.rotation, time, setpoint.duration)
-        return goal.note, goal.slow
+        return goal.note, goal.slow, goal.gentle
 
-    def _follow_joints(self, setpoint: JointSetpoint, time: float) -> tuple[str, str]:
+    def _follow_joints(self, setpoint: JointSetpoint, time: float) -> tuple[str, str, str]:
         """Make joint positions the goal; in what they were adjusted, and in what slowed down."""
         start = self._joints.q if self._tracking is self._joints else self.model.q
         goal = self._gate.joints(setpoint, start)
         if self._tracking is not self._joints:
             self._switch(self._joints)
         self._joints.move(goal.q, time, goal.duration)
-        return goal.note, goal.slow
+        return goal.note, goal.slow, ""
 
     def _switch(self, tracking: Tracking) -> None:
         """Let another law follow, from what is measured: no bump, and its spring holds nothing yet."""
         tracking.hold()
         self._tracking = tracking
 
-    def _adjusted(self, note: str, slow: str, time: float) -> tuple[Event, ...]:
-        """The event of a setpoint that had to be clipped or slowed down, once when either begins."""
-        new = [text for text, known in ((note, self._clipped), (slow, self._slowed)) if text and not known]
-        self._clipped, self._slowed = bool(note), bool(slow)
+    def _adjusted(self, note: str, slow: str, gentle: str, time: float) -> tuple[Event, ...]:
+        """The event of a setpoint that had to be clipped or slowed down, once when either begins; ``gentle`` once."""
+        reasons = (note, self._clipped), (slow, self._slowed), (gentle, self._softened)
+        new = [text for text, known in reasons if text and not known]
+        self._clipped, self._slowed, self._softened = bool(note), bool(slow), self._softened or bool(gentle)
         return (Event(time, EventKind.SETPOINT_CLIPPED, "; ".join(new)),) if new else ()
 
     def _require_motion(self) -> None:
@@ -232,6 +236,9 @@ class Controller:
         torque += valve * self.model.coriolis
         if self._friction is not None:
             torque += valve * self._stiffness * self._friction.torque(state.dq)
+        braking = self._impact.brake(self.model, torque)
+        if braking is not None:
+            torque += braking
         if tank.damping < 1.0:  # the valve is closed: this is damping alone
             torque *= max(tank.damping, min(1.0, self.config.max_torque_step / (float(np.abs(torque).max()) + TINY)))
         torque += repulsion

@@ -14,6 +14,7 @@ import numpy as np
 
 from controllers.config import ControllerConfig
 from controllers.gains import GainError, ImpedanceGains
+from controllers.impact import ImpactBound
 from controllers.interpolation import limited_joint_duration
 from controllers.model import ArmModel
 from controllers.spatial import Pose, log3
@@ -35,11 +36,13 @@ class PoseGoal(NamedTuple):
         pose: inside the workspace.
         note: says in what it differs from what was asked for; empty: in nothing.
         slow: says how much slower than asked for it is gone to; empty: it is not.
+        gentle: says how much slower so as not to hit too hard; empty: not for that.
     """
 
     pose: Pose
     note: str
     slow: str = ""
+    gentle: str = ""
 
 
 class JointGoal(NamedTuple):
@@ -60,6 +63,7 @@ class Gate:
     def __init__(self, model: ArmModel, config: ControllerConfig) -> None:
         self._model = model
         self._config = config
+        self._impact = ImpactBound(config.impact_energy)
         self._lower = model.lower + config.repulsion_margin
         self._upper = model.upper - config.repulsion_margin
         self._joint_speed = np.minimum(model.velocity, config.max_turn_speed)
@@ -70,10 +74,14 @@ class Gate:
         Whether it is too fast is told by the way from ``translation (3,)`` [m], ``rotation (3, 3)``.
         """
         goal, config = check_pose(setpoint, self._model.translation, self._config), self._config
-        way = float(np.linalg.norm(goal.pose.translation - translation))
+        straight = goal.pose.translation - translation
+        way = float(np.linalg.norm(straight))
         turn = float(np.linalg.norm(log3(goal.pose.rotation.dot(rotation.T))))
         paths = ((way, config.max_speed, "m"), (turn, config.max_turn_speed, "rad"))
-        return goal._replace(slow=_slowed(setpoint.duration, paths))
+        gentle = _slowed(setpoint.duration, ((way, self._impact.speed(self._model, straight), "m"),))
+        if gentle:
+            gentle = f"{gentle}, so as not to hit with more than {config.impact_energy:g} J (said once in a motion)"
+        return goal._replace(slow=_slowed(setpoint.duration, paths), gentle=gentle)
 
     def joints(self, setpoint: JointSetpoint, start: np.ndarray) -> JointGoal:
         """Clipped to the joint limits, the TCP inside the workspace, and no faster than allowed from ``start (7,)``.

@@ -136,6 +136,14 @@ class ArmModel:
         mass[_LOWER] = mass.T[_LOWER]
         return mass
 
+    def acceleration(self, torque: np.ndarray) -> np.ndarray:
+        """Joint accelerations ``M⁻¹ torque (7,)`` [rad/s²] that ``torque (7,)`` [N·m] adds at this instant."""
+        model, data = self.pinocchio, self._side_data
+        pin.crba(model, data, self.q)
+        pin.cholesky.decompose(model, data)
+        added: np.ndarray = pin.cholesky.solve(model, data, torque)
+        return added
+
     def forward_kinematics(self, q: np.ndarray) -> Pose:
         """The TCP in the base frame at ``q (7,)`` [rad]; leaves the current instant alone."""
         pin.framesForwardKinematics(self.pinocchio, self._side_data, np.asarray(q, dtype=np.float64))

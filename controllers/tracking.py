@@ -17,6 +17,7 @@ import math
 import numpy as np
 
 from controllers.gains import ImpedanceGains
+from controllers.impact import ImpactBound
 from controllers.impedance import CartesianImpedance, feedforward
 from controllers.interpolation import Interpolator, JointSegment, PoseSegment, limited_duration
 from controllers.joint_impedance import JointGains, JointImpedance
@@ -81,8 +82,11 @@ class Tracking(abc.ABC):
 class PoseTracking(Tracking):
     """Cartesian impedance, and a posture for the joint that is left over."""
 
-    def __init__(self, model: ArmModel, gains: ImpedanceGains, max_speed: float, max_turn_speed: float) -> None:
+    def __init__(
+        self, model: ArmModel, gains: ImpedanceGains, max_speed: float, max_turn_speed: float, impact: ImpactBound
+    ) -> None:
         self._model = model
+        self._impact = impact
         self._law = CartesianImpedance(gains)
         self._max_speed, self._max_turn_speed = max_speed, max_turn_speed
         self._path = Interpolator()
@@ -178,7 +182,8 @@ class PoseTracking(Tracking):
         """Go from ``x (3,)`` [m], ``R (3, 3)`` to the goal, at the setpoint's pace or as allowed."""
         goal_x, goal_R = self._goal
         planned = self._pace * self._way_from(x, R)
-        duration = limited_duration(x, R, goal_x, goal_R, planned, self._max_speed, self._max_turn_speed)
+        speed = min(self._max_speed, self._impact.speed(self._model, goal_x - x))
+        duration = limited_duration(x, R, goal_x, goal_R, planned, speed, self._max_turn_speed)
         self._path.move(x, R, goal_x, goal_R, time, duration)
 
     def _way_from(self, x: np.ndarray, R: np.ndarray) -> float:

@@ -62,7 +62,7 @@ def replay(task: Task, schema: StoreSchema, episode: Episode) -> Deviation:
     """Replay ``episode``. Raises `StoreError` when the arm cannot be brought to its start."""
     recorded = list(columns_to_readings(episode.columns))
     first, last = recorded[0], recorded[-1]
-    with InProcessWorld(scene_of(task), ControllerConfig(workspace=task.workspace)) as world:
+    with InProcessWorld(scene_of(task), task.bound(ControllerConfig())) as world:
         world.start()
         rollout = Rollout(Session(task, SessionConfig(), None, seed=0), world)
         numbers = itertools.count(1)  # of setpoints: the gate takes none that is not newer than the last

@@ -15,6 +15,9 @@ from hardware.interfaces import HardwareError
 FLANGE = "link8"
 HAND = Inertia(mass=0.73, com=(-0.01, 0.0, 0.03), moments=(0.001, 0.0, 0.0, 0.0025, 0.0, 0.0017))  # at the flange
 
+# Inertia of the drives at the joints [kg·m²]. Those of a real FR3 are not published: these are franky-sim's.
+DRIVES = (0.195, 0.195, 0.195, 0.195, 0.074, 0.074, 0.074)
+
 
 def flange_to_tcp() -> Pose:
     """Pose of the TCP (between the fingertips) in the flange frame: turned by -45° about the flange axis."""
@@ -22,12 +25,13 @@ def flange_to_tcp() -> Pose:
 
 
 def fr3_model() -> ArmModel:
-    """Kinematics and dynamics of an FR3 carrying the Franka Hand, at the TCP.
+    """Kinematics and dynamics of an FR3 carrying the Franka Hand, its drives included, at the TCP.
 
     Raises:
         HardwareError: franky-sim, which brings the URDF, is not installed.
     """
-    return ArmModel.from_urdf(_urdf_file().read_text(encoding="utf-8"), FLANGE, flange_to_tcp(), HAND)
+    urdf = _urdf_file().read_text(encoding="utf-8")
+    return ArmModel.from_urdf(urdf, FLANGE, flange_to_tcp(), HAND, np.array(DRIVES))
 
 
 def _urdf_file() -> Path:

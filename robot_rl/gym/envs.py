@@ -73,7 +73,7 @@ class RobotEnv(gymnasium.Env):
         self._task = make_task(task)
         self._view = AgentView(self._task, without)
         self._scene = scene_of(self._task)
-        self._world = InProcessWorld(self._scene, ControllerConfig(workspace=self._task.workspace), collision)
+        self._world = InProcessWorld(self._scene, self._task.bound(ControllerConfig()), collision)
         self._config = SessionConfig(horizon=horizon)
         views = self._task.views(cameras)
         self._views = {name: replace(view, size=image_size or view.size) for name, view in views.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Sequence
 
 from hardware.sim.scene.render import SceneRenderer
@@ -31,7 +30,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         store = open_store(run, job, config, task)
         if store is not None:
             stack.callback(store.close)
-        controller = dataclasses.replace(config.controller, workspace=task.workspace)
+        controller = task.bound(config.controller)
         world = stack.enter_context(InProcessWorld(scene, controller))
         world.start()
         renderer = None

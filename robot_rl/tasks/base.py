@@ -6,6 +6,7 @@ process, on the simulated arm and on a real one.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from controllers.config import ControllerConfig
 from controllers.spatial import Pose
 from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
@@ -51,6 +53,7 @@ class Task(ABC):
         horizon: steps until the time limit.
         rate: actions a second of robot time [Hz], within `RATES`.
         workspace: where the TCP may go during an episode *and* during resets.
+        impact_energy: with which the arm may hit something, in episodes and resets (`controllers.impact`) [J].
         retreat_height: z [m] of the TCP at which it is safe to move sideways during a reset.
         nominal: TCP pose that undriven axes keep.
         goal: TCP pose at which it is done, where that is one fixed pose.
@@ -70,6 +73,7 @@ class Task(ABC):
     horizon: int
     rate: float = 10.0
     workspace: Workspace
+    impact_energy: float = 0.05
     retreat_height: float
     nominal: Pose
     goal: Pose | None = None
@@ -87,6 +91,11 @@ class Task(ABC):
     def control_period(self) -> float:
         """Robot time between actions [s]."""
         return 1.0 / self.rate
+
+    def bound(self, controller: ControllerConfig) -> ControllerConfig:
+        """``controller`` with this task's workspace, and the lower of the two impact energies."""
+        energy = min(controller.impact_energy, self.impact_energy)
+        return dataclasses.replace(controller, workspace=self.workspace, impact_energy=energy)
 
     @property
     def state_size(self) -> int:

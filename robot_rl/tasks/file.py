@@ -51,6 +51,7 @@ class FileTask(Task):
         self.file = file
         self._folder = folder
         self.name, self.instruction, self.reset_words = file.name, file.instruction, file.reset_words
+        self.impact_energy = float(file.impact_energy)
         self.horizon, self.rate = file.horizon, float(file.rate)
         self.nominal = file.start.pose
         self.action = _action(file.axes)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from controllers.spatial import Pose, exp3
 from hardware.registry import meant
@@ -146,6 +146,7 @@ class TaskFile:
         instruction: what is to be done, in words.
         start: see `StartSpec`.
         workspace: see `BoxSpec`.
+        impact_energy: with which the arm may hit something [J].
         retreat_height: z [m] of the TCP at which it may move sideways during a reset; default: 1 cm below the top.
         table: z [m] of the table, for `robot-rl task check`.
         axes: axis → how far an action of ±1 moves it: x, y, z [m a step], roll, pitch, yaw [rad a step], gripper 1.
@@ -166,6 +167,7 @@ class TaskFile:
     instruction: str = ""
     start: StartSpec = field(default_factory=StartSpec)
     workspace: BoxSpec = field(default_factory=BoxSpec)
+    impact_energy: Annotated[float, Gt(0), Le(0.5)] = 0.05
     retreat_height: float | None = None
     table: float = 0.0
     axes: Mapping[str, float] = field(default_factory=dict)

@@ -49,6 +49,7 @@ class PegInsertion(Task):
         np.array([HOLE_XY[0] - 0.06, HOLE_XY[1] - 0.06, CONTACT_HEIGHT - 0.022]),
         np.array([HOLE_XY[0] + 0.06, HOLE_XY[1] + 0.06, CONTACT_HEIGHT + 0.11]),
     )
+    impact_energy: float = 0.03
     retreat_height: float = CONTACT_HEIGHT + 0.04
     nominal: Pose = Pose(np.array([*HOLE_XY, CONTACT_HEIGHT]), TOOL_DOWN)
 

@@ -1,9 +1,10 @@
 """Energy over any window, whatever happens: random sequences of everything that could make the arm give energy away.
 
-Every sequence draws a tank, a posture, what the policy does (jumps, joint positions, gains times ten, wrenches, a
-square wave, anti-damping), and what the world does to it (pushes, a stiff wall, lost states, lost and late torques).
-The tank is small, and most sequences begin where it is nearly empty, because only there anything can go wrong. The
-plant sums the energy from the torques it really got and the motion it really made, and has a clock of its own.
+Every sequence draws a tank, a bound of the impact, a posture, what the policy does (jumps, joint positions, gains times
+ten, wrenches, a square wave, anti-damping), and what the world does to it (pushes, a stiff wall, lost states, lost and
+late torques). The tank is small, and most sequences begin where it is nearly empty, because only there anything can go
+wrong. The plant sums the energy from the torques it really got and the motion it really made, and has a clock of its
+own.
 """
 
 from __future__ import annotations
@@ -189,6 +190,7 @@ class Rig:
             max_turn_speed=5.0 * fast,
             force_limit=float(rng.choice([35.0, np.inf])),
             friction=FrictionConfig(coulomb=(float(rng.choice([0.0, 2.0])),) * JOINTS, cap=2.0),
+            impact_energy=float(rng.choice([0.001, 0.03, np.inf])),
         )
         controller = Controller(self.model, config)
         home = self._begin(controller, rng, 0.8 if policy == "wrenches" else 0.4)

@@ -12,7 +12,9 @@ import pytest
 
 from controllers.core import Controller
 from controllers.friction import FrictionCompensation
+from controllers.impact import ImpactBound
 from controllers.impedance import CartesianImpedance
+from controllers.model import ArmModel
 from controllers.passivity import EnergyTank
 from tests.controllers.sequences import play
 
@@ -143,6 +145,17 @@ def posture_not_valved(monkeypatch: pytest.MonkeyPatch) -> None:
 def wrench_not_valved(monkeypatch: pytest.MonkeyPatch) -> None:
     feed_forward = Controller._feed_forward
     monkeypatch.setattr(Controller, "_feed_forward", lambda controller, valve: feed_forward(controller, 1.0))
+
+
+@mutant
+def brake_drives(monkeypatch: pytest.MonkeyPatch) -> None:
+    brake = ImpactBound.brake
+
+    def push(bound: ImpactBound, model: ArmModel, torque: np.ndarray) -> np.ndarray | None:
+        braking = brake(bound, model, torque)
+        return None if braking is None else -braking
+
+    monkeypatch.setattr(ImpactBound, "brake", push)
 
 
 class Unscaled(np.ndarray):

@@ -9,6 +9,7 @@ import pytest
 
 from controllers.core import Controller, ControllerConfig
 from controllers.gains import ImpedanceGains
+from controllers.impact import ImpactBound
 from controllers.joint_impedance import JointGains
 from controllers.model import ArmModel
 from controllers.retreat import Retreat
@@ -45,7 +46,7 @@ def test_a_rested_target_gives_way_to_a_hand_as_fast_as_it_shall(
 
 
 def poses(model: ArmModel) -> tuple[PoseTracking, Callable[[], np.ndarray]]:
-    tracking = PoseTracking(model, ImpedanceGains(), max_speed=0.5, max_turn_speed=2.5)
+    tracking = PoseTracking(model, ImpedanceGains(), 0.5, 2.5, ImpactBound(np.inf))
     start = tracking.target
 
     def gone() -> np.ndarray:

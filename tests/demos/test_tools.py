@@ -45,7 +45,7 @@ def reached(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("reached")
     with (
         EpisodeStore.create_or_open(path, StoreSchema.of(REACH)) as store,
-        InProcessWorld(REACH.scene(), ControllerConfig(workspace=REACH.workspace)) as world,
+        InProcessWorld(REACH.scene(), REACH.bound(ControllerConfig())) as world,
     ):
         world.start()
         session = Session(REACH, SessionConfig(ask_policy=False, wait_for_person=True), store, seed=1)

@@ -6,10 +6,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from controllers.core import ControllerConfig
+from controllers.core import Controller, ControllerConfig
 from controllers.gains import ImpedanceGains
 from controllers.spatial import Pose
-from controllers.state import EventKind, Mode, Setpoint, WrenchSetpoint
+from controllers.state import ArmState, EventKind, Mode, Setpoint, WrenchSetpoint
 from hardware.franka.collision import CollisionThresholds
 from hardware.franka.model import fr3_model
 from hardware.interfaces import Arm, ArmFault, Gripper, HardwareError, SceneControl
@@ -221,6 +221,54 @@ def test_a_collision_is_a_reflex_that_must_be_recovered_from() -> None:
         world.recover()
         world.start()
         assert world.read().mode is Mode.HOLD
+
+
+PATIENT = ControllerConfig(hold_after=5.0, damp_after=6.0)
+NO_REFLEX = CollisionThresholds(torque=(1e3,) * 7, force=(1e4,) * 6)
+
+
+def falls_on_the_block(height: float) -> tuple[SceneSpec, Pose]:
+    """The peg above the block, aside of the hole, and the pose far below that it is sent to."""
+    task = PegInsertion()
+    above = task.nominal.moved(np.array([0.03, 0.0, height, 0.0, 0.0, 0.0]))
+    start_q = tuple(fr3_model().inverse_kinematics(above, HOME_Q))
+    below = above.moved(np.array([0.0, 0.0, -0.2, 0.0, 0.0, 0.0]))
+    return dataclasses.replace(task.scene(), start_q=start_q), below
+
+
+def test_an_impact_is_the_same_in_both_worlds_and_in_every_millisecond() -> None:
+    """What the robot's filter makes of a blow must not depend on when the blow falls, nor on who simulates it."""
+    estimates = []
+    for height in (0.02, 0.0201, 0.0202, 0.0203, 0.0204):
+        scene, below = falls_on_the_block(height)
+        with InProcessWorld(scene, PATIENT, NO_REFLEX) as world:
+            world.start()
+            world.command(Setpoint(below, 0, 1.5))
+            felt = []
+            for _ in range(400):
+                world.advance(0.001)
+                felt.append(float(world.read().state.wrench[2]))
+        estimates.append(max(felt))
+    assert 40.0 < max(estimates) < 1.1 * min(estimates)
+
+    simulator = start_simulator(scene)
+    robot = simulator.robots[0]
+    server = SceneRobotServer(robot, unused_address(), simulator.model, simulator.data)
+    controller, torque, wrench = Controller(fr3_model(), PATIENT), np.zeros(7), np.zeros(6)
+    also = []
+    for tick in range(401):
+        joints = robot.inner_state
+        q, dq = np.array(joints.q), np.array(joints.dq)
+        state = ArmState(tick * 0.001, q, dq, torque, torque, wrench)
+        if tick == 0:
+            controller.start(state)
+            controller.command(Setpoint(below, 0, 1.5), 0.0)
+        torque = controller.tick(state).torque.copy()
+        robot.torque_control(torque)
+        server.advance(simulator.step)
+        wrench = np.array(server.robot_state.O_F_ext_hat_K)
+        also.append(float(wrench[2]))
+    assert max(also) == pytest.approx(estimates[-1], rel=0.05)
 
 
 def test_the_user_stop_holds_the_arm_until_it_is_released() -> None:

@@ -56,7 +56,7 @@ PATIENT = 5.0  # [s] for an answer or the arm, on however busy a machine
 
 @pytest.fixture
 def world() -> Iterator[InProcessWorld]:
-    with InProcessWorld(TASK.scene(), ControllerConfig(workspace=TASK.workspace)) as world:
+    with InProcessWorld(TASK.scene(), TASK.bound(ControllerConfig())) as world:
         yield world
 
 

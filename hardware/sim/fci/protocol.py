@@ -122,15 +122,19 @@ class SceneRobotServer(FrankaRobotServer):
             self.process_commands()
         except (KeyError, ValueError, struct.error):  # whoever this is does not speak our protocol
             self.reset_state()
+        self.advance(step)
+        self.send_state()
+        for reply in self._replies:
+            reply()
+        self._replies.clear()
+
+    def advance(self, step: Callable[[], None]) -> None:
+        """One ``step`` of the physics, and what the robot feels of it."""
         step()
         self._external = (self._torques.update(), self._wrench.update())
         torque, wrench = self._external
         joints = self.robot.inner_state
         self._stop_on(self.conformance.check(joints.q, joints.dq, torque.tolist(), wrench.tolist()))
-        self.send_state()
-        for reply in self._replies:
-            reply()
-        self._replies.clear()
 
     def reply_after_state(self, reply: Callable[[], None]) -> None:
         """Send ``reply`` once the driver has been sent a state that shows what has been done."""

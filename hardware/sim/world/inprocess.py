@@ -27,7 +27,6 @@ from hardware.sim.fci.stops import set_joint_stops
 from hardware.sim.scene.model import object_poses, place_objects, start_simulator
 from hardware.sim.scene.wrench import ContactTorques, ContactWrench
 
-WRENCH_TICKS = 5  # the contact wrench is slow and filtered: every 5 ms is enough
 STOP_TIMEOUT = 3.0  # [s] of robot time that a damped finish may take
 
 
@@ -71,8 +70,8 @@ class InProcessWorld:
         self._torque_low, self._torque_high = robot.torque_limit_low, robot.torque_limit_high
         self._idle_kp, self._idle_kv = robot.kp, robot.kv
         self.gripper._attach(self._mj_data, robot._finger_qpos_addrs, robot._finger_dof_addrs, self.scene.start_width)
-        self._contact = ContactWrench(self._mj_model, self._mj_data, WRENCH_TICKS * TICK)
-        self._loads = ContactTorques(self._mj_model, self._mj_data, WRENCH_TICKS * TICK)
+        self._contact = ContactWrench(self._mj_model, self._mj_data, TICK)
+        self._loads = ContactTorques(self._mj_model, self._mj_data, TICK)
         self._wrench = np.zeros(6)
         self._conformance = Conformance(self._levels)
         set_joint_stops(self._mj_model, self._conformance.limits)
@@ -241,11 +240,10 @@ class InProcessWorld:
         self.gripper._push()
         mujoco.mj_step(self._mj_model, self._mj_data)
         self._ticks += 1
-        loads: tuple[list[float], list[float]] | tuple[()] = ()
-        if self._ticks % WRENCH_TICKS == 0:
-            self._wrench = self._contact.update()
-            loads = (self._loads.update().tolist(), self._wrench.tolist())
-        if self._conformance.check(self._q.tolist(), self._dq.tolist(), *loads):
+        # In every tick, however slow the filter: an impact lasts one or two.
+        self._wrench = self._contact.update()
+        loads = self._loads.update()
+        if self._conformance.check(self._q.tolist(), self._dq.tolist(), loads.tolist(), self._wrench.tolist()):
             self._reflex()
 
     def _control(self) -> bool:

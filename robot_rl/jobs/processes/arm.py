@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 
-from controllers.core import ControllerConfig
+from controllers.config import ControllerConfig
 from hardware.crisp.driver import CrispArm, CrispGripper
 from hardware.crisp.ros.topics import RosCrispTopics
 from hardware.franka.arm import FrankaArm
@@ -26,7 +26,7 @@ from robot_rl.tasks.base import scene_of
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
     scene = scene_of(task)
-    controller: ControllerConfig = dataclasses.replace(config.controller, workspace=task.workspace)
+    controller = task.bound(config.controller)
     if not job_of(job).has_episodes:  # energy is granted by the second only
         controller = dataclasses.replace(controller, tank=dataclasses.replace(controller.tank, episode_budget=math.inf))
     with contextlib.ExitStack() as stack:

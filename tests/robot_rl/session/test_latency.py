@@ -52,7 +52,7 @@ class Bench:
 
     def __init__(self, latency: float | Iterator[float], config: SessionConfig, task: Task, person=None) -> None:
         self.sink, self.task = Sink(), task
-        self.world = InProcessWorld(task.scene(), ControllerConfig(workspace=task.workspace))
+        self.world = InProcessWorld(task.scene(), task.bound(ControllerConfig()))
         self.world.connect()
         self.world.start()
         self.session = Session(task, config, self.sink, seed=3)
@@ -228,7 +228,7 @@ def test_an_answer_with_other_axes_is_an_error_in_process(bench) -> None:
 
 def test_the_fast_task_reaches_its_goal_by_its_script() -> None:
     task = FastReach()
-    with InProcessWorld(task.scene(), ControllerConfig(workspace=task.workspace)) as world:
+    with InProcessWorld(task.scene(), task.bound(ControllerConfig())) as world:
         world.start()
         session = Session(task, SessionConfig(ask_policy=False), None, seed=7)
         rollout = Rollout(session, world, task.expert)

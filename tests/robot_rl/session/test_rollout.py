@@ -58,14 +58,14 @@ class Bench:
 @pytest.fixture
 def pressing() -> Iterator[Bench]:
     task = PegInsertion()
-    with InProcessWorld(task.scene(), ControllerConfig(workspace=task.workspace), LIGHT) as world:
+    with InProcessWorld(task.scene(), task.bound(ControllerConfig()), LIGHT) as world:
         yield Bench(world, DOWN, task)
 
 
 @pytest.fixture
 def reaching() -> Iterator[Bench]:
     task = Reach()
-    with InProcessWorld(task.scene(), ControllerConfig(workspace=task.workspace)) as world:
+    with InProcessWorld(task.scene(), task.bound(ControllerConfig())) as world:
         yield Bench(world, np.zeros(3), task)
 
 
@@ -129,7 +129,7 @@ def test_in_process_too_a_person_labels_pauses_and_stops() -> None:
         words, said[:] = tuple(said), []
         return TeleopCommand(np.zeros(6), engaged=False, words=words)
 
-    with InProcessWorld(task.scene(), ControllerConfig(workspace=task.workspace)) as world:
+    with InProcessWorld(task.scene(), task.bound(ControllerConfig())) as world:
         world.start()
         rollout = Rollout(Session(task, SessionConfig(ask_policy=False), None, seed=2), world, person)
 
@@ -166,7 +166,7 @@ class BrokenArm(InProcessWorld):
 
 def test_an_arm_that_refuses_to_recover_is_left_to_a_person() -> None:
     task = PegInsertion()
-    with BrokenArm(task.scene(), ControllerConfig(workspace=task.workspace), LIGHT) as world:
+    with BrokenArm(task.scene(), task.bound(ControllerConfig()), LIGHT) as world:
         pressing = Bench(world, DOWN, task)
         with pytest.raises(SessionError, match=r"3 attempts to recover the arm.*cartesian_reflex"):
             pressing.until(lambda directive: False)

@@ -35,7 +35,7 @@ def expert_episodes(name: str, count: int) -> list[EpisodeSummary]:
     def expert(reading: Reading) -> TeleopCommand:
         return task.expert(replace(reading, objects={}) if name == "peg_search" else reading)
 
-    with InProcessWorld(task.scene(), ControllerConfig(workspace=task.workspace)) as world:
+    with InProcessWorld(task.scene(), task.bound(ControllerConfig())) as world:
         world.start()
         session = Session(task, SessionConfig(ask_policy=False), None, seed=7)
         rollout = Rollout(session, world, expert)
