@@ -22,12 +22,14 @@ from hardware.cameras import CAMERA_DRIVERS, make_camera
 from hardware.cameras.rendered import RenderedCamera
 from hardware.interfaces import Camera, CameraError, Frame, HardwareError
 from hardware.ros.converters import fill_camera_info, fill_header, fill_image
+from hardware.ros.joining import StampJoin
 from hardware.ros.runtime import Stop, ros, spin
 from hardware.scene import SceneSpec
 from hardware.sim.channel.client import SceneState
 
 RATE = 30.0  # [Hz]
 RENDERED_RATE = 15.0  # [Hz]; software rendering shares its cores with the simulation
+KEPT = 4  # incomplete states of the scene that are remembered
 RENDERED_SIZE = (128, 128)  # height, width [px]
 JPEG_QUALITY = 90
 
@@ -95,45 +97,35 @@ class SceneListener:
 
     def __init__(self, objects: tuple[str, ...]) -> None:
         self._objects = objects
-        self._joints: JointState | None = None
-        self._poses: PoseArray | None = None
+        wanted = (topics.JOINT_STATES, topics.OBJECTS) if objects else (topics.JOINT_STATES,)
+        self._join: StampJoin[Any] = StampJoin(wanted, KEPT)
         self._fresh = False
         self.state: SceneState | None = None
 
     def subscribe(self, node: Node) -> None:
-        node.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, 1)
+        node.create_subscription(JointState, topics.JOINT_STATES, lambda m: self._take_in(topics.JOINT_STATES, m), 1)
         if self._objects:
-            node.create_subscription(PoseArray, topics.OBJECTS, self._on_objects, 1)
+            node.create_subscription(PoseArray, topics.OBJECTS, lambda m: self._take_in(topics.OBJECTS, m), 1)
 
     def take(self) -> bool:
         """Whether there is a state that nobody has taken yet."""
         fresh, self._fresh = self._fresh, False
         return fresh
 
-    def _on_joints(self, message: JointState) -> None:
-        self._joints = message
-        self._combine()
-
-    def _on_objects(self, message: PoseArray) -> None:
-        self._poses = message
-        self._combine()
-
-    def _combine(self) -> None:
-        if self._joints is None:
+    def _take_in(self, topic: str, message: Any) -> None:
+        stamp = stamp_to_ns(message.header.stamp)
+        parts = self._join.put(topic, stamp, message)
+        if parts is None:
             return
-        poses: Sequence[Any] = ()
-        if self._objects:
-            if self._poses is None or self._poses.header.stamp != self._joints.header.stamp:
-                return  # its other half is still on the way
-            poses = self._poses.poses
+        poses = parts[topics.OBJECTS].poses if self._objects else ()
         if len(poses) != len(self._objects):
             raise CameraError(
                 f"topic {topics.OBJECTS!r} has {len(poses)} poses, but this scene has the objects {self._objects}; "
                 "start the simulator and the camera with the same task"
             )
-        joints = dict(zip(self._joints.name, self._joints.position, strict=True))
+        joints = dict(zip(parts[topics.JOINT_STATES].name, parts[topics.JOINT_STATES].position, strict=True))
         self.state = SceneState(
-            time=stamp_to_ns(self._joints.header.stamp) / NS,
+            time=stamp / NS,
             q=np.array([joints[name] for name in topics.JOINT_NAMES]),
             width=sum(joints[name] for name in topics.FINGER_NAMES),
             objects={name: pose_from(pose) for name, pose in zip(self._objects, poses, strict=True)},

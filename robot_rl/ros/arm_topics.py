@@ -17,9 +17,11 @@ from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
 from controllers.state import Mode
 from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import TeleopCommand
+from hardware.ros.joining import StampJoin
 from robot_rl.contract import ContractError, Reading, View
 from robot_rl.perception.images import fit
 from robot_rl.ros.converters import image_from
+from robot_rl.ros.signals import Signals
 from robot_rl.session.config import SessionConfig
 
 KEPT = 8  # incomplete sets of messages that are remembered
@@ -44,7 +46,7 @@ class ArmTopics:
         cameras: cameras whose newest image belongs to a reading, and what of it. A camera without a recent image makes
             a fault.
         on_reading: callback.
-        image_age: see `SessionConfig`.
+        image_age: see `SessionConfig`; signals of judges, which are of images, may be as old.
     """
 
     def __init__(
@@ -57,9 +59,10 @@ class ArmTopics:
     ) -> None:
         self._node, self._objects, self._cameras, self._on_reading = node, objects, cameras, on_reading
         self._image_age = image_age
-        self._sets: dict[int, dict[str, Any]] = {}
         self._images: dict[str, tuple[int, np.ndarray]] = {}
         self._wanted = [name for name in TYPES if name != topics.OBJECTS or objects]
+        self._signals = Signals(node, image_age)
+        self._join: StampJoin[Any] = StampJoin(self._wanted, KEPT)
         self.received = -np.inf  # monotonic time [s] of the last reading
         self._heard = dict.fromkeys(self._wanted, -np.inf)  # monotonic time [s] of the last message of each topic
         for name in self._wanted:
@@ -80,14 +83,10 @@ class ArmTopics:
         def collect(message: Any) -> None:
             self._heard[name] = time.monotonic()
             stamp = stamp_to_ns(message.header.stamp)
-            group = self._sets.setdefault(stamp, {})
-            group[name] = message
-            if len(group) == len(self._wanted):
-                self._sets = {kept: rest for kept, rest in self._sets.items() if kept > stamp}
+            group = self._join.put(name, stamp, message)
+            if group is not None:
                 self.received = time.monotonic()
                 self._on_reading(self._reading(stamp, group))
-            elif len(self._sets) > KEPT:  # by arrival: stamps may be of a clock that is ahead
-                del self._sets[next(iter(self._sets))]
 
         return collect
 
@@ -135,6 +134,7 @@ class ArmTopics:
             fault,
             status["budget"],
             status["activity"],
+            self._signals.at(stamp),
         )
 
 

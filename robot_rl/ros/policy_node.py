@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, JointState
@@ -13,12 +12,14 @@ from std_msgs.msg import String, UInt8MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from controllers.ros.converters import stamp_to_ns
+from hardware.ros.joining import StampJoin
 from robot_rl.contract import AgentView, ContractError, Memory, Policy
 from robot_rl.ros import topics
 from robot_rl.ros.converters import fill_chunk, image_from, observation_from, request_from, state_names
 from robot_rl.tasks.base import Task
 
 KEPT = 64  # observations, and images of each camera, that may come while the policy thinks
+STATE = ""  # the part of an observation that is no camera's
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -50,8 +51,7 @@ class PolicyNode(Node):
         self._axes, self._period, self._policy, self._load = task.action.axes, task.control_period, policy, load
         self._instruction = task.instruction
         self._memory = Memory()
-        self._waiting: dict[int, JointState] = {}  # by stamp
-        self._images: dict[str, dict[int, np.ndarray]] = {name: {} for name in cameras}
+        self._join: StampJoin[Any] = StampJoin((STATE, *cameras), KEPT)
         self._chunk = self.create_publisher(JointTrajectory, topics.ACTION_CHUNK, 1)
         self.create_subscription(JointState, topics.OBSERVATION, self._on_observation, KEPT)
         self.create_subscription(String, topics.INSTRUCTION, self._on_instruction, LATCHED)
@@ -70,8 +70,7 @@ class PolicyNode(Node):
             except ContractError as error:
                 self._complain(error)
                 return
-            _put(self._images[name], stamp, image)
-            self._see(stamp)
+            self._see(name, stamp, image)
 
         return keep
 
@@ -79,18 +78,14 @@ class PolicyNode(Node):
         self._instruction = message.data
 
     def _on_observation(self, message: JointState) -> None:
-        stamp = stamp_to_ns(message.header.stamp)
-        _put(self._waiting, stamp, message)
-        self._see(stamp)
+        self._see(STATE, stamp_to_ns(message.header.stamp), message)
 
-    def _see(self, stamp: int) -> None:
-        """Take in the observation of ``stamp`` once all its images are here; answer it when it asks for it."""
-        if stamp not in self._waiting or any(stamp not in images for images in self._images.values()):
+    def _see(self, kind: str, stamp: int, part: object) -> None:
+        """Take in the observation of ``stamp`` once its state and all its images are here; answer it when it asks."""
+        images = self._join.put(kind, stamp, part)
+        if images is None:
             return
-        message = self._waiting[stamp]
-        images = {name: kept[stamp] for name, kept in self._images.items()}
-        for kept in (self._waiting, *self._images.values()):
-            _drop_until(kept, stamp)
+        message = images.pop(STATE)
         try:
             request = request_from(message)
             observation = observation_from(message, images, self._names)
@@ -113,16 +108,3 @@ class PolicyNode(Node):
             self._policy = self._load(bytes(message.data))
         except ValueError as error:
             self.get_logger().error(f"parameters refused, the previous ones stay: {error}")
-
-
-def _put(kept: dict[int, Any], stamp: int, value: object) -> None:
-    """Keep ``value``, and no more than the latest `KEPT`."""
-    kept[stamp] = value
-    while len(kept) > KEPT:
-        del kept[next(iter(kept))]
-
-
-def _drop_until(kept: dict[int, Any], stamp: int) -> None:
-    """Forget what is of ``stamp`` or came before it."""
-    for other in [other for other in kept if other <= stamp]:
-        del kept[other]

@@ -9,4 +9,5 @@ LEARNER_DEBT = "learner_debt"  # std_msgs/Int64: critic updates that are due
 SESSION_PHASE = "session_phase"  # std_msgs/String, latched: reset, ready, running, stopped, paused or asking
 TEACH_NEXT = "teach/next"  # std_msgs/String, latched: what is to be shown next, or done
 TEACH_MARK = "teach/mark"  # std_msgs/String: mark, or the name on teach/next, takes the pose; undo takes back
+JUDGE_SIGNALS = "judge_signals"  # sensor_msgs/JointState, name → position: what judges make of the image of the stamp
 EPISODES = "episodes"  # diagnostic_msgs/DiagnosticStatus, one for each episode that ended
