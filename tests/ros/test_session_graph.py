@@ -85,6 +85,7 @@ class Graph:
         ros.add(ArmNode(world, world.gripper, world, OBJECTS, period=task.control_period))
         ros.add(self.session)
         self.stands_still = False  # as when the arm's process hangs
+        self.awaits: Callable[[], bool] = lambda: False  # whether a message is on its way that robot time waits for
         node = ros.node("world")
         node.create_timer(EVERY, self._advance)
         self._received = 0.0  # robot time [s] of the arm's latest messages
@@ -94,7 +95,7 @@ class Graph:
         self._received = reading.robot_time
 
     def _advance(self) -> None:
-        waits = self.patient and self.policy.waits
+        waits = self.awaits() or (self.patient and self.policy.waits)
         if not (self.stands_still or waits or 2 * PUBLISHED < self.world.time - self._received < 1.0):
             self.world.advance(ADVANCE)
 
@@ -215,16 +216,30 @@ def test_a_late_chunk_is_counted_and_not_executed(ros: Any, graph: Callable[[Ses
 class SlowAnswers:
     """Somebody else's policy, which answers ``latency`` [s] of robot time after the observation, ``rows`` at a time.
 
-    The action for the episode's k-th control period says k: ``0.01 k`` along x.
+    The action for the episode's k-th control period says k: ``0.01 k`` along x. Robot time waits for messages on their
+    way, so that a busy machine makes the policy no slower than it is.
     """
 
     def __init__(self, ros: Any, running: Graph, latency: float, rows: int) -> None:
         node: Node = ros.node("answers")
         self._publisher = node.create_publisher(JointTrajectory, topics.ACTION_CHUNK, 1)
-        self._running, self._latency, self._rows = running, latency, rows
+        self._world, self._rows = running.world, rows
         self._episode = self._count = -1
-        self._due: list[tuple[float, JointTrajectory]] = []
-        self.seen: list[float] = []  # robot time [s] of the observations of all episodes
+        self._due: dict[int, float] = {}  # stamp of an observation that asks → robot time [s] of the answer
+        self._ready: dict[int, JointTrajectory] = {}
+        policy, look, answer = running.policy, running.policy.look, running.policy.answer
+
+        def noted_look(stamp_ns: int, now: float, person: bool) -> None:
+            look(stamp_ns, now, person)
+            if policy.wants:
+                self._due[stamp_ns] = now + latency
+
+        def noted_answer(chunk: ActionChunk, now: float) -> None:
+            answer(chunk, now)
+            del self._due[chunk.stamp_ns]
+
+        policy.look, policy.answer = noted_look, noted_answer
+        running.awaits = lambda: any(due <= self._world.time for due in self._due.values())
         node.create_subscription(JointState, topics.OBSERVATION, self._on_observation, 50)
         node.create_timer(EVERY, self._answer)
 
@@ -235,12 +250,12 @@ class SlowAnswers:
         if asked:
             actions = np.zeros((self._rows, 3), np.float32)
             actions[:, 0] = 0.01 * (self._count + np.arange(self._rows))
-            chunk = chunk_message(ActionChunk(stamp_to_ns(message.header.stamp), actions, 3))
-            self._due.append((self._running.world.time + self._latency, chunk))
+            stamp = stamp_to_ns(message.header.stamp)
+            self._ready[stamp] = chunk_message(ActionChunk(stamp, actions, 3))
 
     def _answer(self) -> None:
-        while self._due and self._due[0][0] <= self._running.world.time:
-            self._publisher.publish(self._due.pop(0)[1])
+        for stamp in [stamp for stamp in self._ready if self._due[stamp] <= self._world.time]:
+            self._publisher.publish(self._ready.pop(stamp))
 
 
 @pytest.mark.parametrize(("latency", "held"), [(0.07, 1), (0.7, 8)])
