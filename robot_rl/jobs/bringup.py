@@ -27,7 +27,7 @@ from robot_rl.tasks.base import expert_of
 
 EXECUTABLE = "robot-rl"
 READ_TERMINAL = ("teleop", "teach")
-OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT)  # what policy and session hear of it
+OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT, topics.LEARNER_PHASE)  # what policy and session hear of it
 
 # Launch argument → description. None has a default of its own: what is not given is as in the run, or in `RunConfig`.
 LAUNCH_ARGUMENTS: dict[str, str] = {
@@ -54,6 +54,7 @@ class NodeSpec:
         required: the job ends when it ends.
         respawn: it is started again when it crashes; the graph goes on meanwhile.
         terminal: it reads the keys that are typed into the terminal.
+        talks: all that it logs is shown at the terminal, not its warnings alone.
         namespace: of its topics.
         remappings: of topics that are not there: (name, topic).
     """
@@ -63,6 +64,7 @@ class NodeSpec:
     required: bool = True
     respawn: bool = False
     terminal: bool = False
+    talks: bool = False
     namespace: str = ""
     remappings: tuple[tuple[str, str], ...] = ()
     executable: str = EXECUTABLE
@@ -104,6 +106,7 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
             required=name in ("sim", "arm", "session", "teach"),
             respawn=name in ("learner", "policy", "camera", "teleop", "expert"),
             terminal=name in READ_TERMINAL,
+            talks=name == "arm" and not job_of(job).node,
             namespace=config.namespace,
             remappings=remappings if name in ("policy", "session") else (),
         )

@@ -108,7 +108,9 @@ def _run_job(job: str, config: RunConfig, root: Path | None, fast: bool, lock: R
             tell(f"ROS_DOMAIN_ID={domain.number}, logs in {run.logs}")
             if not spec.node:
                 start = f"/{f'{config.namespace}/start'.lstrip('/')}"
+                patience = max(spec.patience, config.controller.first_after, config.controller.damp_after)
                 tell(f"torque control begins with the service {start}; Ctrl-C ends it")
+                tell(f"once started, the arm holds its pose for {patience:g} s until the first setpoint comes")
             held = (*domain.descriptors, *lock.descriptors)
             supervisor = Supervisor(run, job, specs(job, run, config), domain.number, held)
             supervisor.run(Display(run, job, config).update)
@@ -199,6 +201,8 @@ class Display:
         if self._learner.shared:
             return [f"by the learner of {self._learner.shared}"]
         learner = self._run.status_of("learner")
+        if "updates" not in learner:
+            return [f"the learner is {learner.get('phase', 'starting')}"]
         parts = [f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}"]
         if learner.get("debt", 0) > self._learner.max_debt:
             parts.append(f"the next episode waits for the learner, which owes {learner['debt']} updates")

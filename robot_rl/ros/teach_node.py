@@ -22,6 +22,7 @@ from hardware.interfaces import Word
 from robot_rl.contract import Answer, Label, Reading
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
+from robot_rl.ros.motion_end import MotionEnd
 from robot_rl.ros.operator_topics import OperatorTopics
 from robot_rl.tasks.teaching import Lesson, Mark, TeachError
 
@@ -66,6 +67,7 @@ class TeachNode(Node):
         self._next = self.create_publisher(String, topics.TEACH_NEXT, latched)
         self._start = self.create_client(Trigger, arm_topics.START)
         self._recover = self.create_client(Trigger, arm_topics.ERROR_RECOVERY)
+        self._end = MotionEnd(self)
         self.create_subscription(String, topics.TEACH_MARK, lambda message: self.hear(message.data), 5)
         self._teleop = TeleopTopics(self, timeout)
         self._operator = OperatorTopics(self, self._on_label)
@@ -111,6 +113,10 @@ class TeachNode(Node):
         self._next.publish(String(data=mark.value if mark is not None else "done"))
         self._say(self.lesson, words)
 
+    def end_motion(self) -> bool:
+        """Command nothing any more, end the motion, and say whether it is over; to be called until it is."""
+        return self._end.over(self._reading.mode if self._reading is not None else None, self._arm.received)
+
     def destroy_node(self) -> None:
         self._operator.close()
         super().destroy_node()
@@ -129,6 +135,8 @@ class TeachNode(Node):
     def _on_reading(self, reading: Reading) -> None:
         self._reading = reading
         self._operator.poll()
+        if self._end.begun:
+            return
         ahead = self._due - reading.robot_time  # by more than a period: time began anew, with a new connection
         if 1e-6 < ahead < 2.0 * PERIOD:
             return
@@ -159,7 +167,7 @@ class TeachNode(Node):
         self._asked, self._softened = now, -np.inf
         client = self._recover if reading.mode is Mode.FAULT else self._start
         if client.service_is_ready():
-            client.call_async(Trigger.Request())
+            self._end.after(client.call_async(Trigger.Request()))
 
     def _soften(self) -> None:
         """Say how stiff the arm shall be, again now and then: whoever starts to listen late shall hear it."""

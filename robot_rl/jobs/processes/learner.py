@@ -26,8 +26,9 @@ def main(run: Run, config: RunConfig, job: str) -> int:
 
     with ros() as stop:
         node = ParameterNode()
-        trainer = Trainer(run, config, make_learner(run, config), node.publish)
+        trainer = Trainer(run, config, make_learner(run, config), node.publish, node.tell_phase)
         trainer.start()
+        trainer.warm_up()
         told = 0.0
         while not stop.asked:
             if not trainer.step():

@@ -39,7 +39,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
                     node.hear(line)
 
             node.create_timer(LISTEN_PERIOD, listen)
-        spin(node, stop, lambda: node.done)
+        spin(node, stop, lambda: node.done, node.end_motion)
     if not node.done:
         return 0
     run.taught.write_text(text_of(node.lesson.task(read_file(run.task_file))), encoding="utf-8")
