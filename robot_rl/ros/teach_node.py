@@ -19,11 +19,12 @@ from controllers.spatial import Pose
 from controllers.state import Mode
 from controllers.workspace import Workspace
 from hardware.interfaces import Word
-from robot_rl.contract import Answer, Label, Reading
+from robot_rl.contract import Answer, Label, Reading, lead_of
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
 from robot_rl.ros.motion_end import MotionEnd
 from robot_rl.ros.operator_topics import OperatorTopics
+from robot_rl.session.intervention import Led, reference_of
 from robot_rl.tasks.teaching import Lesson, Mark, TeachError
 
 PERIOD = 0.1  # [s] of robot time between targets
@@ -60,6 +61,7 @@ class TeachNode(Node):
         self._due = -1.0
         self._asked = self._softened = -np.inf  # steady time [s]
         self._fault = ""
+        self._led: Led | None = None
         self._target = self.create_publisher(PoseStamped, arm_topics.TARGET_POSES[Priority.PERSON], 1)
         self._gripper = self.create_publisher(Float64MultiArray, arm_topics.GRIPPER_COMMAND, 1)
         self._stiffness = self.create_publisher(Float64MultiArray, arm_topics.TARGET_STIFFNESS, 1)
@@ -150,14 +152,24 @@ class TeachNode(Node):
             self._soften()
             self._send(reading.pose)
         elif command is not None and command.engaged:
-            self._send(self._workspace.clip(driven(reading, command.twist * PERIOD)))
+            self._lead(reading, command.twist * PERIOD)
             if command.gripper is not None:
                 self._gripper.publish(Float64MultiArray(data=[command.gripper]))
+        elif self._led is not None:
+            self._lead(reading, np.zeros(6))
         else:
             self._send(reading.target)
 
+    def _lead(self, reading: Reading, delta: np.ndarray) -> None:
+        """Move the reference on by ``delta (6,)`` [m, rad], from where the person has led it before."""
+        reference = reference_of(reading, self._led)
+        target = reading.pose.moved(lead_of(reference, reading.pose)).moved(delta)
+        self._led = Led(reference, self._workspace.clip(target))
+        self._send(self._led.end)
+
     def _bring_back(self, reading: Reading) -> None:
         """Ask for control, after a fault for recovery first; a stop only a person releases."""
+        self._led = None
         if reading.fault and reading.fault != self._fault:
             self._fault = reading.fault
             self._tell(f"the arm has stopped: {reading.fault}")
@@ -182,13 +194,3 @@ class TeachNode(Node):
         message.header.frame_id = arm_topics.BASE_FRAME
         fill_pose(target, message.pose)
         self._target.publish(message)
-
-
-def driven(reading: Reading, delta: np.ndarray) -> Pose:
-    """The target ``delta (6,)`` [m, rad] ahead of the measured pose; what nobody drives stays where its target is.
-
-    It would creep otherwise: the joints' friction leaves the arm a little short of each target.
-    """
-    along = np.where(delta[:3] != 0.0, reading.pose.translation, reading.target.translation)
-    turned = reading.pose if delta[3:].any() else reading.target
-    return Pose(along, turned.quat_xyzw).moved(delta)

@@ -24,7 +24,7 @@ from controllers.ros.converters import fill_pose, ns_to_stamp, stamp_to_ns
 from controllers.state import Mode
 from hardware.ros.arm_node import ArmNode
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Ending, Observation, Policy, Reading, Source
+from robot_rl.contract import ActionChunk, Ending, Judge, Observation, Policy, Reading, Source
 from robot_rl.data.episode import Episode
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
@@ -38,6 +38,7 @@ from robot_rl.ros.policy_node import PolicyNode
 from robot_rl.ros.session_node import LATCHED, SessionNode
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
+from robot_rl.session.judge import make_judge
 from robot_rl.session.recovery import MOTION_ERRORS
 from robot_rl.session.session import Session
 from robot_rl.tasks.base import Task
@@ -81,12 +82,15 @@ class Graph:
         config: SessionConfig,
         task: Task = TASK,
         awaits_learner: bool = False,
+        judge: Judge | None = None,
+        advance: float = ADVANCE,
     ) -> None:
         self.ros = ros
         self.world = world
         self.store = EpisodeStore.create_or_open(folder, StoreSchema.of(task, None, task.control_period))
         self.ended: list[EpisodeSummary] = []
-        session = Session(task, config, self.store, seed=1)
+        session = Session(task, config, self.store, seed=1, judge=judge)
+        self._advances = advance
         self.policy = session.policy
         self.patient = config.policy_wait >= PATIENT
         self.lines: list[str] = []
@@ -115,7 +119,7 @@ class Graph:
     def _advance(self) -> None:
         waits = self.patient and self.session.waits_for_policy
         if not (self.stands_still or waits or 2 * PUBLISHED < self.world.time - self._received < 1.0):
-            self.world.advance(ADVANCE)
+            self.world.advance(self._advances)
 
     def run_episode(self) -> tuple[EpisodeSummary, Episode]:
         """Run until an episode has ended."""
@@ -199,13 +203,46 @@ def test_a_person_takes_over_from_the_policy(ros: Any, graph: Callable[[SessionC
     person = ros.node("person")
     twist = person.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
     command = TwistStamped()
-    command.twist.linear.z = 0.05  # half an action
+    command.twist.linear.z = 0.05  # [m/s]: 5 mm in each control period
     person.create_timer(0.02, lambda: twist.publish(command))
     ros.spin_until(lambda: running.ended and running.ended[-1].interventions)
     episode = running.store.load_episode(running.store.episodes()[-1].index)
     by_person = episode["source"] == Source.PERSON
-    np.testing.assert_allclose(episode["action"][by_person], np.tile([0.0, 0.0, 0.5], (by_person.sum(), 1)), atol=1e-6)
+    led = np.diff(episode["target"][by_person], axis=0)[:, :3]
+    assert (led[:, 2] > 0.002).all() and np.abs(led[:, :2]).max(initial=0.0) < 0.001
+    assert (episode["action"][by_person][:, 2] > 0.25).all()
     np.testing.assert_allclose(episode["policy_action"][by_person], 0.25)
+
+
+def test_a_twist_makes_its_way(ros: Any, graph: Callable[..., Graph], world: InProcessWorld) -> None:
+    """0.05 m/s for 3 s are 150 mm, but for the control period in which it begins or ends."""
+    period, seconds = TASK.control_period, 3.0
+    config = patient(ask_policy=False, wait_for_person=True)
+    running = graph(config, judge=make_judge("person", TASK), advance=0.002)
+    phases: list[str] = []
+    person = ros.node("person")
+    person.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
+    twist = person.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
+    ros.spin_until(lambda: phases and phases[-1] == "ready")
+
+    def wait(robot_time: float) -> None:
+        until = world.time + robot_time
+        ros.spin_until(lambda: world.time > until)
+
+    wait(1.0)  # it comes to rest
+    before = world.read()
+    command = TwistStamped()
+    command.twist.linear.z = 0.05
+    person.create_timer(0.02, lambda: twist.publish(command))
+    ros.spin_until(lambda: phases[-1] == "running")
+    wait(seconds - period)
+    command.twist.linear.z = 0.0  # as devices say when they are let go
+    wait(1.0)
+    after = world.read()
+    led = after.target.translation[2] - before.target.translation[2]
+    went = after.pose.translation[2] - before.pose.translation[2]
+    assert abs(led - 0.15) < 0.05 * (2 * period) + 0.002
+    assert abs(went - led) < 0.003, "and the arm with its reference"
 
 
 def test_a_session_that_ends_ends_its_motion_first(
