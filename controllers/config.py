@@ -47,6 +47,7 @@ class ControllerConfig:
     # The watchdog, and how the stiffness and the gains come and go.
     hold_after: float = 0.25  # without a fresh setpoint: hold the measured pose [s of robot time]
     damp_after: float = 1.0  # still none: damp out and finish [s]
+    first_after: float = 1.0  # so long, if longer, a motion holds for its first setpoint [s]
     ramp_up: float = 0.1  # stiffness from 0 to full after the start [s]
     ramp_down: float = 0.5  # stiffness from full to 0 when damping out [s]
     gain_ramp: float = 0.3  # from the old gains to new ones [s]
@@ -60,9 +61,9 @@ class ControllerConfig:
     repulsion_peak: float = 5.0  # torque at the limit [N·m]
 
     def __post_init__(self) -> None:
-        for name in ("max_jump", "hold_after", "damp_after", "ramp_up", "ramp_down", "gain_ramp", "wrench_ramp"):
+        for name in ("max_jump", "hold_after", "damp_after", "first_after", "ramp_up", "ramp_down"):
             self._require(name, finite=True)
-        for name in ("rest_speed", "rest_timeout"):
+        for name in ("gain_ramp", "wrench_ramp", "rest_speed", "rest_timeout"):
             self._require(name, finite=True)
         for name in ("max_speed", "max_turn_speed", "impact_energy", "max_force", "max_moment"):
             self._require(name, finite=False)

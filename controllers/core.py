@@ -45,8 +45,8 @@ class Controller:
     """The controller of one arm.
 
     Call `start` once per motion, then `tick` with every measurement and `command` whenever a setpoint arrives. A motion
-    starts in HOLD, at the measured pose; the first setpoint makes it TRACK. Setpoints must keep coming, even unchanged:
-    their arrival is the sign of life of whoever sends them.
+    starts in HOLD, at the measured pose, for ``first_after`` at most; the first setpoint makes it TRACK. Setpoints must
+    keep coming, even unchanged: their arrival is the sign of life of whoever sends them.
 
     Attributes:
         model: the arm, as of the last tick.
@@ -64,7 +64,7 @@ class Controller:
         self._gate = Gate(model, config)
         self._limiter = TorqueLimiter(model.effort, config.max_torque_step)
         self._repulsion = JointRepulsion(model.lower, model.upper, config.repulsion_margin, config.repulsion_peak)
-        self._watchdog = Watchdog(config.hold_after, config.damp_after)
+        self._watchdog = Watchdog(config.hold_after, config.damp_after, config.first_after)
         self._wrench = FadingWrench(config.hold_after, config.wrench_ramp)
         self._retreat = Retreat(config.force_limit, config.moment_limit)
         self._impact = ImpactBound(config.impact_energy)

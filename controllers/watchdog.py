@@ -17,18 +17,20 @@ from controllers.state import Mode
 class Watchdog:
     """The deadlines of targets: without one for ``hold_after`` [s] the arm holds, for ``damp_after`` [s] it damps out.
 
-    Poses and joint positions share their numbers.
+    The first one of a motion may take ``first_after`` [s], where that is longer than ``damp_after``: the arm holds
+    meanwhile. Poses and joint positions share their numbers.
     """
 
-    __slots__ = ("_damp_after", "_fed", "_hold_after", "_seq")
+    __slots__ = ("_damp_after", "_fed", "_first_after", "_hold_after", "_patience", "_seq")
 
-    def __init__(self, hold_after: float, damp_after: float) -> None:
+    def __init__(self, hold_after: float, damp_after: float, first_after: float = 0.0) -> None:
         self._hold_after, self._damp_after = hold_after, damp_after
+        self._first_after = max(damp_after, first_after)
         self.start(0.0)
 
     def start(self, now: float) -> None:
         """Begin a motion: numbers start afresh, and the deadlines run from ``now``."""
-        self._fed, self._seq = now, -1
+        self._fed, self._seq, self._patience = now, -1, self._first_after
 
     def require_newer(self, seq: int) -> None:
         """Raises `Refused` unless ``seq`` is above the number of the last target that was taken."""
@@ -36,12 +38,12 @@ class Watchdog:
 
     def feed(self, seq: int, now: float) -> None:
         """Target ``seq`` was taken."""
-        self._seq, self._fed = seq, now
+        self._seq, self._fed, self._patience = seq, now, self._damp_after
 
     def due(self, mode: Mode, now: float) -> Mode:
         """The mode that follows ``mode`` at ``now``: DAMP, HOLD, or the same."""
         age = now - self._fed
-        if age > self._damp_after:
+        if age > self._patience:
             return Mode.DAMP
         if age > self._hold_after and mode is Mode.TRACK:
             return Mode.HOLD

@@ -23,8 +23,8 @@ class PoseReference:
     """Pose that the arm is asked for. No clock, thread or I/O: ``now`` [s] is any steady clock.
 
     Modes are those of the controller: a motion starts in HOLD, a setpoint makes it TRACK, none for ``hold_after`` HOLD
-    again, none for ``damp_after`` ends it. While it ends, or is stopped, it is DAMP until the arm is at rest, and the
-    target stays where the arm was.
+    again, none for ``damp_after`` (``first_after`` before the first one) ends it. While it ends, or is stopped, it is
+    DAMP until the arm is at rest, and the target stays where the arm was.
 
     Attributes:
         mode: see `Mode`.
@@ -35,7 +35,7 @@ class PoseReference:
         self.mode = Mode.IDLE
         self._path = Interpolator()
         self._translation, self._rotation = np.zeros(3), np.eye(3)
-        self._watchdog = Watchdog(config.hold_after, config.damp_after)
+        self._watchdog = Watchdog(config.hold_after, config.damp_after, config.first_after)
         self._wrench = FadingWrench(config.hold_after, config.wrench_ramp)
         self._clipped = False
         self._stopped = 0.0  # when it was asked to end

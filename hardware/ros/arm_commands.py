@@ -22,7 +22,7 @@ from controllers.gains import ImpedanceGains
 from controllers.lease import TIMEOUT, Lease, Priority, Writer
 from controllers.ros import topics
 from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
-from controllers.state import EventKind, JointSetpoint, Setpoint, WrenchSetpoint
+from controllers.state import EventKind, JointSetpoint, Mode, Setpoint, WrenchSetpoint
 from hardware.interfaces import Arm, Gripper
 from hardware.ros.converters import gains_from, joints_from
 from hardware.ros.inbox import Identity, Inbox
@@ -30,6 +30,13 @@ from hardware.ros.inbox import Identity, Inbox
 SETPOINT_AGE = 0.2  # [s] after which a command in the mail is too old to follow
 SETPOINT_DURATION = 0.1  # [s] the reference takes to a new target, unless it is told another time
 QUIET = 1.0  # [s] without a mistake of one kind after which the next one is said again
+SETTLING = 0.3  # [s] at rest after which whoever still sends targets is told
+RESTING = {  # why an arm does not follow, and what to do about it
+    Mode.IDLE: f"the arm is idle and does not follow; torque control begins with the service {topics.START}",
+    Mode.FAULT: f"the arm has stopped by a fault; recover it (service {topics.ERROR_RECOVERY}), then {topics.START} it",
+    Mode.STOPPED: f"a person has stopped the arm; release it, then {topics.START} it",
+}
+MOTION = (*topics.TARGET_POSES.values(), topics.TARGET_JOINT, topics.TARGET_WRENCH)
 STOP = Writer(Identity(b"", "emergency stop"), "the emergency stop")
 
 Report = Callable[[EventKind, str], None]
@@ -103,15 +110,17 @@ class ArmCommands:
         report: Report,
         period: float = SETPOINT_DURATION,
     ) -> None:
-        self._arm, self._gripper, self._gains, self._report = arm, gripper, gains, report
+        self._node, self._arm, self._gripper, self._gains, self._report = node, arm, gripper, gains, report
         self._period = period
         self._clock = node.get_clock()
         self._lease, self._gripper_lease = Lease(), Lease()
         self._following, self._bursts = Following(), Bursts()
         self._now = -math.inf
         self._seq = self._wrench_seq = 0
-        self.counts = {"setpoints": 0, "stale": 0, "refused": 0, "rejected": 0, "not the holder": 0}
-        self.refused_at = -math.inf  # steady time [s] of the last command of somebody without the lease
+        self.counts = {"setpoints": 0, "stale": 0, "refused": 0, "rejected": 0, "at rest": 0, "not the holder": 0}
+        self._complaints: dict[str, tuple[float, str]] = {}  # kind of refusal → steady time [s] and words of the last
+        self._mode, self._since = Mode.IDLE, math.inf  # of the arm, and since when [s, steady]
+        self._followed = False  # a target has been passed on in the present motion
         self._inbox = Inbox(node, self._rename)
         for priority, topic in topics.TARGET_POSES.items():
             self._inbox.subscribe(PoseStamped, topic, partial(self._on_pose, topic, priority))
@@ -128,6 +137,32 @@ class ArmCommands:
 
     def close(self) -> None:
         self._inbox.close()
+
+    def watch(self, mode: Mode) -> None:
+        """The arm is in ``mode`` now."""
+        if mode is not self._mode:
+            self._mode, self._since = mode, self._now
+        self._followed = self._followed and mode in (Mode.TRACK, Mode.HOLD)
+
+    @property
+    def deserted(self) -> bool:
+        """Whoever has commanded the present motion has gone, and nobody is there who could go on with it."""
+        if not self._followed or self._lease.holder(self._now) is not None:
+            return False
+        return not any(self._node.count_publishers(topic) for topic in MOTION)
+
+    def forget(self) -> None:
+        """The present motion is being ended; what was commanded in it is over."""
+        self._followed = False
+
+    def complaints(self) -> dict[str, str]:
+        """Kinds of command that have been refused within the last `QUIET`, as in ``counts``, with the latest reason."""
+        return {kind: why for kind, (at, why) in self._complaints.items() if self._now - at <= QUIET}
+
+    def complain(self, kind: str, why: str) -> None:
+        """Count a command that is refused."""
+        self.counts[kind] += 1
+        self._complaints[kind] = (self._now, why)
 
     def stop(self) -> None:
         """Take no command from now on, until `release`."""
@@ -157,7 +192,7 @@ class ArmCommands:
             self._refuse("value", topic, writer, str(error))
             return
         target = np.concatenate((pose.translation, pose.quat_xyzw))
-        if self._admits(writer, priority) and self._following.follows(writer.id, "pose", target, self._now):
+        if self._moves(topic, writer, priority) and self._following.follows(writer.id, "pose", target, self._now):
             duration = SETPOINT_DURATION if priority is Priority.RESET else self._period
             self._arm.command(Setpoint(pose, self._next(), duration))
 
@@ -169,7 +204,7 @@ class ArmCommands:
         except ValueError as error:
             self._refuse("value", topics.TARGET_JOINT, writer, str(error))
             return
-        if self._admits(writer) and self._following.follows(writer.id, "joints", q, self._now):
+        if self._moves(topics.TARGET_JOINT, writer) and self._following.follows(writer.id, "joints", q, self._now):
             self._arm.command(JointSetpoint(q, self._next(), SETPOINT_DURATION))
 
     def _on_wrench(self, message: WrenchStamped, writer: Writer) -> None:
@@ -178,7 +213,7 @@ class ArmCommands:
         wrench = vectors_from(message.wrench.force, message.wrench.torque)
         if not np.isfinite(wrench).all():
             self._refuse("value", topics.TARGET_WRENCH, writer, f"{wrench} is not finite")
-        elif self._admits(writer):
+        elif self._moves(topics.TARGET_WRENCH, writer):
             self._wrench_seq += 1
             self._arm.command(WrenchSetpoint(wrench, self._wrench_seq))
 
@@ -197,6 +232,17 @@ class ArmCommands:
         elif self._gripper is not None and self._admits_to_gripper(writer):
             self._gripper.command(message.data[0])
 
+    def _moves(self, topic: str, writer: Writer, priority: Priority | None = None) -> bool:
+        """Whether ``writer`` may command, and the arm is not at rest; who goes on then is told, once a burst."""
+        if not self._admits(writer, priority):
+            return False
+        if self._mode in RESTING:
+            if self._now - self._since > SETTLING:
+                self._refuse("at rest", topic, writer, RESTING[self._mode])
+            return False
+        self._followed = True
+        return True
+
     def _admits(self, writer: Writer, priority: Priority | None = None) -> bool:
         return self._granted(self._lease, writer, priority)
 
@@ -209,8 +255,7 @@ class ArmCommands:
     def _granted(self, lease: Lease, writer: Writer, priority: Priority | None) -> bool:
         claim = lease.claim(writer, priority, self._now)
         if not claim.granted:
-            self.counts["not the holder"] += 1
-            self.refused_at = self._now
+            self.complain("not the holder", claim.refusal)
             if claim.news:
                 self._report(EventKind.WRITER_REFUSED, claim.refusal)
         return claim.granted
@@ -226,18 +271,16 @@ class ArmCommands:
         age = (self._clock.now().nanoseconds - stamp_to_ns(header.stamp)) / 1e9 - self._inbox.waited
         if age <= SETPOINT_AGE:
             return False
-        self.counts["stale"] += 1
         why = f"{age:.2f} s old on arrival, more than {SETPOINT_AGE} s; is the sender's clock synchronised?"
-        self._say("stale", topic, writer, why)
+        self._refuse("stale", topic, writer, why)
         return True
 
     def _refuse(self, kind: str, topic: str, writer: Writer, why: str) -> None:
-        self.counts["refused"] += 1
-        self._say(kind, topic, writer, why)
-
-    def _say(self, kind: str, topic: str, writer: Writer, why: str) -> None:
+        """Count a command, under its ``kind`` where ``counts`` has that, and say why it is refused, once a burst."""
+        words = f"{topic} of {writer.name}: {why}"
+        self.complain(kind if kind in self.counts else "refused", words)
         if self._bursts.begins(f"{kind} {topic} {writer.id}", self._now):
-            self._report(EventKind.SETPOINT_REJECTED, f"{topic} of {writer.name}: {why}")
+            self._report(EventKind.SETPOINT_REJECTED, words)
 
     def _next(self) -> int:
         self._seq += 1

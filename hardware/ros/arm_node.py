@@ -6,6 +6,7 @@ Commands come in by `arm_commands`, the emergency stop by `emergency_stop`, the 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 
@@ -27,10 +28,12 @@ from hardware.interfaces import (
     WatchedArm,
     WatchedGripper,
 )
-from hardware.ros.arm_commands import QUIET, SETPOINT_DURATION, ArmCommands, Bursts
+from hardware.ros.arm_commands import SETPOINT_DURATION, ArmCommands, Bursts
 from hardware.ros.arm_state import ArmStateTopics
+from hardware.ros.diagnosis import diagnose
 from hardware.ros.emergency_stop import EmergencyStop
 
+LOGGER = logging.getLogger(__name__)
 PUBLISH_PERIOD = 0.02  # [s] of robot time between state messages
 POLL_PERIOD = 0.004  # [s] between looks at the driver and at the command topics
 STOP_PATIENCE = 2.0  # [s] for an arm to be at rest after an emergency stop
@@ -139,13 +142,19 @@ class ArmNode(Node):
         self._commands.poll()
         for event in self._arm.events():
             rejected = event.kind is EventKind.SETPOINT_REJECTED  # each setpoint of a stream may be
-            self._commands.counts["rejected"] += rejected
+            if rejected:
+                self._commands.complain("rejected", event.detail)
             if not rejected or self._bursts.begins(event.kind.name, time.monotonic()):
                 self._publish_event(event.kind, event.detail, event.time)
         reading = self._arm.read()
         self._watch_stop(reading.mode)
         if self._emergency_stop.reason:
             reading = dataclasses.replace(reading, mode=Mode.STOPPED, fault=self._emergency_stop.reason)
+        self._commands.watch(reading.mode)
+        if self._commands.deserted:
+            self._commands.forget()
+            LOGGER.info("whoever commanded the arm has gone; its motion is ended")
+            self._request_stop("")
         ahead = self._due - reading.state.time  # by more than a period: time began anew, with a new connection
         if 0.0 < ahead < 2.0 * PUBLISH_PERIOD and self._last is not None and reading.mode is self._last.mode:
             return
@@ -158,30 +167,26 @@ class ArmNode(Node):
 
     def _report(self, kind: EventKind, detail: str) -> None:
         """Tell the operator something that this node itself has found."""
-        self.get_logger().error(detail)
         self._publish_event(kind, detail, self._last.state.time if self._last is not None else 0.0)
 
     def _publish_event(self, kind: EventKind, detail: str, robot_time: float) -> None:
         level = DiagnosticStatus.ERROR if kind in ERRORS else DiagnosticStatus.OK
         level = DiagnosticStatus.WARN if kind in WARNINGS else level
+        LOGGER.info("%s: %s", kind.name.lower(), detail)
         values = [KeyValue(key="robot_time", value=f"{robot_time:.3f}")]
         self._events.publish(DiagnosticStatus(level=level, name=kind.name.lower(), message=detail, values=values))
 
     def _publish_diagnostics(self) -> None:
-        values: dict[str, object] = {**self._commands.counts}
         publishers = self.count_publishers(topics.TARGET_POSE)
+        values: dict[str, object] = {**self._commands.counts}
         values |= {"target_pose publishers": publishers, "holder": self._commands.holder()}
-        status = DiagnosticStatus(level=DiagnosticStatus.OK, name=self.get_fully_qualified_name(), message="ok")
-        if publishers > 1 or time.monotonic() - self._commands.refused_at < QUIET:
-            status.level = DiagnosticStatus.ERROR
-            status.message = "more than one publisher on target_pose: only one may command the arm"
-            if publishers <= 1:
-                status.message = "somebody commands the arm while another has the lease; arm_events names them"
-        if self._emergency_stop.reason:
-            status.level, status.message = DiagnosticStatus.ERROR, self._emergency_stop.reason
+        mode, fault = Mode.IDLE, ""
         if self._last is not None:
-            values |= {"mode": self._last.mode.name, "tank [J]": f"{self._last.tank:.2f}"}
+            mode, fault = self._last.mode, self._last.fault
+            values |= {"mode": mode.name, "fault": fault, "tank [J]": f"{self._last.tank:.2f}"}
             values |= {"success_rate": f"{self._last.success_rate:.2f}"}
+        found = diagnose(mode, fault, self._commands.complaints(), publishers)
+        status = DiagnosticStatus(level=found.level, name=self.get_fully_qualified_name(), message=found.message)
         status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()

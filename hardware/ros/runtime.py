@@ -45,8 +45,13 @@ def ros(arguments: list[str] | None = None) -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def spin(node: Node, stop: Stop, done: Callable[[], bool] = lambda: False) -> None:
-    """Run ``node`` until ``stop`` is asked for or ``done``; then destroy it. Exceptions of callbacks come through."""
+def spin(
+    node: Node, stop: Stop, done: Callable[[], bool] = lambda: False, ended: Callable[[], bool] = lambda: True
+) -> None:
+    """Run ``node`` until ``stop`` is asked for or ``done``; then destroy it. Exceptions of callbacks come through.
+
+    Before it is destroyed, whatever the reason, it runs on until ``ended``, which is asked again and again.
+    """
     executor = EventsExecutor()
     executor.add_node(node)
     # The first line of rclpy's logger looks for its caller in all modules, for 0.1 s and more: now, not in a motion.
@@ -56,5 +61,9 @@ def spin(node: Node, stop: Stop, done: Callable[[], bool] = lambda: False) -> No
             while not (stop.asked or done()):
                 executor.spin_once(timeout_sec=WAKE)
     finally:
-        executor.shutdown()
-        node.destroy_node()
+        try:
+            while not ended():
+                executor.spin_once(timeout_sec=WAKE)
+        finally:
+            executor.shutdown()
+            node.destroy_node()

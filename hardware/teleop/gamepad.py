@@ -7,6 +7,7 @@ state as events marked INIT. Events come on change only.
     left stick      away / towards, left / right
     right stick     up / down, yaw
     directional pad pitch, roll
+    hold LT / L2    slow, for fine work
     A / cross       close the gripper        B / circle      open it
     Y / square      success                  X / triangle    failure
     Xbox / Share    emergency stop
@@ -43,6 +44,7 @@ SHIFTED = {  # with SHIFT held
     SUCCESS: Word.END,
     DRIVE: Word.TAKE_OVER,
 }
+SLOW_AXIS, HALF_PRESSED = 2, 0.2  # the left trigger; it may read 0 until it is first touched
 PERMISSION_HELP = "Add yourself to its group (`sudo usermod -aG input $USER`) and log in again."
 
 # Rows: base x, y, z, roll, pitch, yaw; columns: axes 0–7 (left x, y, trigger; right x, y, trigger; pad x, y).
@@ -89,7 +91,8 @@ class GamepadDecoder:
         if not self._driving:
             return TeleopCommand(twist=np.zeros(6), engaged=False, words=words)
         deflection = AXES_TO_BASE @ apply_deadzone(self._axes, self._deadzone)
-        return TeleopCommand(twist=self._speeds.twist(deflection), gripper=self._gripper, words=words)
+        slow = bool(self._axes[SLOW_AXIS] > HALF_PRESSED)
+        return TeleopCommand(twist=self._speeds.twist(deflection, slow), gripper=self._gripper, words=words)
 
     def _button(self, number: int, pressed: bool) -> None:
         if number == DRIVE:

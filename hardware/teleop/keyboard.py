@@ -5,6 +5,7 @@
     space              close the gripper, open it at the next press
     enter, backspace   the episode was a success, a failure
     x, e               discard the episode, end it
+    z                  slow for fine work, and fast again
     p, c               pause, continue (resume)
     t                  take over: the person drives until they continue, also between keys
     b                  brake: emergency stop
@@ -48,7 +49,7 @@ MOTIONS = {  # key: (axis of the twist, direction), base axes
 ARROWS = {"A": "i", "B": "k", "C": "l", "D": "j"}  # final byte of the escape sequence: up, down, right, left
 ESCAPE = "\x1b"
 ESCAPE_TIMEOUT = 0.05  # [s] after which an escape byte was the key and not the start of a sequence
-RELEASE_KEYS, GRIPPER_KEY = "q", " "
+RELEASE_KEYS, GRIPPER_KEY, SLOW_KEY = "q", " ", "z"
 WORDS = {
     "\r": Word.SUCCESS,
     "\n": Word.SUCCESS,
@@ -86,6 +87,7 @@ class KeyboardDecoder:
         self._engaged_until = -np.inf
         self._gripper: float | None = None
         self._next_gripper = 0.0
+        self._slow = False
         self._words: tuple[Word, ...] = ()
 
     def feed(self, data: bytes, now: float) -> None:
@@ -106,7 +108,7 @@ class KeyboardDecoder:
             if now < until:
                 axis, direction = MOTIONS[key]
                 deflection[axis] += direction
-        return TeleopCommand(twist=self._speeds.twist(deflection), gripper=self._gripper, words=words)
+        return TeleopCommand(twist=self._speeds.twist(deflection, self._slow), gripper=self._gripper, words=words)
 
     def _take(self, char: str, now: float) -> None:
         if char == ESCAPE:
@@ -137,6 +139,8 @@ class KeyboardDecoder:
         elif key == GRIPPER_KEY:
             self._gripper, self._next_gripper = self._next_gripper, 1.0 - self._next_gripper
             self._engaged_until = now + self._engaged
+        elif key == SLOW_KEY:
+            self._slow = not self._slow
         elif key in WORDS:
             self._words += (WORDS[key],)
         elif key in RELEASE_KEYS:

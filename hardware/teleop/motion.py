@@ -8,6 +8,7 @@ import numpy as np
 
 LINEAR_SPEED = 0.1  # [m/s] at full deflection: one centimetre per action at 10 Hz
 ANGULAR_SPEED = 0.5  # [rad/s] at full deflection
+SLOW = 0.2  # share of these in the slow mode, for fine work
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,10 @@ class Speeds:
         if self.linear <= 0.0 or self.angular <= 0.0:
             raise ValueError(f"speeds at full deflection must be positive, not {self.linear} m/s, {self.angular} rad/s")
 
-    def twist(self, deflection: np.ndarray) -> np.ndarray:
-        """Twist ``(6,)`` [m/s, rad/s] of a deflection ``(6,)`` in [−1, 1]."""
-        return np.concatenate((self.linear * deflection[:3], self.angular * deflection[3:]))
+    def twist(self, deflection: np.ndarray, slow: bool = False) -> np.ndarray:
+        """Twist ``(6,)`` [m/s, rad/s] of a deflection ``(6,)`` in [−1, 1]; ``slow``: for fine work."""
+        share = SLOW if slow else 1.0
+        return share * np.concatenate((self.linear * deflection[:3], self.angular * deflection[3:]))
 
 
 def apply_deadzone(deflection: np.ndarray, deadzone: float) -> np.ndarray:

@@ -22,6 +22,7 @@ from hardware.teleop.stream import DeviceStream
 FULL_SCALE = 350.0  # counts at full deflection
 TRANSLATION_REPORT, ROTATION_REPORT, BUTTON_REPORT = 1, 2, 3
 MAX_REPORT_BYTES = 64
+SLOW_BUTTON = 1 << 26  # of the larger models: that with the lock
 LEFT_BUTTON, RIGHT_BUTTON = 0b01, 0b10
 WORDS = {  # bit of a button that only the larger models have: 1, 2, 3, 4, Esc, Alt, Shift, Ctrl
     12: Word.SUCCESS,
@@ -62,7 +63,8 @@ PERMISSION_HELP = (
 class SpaceMouseDecoder:
     """From HID reports to what the person wants. Owns no device and no clock: ``now`` [s] is any steady time.
 
-    The left button closes the gripper, the right one opens it. The person drives while an axis is beyond the dead zone
+    The left button closes the gripper, the right one opens it; of the larger models, that with the lock makes it slow
+    for fine work, and fast again. The person drives while an axis is beyond the dead zone
     or one of these is held, and for ``hold`` seconds after that. The wish for the gripper lasts as long. An axis that
     has not been reported for ``hold`` seconds counts as centred: a wireless device that drops out must not keep
     driving.
@@ -80,6 +82,7 @@ class SpaceMouseDecoder:
         self._engaged_until = -np.inf
         self._gripper: float | None = None
         self._words: tuple[Word, ...] = ()
+        self._slow = False
         self.reports = 0
 
     def feed(self, report: bytes, now: float) -> None:
@@ -112,7 +115,8 @@ class SpaceMouseDecoder:
         if now >= self._engaged_until:
             self._gripper = None
             return TeleopCommand(twist=np.zeros(6), engaged=False, words=words)
-        return TeleopCommand(twist=self._speeds.twist(self._deflection(now)), gripper=self._gripper, words=words)
+        twist = self._speeds.twist(self._deflection(now), self._slow)
+        return TeleopCommand(twist=twist, gripper=self._gripper, words=words)
 
     def _press(self, buttons: int) -> None:
         pressed = buttons & ~self._buttons
@@ -121,6 +125,7 @@ class SpaceMouseDecoder:
             self._gripper = 1.0
         elif pressed & LEFT_BUTTON:
             self._gripper = 0.0
+        self._slow ^= bool(pressed & SLOW_BUTTON)
         self._words += tuple(word for bit, word in WORDS.items() if pressed >> bit & 1)
 
     def _held(self) -> bool:

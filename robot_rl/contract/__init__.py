@@ -5,7 +5,7 @@ May import: no other room; of `hardware` only its interfaces and its registry.
 
 from hardware.interfaces import Word
 from robot_rl.contract.acting import Memory, Policy, check_policy, warm_up
-from robot_rl.contract.actions import ACTION_AXES, ActionSpec
+from robot_rl.contract.actions import ACTION_AXES, LEAD, ActionSpec, lead_of
 from robot_rl.contract.agent_view import AgentView, Observed, identity_of, layout_of
 from robot_rl.contract.errors import ContractError
 from robot_rl.contract.judging import DISCARDED, Answer, Judge, Label, Verdict
@@ -20,6 +20,7 @@ from robot_rl.contract.view import View
 __all__ = [
     "ACTION_AXES",
     "DISCARDED",
+    "LEAD",
     "ActionChunk",
     "ActionSpec",
     "AgentView",
@@ -48,5 +49,6 @@ __all__ = [
     "check_policy",
     "identity_of",
     "layout_of",
+    "lead_of",
     "warm_up",
 ]

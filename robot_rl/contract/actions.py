@@ -10,6 +10,13 @@ from controllers.spatial import Pose, exp3
 from robot_rl.contract.errors import ContractError
 
 ACTION_AXES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+LEAD = np.array([0.01, 0.01, 0.01, 0.05, 0.05, 0.05])  # [m, rad] within which an arm at the default gains pulls harder
+
+
+def lead_of(reference: Pose, pose: Pose) -> np.ndarray:
+    """How far ``(6,)`` [m, rad] a reference is ahead of the arm at ``pose``, no further along an axis than `LEAD`."""
+    lead: np.ndarray = np.clip(reference.difference(pose), -LEAD, LEAD)
+    return lead
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,16 @@ class ActionSpec:
         Driven axes move relative to the *measured* ``pose`` (so nothing winds up); axes the policy does not drive stay
         at ``nominal``. Rotations are taken as rotation vectors relative to the nominal orientation.
         """
-        delta = self.delta(action)
+        return self.displaced(pose, self.delta(action), nominal)
+
+    @property
+    def reach(self) -> np.ndarray:
+        """``(6,)`` [m, rad] that a target may be away from the arm: an action beyond `LEAD`; 0 where nothing drives."""
+        scale = self.delta(np.ones(self.size))
+        return np.where(scale > 0.0, scale + LEAD, 0.0)
+
+    def displaced(self, pose: Pose, delta: np.ndarray, nominal: Pose) -> Pose:
+        """As `target`, for a displacement ``delta (6,)`` [m, rad] that no action need be able to say."""
         driven = np.array([axis in self.axes for axis in ACTION_AXES[:6]])
         translation = np.where(driven[:3], pose.translation + delta[:3], nominal.translation)
         if driven[3:].all():

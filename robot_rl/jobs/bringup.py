@@ -27,7 +27,7 @@ from robot_rl.tasks.base import expert_of
 
 EXECUTABLE = "robot-rl"
 READ_TERMINAL = frozenset({"teleop", "teach"})
-OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT)  # what policy and session hear of it
+OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT, topics.LEARNER_PHASE)  # what policy and session hear of it
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class NodeSpec:
         required: the job ends when it ends.
         respawn: it is started again when it crashes; the graph goes on meanwhile.
         terminal: it reads the keys that are typed into the terminal.
+        talks: all that it logs is shown at the terminal, not its warnings alone.
         namespace: of its topics.
         remappings: of topics that are not there: (name, topic).
     """
@@ -49,6 +50,7 @@ class NodeSpec:
     required: bool = True
     respawn: bool = False
     terminal: bool = False
+    talks: bool = False
     namespace: str = ""
     remappings: tuple[tuple[str, str], ...] = ()
     executable: str = EXECUTABLE
@@ -97,7 +99,14 @@ def node_spec(name: str, job: str, run: Run) -> NodeSpec:
     """The process ``name`` of ``job``, by itself."""
     respawn = name in ("learner", "policy", "camera", "teleop", "expert")
     arguments = ("node", name, "--run", str(run.root), "--job", job)
-    return NodeSpec(name, arguments, required=not respawn, respawn=respawn, terminal=name in READ_TERMINAL)
+    return NodeSpec(
+        name,
+        arguments,
+        required=not respawn,
+        respawn=respawn,
+        terminal=name in READ_TERMINAL,
+        talks=name == "arm" and not job_of(job).node,
+    )
 
 
 def opening(job: str, run: Run, config: RunConfig) -> list[str]:
@@ -107,7 +116,9 @@ def opening(job: str, run: Run, config: RunConfig) -> list[str]:
         lines.append(f"policy: {policy_file(run, config)}")
     if not spec.node:
         service = f"{config.namespace.strip('/')}/start".lstrip("/")
+        patience = max(spec.patience, config.controller.first_after, config.controller.damp_after)
         lines.append(f"torque control begins with the service /{service}; Ctrl-C ends it")
+        lines.append(f"once started, the arm holds its pose for {patience:g} s until the first setpoint comes")
     return lines
 
 

@@ -187,6 +187,8 @@ class Display:
         if self._learner.shared:
             return [f"by the learner of {self._learner.shared}"]
         learner = self._run.status_of("learner")
+        if "updates" not in learner:
+            return [f"the learner is {learner.get('phase', 'starting')}"]
         parts = [f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}"]
         if learner.get("debt", 0) > self._learner.max_debt:
             parts.append(f"the next episode waits for the learner, which owes {learner['debt']} updates")

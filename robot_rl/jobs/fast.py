@@ -57,6 +57,8 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             acting = _Newest(ActorLoader(view, config.seed, deterministic=False, images=images))
             trainer = Trainer(run, config, make_learner(run, config), acting.take)
             trainer.start()
+            trainer.warm_up()
+            _catch_up(trainer.step, show)
             policy, after_step = acting, lambda: _catch_up(trainer.step, show)
             stack.callback(trainer.finish)
         while not progress.done:

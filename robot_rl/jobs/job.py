@@ -42,6 +42,7 @@ class JobSpec:
         asks_policy: a policy acts when no person does.
         deterministic: the policy is one that is given, and acts without exploring.
         learns: a learner is fed by the steps and hands out the parameters that act.
+        patience: [s] that the arm, once started, holds for the first setpoint; the controller's, where that is longer.
         has_episodes: the energy tank is refilled for each episode; otherwise its power alone is limited.
         records: store of the run that steps go into; "" for none.
         seed_offset: what sets the starts of its episodes apart from those of other jobs.
@@ -59,6 +60,7 @@ class JobSpec:
     asks_policy: bool = False
     deterministic: bool = False
     learns: bool = False
+    patience: float = 0.0
     has_episodes: bool = True
     records: Literal["", "demos", "online", "evaluation"] = ""
     seed_offset: int = 0
@@ -110,6 +112,7 @@ JOBS: dict[str, JobSpec] = {
             "arm",
             "serve the arm's topics to other programs, e.g. clients of CRISP",
             node="",
+            patience=60.0,  # somebody starts the arm at a terminal, then their program
             has_episodes=False,
         ),
         JobSpec(

@@ -16,6 +16,7 @@ from typing import TextIO
 
 PACKAGES = ("controllers", "hardware", "robot_rl", "demos")
 WARNING = re.compile(r"(?:WARNING|ERROR|CRITICAL) [\w.]+: (.*)")
+ANYTHING = re.compile(r"(?:INFO|WARNING|ERROR|CRITICAL) [\w.]+: (.*)")
 
 
 def configure(process: str = "", launched: bool = False) -> None:
@@ -48,16 +49,20 @@ def speaker(logger: str) -> str:
 
 
 class Follower:
-    """Follows the log of a process for what the person should see, from its present end on."""
+    """Follows the log of a process for what the person should see, from its present end on.
 
-    def __init__(self, path: Path) -> None:
+    ``talks``: they should see all that it logs.
+    """
+
+    def __init__(self, path: Path, talks: bool = False) -> None:
         self._path = path
+        self._seen = ANYTHING if talks else WARNING
         self._at = path.stat().st_size if path.exists() else 0
         self._torn = b""  # a line that is still being written
         self._last = ""
 
     def warnings(self) -> list[str]:
-        """Messages of warnings and errors written since the last call; of one repeated in a row, the first."""
+        """Messages to show that were written since the last call; of one repeated in a row, the first."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
@@ -68,7 +73,7 @@ class Follower:
         found = []
         for line in lines:
             text = line.decode(errors="replace").strip()
-            match = WARNING.fullmatch(text)
+            match = self._seen.fullmatch(text)
             if match is not None and match[1] != self._last:
                 self._last = match[1]
                 found.append(self._last)

@@ -103,7 +103,7 @@ class Supervisor:
 
     def _start(self, spec: NodeSpec) -> _Child:
         path = self._run.logs / f"{self._job}-{spec.name}.log"
-        follower = Follower(path)
+        follower = Follower(path, spec.talks)
         rules = [f"__ns:=/{spec.namespace.strip('/')}"] if spec.namespace else []
         rules += [f"{name}:={topic}" for name, topic in spec.remappings]
         remapped = ["--ros-args", *(word for rule in rules for word in ("-r", rule))] if rules else []

@@ -16,11 +16,13 @@ from robot_rl.jobs.promotion import Promotion
 from robot_rl.jobs.run import Run
 from robot_rl.learner.checkpoint import CheckpointError
 from robot_rl.learner.loop import LearnerLoop
+from robot_rl.ros.topics import LEARNING
 
 LOGGER = logging.getLogger(__name__)
 STATUS_PERIOD = 1.0  # [s]
 LINE_PERIOD = 10.0  # [s] between lines in the log
 CATCH_UP = 30.0  # [s] at the end; below the patience of whoever waits for the process to end
+COMPILING, PRETRAINING = "compiling", "pretraining"  # phases of a learner before it is `LEARNING`
 LOG_EVERY = 25  # update calls between two points of the learner's curves
 
 
@@ -30,10 +32,22 @@ class Trainer:
     Args:
         loop: the learner.
         publish: called with packed parameters whenever new ones shall act; the run's parameter file is kept as well.
+        tell: called with each phase that begins, in words, and with its progress.
+
+    Attributes:
+        phase: `COMPILING`, `PRETRAINING` with how far it is, or `LEARNING`: from then on steps are learnt as they come.
     """
 
-    def __init__(self, run: Run, config: RunConfig, loop: LearnerLoop, publish: Callable[[bytes], None]) -> None:
-        self._run, self._settings, self._loop, self._publish = run, config.learner, loop, publish
+    def __init__(
+        self,
+        run: Run,
+        config: RunConfig,
+        loop: LearnerLoop,
+        publish: Callable[[bytes], None],
+        tell: Callable[[str], None] = lambda phase: None,
+    ) -> None:
+        self._run, self._settings, self._loop, self._publish, self._tell = run, config.learner, loop, publish, tell
+        self.phase = COMPILING
         self._writer = Writer(str(run.tensorboard))
         self._episodes = StoreReader(run.online, images=False)
         self._logged_episodes = 0
@@ -59,9 +73,26 @@ class Trainer:
         self._loop.poll()
         self.publish()
 
+    def warm_up(self) -> None:
+        """Compile, which takes a while, before anybody collects steps that would wait to be learnt."""
+        self._tell(self.phase)
+        self._run.say("learner", {"phase": self.phase})
+        self._loop.warm_up()
+        self._follow_phase()
+
+    def _follow_phase(self) -> None:
+        """See whether demonstrations are still learnt alone, and tell what is new."""
+        left, total = self._loop.pretraining_left, self._loop.config.pretrain
+        waits = left > 0 and not self._loop.halted
+        phase = f"{PRETRAINING} {total - left} of {total}" if waits else LEARNING
+        if phase != self.phase:
+            self.phase = phase
+            self._tell(phase)
+
     def step(self) -> bool:
         """One update call if one is due; returns whether there was anything to do."""
         worked = self._loop.step()
+        self._follow_phase()
         version = self._loop.version
         if version - max(self._published, 0) >= self._settings.publish_every:
             self.publish()
@@ -124,6 +155,7 @@ class Trainer:
         rate = (updates - self._rate[1]) / max(now - self._rate[0], 1e-6)
         self._rate, self._said = (now, updates), now
         status = {
+            "phase": self.phase,
             "updates": int(updates),
             "utd": metrics["learner/utd"],
             "updates_per_s": round(rate, 1),

@@ -29,6 +29,7 @@ from robot_rl.learner.checkpoint import Checkpoint, CheckpointError, leaves_to_t
 from robot_rl.learner.devices import DataParallel
 from robot_rl.learner.domain import Domain
 from robot_rl.learner.governor import UtdGovernor
+from robot_rl.learner.rehearsal import blank_batch
 from robot_rl.learner.sources import Mixture, Sources
 from robot_rl.learner.watch import anomaly
 
@@ -126,10 +127,10 @@ class LearnerLoop:
     @property
     def due(self) -> int:
         """Critic steps to be made now: what the data has earned, and before that what pre-training takes."""
-        return self._pretraining_left * self.agent.updates_per_call + self.governor.due
+        return self.pretraining_left * self.agent.updates_per_call + self.governor.due
 
     @property
-    def _pretraining_left(self) -> int:
+    def pretraining_left(self) -> int:
         """Calls on demonstrations alone; later ones and a person's corrections are learnt along with the rest."""
         return self._pretraining if self.sources.demo_steps and not self.governor.made else 0
 
@@ -138,6 +139,11 @@ class LearnerLoop:
         """The state of the agent; waits for the update that is being computed."""
         self._settle()
         return self._state
+
+    def warm_up(self) -> None:
+        """Compile the update; nothing is learnt, and nothing drawn later is another for it."""
+        batch = self.sources.complete(blank_batch(self.agent, self.domain.layout, self.config.batch_size))
+        jax.block_until_ready(self.agent.update(self.state, self._devices.place_batch(batch)))
 
     def add(self, transitions: Transitions) -> None:
         """Online steps handed over directly, without a store."""
@@ -168,7 +174,7 @@ class LearnerLoop:
         updates = self.agent.updates_per_call
         if self.halted or self.due < updates:
             return False
-        pretraining = self._pretraining_left > 0
+        pretraining = self.pretraining_left > 0
         sampler = self.sources.demo_sampler if pretraining else self.sources.sampler
         batch = sampler.sample(self._rng, updates, self.config.batch_size, self.agent.horizon)
         batch = self._devices.place_batch(self.sources.complete(batch))

@@ -1,4 +1,4 @@
-"""Topics of the learner: its parameters on a latched topic, and how far behind the data it is."""
+"""Topics of the learner: its parameters on a latched topic, how far behind the data it is, and what it does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import array
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from std_msgs.msg import Int64, UInt8MultiArray
+from std_msgs.msg import Int64, String, UInt8MultiArray
 
 from robot_rl.ros import topics
 
@@ -19,9 +19,13 @@ class ParameterNode(Node):
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._publisher = self.create_publisher(UInt8MultiArray, topics.POLICY_PARAMETERS, latched)
         self._debt = self.create_publisher(Int64, topics.LEARNER_DEBT, 1)
+        self._phase = self.create_publisher(String, topics.LEARNER_PHASE, latched)
 
     def publish(self, data: bytes) -> None:
         self._publisher.publish(UInt8MultiArray(data=array.array("B", data)))
+
+    def tell_phase(self, phase: str) -> None:
+        self._phase.publish(String(data=phase))
 
     def tell_debt(self, updates: int) -> None:
         self._debt.publish(Int64(data=updates))

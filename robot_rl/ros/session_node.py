@@ -23,6 +23,7 @@ from robot_rl.contract import ContractError, Label, Observation, Reading, Relabe
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
 from robot_rl.ros.converters import chunk_from, fill_image, fill_observation, state_names
+from robot_rl.ros.motion_end import MotionEnd
 from robot_rl.ros.operator_topics import LATCHED, OperatorTopics
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, EpisodeSummary
@@ -30,6 +31,7 @@ from robot_rl.session.errors import SessionError
 from robot_rl.session.session import Session
 
 DEBT_AGE = 3.0  # [s] after which a learner's word about its debt no longer counts
+LEARNER_PATIENCE = 120.0  # [s] without a learner, so that it may be started anew, before the first episode does without
 SILENCE = 30.0  # [s] without a word of the arm before the session gives up
 TIMED = 1000  # answers whose timing is remembered
 SENT = 64  # observations sent whose answer is still timed
@@ -48,6 +50,7 @@ class SessionNode(Node):
         max_debt: critic updates that may be due when an episode begins. A learner that is silent is not waited for.
         on_relabel: called with each correction of a step that is recorded already.
         tell: called with each line that the person at the terminal shall read: answers to labels, and requests.
+        awaits_learner: the first episode waits until the learner is ready to learn from it, as long as one is there.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class SessionNode(Node):
         max_debt: int,
         on_relabel: Callable[[Relabel], None] = lambda relabel: None,
         tell: Callable[[str], None] = lambda line: None,
+        awaits_learner: bool = False,
     ) -> None:
         super().__init__("session")
         self._session, self._config, self._scene, self._on_episode = session, config, scene, on_episode
@@ -78,6 +82,8 @@ class SessionNode(Node):
         self.decisions_ms: deque[float] = deque(maxlen=TIMED)
         self._max_debt, self._debt, self._debt_at = max_debt, 0, -math.inf
         self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
+        self._awaits_learner, self._learner_there, self._learner_phase = awaits_learner, self._began, ""
+        self._phases = self.create_subscription(String, topics.LEARNER_PHASE, self._on_learner_phase, LATCHED)
         self._arm = ArmTopics(self, objects, session.task.views(cameras), self._on_reading, config.image_age)
         self._teleop = TeleopTopics(self, config.teleop_timeout)
         self._operator = OperatorTopics(self, self._on_label)
@@ -97,6 +103,7 @@ class SessionNode(Node):
         self._start = self.create_client(Trigger, arm_topics.START)
         self._recover = self.create_client(Trigger, arm_topics.ERROR_RECOVERY)
         self._begin_episode = self.create_client(Trigger, arm_topics.BEGIN_EPISODE)
+        self._end = MotionEnd(self)
         self.create_timer(0.005, self._check_deadlines)
 
     def timing(self) -> dict[str, float]:
@@ -125,6 +132,11 @@ class SessionNode(Node):
     def _waiting(self) -> bool:
         """Nothing begins without everybody there; an episode that runs goes on, and ends when answers stay away."""
         return not self._session.running and not self.ready
+
+    def end_motion(self) -> bool:
+        """Command nothing any more, end the motion, and say whether it is over; to be called until it is."""
+        self._undecided = None
+        return self._end.over(self._reading.mode if self._reading is not None else None, self._arm.received)
 
     def destroy_node(self) -> None:
         if self._session.unanswered:
@@ -160,11 +172,32 @@ class SessionNode(Node):
         """Collecting more would lower the update-to-data ratio."""
         return self._debt > self._max_debt and time.monotonic() - self._debt_at < DEBT_AGE
 
+    def _on_learner_phase(self, message: String) -> None:
+        phase = message.data
+        if phase == topics.LEARNING:
+            self._awaits_learner = False
+        elif self._awaits_learner and phase.split()[:1] != self._learner_phase.split()[:1]:
+            self._say(f"the first episode waits for the learner, which is {phase}")
+        self._learner_phase = phase
+
+    def _watch_learner(self) -> None:
+        """Wait no longer for the first word of a learner that is not there."""
+        if not self._awaits_learner:
+            return
+        now = time.monotonic()
+        if self.count_publishers(self._phases.topic_name):
+            self._learner_there = now
+        elif now - self._learner_there > LEARNER_PATIENCE:
+            self._awaits_learner = False
+            self._say(f"no learner has been there for {LEARNER_PATIENCE:g} s; the first episode begins without it")
+
     def _on_debt(self, message: Int64) -> None:
         self._debt, self._debt_at = message.data, time.monotonic()
 
     def _on_reading(self, reading: Reading) -> None:
         self._reading = reading
+        if self._end.begun:
+            return
         self._stalled = False
         ahead = self._due - reading.robot_time  # by more than a period: time began anew, with a new connection
         waits = 1e-6 < ahead < 2.0 * self._period
@@ -176,9 +209,9 @@ class SessionNode(Node):
             return
         in_step = -self._period < ahead <= 1e-6
         self._due = (self._due if in_step else reading.robot_time) + self._period
-        self._follow(
-            self._session.advance(reading, self._teleop.command(reading.gripper), self._learner_behind), reading
-        )
+        self._watch_learner()
+        wait = self._learner_behind or self._awaits_learner
+        self._follow(self._session.advance(reading, self._teleop.command(reading.gripper), wait), reading)
 
     def _follow(self, directive: Directive, reading: Reading) -> None:
         if directive.ended is not None:
@@ -217,7 +250,8 @@ class SessionNode(Node):
         self._observation.publish(fill_observation(observation, self._names, JointState(), episode, asked))
 
     def _call_start(self) -> None:
-        self._start.call_async(Trigger.Request())
+        if not self._end.begun:
+            self._end.after(self._start.call_async(Trigger.Request()))
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         stamp = stamp_to_ns(message.header.stamp)
@@ -253,6 +287,8 @@ class SessionNode(Node):
     def _check_deadlines(self) -> None:
         now = time.monotonic()
         self._operator.poll()
+        if self._end.begun:
+            return
         silent = now - max(self._arm.received, self._began)
         if silent > SILENCE:
             reason = self._arm.silent(now - silent)

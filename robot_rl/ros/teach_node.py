@@ -19,10 +19,12 @@ from controllers.spatial import Pose
 from controllers.state import Mode
 from controllers.workspace import Workspace
 from hardware.interfaces import Word
-from robot_rl.contract import Answer, Label, Reading
+from robot_rl.contract import Answer, Label, Reading, lead_of
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
+from robot_rl.ros.motion_end import MotionEnd
 from robot_rl.ros.operator_topics import OperatorTopics
+from robot_rl.session.intervention import Led, reference_of
 from robot_rl.tasks.teaching import Lesson, Mark, TeachError
 
 PERIOD = 0.1  # [s] of robot time between targets
@@ -59,6 +61,7 @@ class TeachNode(Node):
         self._due = -1.0
         self._asked = self._softened = -np.inf  # steady time [s]
         self._fault = ""
+        self._led: Led | None = None
         self._target = self.create_publisher(PoseStamped, arm_topics.TARGET_POSES[Priority.PERSON], 1)
         self._gripper = self.create_publisher(Float64MultiArray, arm_topics.GRIPPER_COMMAND, 1)
         self._stiffness = self.create_publisher(Float64MultiArray, arm_topics.TARGET_STIFFNESS, 1)
@@ -66,6 +69,7 @@ class TeachNode(Node):
         self._next = self.create_publisher(String, topics.TEACH_NEXT, latched)
         self._start = self.create_client(Trigger, arm_topics.START)
         self._recover = self.create_client(Trigger, arm_topics.ERROR_RECOVERY)
+        self._end = MotionEnd(self)
         self.create_subscription(String, topics.TEACH_MARK, lambda message: self.hear(message.data), 5)
         self._teleop = TeleopTopics(self, timeout)
         self._operator = OperatorTopics(self, self._on_label)
@@ -111,6 +115,10 @@ class TeachNode(Node):
         self._next.publish(String(data=mark.value if mark is not None else "done"))
         self._say(self.lesson, words)
 
+    def end_motion(self) -> bool:
+        """Command nothing any more, end the motion, and say whether it is over; to be called until it is."""
+        return self._end.over(self._reading.mode if self._reading is not None else None, self._arm.received)
+
     def destroy_node(self) -> None:
         self._operator.close()
         super().destroy_node()
@@ -129,6 +137,8 @@ class TeachNode(Node):
     def _on_reading(self, reading: Reading) -> None:
         self._reading = reading
         self._operator.poll()
+        if self._end.begun:
+            return
         ahead = self._due - reading.robot_time  # by more than a period: time began anew, with a new connection
         if 1e-6 < ahead < 2.0 * PERIOD:
             return
@@ -142,14 +152,24 @@ class TeachNode(Node):
             self._soften()
             self._send(reading.pose)
         elif command is not None and command.engaged:
-            self._send(self._workspace.clip(driven(reading, command.twist * PERIOD)))
+            self._lead(reading, command.twist * PERIOD)
             if command.gripper is not None:
                 self._gripper.publish(Float64MultiArray(data=[command.gripper]))
+        elif self._led is not None:
+            self._lead(reading, np.zeros(6))
         else:
             self._send(reading.target)
 
+    def _lead(self, reading: Reading, delta: np.ndarray) -> None:
+        """Move the reference on by ``delta (6,)`` [m, rad], from where the person has led it before."""
+        reference = reference_of(reading, self._led)
+        target = reading.pose.moved(lead_of(reference, reading.pose)).moved(delta)
+        self._led = Led(reference, self._workspace.clip(target))
+        self._send(self._led.end)
+
     def _bring_back(self, reading: Reading) -> None:
         """Ask for control, after a fault for recovery first; a stop only a person releases."""
+        self._led = None
         if reading.fault and reading.fault != self._fault:
             self._fault = reading.fault
             self._tell(f"the arm has stopped: {reading.fault}")
@@ -159,7 +179,7 @@ class TeachNode(Node):
         self._asked, self._softened = now, -np.inf
         client = self._recover if reading.mode is Mode.FAULT else self._start
         if client.service_is_ready():
-            client.call_async(Trigger.Request())
+            self._end.after(client.call_async(Trigger.Request()))
 
     def _soften(self) -> None:
         """Say how stiff the arm shall be, again now and then: whoever starts to listen late shall hear it."""
@@ -174,13 +194,3 @@ class TeachNode(Node):
         message.header.frame_id = arm_topics.BASE_FRAME
         fill_pose(target, message.pose)
         self._target.publish(message)
-
-
-def driven(reading: Reading, delta: np.ndarray) -> Pose:
-    """The target ``delta (6,)`` [m, rad] ahead of the measured pose; what nobody drives stays where its target is.
-
-    It would creep otherwise: the joints' friction leaves the arm a little short of each target.
-    """
-    along = np.where(delta[:3] != 0.0, reading.pose.translation, reading.target.translation)
-    turned = reading.pose if delta[3:].any() else reading.target
-    return Pose(along, turned.quat_xyzw).moved(delta)

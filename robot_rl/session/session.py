@@ -41,12 +41,13 @@ from robot_rl.contract import (
     Source,
     Step,
     Timing,
+    lead_of,
 )
 from robot_rl.session.acting import Acting
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, EpisodeSink, EpisodeSummary, EpisodeWriter, Phase
 from robot_rl.session.errors import ResetError, SessionError
-from robot_rl.session.intervention import decide
+from robot_rl.session.intervention import Led, decide, led_on, reference_of
 from robot_rl.session.judge import make_judge
 from robot_rl.session.operator import Due, Operator, Span
 from robot_rl.session.recovery import (
@@ -125,6 +126,7 @@ class Session:
         self._judge = judge or make_judge("", task)
         self._operator = Operator(sink, past)
         self._held: Pose | None = None  # where the arm is held for the person's sake
+        self._led: Led | None = None  # the way that the person has led the reference, until somebody else decides
         self._config = config
         self._sink = sink
         self._seed = seed
@@ -219,6 +221,7 @@ class Session:
             return replace(self._hold_arm(reading, holding, fault), ended=ended, step=step)
         self._held = None
         if fault:
+            self._led = None
             return replace(self._recover(reading, ended), step=step)
         self._patience = 0
         if self._phase is Phase.STOPPED:
@@ -257,11 +260,18 @@ class Session:
         due = self.policy.decide()
         late = self._config.ask_policy and due is None
         policy_action = self._hold() if due is None else due.action
-        decision = decide(policy_action, teleop, spec, self._period, self._opening)
-        if decision.source is Source.PERSON:
+        reference = reference_of(reading, self._led)
+        lead = lead_of(reference, reading.pose)
+        decision = decide(policy_action, teleop, spec, self._period, self._opening, lead)
+        by_person = decision.source is Source.PERSON
+        if by_person:
             self.policy.forget()
-        wanted = spec.target(reading.pose, decision.action, self._task.nominal)
+        elif due is None and self._led is not None:  # let go: the arm stays where it was led to
+            decision = led_on(lead, spec, self._opening, Source.POLICY)
+        wanted = spec.displaced(reading.pose, decision.delta, self._task.nominal)
         target = self._task.workspace.clip(wanted)
+        led = by_person or (due is None and self._led is not None)
+        self._led = Led(reference, target) if led else None
         executed = decision.action
         if target is not wanted:
             executed = spec.from_delta(target.difference(reading.pose), spec.gripper(decision.action))
@@ -276,7 +286,7 @@ class Session:
             target,
             Timing(decision_ms, period, version, late and decision.source is Source.POLICY),
         )
-        priority = Priority.PERSON if decision.source is Source.PERSON else Priority.POLICY
+        priority = Priority.PERSON if by_person else Priority.POLICY
         opening = spec.gripper(decision.action)
         self._opening = self._opening if opening is None else opening
         return Command(target, opening, priority)
@@ -286,6 +296,7 @@ class Session:
         self._pending = None
         self._asked = None
         self._reset = None
+        self._led = None
         if self._phase is Phase.RUNNING:
             return self._end(Outcome.aborted(reason))
         self._phase = Phase.RESET
@@ -293,7 +304,7 @@ class Session:
 
     def _hold_arm(self, reading: Reading, phase: Phase, fault: str) -> Directive:
         """Hold the arm where it was when the person said so; one that is not under control is left alone."""
-        self._asked = None
+        self._asked = self._led = None
         self.policy.forget()
         if fault:
             self._held = None
@@ -353,6 +364,7 @@ class Session:
         self._judge.begin()
         self._last_time = reading.robot_time - self._period
         self._opening = reading.gripper
+        self._led = None
         self.policy.forget()
         self._phase = Phase.RUNNING
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +20,7 @@ from controllers.spatial import Pose
 from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.scene import SceneSpec
-from robot_rl.contract import ActionSpec, ContractError, Field, Outcome, Reading, View
+from robot_rl.contract import ActionSpec, ContractError, Field, Outcome, Reading, View, lead_of
 
 RATES = (5.0, 50.0)  # [Hz] at which a session can act
 READY_Q = (0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398)  # an FR3's own ready pose, straight down
@@ -130,9 +130,10 @@ class Task(ABC):
         """
 
     def expert(self, reading: Reading) -> TeleopCommand | None:
-        """A scripted expert's wish, as the person's device would say it; None for none.
+        """A scripted expert's wish; None for none.
 
-        It may look at ``reading.objects``.
+        Its twist makes the displacement from the *measured* pose that it wishes for within one control period;
+        `expert_of` turns it into what a person's device would say. It may look at ``reading.objects``.
         """
         return None
 
@@ -147,10 +148,18 @@ def scene_of(task: Task) -> SceneSpec:
 
 
 def expert_of(task: Task) -> Callable[[Reading], TeleopCommand | None]:
-    """The task's script. Raises `ContractError` when it has none."""
+    """The task's script, as somebody who drives by a device. Raises `ContractError` when it has none."""
     if not task.has_expert:
         raise ContractError(
             f"the task {task.name!r} has no script that could drive it; drive it yourself: source=keyboard, "
             "spacemouse, gamepad or topic"
         )
-    return task.expert
+
+    def drive(reading: Reading) -> TeleopCommand | None:
+        command = task.expert(reading)
+        if command is None:
+            return None
+        wish = task.action.delta(task.action.from_delta(command.twist * task.control_period, reading.gripper))
+        return replace(command, twist=(wish - lead_of(reading.target, reading.pose)) / task.control_period)
+
+    return drive

@@ -27,6 +27,22 @@ def test_deadlines_run_from_the_last_target(mode: Mode, age: float, due: Mode) -
     assert watchdog.silence(8.0 + age) == f"no setpoint for {age:.3f} s"
 
 
+def test_the_first_target_may_take_longer_and_each_motion_has_a_first_one() -> None:
+    watchdog = Watchdog(hold_after=0.25, damp_after=1.0, first_after=60.0)
+    for began in (0.0, 500.0):
+        watchdog.start(began)
+        assert watchdog.due(Mode.HOLD, began + 59.0) is Mode.HOLD
+        assert watchdog.due(Mode.HOLD, began + 61.0) is Mode.DAMP
+        watchdog.feed(0, began + 59.0)
+        assert watchdog.due(Mode.TRACK, began + 59.5) is Mode.HOLD
+        assert watchdog.due(Mode.HOLD, began + 60.5) is Mode.DAMP
+
+
+def test_the_first_target_never_has_less_time_than_the_others() -> None:
+    watchdog = Watchdog(hold_after=0.25, damp_after=5.0, first_after=1.0)
+    assert watchdog.due(Mode.HOLD, 4.0) is Mode.HOLD
+
+
 def test_only_newer_numbers_pass_until_the_next_motion() -> None:
     watchdog, wrench = Watchdog(0.25, 1.0), FadingWrench(0.25, 0.1)
     watchdog.feed(3, 0.0)

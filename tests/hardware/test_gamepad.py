@@ -11,7 +11,7 @@ import pytest
 from hardware.interfaces import TeleopError, Word
 from hardware.teleop import TELEOP_DEVICES, make_teleop
 from hardware.teleop.gamepad import Gamepad, GamepadDecoder
-from hardware.teleop.motion import Speeds
+from hardware.teleop.motion import SLOW, Speeds
 from tests.contracts.teleop_contract import TeleopContract
 from tests.hardware.joystick import AXIS, BUTTON, FULL, GUIDE, INIT, LB, RB, A, B, Pad, X, Y, event
 
@@ -47,6 +47,17 @@ class TestContract(TeleopContract):
 
     def unplug(self) -> None:
         self.pad.unplug()
+
+
+def test_the_left_trigger_makes_it_slow_while_it_is_held() -> None:
+    decoder = driving(event(AXIS, 1, -FULL))
+    fast = decoder.command().twist
+    decoder.feed(event(AXIS, 2, -FULL))  # at rest
+    np.testing.assert_array_equal(decoder.command().twist, fast)
+    decoder.feed(event(AXIS, 2, FULL))
+    np.testing.assert_allclose(decoder.command().twist, SLOW * fast)
+    decoder.feed(event(AXIS, 2, -FULL))
+    np.testing.assert_array_equal(decoder.command().twist, fast)
 
 
 def driving(*events: bytes) -> GamepadDecoder:

@@ -13,6 +13,7 @@ import pytest
 
 from hardware.interfaces import TeleopError, Word
 from hardware.teleop.keyboard import MOTIONS, Keyboard, KeyboardDecoder
+from hardware.teleop.motion import SLOW
 from tests.contracts.teleop_contract import TeleopContract
 
 
@@ -200,3 +201,18 @@ def test_a_pipe_is_no_keyboard() -> None:
 def test_a_hold_longer_than_the_engagement_is_refused() -> None:
     with pytest.raises(ValueError, match="engages"):
         KeyboardDecoder(hold=1.0, engaged=0.5)
+
+
+def test_a_key_makes_it_slow_and_fast_again_and_drives_nothing() -> None:
+    decoder = KeyboardDecoder()
+
+    def twist(keys: bytes, now: float) -> np.ndarray:
+        decoder.feed(keys, now)
+        return decoder.command(now).twist
+
+    fast = twist(b"w", 1.0)
+    np.testing.assert_allclose(twist(b"zw", 10.0), SLOW * fast)
+    np.testing.assert_allclose(twist(b"w", 20.0), SLOW * fast)
+    np.testing.assert_allclose(twist(b"Zw", 30.0), fast)
+    decoder.feed(b"z", 40.0)
+    assert not decoder.command(40.0).engaged

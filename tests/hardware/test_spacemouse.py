@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hardware.interfaces import TeleopError, Word
-from hardware.teleop.motion import Speeds
+from hardware.teleop.motion import SLOW, Speeds
 from hardware.teleop.spacemouse import SpaceMouse, SpaceMouseDecoder, find_spacemice
 from tests.contracts.teleop_contract import TeleopContract
 
@@ -270,3 +270,18 @@ def test_a_device_that_may_not_be_read_names_the_udev_rule(forbidden: Path, ordi
 def test_a_deadzone_outside_its_range_is_refused() -> None:
     with pytest.raises(ValueError, match="dead zone"):
         SpaceMouseDecoder(deadzone=1.0)
+
+
+def test_the_button_with_the_lock_makes_it_slow_and_fast_again() -> None:
+    decoder = SpaceMouseDecoder()
+    pushed = struct.pack("<B3h", 1, 0, -350, 0)
+
+    def twist(now: float) -> np.ndarray:
+        decoder.feed(pushed, now)
+        return decoder.command(now).twist
+
+    fast = twist(1.0)
+    for now, share in ((2.0, SLOW), (3.0, 1.0)):
+        decoder.feed(b"\x03" + struct.pack("<I", 1 << 26), now)
+        decoder.feed(b"\x03" + struct.pack("<I", 0), now)
+        np.testing.assert_allclose(twist(now), share * fast)

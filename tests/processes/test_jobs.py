@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hardware.franka.telemetry import load_telemetry
 from robot_rl.contract import Source
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.cli import main
@@ -47,6 +48,13 @@ def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "demos"
 
 
+def assert_no_fault_since(job: Job, robot_time: float) -> None:
+    """A busy machine may have kept the session from commanding before, but the end of the job is no fault."""
+    for file in job.run.logs.glob("fault-*.npz"):
+        fault = load_telemetry(file)
+        assert fault.ticks["time"][-1] < robot_time, fault.reason
+
+
 def test_record_over_ros_from_start_to_end(start: Start) -> None:
     job = start("record", "demos=1", "session.teleop_timeout=5")
     assert job.wait_end() == 0, job.errors
@@ -57,6 +65,7 @@ def test_record_over_ros_from_start_to_end(start: Start) -> None:
     assert np.abs(np.diff(episode["q"], axis=0)).max() > 0.0
     assert set(episode.objects) == {"goal"}
     assert job.run.status_of("session")["done"]
+    assert_no_fault_since(job, episode["robot_time"][-1])
 
 
 def test_training_survives_its_learner_which_goes_on_from_its_checkpoint(start: Start, demonstrations: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -31,6 +32,7 @@ from hardware.interfaces import TelemetryError
 from hardware.ros import arm_commands, arm_node
 from hardware.ros.arm_commands import QUIET, Bursts, Following
 from hardware.ros.arm_node import ArmNode
+from hardware.ros.diagnosis import diagnose
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.tasks.reach import Reach
 
@@ -192,6 +194,74 @@ def test_one_node_may_change_between_the_topics(bench: Bench, ros: Any) -> None:
 
         ros.spin_until(arrived)
     assert not bench.said("writer_refused")
+
+
+def test_targets_to_an_idle_arm_are_answered_once_in_words_and_followed_after_a_start(
+    bench: Bench, ros: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arm_commands, "QUIET", 1e6)  # a pause of a busy machine begins no other burst
+    assert bench.call(topics.STOP).success
+    ros.spin_until(lambda: bench.world.read().mode is Mode.IDLE)
+    Writer(bench, "ada", UP)
+    ros.spin_until(lambda: bench.count("at rest") > 20)
+    (said,) = bench.said("setpoint_rejected")
+    assert said.startswith("target_pose of /ada: the arm is idle") and topics.START in said
+    assert bench.diagnostics[-1].level == DiagnosticStatus.WARN
+    assert said in bench.diagnostics[-1].message
+    assert bench.count("rejected") == 0 and abs(bench.height()) < 1e-3
+    assert bench.call(topics.START).success
+    ros.spin_until(lambda: bench.height() > 0.029)
+    assert len(bench.said("setpoint_rejected")) == 1
+
+
+def test_the_motion_of_whoever_has_gone_is_ended_and_of_whoever_is_silent_is_held(bench: Bench, ros: Any) -> None:
+    ada = Writer(bench, "ada", UP)
+    ros.spin_until(lambda: bench.height() > 0.029)
+    ada.talks = False
+    ros.spin_until(lambda: bench.world.read().mode is Mode.HOLD)
+    held = bench.world.time
+    ros.spin_until(lambda: bench.world.time > held + 1.0)
+    assert bench.world.read().mode is Mode.HOLD
+    ros.end(ada.node)
+    ros.spin_until(lambda: bench.world.read().mode is Mode.IDLE)
+    assert bench.said("damping") == ["asked to stop"]
+    assert bench.call(topics.START).success
+    held = bench.world.time
+    ros.spin_until(lambda: bench.world.time > held + 1.0)
+    assert bench.world.read().mode is Mode.HOLD, "a motion that nobody has commanded yet waits"
+
+
+def test_diagnostics_tell_by_level_how_the_arm_is(bench: Bench, ros: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "hardware.ros.arm_node")
+    before = len(bench.events)
+
+    def told(level: bytes, words: str) -> bool:
+        return bench.diagnostics[-1].level == level and words in bench.diagnostics[-1].message
+
+    ada = Writer(bench, "ada", UP)
+    ros.spin_until(lambda: told(DiagnosticStatus.OK, "ok"))
+    ada.talks = False
+    ros.spin_until(lambda: told(DiagnosticStatus.WARN, "holding its pose"))
+    bench.world.user_stop(True)
+    ros.spin_until(lambda: told(DiagnosticStatus.ERROR, "stopped by a person"))
+    bench.world.user_stop(False)
+    ros.spin_until(lambda: told(DiagnosticStatus.OK, "service start"))
+    logged = [record.getMessage() for record in caplog.records]
+    assert len(bench.events) > before
+    for event in bench.events[before:]:
+        assert f"{event.name}: {event.message}" in logged
+
+
+def test_the_worst_there_is_to_say_gives_the_level() -> None:
+    refused = {"stale": "target_pose of /ada: 0.3 s old"}
+    assert diagnose(Mode.TRACK, "", {}, 1) == (DiagnosticStatus.OK, "ok")
+    assert diagnose(Mode.FAULT, "cartesian_reflex", refused, 1) == (
+        DiagnosticStatus.ERROR,
+        "stopped by a fault: cartesian_reflex; commands are refused (stale): target_pose of /ada: 0.3 s old",
+    )
+    assert diagnose(Mode.TRACK, "", refused, 1).level == DiagnosticStatus.WARN
+    assert diagnose(Mode.TRACK, "", {"not the holder": "/eve may not command"}, 1).level == DiagnosticStatus.ERROR
+    assert diagnose(Mode.DAMP, "", {}, 1).level == DiagnosticStatus.WARN
 
 
 def stream(bench: Bench, topic: str, message: Any) -> Callable[[], None]:

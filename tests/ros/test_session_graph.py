@@ -24,12 +24,12 @@ from controllers.ros.converters import fill_pose, ns_to_stamp, stamp_to_ns
 from controllers.state import Mode
 from hardware.ros.arm_node import ArmNode
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Ending, Observation, Policy, Reading, Source
+from robot_rl.contract import ActionChunk, Ending, Judge, Observation, Policy, Reading, Source
 from robot_rl.data.episode import Episode
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.policies.loading import load_actor
-from robot_rl.ros import topics
+from robot_rl.ros import session_node, topics
 from robot_rl.ros.arm_topics import ArmTopics
 from robot_rl.ros.converters import fill_chunk, fill_observation, observation_from, request_from, state_names
 from robot_rl.ros.expert_node import ExpertNode
@@ -38,6 +38,7 @@ from robot_rl.ros.policy_node import PolicyNode
 from robot_rl.ros.session_node import LATCHED, SessionNode
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
+from robot_rl.session.judge import make_judge
 from robot_rl.session.recovery import MOTION_ERRORS
 from robot_rl.session.session import Session
 from robot_rl.tasks.base import Task
@@ -73,15 +74,37 @@ class Graph:
     busy machine makes nothing late.
     """
 
-    def __init__(self, ros: Any, world: InProcessWorld, folder: Path, config: SessionConfig, task: Task = TASK) -> None:
+    def __init__(
+        self,
+        ros: Any,
+        world: InProcessWorld,
+        folder: Path,
+        config: SessionConfig,
+        task: Task = TASK,
+        awaits_learner: bool = False,
+        judge: Judge | None = None,
+        advance: float = ADVANCE,
+    ) -> None:
         self.ros = ros
         self.world = world
         self.store = EpisodeStore.create_or_open(folder, StoreSchema.of(task, None, task.control_period))
         self.ended: list[EpisodeSummary] = []
-        session = Session(task, config, self.store, seed=1)
+        session = Session(task, config, self.store, seed=1, judge=judge)
+        self._advances = advance
         self.policy = session.policy
         self.patient = config.policy_wait >= PATIENT
-        self.session = SessionNode(session, config, OBJECTS, (), world, self.ended.append, MAX_DEBT)
+        self.lines: list[str] = []
+        self.session = SessionNode(
+            session,
+            config,
+            OBJECTS,
+            (),
+            world,
+            self.ended.append,
+            MAX_DEBT,
+            tell=self.lines.append,
+            awaits_learner=awaits_learner,
+        )
         ros.add(ArmNode(world, world.gripper, world, OBJECTS, period=task.control_period))
         ros.add(self.session)
         self.stands_still = False  # as when the arm's process hangs
@@ -97,7 +120,7 @@ class Graph:
     def _advance(self) -> None:
         waits = self.awaits() or (self.patient and self.policy.waits)
         if not (self.stands_still or waits or 2 * PUBLISHED < self.world.time - self._received < 1.0):
-            self.world.advance(ADVANCE)
+            self.world.advance(self._advances)
 
     def run_episode(self) -> tuple[EpisodeSummary, Episode]:
         """Run until an episode has ended."""
@@ -110,8 +133,8 @@ class Graph:
 def graph(ros: Any, world: InProcessWorld, tmp_path: Path) -> Iterator[Callable[[SessionConfig], Graph]]:
     made = []
 
-    def make(config: SessionConfig) -> Graph:
-        made.append(Graph(ros, world, tmp_path / "store", config))
+    def make(config: SessionConfig, **more: Any) -> Graph:
+        made.append(Graph(ros, world, tmp_path / "store", config, **more))
         return made[-1]
 
     yield make
@@ -181,13 +204,71 @@ def test_a_person_takes_over_from_the_policy(ros: Any, graph: Callable[[SessionC
     person = ros.node("person")
     twist = person.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
     command = TwistStamped()
-    command.twist.linear.z = 0.05  # half an action
+    command.twist.linear.z = 0.05  # [m/s]: 5 mm in each control period
     person.create_timer(0.02, lambda: twist.publish(command))
     ros.spin_until(lambda: running.ended and running.ended[-1].interventions)
     episode = running.store.load_episode(running.store.episodes()[-1].index)
     by_person = episode["source"] == Source.PERSON
-    np.testing.assert_allclose(episode["action"][by_person], np.tile([0.0, 0.0, 0.5], (by_person.sum(), 1)), atol=1e-6)
+    led = np.diff(episode["target"][by_person], axis=0)[:, :3]
+    assert (led[:, 2] > 0.002).all() and np.abs(led[:, :2]).max(initial=0.0) < 0.001
+    assert (episode["action"][by_person][:, 2] > 0.25).all()
     np.testing.assert_allclose(episode["policy_action"][by_person], 0.25)
+
+
+def test_a_twist_makes_its_way(ros: Any, graph: Callable[..., Graph], world: InProcessWorld) -> None:
+    """0.05 m/s for 3 s are 150 mm, but for the control period in which it begins or ends."""
+    period, seconds = TASK.control_period, 3.0
+    config = patient(ask_policy=False, wait_for_person=True)
+    running = graph(config, judge=make_judge("person", TASK), advance=0.002)
+    phases: list[str] = []
+    person = ros.node("person")
+    person.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
+    twist = person.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
+    ros.spin_until(lambda: phases and phases[-1] == "ready")
+
+    def wait(robot_time: float) -> None:
+        until = world.time + robot_time
+        ros.spin_until(lambda: world.time > until)
+
+    wait(1.0)  # it comes to rest
+    before = world.read()
+    command = TwistStamped()
+    command.twist.linear.z = 0.05
+    person.create_timer(0.02, lambda: twist.publish(command))
+    ros.spin_until(lambda: phases[-1] == "running")
+    wait(seconds - period)
+    command.twist.linear.z = 0.0  # as devices say when they are let go
+    wait(1.0)
+    after = world.read()
+    led = after.target.translation[2] - before.target.translation[2]
+    went = after.pose.translation[2] - before.pose.translation[2]
+    assert abs(led - 0.15) < 0.05 * (2 * period) + 0.002
+    assert abs(went - led) < 0.003, "and the arm with its reference"
+
+
+def test_a_session_that_ends_ends_its_motion_first(
+    ros: Any, world: InProcessWorld, graph: Callable[[SessionConfig], Graph]
+) -> None:
+    said: list[DiagnosticStatus] = []
+    ros.node("witness").create_subscription(DiagnosticStatus, arm_topics.ARM_EVENTS, said.append, 100)
+    running = graph(patient())
+    ros.add(PolicyNode(TASK, Decides(to_goal), (), None))
+    running.run_episode()
+    running.patient = False  # no decision is waited for any more: time goes on
+    ros.spin_until(running.session.end_motion)
+    assert world.read().mode is Mode.IDLE
+    ros.spin_until(lambda: [event for event in said if event.name == "finished"])
+    assert [event.message for event in said if event.name == "damping"] == ["asked to stop"]
+    ros.spin_times(50)
+    assert world.read().mode is Mode.IDLE, "it does not start the arm again"
+
+
+def test_a_session_without_an_arm_does_not_wait_to_end_its_motion(ros: Any, tmp_path: Path) -> None:
+    with EpisodeStore.create_or_open(tmp_path, StoreSchema.of(TASK, None, TASK.control_period)) as store:
+        session = Session(TASK, patient(), store, seed=1)
+        node = SessionNode(session, patient(), OBJECTS, (), InProcessWorld(TASK.scene(), ControllerConfig()), print, 0)
+        ros.add(node)
+        assert node.end_motion()
 
 
 def test_a_chunk_with_other_axes_is_refused(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
@@ -550,3 +631,54 @@ def test_no_episode_begins_while_the_learner_is_behind(ros: Any, graph: Callable
     assert phases[-1] == "ready"
     debt = MAX_DEBT
     ros.spin_until(lambda: phases[-1] == "running")
+
+
+class Waiting:
+    """A session that has come to where its first episode begins, and waits for its learner."""
+
+    def __init__(self, ros: Any, graph: Callable[..., Graph], learner: ParameterNode | None = None) -> None:
+        self.ros = ros
+        self.phases: list[str] = []
+        ros.node().create_subscription(String, topics.SESSION_PHASE, lambda m: self.phases.append(m.data), LATCHED)
+        if learner is not None:
+            ros.add(learner)
+        self.graph = graph(patient(), awaits_learner=True)
+        ros.add(PolicyNode(TASK, Decides(to_goal), (), None))
+        ros.spin_until(lambda: self.phases and self.phases[-1] == "ready")
+
+    def goes_on(self) -> bool:
+        return self.phases[-1] == "running"
+
+    def let_pass(self, seconds: float) -> None:
+        """Robot time."""
+        until = self.graph.world.time + seconds
+        self.ros.spin_until(lambda: self.graph.world.time > until)
+
+
+def test_the_first_episode_waits_for_the_learners_first_word(ros: Any, graph: Callable[..., Graph]) -> None:
+    learner = ParameterNode()
+    learner.tell_phase("compiling")
+    waiting = Waiting(ros, graph, learner)
+    ros.spin_until(lambda: waiting.graph.lines == ["the first episode waits for the learner, which is compiling"])
+    waiting.let_pass(2.0)
+    for number in range(3):
+        learner.tell_phase(f"pretraining {number} of 3")
+        waiting.let_pass(0.5)
+    assert waiting.phases[-1] == "ready"
+    assert len(waiting.graph.lines) == 2 and "pretraining" in waiting.graph.lines[1]
+    learner.tell_phase("learning")
+    ros.spin_until(waiting.goes_on)
+
+
+def test_a_learner_that_dies_is_not_waited_for_for_ever_and_one_that_compiles_is(
+    ros: Any, graph: Callable[..., Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = ParameterNode()
+    learner.tell_phase("compiling")
+    waiting = Waiting(ros, graph, learner)
+    monkeypatch.setattr(session_node, "LEARNER_PATIENCE", 0.0)
+    waiting.let_pass(2.0)
+    assert waiting.phases[-1] == "ready", "it is there, and may take its time"
+    ros.end(learner)
+    ros.spin_until(waiting.goes_on)
+    assert waiting.graph.lines[-1].startswith("no learner has been there")

@@ -26,7 +26,8 @@ from robot_rl.tasks.base import scene_of
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
     scene = scene_of(task)
-    controller = task.bound(config.controller)
+    first_after = max(config.controller.first_after, job_of(job).patience)
+    controller = dataclasses.replace(task.bound(config.controller), first_after=first_after)
     if not job_of(job).has_episodes:  # energy is granted by the second only
         controller = dataclasses.replace(controller, tank=dataclasses.replace(controller.tank, episode_budget=math.inf))
     with contextlib.ExitStack() as stack:

@@ -28,8 +28,9 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     with ros() as stop, contextlib.ExitStack() as log:
         node = ParameterNode()
         log.enter_context(told_on_rosout(node))
-        trainer = Trainer(run, config, make_learner(run, config), node.publish)
+        trainer = Trainer(run, config, make_learner(run, config), node.publish, node.tell_phase)
         trainer.start()
+        trainer.warm_up()
         told = 0.0
         while not stop.asked:
             if not trainer.step():

@@ -10,7 +10,7 @@ from hardware.manual_scene import ManualScene
 from hardware.ros.runtime import ros, spin
 from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.job import job_seed
+from robot_rl.jobs.job import job_of, job_seed
 from robot_rl.jobs.processes import await_simulator
 from robot_rl.jobs.progress import Progress, judge_name, open_store, past_of, session_config, view_of
 from robot_rl.jobs.run import Run
@@ -60,8 +60,17 @@ def main(run: Run, config: RunConfig, job: str) -> int:
 
         debt = config.learner.max_debt
         node = SessionNode(
-            session, settings, objects, config.cameras, scene, on_episode, debt, progress.correct, progress.tell
+            session,
+            settings,
+            objects,
+            config.cameras,
+            scene,
+            on_episode,
+            debt,
+            progress.correct,
+            progress.tell,
+            awaits_learner=job_of(job).learns,
         )
         progress.say()
-        spin(node, stop, lambda: progress.done)
+        spin(node, stop, lambda: progress.done, node.end_motion)
     return 0

@@ -41,7 +41,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
                     node.hear(line)
 
             node.create_timer(LISTEN_PERIOD, listen)
-        spin(node, stop, lambda: node.done)
+        spin(node, stop, lambda: node.done, node.end_motion)
     if not node.done:
         return 0
     write_atomically(run.taught, text_of(node.lesson.task(read_file(run.task_file))).encode())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.spatial import Pose, exp3
-from robot_rl.contract import ACTION_AXES, ActionChunk, ActionSpec, ContractError, Ending, Outcome
+from robot_rl.contract import ACTION_AXES, ActionChunk, ActionSpec, ContractError, Ending, Outcome, lead_of
 from robot_rl.tasks.base import TOOL_DOWN
 
 FULL = ActionSpec(ACTION_AXES, (0.01, 0.01, 0.01, 0.05, 0.05, 0.05, 1.0))
@@ -99,6 +99,12 @@ def test_undriven_axes_of_a_target_stay_nominal(values: list[float]) -> None:
     assert target.translation[2] == NOMINAL.translation[2]
     wanted = exp3(np.array([0.0, 0.0, 0.3 + 0.05 * action[2]])) @ NOMINAL.rotation
     np.testing.assert_allclose(target.rotation, wanted, atol=1e-9)
+
+
+def test_a_reference_leads_by_no_more_than_pulls_harder_and_a_target_by_an_action_more() -> None:
+    reference = NOMINAL.moved(np.array([0.03, -0.004, 0.0, 0.0, 0.0, -0.2]))
+    np.testing.assert_allclose(lead_of(reference, NOMINAL), [0.01, -0.004, 0.0, 0.0, 0.0, -0.05], atol=1e-9)
+    np.testing.assert_allclose(PLANAR.reach, [0.02, 0.03, 0.0, 0.0, 0.0, 0.1])
 
 
 def test_zero_actions_do_not_wind_up() -> None:

@@ -83,7 +83,8 @@ def test_an_arm_that_shares_a_learner_has_none_and_hears_the_other_ones(
     config = load_config(None, ["task=reach", "namespace=right", "learner.shared=left"])
     started = {spec.name: spec for spec in specs("train", prepare("train", config, tmp_path), config)}
     assert list(started) == ["sim", "arm", "policy", "session"]
-    heard = (("policy_parameters", "/left/policy_parameters"), ("learner_debt", "/left/learner_debt"))
+    names = ("policy_parameters", "learner_debt", "learner_phase")
+    heard = tuple((name, f"/left/{name}") for name in names)
     assert started["policy"].remappings == started["session"].remappings == heard
     assert started["arm"].remappings == ()
     root = load_config(None, ["task=reach", "namespace=right", "learner.shared=/"])

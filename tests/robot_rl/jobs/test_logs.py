@@ -74,6 +74,13 @@ def test_the_terminal_is_told_of_the_warnings_in_a_process_log(tmp_path: Path, m
     assert log.read_text().splitlines()[1:3] == ["INFO learner: going on", "WARNING learner: episode 3 is damaged"]
 
 
+def test_of_a_process_that_talks_everything_that_it_logs_is_shown(tmp_path: Path) -> None:
+    log = tmp_path / "arm.log"
+    follower = Follower(log, talks=True)
+    log.write_text("INFO ros: started: holding\n[INFO] [1732810000.2] [arm]: /arm runs\nWARNING ros: low\n")
+    assert follower.warnings() == ["started: holding", "low"]
+
+
 def test_a_log_that_is_not_there_yet_has_no_warnings(tmp_path: Path) -> None:
     follower = Follower(tmp_path / "late.log")
     assert follower.warnings() == []

@@ -71,6 +71,29 @@ def test_a_run_that_has_a_checkpoint_goes_on_from_it(tmp_path: Path, capsys: pyt
     assert capsys.readouterr().err.count("learner: going on after 10 update calls") == 1
 
 
+def test_the_phases_of_a_learner_are_told_with_how_far_it_is(tmp_path: Path) -> None:
+    run, told = Run.create(CONFIG, tmp_path), []
+    settings = LoopConfig(start_after=10, batch_size=8, capacity=300, demo_capacity=300, pretrain=3)
+    learner = LearnerLoop(AGENT, DOMAIN, config=settings, checkpoints=run.checkpoints)
+    learner.add_demonstration(transitions(20))
+    training = Trainer(run, CONFIG, learner, Published().take, told.append)
+    training.start()
+    assert training.phase == "compiling" and not told
+    training.warm_up()
+    while training.step():
+        pass
+    assert told == ["compiling", "pretraining 0 of 3", "pretraining 1 of 3", "pretraining 2 of 3", "learning"]
+    training.finish()
+    assert run.status_of("learner")["phase"] == "learning"
+
+
+def test_a_learner_without_demonstrations_learns_at_once(tmp_path: Path) -> None:
+    training, _ = trainer(Run.create(CONFIG, tmp_path), Published())
+    training.start()
+    training.warm_up()
+    assert training.phase == "learning"
+
+
 def test_only_debt_that_whole_calls_can_work_off_is_reported(tmp_path: Path) -> None:
     training, learner = trainer(Run.create(CONFIG, tmp_path), Published())
     debts = []

@@ -15,11 +15,13 @@ from robot_rl.data.parameters import unpack
 from robot_rl.data.replay import Batch
 from robot_rl.data.schema import StoreError, StoreSchema
 from robot_rl.data.store import EpisodeStore
+from robot_rl.learner import factory
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, make_agent
 from robot_rl.learner.checkpoint import CheckpointError, load
 from robot_rl.learner.domain import TaskDomain
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
+from robot_rl.learner.rehearsal import blank_batch
 from tests.robot_rl.recording import DOMAIN, SCHEMA, TASK, Felt, reader, steps, transitions, with_columns
 
 AGENT = make_agent(RlpdConfig(hidden=(8, 8), critics=3))
@@ -88,6 +90,43 @@ def test_updates_follow_the_data_and_demonstrations_earn_none(tmp_path, stores) 
     metrics = learner.metrics()
     assert metrics["learner/utd"] == 4.0 and metrics["learner/updates"] == 40.0
     assert np.isfinite(metrics["critic/q_mean"])
+
+
+@pytest.mark.parametrize("agent", ["rlpd_lagrangian", "hil", "flash_sac", "chunked"])
+def test_what_is_compiled_before_there_is_data_is_the_update_itself(tmp_path, stores, agent: str) -> None:
+    """By the shapes and types of what it is compiled for, of every kind of minibatch that an agent may ask for."""
+    made = factory.make_agent(agent, {})
+    learner = loop(tmp_path, made)
+    blank = learner.sources.complete(blank_batch(made, DOMAIN.layout, CONFIG.batch_size))
+    record(stores[0], 40, 0)
+    learner.poll()
+    drawn = learner.sources.sampler.sample(
+        np.random.default_rng(1), made.updates_per_call, CONFIG.batch_size, made.horizon
+    )
+    kinds = [
+        jax.tree.map(lambda x: (np.shape(x), np.asarray(x).dtype), batch)
+        for batch in (blank, learner.sources.complete(drawn))
+    ]
+    assert kinds[0] == kinds[1]
+
+
+def test_warming_up_compiles_the_update_and_changes_nothing(tmp_path, stores) -> None:
+    traced = []
+
+    def update(state, batch):
+        traced.append(batch)
+        return AGENT.update(state, batch)
+
+    counted = AGENT._replace(update=jax.jit(update))
+    warm, cold = loop(tmp_path, counted), loop(tmp_path)
+    warm.warm_up()
+    assert len(traced) == 1
+    record(stores[1], 30, 1)
+    for learner in (warm, cold):
+        run_dry(learner)
+    assert warm.version == cold.version == 20
+    assert len(traced) == 1, "it was compiled before there was anything to learn"
+    assert same(warm.state, cold.state)
 
 
 def test_interventions_are_demonstrations_too(tmp_path, stores) -> None:
