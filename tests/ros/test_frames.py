@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_the_chain_of_frames_ends_at_the_pose_that_is_published(namespaced: Any)
         world.start()
         listener.create_timer(0.005, lambda: world.advance(0.01))
         ros.spin_until(lambda: poses and joints)
-        goal, target = poses[-1], listener.create_publisher(PoseStamped, topics.TARGET_POSE, 1)
+        goal, target = copy.deepcopy(poses[-1]), listener.create_publisher(PoseStamped, topics.TARGET_POSE, 1)
         goal.pose.position.z += 0.03
 
         def send() -> None:
