@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from robot_rl.jobs.run import Run
 from robot_rl.jobs.supervisor import RESTARTS
 from tests.conftest import session_processes
 from tests.hardware.simulated import unused_address
-from tests.processes.launched import PATIENCE, Workspace
+from tests.processes.launched import PATIENCE, ROOT, Workspace
 
 pytest.importorskip("ros2launch", reason="ros2 launch is in a ROS 2 installation, not in the wheels of PyPI")
 pytestmark = pytest.mark.robot
@@ -158,6 +160,14 @@ def test_a_file_that_includes_ours_has_arguments_of_its_own(workspace: Workspace
     status, output = workspace.run(str(file), "rviz:=true")
     assert status == 0, output
     assert workspace.starts("session") == 1
+
+
+def test_an_interpreter_without_the_dependencies_says_so_in_one_line() -> None:
+    program = "import sys; sys.modules['pydantic'] = None; import robot_rl.jobs.ros.launching"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert "pydantic" in said and f"the interpreter of ros2, {sys.executable}," in said and "activate its .venv" in said
 
 
 def test_demonstrations_are_recorded_and_told_of(workspace: Workspace) -> None:
