@@ -32,7 +32,7 @@ try:
     from robot_rl.jobs.supervisor import DEFAULT_PATIENCE, PATIENCE, RESTARTS, End, JobFailed, end_of
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"{error}: the interpreter of ros2, {sys.executable}, has not the dependencies of robot_rl; activate its .venv, "
+        f"{error}: the interpreter of ros2, {sys.executable}, has not what robot_rl needs; activate its .venv, "
         "in which make setup has put a ros2 that has them",
         name=error.name,
     ) from error
