@@ -97,7 +97,8 @@ pip -e ".[$EXTRAS]"
 if [[ ,$EXTRAS, == *,clients,* ]]; then pip --no-deps crisp-python; fi
 if [ "$ros_installed" = yes ]; then
     # ROS's own ros2 and colcon run under the system's Python, which has nothing of what was installed above.
-    pip colcon-common-extensions
+    # colcon build --symlink-install calls setup.py develop, whose options setuptools 80 has dropped.
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "setuptools<80" colcon-common-extensions
     printf '#!%s\nimport sys\n\nfrom ros2cli.cli import main\n\nsys.exit(main())\n' "$PWD/$VENV/bin/python" >"$VENV/bin/ros2"
     chmod +x "$VENV/bin/ros2"
 fi
