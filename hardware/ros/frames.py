@@ -17,6 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from controllers.ros.converters import ns_to_stamp
+from controllers.ros.topics import ROBOT_DESCRIPTION, TF, TF_STATIC
 from controllers.spatial import Pose
 from hardware.franka.description import Joint, moving, urdf
 
@@ -25,8 +26,6 @@ try:
 except ImportError:
     TFMessage = None
 
-ROBOT_DESCRIPTION = "robot_description"  # std_msgs/String, latched
-TF, TF_STATIC = "/tf", "/tf_static"  # tf2_msgs/TFMessage; the second latched
 TF_DEPTH = 100
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 

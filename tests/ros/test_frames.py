@@ -22,7 +22,7 @@ from controllers.spatial import Pose
 from hardware.franka.description import fr3_joints
 from hardware.franka.hand import TCP_FRAME
 from hardware.ros.arm_node import ArmNode
-from hardware.ros.frames import ROBOT_DESCRIPTION, TF, TF_STATIC, ArmFrames, frame_prefix
+from hardware.ros.frames import ArmFrames, frame_prefix
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.tasks.base import scene_of
 from robot_rl.tasks.reach import Reach
@@ -75,7 +75,7 @@ def test_the_chain_of_frames_ends_at_the_pose_that_is_published(namespaced: Any)
 
         listener.create_timer(0.02, send)
         ros.spin_until(lambda: goal.pose.position.z - poses[-1].pose.position.z < 0.02)
-        listener.create_subscription(String, ROBOT_DESCRIPTION, said.append, LATCHED)  # late, as RViz is
+        listener.create_subscription(String, topics.ROBOT_DESCRIPTION, said.append, LATCHED)  # late, as RViz is
         ros.spin_until(lambda: said)
     pose, state = poses[-1], next(state for state in joints if state.header.stamp == poses[-1].header.stamp)
     assert pose.header.frame_id == state.header.frame_id == f"{prefix}fr3_link0"
@@ -105,7 +105,7 @@ def test_tf_says_the_same_with_the_stamp_of_the_joints(ros: Any) -> None:
 
     listener, poses, moving, fixed = ros.node(), [], [], []
     listener.create_subscription(PoseStamped, topics.CURRENT_POSE, poses.append, 100)
-    listener.create_subscription(TFMessage, TF, moving.append, 100)
+    listener.create_subscription(TFMessage, topics.TF, moving.append, 100)
     with InProcessWorld(scene_of(Reach()), ControllerConfig()) as world:
         ros.add(ArmNode(world, world.gripper, joints=JOINTS))
 
@@ -115,7 +115,7 @@ def test_tf_says_the_same_with_the_stamp_of_the_joints(ros: Any) -> None:
             return any(str(pose.header.stamp) in stamps for pose in poses)
 
         ros.spin_until(both)
-    listener.create_subscription(TFMessage, TF_STATIC, fixed.append, LATCHED)
+    listener.create_subscription(TFMessage, topics.TF_STATIC, fixed.append, LATCHED)
     ros.spin_until(lambda: fixed)
     of_stamp = {str(message.transforms[0].header.stamp): message.transforms for message in moving}
     pose = next(pose for pose in poses if str(pose.header.stamp) in of_stamp)
