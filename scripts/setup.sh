@@ -4,6 +4,8 @@
 #
 #   EXTRAS=sim,franka,learn,gym,test,clients   which extras of setup.py to install
 #   PYTHON=/path/to/python3.11     which Python to build .venv with
+#
+# With a ROS 2 installation sourced, .venv has a colcon and a ros2 of its own besides.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -93,6 +95,13 @@ pip() { "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -c con
 pip -e ".[$EXTRAS]"
 # Runs with the numpy that is there, though it asks for an older one.
 if [[ ,$EXTRAS, == *,clients,* ]]; then pip --no-deps crisp-python; fi
+if [ "$ros_installed" = yes ]; then
+    # ROS's own ros2 and colcon run under the system's Python, which has nothing of what was installed above.
+    # colcon build --symlink-install calls setup.py develop, whose options setuptools 80 has dropped.
+    "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "setuptools<80" colcon-common-extensions
+    printf '#!%s\nimport sys\n\nfrom ros2cli.cli import main\n\nsys.exit(main())\n' "$PWD/$VENV/bin/python" >"$VENV/bin/ros2"
+    chmod +x "$VENV/bin/ros2"
+fi
 rm -f "$UNFINISHED"
 echo "$key" >"$STAMP"
 say "done: $VENV"

@@ -21,6 +21,9 @@ ARM_STATUS = "arm_status"  # sensor_msgs/JointState as a named vector: STATUS_NA
 OBJECTS = "objects"  # geometry_msgs/PoseArray: movable objects, in the scene's order (simulator only)
 ARM_FAULT = "arm_fault"  # diagnostic_msgs/DiagnosticArray: one status, why the arm does not move; "" when it does
 ARM_EVENTS = "arm_events"  # diagnostic_msgs/DiagnosticStatus, one for each event
+ROBOT_DESCRIPTION = "robot_description"  # std_msgs/String, latched: URDF
+TF = "/tf"  # tf2_msgs/TFMessage: frames that move
+TF_STATIC = "/tf_static"  # tf2_msgs/TFMessage, latched: frames that do not
 STATUS_NAMES = ("robot_time", "tank", "mode", "success_rate", "budget", "activity")
 
 # Commands. Whoever commands first has the lease on the arm, until they fall silent; see `controllers.lease`.

@@ -13,6 +13,7 @@ from hardware.franka.hand import MAX_WIDTH
 from hardware.interfaces import CameraError, Frame
 
 if TYPE_CHECKING:
+    from controllers.spatial import Pose
     from hardware.scene import SceneSpec
     from hardware.sim.channel.client import SceneState
     from hardware.sim.scene.render import SceneRenderer
@@ -59,6 +60,11 @@ class RenderedCamera(Device):
             return None
         height, width = self._size
         return Intrinsics.from_fovy(width, height, math.radians(self._renderer.fovy(self.name)))
+
+    @property
+    def mount(self) -> tuple[str, Pose] | None:
+        """The frame that carries the camera, and the pose of its optical frame in it, once connected."""
+        return self._renderer.mount(self.name) if self._renderer is not None else None
 
     def connect(self) -> None:
         """Compile the scene and open OpenGL. Raises `CameraError` without it, or when there is no such camera."""

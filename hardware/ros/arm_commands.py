@@ -25,6 +25,7 @@ from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
 from controllers.state import EventKind, JointSetpoint, Mode, Setpoint, WrenchSetpoint
 from hardware.interfaces import Arm, Gripper
 from hardware.ros.converters import gains_from, joints_from
+from hardware.ros.frames import frame_prefix
 from hardware.ros.inbox import Identity, Inbox
 
 SETPOINT_AGE = 0.2  # [s] after which a command in the mail is too old to follow
@@ -113,6 +114,7 @@ class ArmCommands:
         self._node, self._arm, self._gripper, self._gains, self._report = node, arm, gripper, gains, report
         self._period = period
         self._clock = node.get_clock()
+        self._prefix = frame_prefix(node)
         self._lease, self._gripper_lease = Lease(), Lease()
         self._following, self._bursts = Following(), Bursts()
         self._now = -math.inf
@@ -261,7 +263,7 @@ class ArmCommands:
         return claim.granted
 
     def _fits(self, topic: str, header: Any, writer: Writer) -> bool:
-        if header.frame_id not in topics.BASE_FRAMES:
+        if header.frame_id.removeprefix(self._prefix) not in topics.BASE_FRAMES:
             known = " and ".join(repr(frame) for frame in topics.BASE_FRAMES)
             self._refuse("frame", topic, writer, f"in frame {header.frame_id!r}; only {known} are known")
             return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
@@ -17,6 +17,7 @@ from std_srvs.srv import Trigger
 from controllers.gains import ImpedanceGains
 from controllers.ros import topics
 from controllers.state import EventKind, Mode
+from hardware.franka.description import Joint
 from hardware.interfaces import (
     Arm,
     ArmFault,
@@ -61,6 +62,7 @@ class ArmNode(Node):
         objects: names of the objects, in the order in which they are published.
         gains: of the driver's controller, which `target_stiffness` changes.
         period: [s] between the targets of a policy or a person.
+        joints: of the description that this node publishes; none when somebody else does.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class ArmNode(Node):
         objects: tuple[str, ...] = (),
         gains: ImpedanceGains | None = None,
         period: float = SETPOINT_DURATION,
+        joints: Sequence[Joint] = (),
     ) -> None:
         super().__init__("arm")
         self._arm: WatchedArm = arm
@@ -79,7 +82,7 @@ class ArmNode(Node):
         self._due = -1.0
         self._stop_asked = 0.0  # steady time [s] of the last request to stop that an emergency made
         self._bursts = Bursts()
-        self._state = ArmStateTopics(self, gripper is not None, objects)
+        self._state = ArmStateTopics(self, gripper is not None, objects, joints)
         self._events = self.create_publisher(DiagnosticStatus, topics.ARM_EVENTS, 20)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 5)
         self._commands = ArmCommands(self, arm, gripper, gains or ImpedanceGains(), self._report, period)

@@ -14,8 +14,10 @@ from sensor_msgs.msg import JointState
 from controllers.ros import topics
 from controllers.ros.converters import fill_pose, fill_vectors, ns_to_stamp
 from controllers.spatial import Pose
+from hardware.franka.description import Joint
 from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import ArmReading
+from hardware.ros.frames import ArmFrames, frame_prefix
 
 
 class ArmStateTopics:
@@ -25,10 +27,13 @@ class ArmStateTopics:
         node: the arm's.
         gripper: there is one, whose opening is published by itself too.
         objects: names of the objects, in the order in which they are published.
+        joints: of the description that is published, with the frames; none when somebody else publishes it.
     """
 
-    def __init__(self, node: Node, gripper: bool, objects: Sequence[str]) -> None:
+    def __init__(self, node: Node, gripper: bool, objects: Sequence[str], joints: Sequence[Joint] = ()) -> None:
         self._names = objects
+        self._base = frame_prefix(node) + topics.BASE_FRAME
+        self._frames = ArmFrames(node, joints) if joints else None
         self._joints = node.create_publisher(JointState, topics.JOINT_STATES, 1)
         self._pose = node.create_publisher(PoseStamped, topics.CURRENT_POSE, 1)
         self._twist = node.create_publisher(TwistStamped, topics.CURRENT_TWIST, 1)
@@ -68,5 +73,7 @@ class ArmStateTopics:
             (self._status, status),
         ):
             if publisher is not None:
-                message.header.stamp, message.header.frame_id = stamp, topics.BASE_FRAME
+                message.header.stamp, message.header.frame_id = stamp, self._base
                 publisher.publish(message)
+        if self._frames is not None:
+            self._frames.publish(dict(zip(joints.name, joints.position, strict=True)), stamp_ns)

@@ -18,10 +18,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from controllers.ros import topics
 from controllers.ros.converters import NS, pose_from, stamp_to_ns
+from controllers.spatial import Pose
 from hardware.cameras import CAMERA_DRIVERS, make_camera
 from hardware.cameras.rendered import RenderedCamera
 from hardware.interfaces import Camera, CameraError, Frame, HardwareError
 from hardware.ros.converters import fill_camera_info, fill_header, fill_image
+from hardware.ros.frames import StaticFrames, frame_prefix
 from hardware.ros.joining import StampJoin
 from hardware.ros.runtime import Stop, ros, spin
 from hardware.scene import SceneSpec
@@ -48,6 +50,7 @@ class CameraNode(Node):
     def __init__(self, cameras: Sequence[Camera], rate: float = RATE, ready: Callable[[], bool] = lambda: True) -> None:
         super().__init__("camera_" + "_".join(camera.name for camera in cameras))
         self._outputs = [CameraOutput(self, camera) for camera in cameras]
+        self.frames = StaticFrames(self, [frame for camera in cameras for frame in frames_of(camera)])
         self._ready = ready
         self.create_timer(1.0 / rate, self._tick)
 
@@ -57,13 +60,27 @@ class CameraNode(Node):
                 output.publish_newest()
 
 
+def optical_frame(camera: Camera) -> str:
+    """The frame of a camera's images: z along the view, x to the right, y down."""
+    return f"{camera.name}_color_optical_frame"
+
+
+def frames_of(camera: Camera) -> list[tuple[str, str, Pose]]:
+    """The optical frame in the frame on which the camera is mounted; empty while that is not known.
+
+    A drawn camera knows. That of a real one is whatever a calibration has found, published by whoever made it.
+    """
+    mount: tuple[str, Pose] | None = getattr(camera, "mount", None)
+    return [(mount[0], optical_frame(camera), mount[1])] if mount is not None else []
+
+
 class CameraOutput:
     """One camera and its publishers."""
 
     def __init__(self, node: Node, camera: Camera) -> None:
         topic = f"{camera.name}/color/image_raw"
         self._camera = camera
-        self._frame_id = f"{camera.name}_color_optical_frame"
+        self._frame_id = frame_prefix(node) + optical_frame(camera)
         self._stamp = -1.0
         self._image = node.create_publisher(Image, topic, 1)
         self._compressed = node.create_publisher(CompressedImage, f"{topic}/compressed", 1)

@@ -100,7 +100,9 @@ class Progress:
     def line(self) -> str:
         """The latest episode and the counts, for a log."""
         parts = [f"episode {self.episodes}: {self._last}", f"{self.successes} successes", f"{self.steps} steps"]
-        counts = {"interventions": self.interventions, "aborted": self.aborted, "reflexes": self.reflexes}
+        counts = {"aborted": self.aborted, "reflexes": self.reflexes}
+        if job_of(self._job).asks_policy:  # in the other jobs the person drives all the time
+            counts["interventions"] = self.interventions
         return ", ".join([*parts, *(f"{count} {what}" for what, count in counts.items() if count)])
 
     @property

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from robot_rl.jobs.run import Run
 from robot_rl.jobs.supervisor import RESTARTS
 from tests.conftest import session_processes
 from tests.hardware.simulated import unused_address
-from tests.processes.launched import PATIENCE, Workspace
+from tests.processes.launched import PATIENCE, ROOT, Workspace
 
 pytest.importorskip("ros2launch", reason="ros2 launch is in a ROS 2 installation, not in the wheels of PyPI")
 pytestmark = pytest.mark.robot
@@ -48,7 +51,7 @@ def test_a_job_that_is_done_ends_well_and_its_processes_have_their_names(workspa
         assert f"[INFO] [{name}-" in output
     assert f"record: reach, run {workspace.folder / 'run'}" in output
     assert Run.open(workspace.folder / "run")[1].demos == 3
-    assert "was required" not in output and "ERROR" not in output
+    assert "was required" not in output and "ended with exit status" not in output
     assert not remains(workspace)
 
 
@@ -106,8 +109,11 @@ def test_processes_end_with_a_launch_that_was_terminated(workspace: Workspace) -
         if "/arm runs" in line:
             break
     process.terminate()
-    process.communicate(timeout=PATIENCE)  # until nobody holds its output any more
-    assert not remains(workspace)
+    process.communicate(timeout=PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while remains(workspace):
+        assert time.monotonic() < deadline, f"still there: {remains(workspace)}"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +164,14 @@ def test_a_file_that_includes_ours_has_arguments_of_its_own(workspace: Workspace
     status, output = workspace.run(str(file), "rviz:=true")
     assert status == 0, output
     assert workspace.starts("session") == 1
+
+
+def test_an_interpreter_without_the_dependencies_says_so_in_one_line() -> None:
+    program = "import sys; sys.modules['pydantic'] = None; import robot_rl.jobs.ros.launching"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert "pydantic" in said and f"the interpreter of ros2, {sys.executable}," in said and "activate its .venv" in said
 
 
 def test_demonstrations_are_recorded_and_told_of(workspace: Workspace) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from controllers.ros.topics import BASE_FRAME
 from controllers.spatial import Pose
 from controllers.state import JOINTS
-from hardware.franka.hand import FINGER_STROKE
+from hardware.franka.hand import FINGER_STROKE, HAND_FRAME
 from hardware.interfaces import CameraError
 from hardware.scene import CAMERAS, SceneSpec
 from hardware.sim.scene.model import place_objects, start_simulator
@@ -97,6 +98,18 @@ class SceneRenderer:
         """Vertical field of view of ``camera`` [degrees]."""
         self.open()
         return float(self._model.camera(camera).fovy[0])
+
+    def mount(self, camera: str) -> tuple[str, Pose]:
+        """The frame that carries ``camera``, base or hand, and the pose of its optical frame in it.
+
+        MuJoCo's cameras look along their −z axis with y up, optical frames along z with y down.
+        """
+        self.open()
+        found = self._model.camera(camera)
+        w, x, y, z = found.quat
+        flipped = Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
+        pose = Pose(found.pos, np.array([x, y, z, w])).compose(flipped)
+        return (BASE_FRAME if found.bodyid[0] == 0 else HAND_FRAME), pose
 
     def render(self, q: np.ndarray, width: float, objects: Mapping[str, Pose]) -> dict[str, np.ndarray]:
         """Draw all cameras; opens OpenGL when that was not done before.

@@ -10,6 +10,7 @@ from controllers.config import ControllerConfig
 from hardware.crisp.driver import CrispArm, CrispGripper
 from hardware.crisp.ros.topics import RosCrispTopics
 from hardware.franka.arm import FrankaArm
+from hardware.franka.description import fr3_joints
 from hardware.franka.gripper import FrankaGripper
 from hardware.interfaces import Arm, Gripper
 from hardware.ros.arm_node import ArmNode
@@ -46,7 +47,9 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             client = SceneClient(config.robot_ip, config.scene_port)
             client.connect()
             stack.callback(client.disconnect)
-        spin(ArmNode(arm, gripper, client, objects, controller.gains, task.control_period), stop)
+        # CRISP's own robot_state_publisher describes the arm that is under it.
+        joints = () if config.arm == "crisp" else fr3_joints()
+        spin(ArmNode(arm, gripper, client, objects, controller.gains, task.control_period, joints), stop)
     return 0
 
 

@@ -19,16 +19,23 @@ from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
-from hardware.registry import look_here
-from robot_rl.contract.settings import ConfigError
-from robot_rl.jobs.arguments import LAUNCH_ARGUMENTS, check_arguments, prepare_launch
-from robot_rl.jobs.bringup import NodeSpec, node_spec, opening, specs
-from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.errors import USER_ERRORS
-from robot_rl.jobs.front_end import as_launched
-from robot_rl.jobs.job import job_of
-from robot_rl.jobs.run import Run
-from robot_rl.jobs.supervisor import DEFAULT_PATIENCE, PATIENCE, RESTARTS, End, JobFailed, end_of
+try:
+    from hardware.registry import look_here
+    from robot_rl.contract.settings import ConfigError
+    from robot_rl.jobs.arguments import LAUNCH_ARGUMENTS, check_arguments, prepare_launch
+    from robot_rl.jobs.bringup import NodeSpec, node_spec, opening, specs
+    from robot_rl.jobs.config import RunConfig
+    from robot_rl.jobs.errors import USER_ERRORS
+    from robot_rl.jobs.front_end import as_launched
+    from robot_rl.jobs.job import job_of
+    from robot_rl.jobs.run import Run
+    from robot_rl.jobs.supervisor import DEFAULT_PATIENCE, PATIENCE, RESTARTS, End, JobFailed, end_of
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{error}: the interpreter of ros2, {sys.executable}, has not what robot_rl needs; activate its .venv, "
+        "in which make setup has put a ros2 that has them",
+        name=error.name,
+    ) from error
 
 PACKAGE = "robot_rl"
 RESPAWN_DELAY = 1.0  # [s]
