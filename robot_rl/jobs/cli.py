@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from hardware.registry import look_here
+from robot_rl.jobs.interrupt import STOPPED, quits_at_once
 from robot_rl.jobs.job import COMMANDS, EXPERT, JobSpec, job_of, sources
 from robot_rl.jobs.logs import configure
 from robot_rl.jobs.task_commands import add_task_parser, check_task, teach_task
@@ -130,11 +131,14 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "--ros-args" in argv:
         argv = argv[: argv.index("--ros-args")]
-    look_here()  # own environments as well as what has a registry
-    arguments = parse(argv)
-    configure(process=arguments.command == "node")
-    from robot_rl.jobs.errors import USER_ERRORS
+    with quits_at_once():
+        look_here()  # own environments as well as what has a registry
+        arguments = parse(argv)
+        configure(process=arguments.command == "node")
+        from robot_rl.jobs.errors import USER_ERRORS
 
+        if arguments.command != "node":
+            from robot_rl.jobs import commands  # noqa: F401
     try:
         return _dispatch(arguments)
     except USER_ERRORS as error:
@@ -142,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_USAGE
     except KeyboardInterrupt:
         sys.stderr.write("robot-rl: stopped\n")
-        return 130
+        return STOPPED
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:

@@ -36,7 +36,7 @@ class Trainer:
         self._logged_episodes = 0
         self._promotion = Promotion(run, config.learner.gate_window)
         self._published = -1
-        self._checkpointed = self._logged = 0
+        self._first = self._checkpointed = self._logged = 0
         self._said = -STATUS_PERIOD
         self._rate = (time.monotonic(), 0.0)
 
@@ -49,7 +49,7 @@ class Trainer:
             self._loop.restore()
         except CheckpointError as error:
             raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another --run starts anew") from error
-        self._checkpointed = self._logged = self._loop.version
+        self._first = self._checkpointed = self._logged = self._loop.version
         self._loop.poll()
         self.publish()
 
@@ -68,6 +68,11 @@ class Trainer:
         if time.monotonic() - self._said >= STATUS_PERIOD:
             self._report()
         return worked
+
+    @property
+    def updated(self) -> bool:
+        """Whether an update has been made since `start`; the first one is compiled before."""
+        return self._loop.version != self._first
 
     @property
     def debt(self) -> int:

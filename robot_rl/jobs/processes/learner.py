@@ -24,7 +24,9 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     from robot_rl.jobs.learning import make_learner
     from robot_rl.jobs.training import Trainer
 
-    with ros() as stop:
+    with ros() as stop, contextlib.ExitStack() as before_first:
+        # Until the first update, which may be compiled for minutes, there is nothing new that a checkpoint would keep.
+        before_first.enter_context(stop.at_once())
         node = ParameterNode()
         trainer = Trainer(run, config, make_learner(run, config), node.publish)
         trainer.start()
@@ -32,6 +34,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         while not stop.asked:
             if not trainer.step():
                 time.sleep(IDLE)
+            if trainer.updated:
+                before_first.close()
             if time.monotonic() - told > DEBT_PERIOD:
                 told = time.monotonic()
                 node.tell_debt(trainer.debt)
