@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from hardware.registry import look_here
+from robot_rl.contract import Registry
 from robot_rl.jobs.interrupt import STOPPED, quits_at_once
 from robot_rl.jobs.job import COMMANDS, EXPERT, JobSpec, job_of, sources
 from robot_rl.jobs.logs import configure
@@ -15,6 +16,7 @@ from robot_rl.learner.config import AGENTS
 from robot_rl.tasks import TASKS
 
 EXIT_USAGE = 2
+OTHERS = Registry("command", {"inspect": "demos.inspect:inspect"})  # of packages that this one cannot import
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,6 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("config", "print all settings with their values, those of the chosen algorithm included"),
     ):
         _common(commands.add_parser(name, help=text, description=text))
+    inspect = commands.add_parser("inspect", help="list the episodes of a run, or of one of its stores")
+    inspect.add_argument("folder", type=Path, metavar="DIR", help="runs/<run>, or runs/<run>/demos")
     check = commands.add_parser(
         "rt-check",
         help="is this computer fit to control the arm at 1 kHz?",
@@ -135,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
         look_here()  # own environments as well as what has a registry
         arguments = parse(argv)
         configure(process=arguments.command == "node")
-        from robot_rl.jobs.errors import USER_ERRORS
+        from robot_rl.jobs.errors import USER_ERRORS, is_of_disk
 
         if arguments.command != "node":
             from robot_rl.jobs import commands  # noqa: F401
@@ -143,6 +147,11 @@ def main(argv: list[str] | None = None) -> int:
         return _dispatch(arguments)
     except USER_ERRORS as error:
         sys.stderr.write(f"robot-rl: {' '.join(str(error).split())}\n")
+        return EXIT_USAGE
+    except OSError as error:
+        if not is_of_disk(error):
+            raise
+        sys.stderr.write(f"robot-rl: the disk cannot be written to: {error}\n")
         return EXIT_USAGE
     except KeyboardInterrupt:
         sys.stderr.write("robot-rl: stopped\n")
@@ -160,6 +169,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return gym_command(arguments)
     from robot_rl.jobs import commands
 
+    if arguments.command == "inspect":
+        sys.stdout.write(OTHERS.load("inspect")(arguments.folder))
+        return 0
     if arguments.command == "rt-plot":
         return commands.plot_realtime(arguments.file, arguments.out)
     if arguments.command == "task" and arguments.action == "check":

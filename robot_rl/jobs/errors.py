@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from hardware.interfaces import HardwareError
 from hardware.registry import RegistryError
 from hardware.scene import SceneError
@@ -21,3 +23,10 @@ USER_ERRORS = (
     SessionError,
     StoreError,
 )
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+def is_of_disk(error: OSError) -> bool:
+    """Whether ``error`` is of a disk that is full, broken or may not be written to, which the user can put right."""
+    return error.errno in DISK

@@ -56,7 +56,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             from robot_rl.policies.loading import ActorLoader
 
             acting = _Newest(ActorLoader(view, config.seed, deterministic=False, images=images))
-            trainer = Trainer(run, config, make_learner(run, config), acting.take)
+            trainer = Trainer(run, config, make_learner(run, config), acting.take, show)
             trainer.start()
             policy, after_step = acting, lambda: _catch_up(trainer.step, show)
             stack.callback(trainer.finish)

@@ -76,7 +76,7 @@ class Progress:
         self._lines: list[str] = []
         before = run.status_of("session")
         self._told = before.get("told", 0) if before.get("job") == job else 0
-        self.aborted = self.reflexes = self.interventions = 0
+        self.aborted = self.reflexes = self.interventions = self.person_steps = 0
         self._last = ""
         self._more: dict[str, float] = {}
 
@@ -87,8 +87,8 @@ class Progress:
 
     @property
     def done(self) -> bool:
-        done = job_of(self._job).done
-        return done is not None and done(self, self._config)
+        progress = job_of(self._job).progress(self, self._config)
+        return progress is not None and progress[0] >= progress[1]
 
     def add(self, ended: EpisodeSummary, **more: float) -> None:
         """Count an episode; ``more`` belongs into the status as well."""
@@ -97,7 +97,8 @@ class Progress:
         self.steps += ended.steps
         self.aborted += ended.ending is Ending.ABORTED
         self.reflexes += REFLEX in ended.reason
-        self.interventions += ended.interventions
+        self.interventions += ended.takeovers
+        self.person_steps += ended.interventions
         self._last = f"{ended.ending.value}{f' ({ended.reason})' if ended.reason else ''} in {ended.steps} steps"
         self.say(**more)
 
@@ -129,6 +130,7 @@ class Progress:
                 "aborted": self.aborted,
                 "reflexes": self.reflexes,
                 "interventions": self.interventions,
+                "person_steps": self.person_steps,
                 "last": self._last,
                 "done": self.done,
                 "lines": self._lines,

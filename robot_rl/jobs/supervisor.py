@@ -18,7 +18,7 @@ from robot_rl.jobs.bringup import NodeSpec
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.interrupt import Requests, requests_to_stop
 from robot_rl.jobs.job import job_of
-from robot_rl.jobs.logs import Follower
+from robot_rl.jobs.logs import Follower, warn
 from robot_rl.jobs.run import Run
 
 LOGGER = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ DEFAULT_PATIENCE = 20.0
 LAST = ("session", "teach")  # the job is done when one of them has ended well; whatever ends it, they go first
 FIRST = ("sim",)  # started before all others, and stopped after them
 UNHURRIED = {"learner": "makes its last updates and writes a checkpoint, for a minute at most"}
-SAY_PERIOD = 5.0  # [s] between words about whom is waited for
+SAY_PERIOD = 10.0  # [s] between words about whom is waited for
 
 
 class JobFailed(RuntimeError):
@@ -114,7 +114,7 @@ class Supervisor:
         """Tell the person what the processes warn of."""
         for child in self._children:
             for message in child.follower.warnings():
-                sys.stderr.write(f"{child.spec.name}: {message}\n")
+                warn(child.spec.name, message)
 
     def _session_ended(self) -> bool:
         for child in self._children:

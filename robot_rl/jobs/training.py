@@ -27,10 +27,19 @@ class Trainer:
     Args:
         loop: the learner.
         publish: called with packed parameters whenever new ones shall act; the run's parameter file is kept as well.
+        said: called when something else is done than before, see `activity`, and the status says so.
     """
 
-    def __init__(self, run: Run, config: RunConfig, loop: LearnerLoop, publish: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        config: RunConfig,
+        loop: LearnerLoop,
+        publish: Callable[[bytes], None],
+        said: Callable[[], None] = lambda: None,
+    ) -> None:
         self._run, self._settings, self._loop, self._publish = run, config.learner, loop, publish
+        self._on_activity = said
         self._writer = Writer(str(run.tensorboard))
         self._episodes = StoreReader(run.online, images=False)
         self._logged_episodes = 0
@@ -38,6 +47,7 @@ class Trainer:
         self._published = -1
         self._first = self._checkpointed = self._logged = 0
         self._said = -STATUS_PERIOD
+        self._said_activity = ""
         self._rate = (time.monotonic(), 0.0)
 
     def start(self) -> None:
@@ -52,10 +62,16 @@ class Trainer:
         self._first = self._checkpointed = self._logged = self._loop.version
         self._loop.poll()
         self.publish()
+        self._report()
 
     def step(self) -> bool:
         """One update call if one is due; returns whether there was anything to do."""
-        worked = self._loop.step()
+        received = 0
+        if not self.updated:  # the first update is compiled, which is said before
+            received = self._loop.poll()
+            if self.activity != self._said_activity:
+                self._report()
+        worked = self._loop.step() or received > 0
         version = self._loop.version
         if version - max(self._published, 0) >= self._settings.publish_every:
             self.publish()
@@ -73,6 +89,17 @@ class Trainer:
     def updated(self) -> bool:
         """Whether an update has been made since `start`; the first one is compiled before."""
         return self._loop.version != self._first
+
+    @property
+    def activity(self) -> str:
+        """The present occupation in a word: collecting (before the first update), compiling, pretraining, learning."""
+        if self._loop.halted:
+            return "learning"
+        if self._loop.due >= self._loop.agent.updates_per_call and not self.updated:
+            return "compiling"
+        if self._loop.pretraining is not None:
+            return "pretraining"
+        return "learning" if self.updated else "collecting"
 
     @property
     def debt(self) -> int:
@@ -122,9 +149,13 @@ class Trainer:
         now, updates = time.monotonic(), metrics["learner/updates"]
         rate = (updates - self._rate[1]) / max(now - self._rate[0], 1e-6)
         self._rate, self._said = (now, updates), now
+        news = self.activity != self._said_activity
+        self._said_activity = self.activity
         self._run.say(
             "learner",
             {
+                "activity": self._said_activity,
+                "pretraining": self._loop.pretraining,
                 "updates": int(updates),
                 "utd": metrics["learner/utd"],
                 "updates_per_s": round(rate, 1),
@@ -139,3 +170,5 @@ class Trainer:
                 **self._promotion.status(),
             },
         )
+        if news:
+            self._on_activity()

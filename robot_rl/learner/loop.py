@@ -129,6 +129,12 @@ class LearnerLoop:
         return self._pretraining_left * self.agent.updates_per_call + self.governor.due
 
     @property
+    def pretraining(self) -> tuple[int, int] | None:
+        """Calls on demonstrations alone that are made, and of how many; None when none is left."""
+        left = self._pretraining_left
+        return (self.config.pretrain - left, self.config.pretrain) if left else None
+
+    @property
     def _pretraining_left(self) -> int:
         """Calls on demonstrations alone; later ones and a person's corrections are learnt along with the rest."""
         return self._pretraining if self.sources.demo_steps and not self.governor.made else 0
