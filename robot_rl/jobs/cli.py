@@ -50,7 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
         ("sim", "serve a simulated FR3, or several (arms=2), on loopback addresses"),
         ("config", "print all settings with their values, those of the chosen algorithm included"),
     ):
-        _common(commands.add_parser(name, help=text, description=text))
+        parser_of_command = _common(commands.add_parser(name, help=text, description=text))
+        if name == "config":
+            parser_of_command.epilog = "KEY without a value explains that setting, e.g.: robot-rl config learner.utd"
     inspect = commands.add_parser("inspect", help="list the episodes of a run, or of one of its stores")
     inspect.add_argument("folder", type=Path, metavar="DIR", help="runs/<run>, or runs/<run>/demos")
     check = commands.add_parser(
@@ -139,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
         look_here()  # own environments as well as what has a registry
         arguments = parse(argv)
         configure(process=arguments.command == "node")
-        from robot_rl.jobs.errors import USER_ERRORS, is_of_disk
+        from robot_rl.jobs.errors import USER_ERRORS, is_of_files, shortened
 
         if arguments.command != "node":
             from robot_rl.jobs import commands  # noqa: F401
@@ -149,9 +151,9 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"robot-rl: {' '.join(str(error).split())}\n")
         return EXIT_USAGE
     except OSError as error:
-        if not is_of_disk(error):
+        if not is_of_files(error):
             raise
-        sys.stderr.write(f"robot-rl: the disk cannot be written to: {error}\n")
+        sys.stderr.write(f"robot-rl: {shortened(error)}\n")
         return EXIT_USAGE
     except KeyboardInterrupt:
         sys.stderr.write("robot-rl: stopped\n")
@@ -181,11 +183,14 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     from robot_rl.jobs.run import settings_of
 
     overrides = list(arguments.overrides)
+    keys = [word for word in overrides if "=" not in word] if arguments.command == "config" else []
+    overrides = [word for word in overrides if word not in keys]
     overrides += [f"{key}={value}" for key in ("task", "seed") if (value := getattr(arguments, key)) is not None]
     config = settings_of(arguments.config, arguments.run, overrides)
     match arguments.command:
         case "config":
-            sys.stdout.write(commands.describe(config))
+            explained = [commands.explain_key(config, key) for key in keys]
+            sys.stdout.write("".join(explained) or commands.describe(config))
             return 0
         case "sim":
             return commands.simulate(config)

@@ -15,6 +15,7 @@ from robot_rl.contract.settings import plain
 from robot_rl.jobs.bringup import check_learner, prepare, specs
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.display import Display
+from robot_rl.jobs.explain import explain
 from robot_rl.jobs.job import DEMO, EXPERT, JOBS, job_of
 from robot_rl.jobs.logs import tell
 from robot_rl.jobs.report import plot_curve, write_summary, write_video
@@ -22,6 +23,8 @@ from robot_rl.jobs.run import Run, policy_file, settings_kept
 from robot_rl.jobs.supervisor import Supervisor, ros_domain
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
+
+OF_ALGORITHM = "learner.settings."
 
 
 def describe(config: RunConfig) -> str:
@@ -34,6 +37,17 @@ def describe(config: RunConfig) -> str:
     of_agent: str = yaml.safe_dump(plain(agent.config), sort_keys=False)
     comment = (f"learner.settings of {agent.name}, all of them:", *(f"  {line}" for line in of_agent.splitlines()))
     return of_run + "".join(f"# {line}\n" for line in comment)
+
+
+def explain_key(config: RunConfig, key: str) -> str:
+    """One setting in words, or one of the algorithm's own. Raises `ConfigError` when there is none of that name."""
+    if not key.startswith(OF_ALGORITHM):
+        return explain(config, key)
+    from robot_rl.learner.factory import make_loop_config
+
+    images = bool(make_task(config.task).views(config.cameras))
+    agent, _ = make_loop_config(config.learner, config.seed, images=images)
+    return explain(agent.config, key.removeprefix(OF_ALGORITHM), OF_ALGORITHM)
 
 
 def simulate(config: RunConfig) -> int:
