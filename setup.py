@@ -81,6 +81,6 @@ setup(
         "zarr>=3.1.3",
     ],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["robot-rl = robot_rl.jobs.cli:main"]},
+    entry_points={"console_scripts": ["robot-rl = robot_rl.__main__:main"]},
     zip_safe=False,
 )

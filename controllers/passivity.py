@@ -19,7 +19,8 @@ Moving the target, the stiffness or the law changes U but not A, so a jump debit
 of it, and brings ΔU back when it relaxes the spring. γ is continuous in the account and found without iteration, hence
 no chatter. Target and gains are moved only as far as leaves the valve open, and no faster than drains the tank by the
 outflow cap (`EnergyTank.allowance`, `affordable_fraction`); the valve is for what the controller did not choose. It
-scales everything that can give energy: springs, feed-forward, friction and Coriolis compensation; damping stays, and so does braking (`controllers.impact`), which is damping.
+scales everything that can give energy: springs, feed-forward, friction and Coriolis compensation; damping stays, and so
+does braking (`controllers.impact`), which is damping.
 
 **Damping.** Below E_min the damping fades too: it is scaled by (A − V) / E_min, but not to below what a single step of
 the rate limit can take away. A torque that may change by 1 N·m a millisecond only follows what swings at 100 Hz with

@@ -1,4 +1,4 @@
-"""Contents of an episode store: ``python -m demos.inspect runs/<run>/demos``."""
+"""Contents of episode stores: ``robot-rl inspect runs/<run>``, also as ``python -m demos.inspect``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.schema import StoreError
 from robot_rl.data.store import StoreReader
 
+STORES = ("demos", "online", "evaluation")  # of a run
 HEADER = f"{'episode':>7}  {'ending':<8} {'steps':>6} {'reward':>8} {'by person':>9} {'seconds':>8}  reason"
 
 
@@ -48,10 +49,23 @@ def describe_columns(columns: Mapping[str, np.ndarray]) -> str:
 
 
 def inspect(path: Path) -> str:
-    """The table and its totals. Raises `StoreError` when there is no store at ``path`` or it cannot be read."""
+    """The table and totals of the store at ``path``, or of each store of the run there.
+
+    Raises `StoreError` when there is neither, or a store cannot be read.
+    """
+    if StoreReader(path).schema is not None:
+        return inspect_store(path)
+    stores = [path / name for name in STORES if StoreReader(path / name).schema is not None]
+    if not stores:
+        raise StoreError(f"{path} is not an episode store, nor a run; a run keeps its own in {', '.join(STORES)}")
+    return "\n".join(f"{store}\n{inspect_store(store)}" for store in stores)
+
+
+def inspect_store(path: Path) -> str:
+    """The table of a store and its totals. Raises `StoreError` when it cannot be read."""
     reader = StoreReader(path)
     if reader.schema is None:
-        raise StoreError(f"{path} is not an episode store; a run keeps its own in demos/, online/ and evaluation/")
+        raise StoreError(f"{path} is not an episode store")
     episodes = reader.episodes()
     lines = [HEADER, *map(describe_episode, episodes), describe_total(reader.schema.task, episodes)]
     if episodes:
@@ -60,12 +74,14 @@ def inspect(path: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 2 when there is no store."""
-    parser = argparse.ArgumentParser(prog="python -m demos.inspect", description="List the episodes of a store.")
-    parser.add_argument("store", type=Path)
+    """Returns the exit status: 2 when there is nothing to list."""
+    parser = argparse.ArgumentParser(
+        prog="python -m demos.inspect", description="List the episodes of a store, or of a run."
+    )
+    parser.add_argument("folder", type=Path)
     logging.basicConfig(format="demos.inspect: %(message)s")
     try:
-        sys.stdout.write(inspect(parser.parse_args(argv).store))
+        sys.stdout.write(inspect(parser.parse_args(argv).folder))
     except StoreError as error:
         sys.stderr.write(f"demos.inspect: {error}\n")
         return 2

@@ -91,7 +91,7 @@ class Registry:
         look_here()
         try:
             return getattr(importlib.import_module(module), attribute)
-        except (ImportError, ValueError) as error:  # ValueError: of a name that no module can have
+        except (ImportError, ValueError, RecursionError) as error:  # the last two: of a name that no module can have
             raise self._error(f"{who}: {module[:LONGEST]} cannot be imported: {str(error)[:LONGEST]}") from error
         except AttributeError as error:
             raise self._error(f"{who}: {module} has no {attribute[:LONGEST]!r}") from error

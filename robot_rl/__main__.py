@@ -1,7 +1,16 @@
-"""``python -m robot_rl`` is ``robot-rl``."""
+"""``robot-rl``, also as ``python -m robot_rl``."""
 
 import sys
 
-from robot_rl.jobs.cli import main
+from robot_rl.jobs.interrupt import quits_at_once
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    with quits_at_once():
+        from robot_rl.jobs.cli import main as run_command
+    return run_command()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -31,13 +31,13 @@ SILENCE = 10.0  # [s] without a single command after which the person is told th
 class TeleopNode(Node):
     """Reads a connected ``device`` at ``rate`` [Hz]. The device's errors leave through `spin`.
 
-    ``words`` says what the device has to say.
+    ``words`` says what the device has to say; ``engaged`` is whether the person drives.
     """
 
     def __init__(self, device: TeleopDevice, rate: float = RATE) -> None:
         super().__init__("teleop")
         self._device = device
-        self._engaged = False
+        self.engaged = False
         self._active = False
         self._twist = self.create_publisher(TwistStamped, topics.TWIST_COMMAND, 1)
         self._joy = self.create_publisher(Joy, topics.JOY, 1)
@@ -49,10 +49,10 @@ class TeleopNode(Node):
         command = self._device.read()
         for word in command.words:
             self.words.say(word)
-        if command.engaged or self._engaged:
+        if command.engaged or self.engaged:
             self._publish_twist(command)
         self._publish_joy(command)
-        self._engaged = command.engaged
+        self.engaged = command.engaged
         self._active = self._active or command.engaged or bool(command.words)
 
     def destroy_node(self) -> None:

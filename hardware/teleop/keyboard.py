@@ -1,15 +1,4 @@
-"""A terminal's keyboard as a teleoperation device.
-
-    w s  a d  r f      away / towards, left / right, up / down
-    i k  j l  u o      pitch, yaw, roll; the arrow keys do what i k j l do
-    space              close the gripper, open it at the next press
-    enter, backspace   the episode was a success, a failure
-    x, e               discard the episode, end it
-    z                  slow for fine work, and fast again
-    p, c               pause, continue (resume)
-    t                  take over: the person drives until they continue, also between keys
-    b                  brake: emergency stop
-    q, escape          let go at once
+"""A terminal's keyboard as a teleoperation device; `LEGEND` says what each key does.
 
 A terminal tells when a key repeats but not when it is let go: a key drives until a moment after its last repeat, and of
 several held keys only the last one repeats. Good for trying things out; demonstrations deserve a SpaceMouse.
@@ -32,6 +21,17 @@ from hardware.device import Device
 from hardware.interfaces import TeleopCommand, TeleopError, Word
 from hardware.teleop.motion import Speeds
 
+LEGEND = """\
+w s  a d  r f      away / towards, left / right, up / down
+i k  j l  u o      pitch, yaw, roll; the arrow keys do what i k j l do
+space              close the gripper, open it at the next press
+enter, backspace   the episode was a success, a failure
+x, e               discard the episode, end it
+p, c               pause, continue (resume)
+t                  take over: the person drives until they continue, also between keys
+b                  brake: emergency stop
+q, escape          let go at once
+?                  show this"""
 MOTIONS = {  # key: (axis of the twist, direction), base axes
     "w": (0, 1.0),
     "s": (0, -1.0),
@@ -49,7 +49,7 @@ MOTIONS = {  # key: (axis of the twist, direction), base axes
 ARROWS = {"A": "i", "B": "k", "C": "l", "D": "j"}  # final byte of the escape sequence: up, down, right, left
 ESCAPE = "\x1b"
 ESCAPE_TIMEOUT = 0.05  # [s] after which an escape byte was the key and not the start of a sequence
-RELEASE_KEYS, GRIPPER_KEY, SLOW_KEY = "q", " ", "z"
+RELEASE_KEYS, GRIPPER_KEY, SLOW_KEY, HELP_KEY = "q", " ", "z", "?"
 WORDS = {
     "\r": Word.SUCCESS,
     "\n": Word.SUCCESS,
@@ -73,6 +73,9 @@ class KeyboardDecoder:
         hold: how long a key drives after its last repeat [s].
         engaged: how long the person counts as driving after the last key [s]. It bridges the pause that a terminal
             makes before a held key starts to repeat, so that control does not go back and forth.
+
+    Attributes:
+        help_asked: how many times the person has asked what the keys do.
     """
 
     def __init__(self, speeds: Speeds | None = None, hold: float = 0.25, engaged: float = 0.75) -> None:
@@ -89,6 +92,7 @@ class KeyboardDecoder:
         self._next_gripper = 0.0
         self._slow = False
         self._words: tuple[Word, ...] = ()
+        self.help_asked = 0
 
     def feed(self, data: bytes, now: float) -> None:
         """Take in what the terminal sent; an escape sequence may come in pieces."""
@@ -145,6 +149,8 @@ class KeyboardDecoder:
             self._words += (WORDS[key],)
         elif key in RELEASE_KEYS:
             self._let_go()
+        elif key == HELP_KEY:
+            self.help_asked += 1
 
     def _let_go(self) -> None:
         self._driving_until.clear()
@@ -175,6 +181,11 @@ class Keyboard(Device):
         self._clock = clock
         self._fd: int | None = None
         self._saved: list[Any] = []
+
+    @property
+    def help_asked(self) -> int:
+        """How many times the person has asked what the keys do, for whoever shows `LEGEND`."""
+        return self._decoder.help_asked
 
     def connect(self) -> None:
         if self._fd is not None:

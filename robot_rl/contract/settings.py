@@ -87,16 +87,17 @@ def write_yaml(path: Path, values: Mapping[str, object]) -> None:
 
 def plain(config: DataclassInstance) -> dict[str, object]:
     """A configuration as dicts, lists and scalars."""
-    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    return {field.name: plain_value(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
-def _plain(value: object) -> object:
+def plain_value(value: object) -> object:
+    """A value of a configuration as dicts, lists and scalars."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(value)
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain_value(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain_value(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value
 
 

@@ -197,9 +197,10 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
             raise
         except ValueError as error:
             raise ConfigError(f"this policy cannot be used: {error}") from error
-        if root is not None:
-            set_aside_other_evaluation(Run(root.absolute()), config)
-    return Run.create(config, root, lock.take if lock is not None else None)
+    run = Run.create(config, root, lock.take if lock is not None else None)
+    if spec.deterministic and root is not None:
+        set_aside_other_evaluation(run, config)
+    return run
 
 
 def set_aside_other_evaluation(run: Run, config: RunConfig) -> None:

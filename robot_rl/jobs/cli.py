@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from hardware.registry import look_here
+from robot_rl.contract import Registry
+from robot_rl.jobs.interrupt import STOPPED, quits_at_once
 from robot_rl.jobs.job import COMMANDS, EXPERT, JobSpec, job_of, sources
 from robot_rl.jobs.logs import configure
 from robot_rl.jobs.task_commands import add_task_parser, check_task, teach_task
@@ -16,6 +18,7 @@ from robot_rl.tasks import TASKS
 
 LOGGER = logging.getLogger(__name__)
 EXIT_USAGE = 2
+OTHERS = Registry("command", {"inspect": "demos.inspect:inspect"})  # of packages that this one cannot import
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,7 +52,11 @@ def build_parser() -> argparse.ArgumentParser:
         ("sim", "serve a simulated FR3, or several (arms=2), on loopback addresses"),
         ("config", "print all settings with their values, those of the chosen algorithm included"),
     ):
-        _common(commands.add_parser(name, help=text, description=text))
+        parser_of_command = _common(commands.add_parser(name, help=text, description=text))
+        if name == "config":
+            parser_of_command.epilog = "KEY without a value explains that setting, e.g.: robot-rl config learner.utd"
+    inspect = commands.add_parser("inspect", help="list the episodes of a run, or of one of its stores")
+    inspect.add_argument("folder", type=Path, metavar="DIR", help="runs/<run>, or runs/<run>/demos")
     check = commands.add_parser(
         "rt-check",
         help="is this computer fit to control the arm at 1 kHz?",
@@ -132,12 +139,15 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "--ros-args" in argv:
         argv = argv[: argv.index("--ros-args")]
-    look_here()  # own environments as well as what has a registry
-    arguments = parse(argv)
-    launched = getattr(arguments, "launched", False)
-    configure(arguments.name if arguments.command == "node" else "", launched)
-    from robot_rl.jobs.errors import USER_ERRORS
+    with quits_at_once():
+        look_here()  # own environments as well as what has a registry
+        arguments = parse(argv)
+        launched = getattr(arguments, "launched", False)
+        configure(arguments.name if arguments.command == "node" else "", launched)
+        from robot_rl.jobs.errors import USER_ERRORS, is_of_files, shortened
 
+        if arguments.command != "node":
+            from robot_rl.jobs import commands  # noqa: F401
     try:
         return _dispatch(arguments)
     except USER_ERRORS as error:
@@ -146,9 +156,14 @@ def main(argv: list[str] | None = None) -> int:
         else:
             sys.stderr.write(f"robot-rl: {' '.join(str(error).split())}\n")
         return EXIT_USAGE
+    except OSError as error:
+        if not is_of_files(error):
+            raise
+        sys.stderr.write(f"robot-rl: {shortened(error)}\n")
+        return EXIT_USAGE
     except KeyboardInterrupt:
         sys.stderr.write("robot-rl: stopped\n")
-        return 130
+        return STOPPED
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:
@@ -162,6 +177,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return gym_command(arguments)
     from robot_rl.jobs import commands
 
+    if arguments.command == "inspect":
+        sys.stdout.write(OTHERS.load("inspect")(arguments.folder))
+        return 0
     if arguments.command == "rt-plot":
         return commands.plot_realtime(arguments.file, arguments.out)
     if arguments.command == "task" and arguments.action == "check":
@@ -171,11 +189,14 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     from robot_rl.jobs.run import settings_of
 
     overrides = list(arguments.overrides)
+    keys = [word for word in overrides if "=" not in word] if arguments.command == "config" else []
+    overrides = [word for word in overrides if word not in keys]
     overrides += [f"{key}={value}" for key in ("task", "seed") if (value := getattr(arguments, key)) is not None]
     config = settings_of(arguments.config, arguments.run, overrides)
     match arguments.command:
         case "config":
-            sys.stdout.write(commands.describe(config))
+            explained = [commands.explain_key(config, key) for key in keys]
+            sys.stdout.write("".join(explained) or commands.describe(config))
             return 0
         case "sim":
             return commands.simulate(config)

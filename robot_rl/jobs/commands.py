@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import shlex
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from robot_rl.contract.settings import plain
 from robot_rl.jobs.bringup import check_learner, opening, prepare, specs
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.job import DEMO, EXPERT, job_of
+from robot_rl.jobs.display import Display
+from robot_rl.jobs.explain import explain
+from robot_rl.jobs.job import DEMO, EXPERT, JOBS, job_of
 from robot_rl.jobs.locks import RunLock, ros_domain
 from robot_rl.jobs.logs import tell
-from robot_rl.jobs.progress import WINDOW, robot_minutes
 from robot_rl.jobs.report import plot_curve, write_report, write_summary
-from robot_rl.jobs.run import Run
+from robot_rl.jobs.run import Run, settings_kept
 from robot_rl.jobs.supervisor import Supervisor
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
 
-SHOW_PERIOD = 10.0  # [s] between progress lines when no episode ends
+OF_ALGORITHM = "learner.settings."
 
 
 def describe(config: RunConfig) -> str:
@@ -36,6 +37,17 @@ def describe(config: RunConfig) -> str:
     of_agent: str = yaml.safe_dump(plain(agent.config), sort_keys=False)
     comment = (f"learner.settings of {agent.name}, all of them:", *(f"  {line}" for line in of_agent.splitlines()))
     return of_run + "".join(f"# {line}\n" for line in comment)
+
+
+def explain_key(config: RunConfig, key: str) -> str:
+    """One setting in words, or one of the algorithm's own. Raises `ConfigError` when there is none of that name."""
+    if not key.startswith(OF_ALGORITHM):
+        return explain(config, key)
+    from robot_rl.learner.factory import make_loop_config
+
+    images = bool(make_task(config.task).views(config.cameras))
+    agent, _ = make_loop_config(config.learner, config.seed, images=images)
+    return explain(agent.config, key.removeprefix(OF_ALGORITHM), OF_ALGORITHM)
 
 
 def simulate(config: RunConfig) -> int:
@@ -82,33 +94,53 @@ def plot_realtime(file: Path, picture: Path | None) -> int:
     return 0
 
 
-def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
-    """Do one job from start to end; returns its run. Raises the errors of `robot_rl.jobs.errors`."""
-    with RunLock(job) as lock:
-        return _run_job(job, config, root, fast, lock)
+def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> None:
+    """Do one job from start to end, and say what may come next. Raises the errors of `robot_rl.jobs.errors`."""
+    spec = job_of(job)
+    with RunLock(job) as lock, settings_kept(root, spec.records):
+        run = prepare(job, config, root, fast, lock)
+        try:
+            do_job(job, run, fast, lock)
+        except KeyboardInterrupt:
+            if spec.records:
+                tell(f"to go on: {_command(job, run, fast)}")
+            raise
+    if spec.next:
+        tell(f"next: {_command(spec.next, run, fast)}")
 
 
-def _run_job(job: str, config: RunConfig, root: Path | None, fast: bool, lock: RunLock) -> Run:
+def do_job(job: str, run: Run, fast: bool, lock: RunLock) -> None:
+    """Do one job in a run that is prepared for it. Raises the errors of `robot_rl.jobs.errors`."""
     began = time.monotonic()
-    run = prepare(job, config, root, fast, lock)
     _, config = Run.open(run.root)
     for line in opening(job, run, config):
         tell(line)
-    if fast:
-        from robot_rl.jobs.fast import run_fast
+    if job_of(job).learns:  # what an earlier one has said stays true but for this
+        run.say("learner", run.status_of("learner") | {"phase": "starting"})
+    with contextlib.closing(Display(run, job, config)) as display:
+        if fast:
+            from robot_rl.jobs.fast import run_fast
 
-        run.say("job", {"arm": "in-process"})
-        run_fast(job, run, config, Display(run, job, config).update)
-    else:
-        run.say("job", {"arm": config.arm})
-        with ros_domain(config, job) as domain:
-            tell(f"ROS_DOMAIN_ID={domain.number}, logs in {run.logs}")
-            held = (*domain.descriptors, *lock.descriptors)
-            supervisor = Supervisor(run, job, specs(job, run, config), domain.number, held)
-            supervisor.run(Display(run, job, config).update)
+            run.say("job", {"arm": "in-process"})
+            run_fast(job, run, config, display.update)
+        else:
+            run.say("job", {"arm": config.arm})
+            with ros_domain(config, job) as domain:
+                tell(f"ROS_DOMAIN_ID={domain.number}, logs in {run.logs}")
+                held = (*domain.descriptors, *lock.descriptors)
+                Supervisor(run, job, specs(job, run, config), domain.number, held).run(display.update)
     for line in write_report(job, run, config, time.monotonic() - began):
         tell(line)
-    return run
+
+
+def _command(name: str, run: Run, fast: bool) -> str:
+    """A command on ``run`` as it is typed, in process as the one before where it can be."""
+    root = run.root
+    with contextlib.suppress(ValueError):
+        root = root.relative_to(Path.cwd())
+    if name not in JOBS:
+        return f"robot-rl {name} {shlex.quote(str(root))}"
+    return f"robot-rl {name} --run {shlex.quote(str(root))}{' --fast' if fast and job_of(name).fast else ''}"
 
 
 def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
@@ -119,90 +151,9 @@ def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
     with RunLock("demo") as lock:
         run = prepare(DEMO[0], config, root, fast, lock)
         for job in DEMO:
-            _run_job(job, config, run.root, fast, lock)
+            do_job(job, prepare(job, config, run.root, fast, lock), fast, lock)
         plot_curve(run, config)
         path = write_summary(run, config, time.monotonic() - began)
     tell(path.read_text(encoding="utf-8").rstrip())
     tell(str(path))
     return 0
-
-
-class Display:
-    """Progress of a job, in the terminal: a line for each episode of a recording or evaluation, and now and then.
-
-    A message of the session to the person, such as the answer to a label, is a line of its own at once.
-    """
-
-    def __init__(self, run: Run, job: str, config: RunConfig) -> None:
-        self._run, self._job, self._learner = run, job_of(job), config.learner
-        self._period = make_task(config.task).control_period
-        self._episodes = -1
-        before = run.status_of("session")
-        self._told = before.get("told", 0) if before.get("job") == job else 0
-        self._shown = time.monotonic()
-
-    def update(self) -> None:
-        session = self._run.status_of("session")
-        if session.get("job") != self._job.name:
-            return
-        self._tell_lines(session)
-        now = time.monotonic()
-        news = session["episodes"] != self._episodes and not self._job.learns
-        if not news and now - self._shown < SHOW_PERIOD:
-            return
-        self._episodes, self._shown = session["episodes"], now
-        tell(self._line(session))
-
-    def _tell_lines(self, session: dict[str, Any]) -> None:
-        new = session.get("told", 0) - self._told
-        self._told += new
-        for line in session["lines"][-new:] if new else ():
-            tell(f"{self._job.name}: {line}")
-
-    def _line(self, session: dict[str, Any]) -> str:
-        parts = [f"{self._job.name}: episode {session['episodes']}"]
-        if session["last"]:
-            parts.append(f"last: {session['last']}")
-        if self._job.learns:
-            first, *more = self._learning()
-            parts[1:1] = [
-                f"{session['steps']} steps ({robot_minutes(session['steps'], self._period):.1f} robot-min)",
-                f"success {session['success_rate']:.0%} of the last {WINDOW}",
-                f"{session['interventions']} interventions",
-                first,
-            ]
-            parts += more
-        else:
-            parts.insert(1, f"{session['successes']} successes")
-        if "obs_to_action_ms_p95" in session:
-            parts.append(
-                f"action after {session['obs_to_action_ms_p50']:.0f} ms (p95 {session['obs_to_action_ms_p95']:.0f})"
-            )
-        counts = ("aborted", "reflexes", "late actions", "dropped answers")
-        parts += [f"{session[what]} {what}" for what in counts if session.get(what)]
-        return ", ".join(parts)
-
-    def _learning(self) -> list[str]:
-        """The learner's part of a line."""
-        if self._learner.shared:
-            return [f"by the learner of {self._learner.shared}"]
-        learner = self._run.status_of("learner")
-        if "updates" not in learner:
-            return [f"the learner is {learner.get('phase', 'starting')}"]
-        parts = [f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}"]
-        if learner.get("debt", 0) > self._learner.max_debt:
-            parts.append(f"the next episode waits for the learner, which owes {learner['debt']} updates")
-        parts += _champion(learner)
-        if learner.get("halted"):
-            parts.append(f"learner halted: {learner['halted']}")
-        return parts
-
-
-def _champion(learner: Mapping[str, Any]) -> list[str]:
-    """The improvement gate's part of a line, from the learner's status."""
-    if learner.get("champion") is None:
-        return []
-    champion = f"version {learner['champion']} ({learner['champion_success']:.0%})"
-    if not learner["held_back"]:
-        return [f"champion: {champion}"]
-    return [f"success fell to {learner['now_success']:.0%}: champion stays {champion}"]

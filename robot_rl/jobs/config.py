@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 from pydantic import AllowInfNan
 
-from controllers.core import ControllerConfig
+from controllers.core import ControlError, ControllerConfig
 from hardware.cameras import CAMERA_DRIVERS
 from hardware.crisp.driver import CrispConfig
 from hardware.interfaces import HardwareError
@@ -146,7 +146,13 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
             f"arm=crisp with namespace={shown(config.namespace)}, which is CRISP's too: its controllers would follow "
             "the session's target_pose past every check; give this graph another one, e.g. namespace=rl"
         )
-    if not config.controller.tank.filter and (config.arm != "sim" or not is_loopback(config.robot_ip)):
+    real = config.arm != "sim" or not is_loopback(config.robot_ip)
+    if real:
+        try:
+            config.controller.check_real()
+        except ControlError as error:
+            raise ConfigError(f"controller.{error}") from error
+    if real and not config.controller.tank.filter:
         raise ConfigError(
             f"controller.tank.filter=false with arm={config.arm} robot_ip={shown(config.robot_ip)[1:-1]}: without the "
             "filter nothing limits the energy that the arm can put out, so it is off in simulation only; leave it on, "

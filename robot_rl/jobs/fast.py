@@ -55,7 +55,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             from robot_rl.policies.loading import ActorLoader
 
             acting = _Newest(ActorLoader(view, config.seed, deterministic=False, images=images))
-            trainer = Trainer(run, config, make_learner(run, config), acting.take)
+            trainer = Trainer(run, config, make_learner(run, config), acting.take, lambda phase: show())
             trainer.start()
             trainer.warm_up()
             _catch_up(trainer.step, show)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -46,8 +45,10 @@ class JobSpec:
         has_episodes: the energy tank is refilled for each episode; otherwise its power alone is limited.
         records: store of the run that steps go into; "" for none.
         seed_offset: what sets the starts of its episodes apart from those of other jobs.
-        done: whether the job has reached its goal; None for one that lasts as long as somebody likes.
+        counts: of its `Tally`, what has a goal; "" for a job that lasts as long as somebody likes.
+        goal: setting that says how many of these are to be done.
         fast: it can be done in process.
+        next: command that usually follows in the same run, "" for none.
     """
 
     name: str
@@ -64,8 +65,14 @@ class JobSpec:
     has_episodes: bool = True
     records: Literal["", "demos", "online", "evaluation"] = ""
     seed_offset: int = 0
-    done: Callable[[Tally, RunConfig], bool] | None = None
+    counts: Literal["", "successes", "steps", "kept"] = ""
+    goal: Literal["", "demos", "steps", "episodes"] = ""
     fast: bool = False
+    next: str = ""
+
+    def progress(self, tally: Tally, config: RunConfig) -> tuple[int, int] | None:
+        """How many are done, and of how many; None for a job without a goal."""
+        return (getattr(tally, self.counts), getattr(config, self.goal)) if self.goal else None
 
 
 JOBS: dict[str, JobSpec] = {
@@ -77,8 +84,10 @@ JOBS: dict[str, JobSpec] = {
             person_drives=True,
             records="demos",
             seed_offset=1,
-            done=lambda tally, config: tally.successes >= config.demos,
+            counts="successes",
+            goal="demos",
             fast=True,
+            next="train",
         ),
         JobSpec(
             "train",
@@ -87,8 +96,10 @@ JOBS: dict[str, JobSpec] = {
             learns=True,
             records="online",
             seed_offset=2,
-            done=lambda tally, config: tally.steps >= config.steps,
+            counts="steps",
+            goal="steps",
             fast=True,
+            next="eval",
         ),
         JobSpec(
             "eval",
@@ -97,8 +108,10 @@ JOBS: dict[str, JobSpec] = {
             deterministic=True,
             records="evaluation",
             seed_offset=3,
-            done=lambda tally, config: tally.kept >= config.episodes,
+            counts="kept",
+            goal="episodes",
             fast=True,
+            next="inspect",
         ),
         JobSpec(
             "teleop",
@@ -107,6 +120,7 @@ JOBS: dict[str, JobSpec] = {
             person_ends=True,
             has_episodes=False,
             seed_offset=4,
+            next="record",
         ),
         JobSpec(
             "arm",

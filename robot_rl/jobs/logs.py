@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -32,10 +33,46 @@ def configure(process: str = "", launched: bool = False) -> None:
         logging.getLogger(name).setLevel(logging.INFO)
 
 
+class LiveLine:
+    """The last line of the terminal, rewritten in place; all other lines scroll above it. Elsewhere there is none."""
+
+    def __init__(self) -> None:
+        self._drawn = ""
+
+    def show(self, text: str) -> None:
+        """Have ``text`` there, cut to the terminal's width; "" for nothing."""
+        if not sys.stdout.isatty():
+            return
+        line = text[: shutil.get_terminal_size().columns - 1]
+        if line == self._drawn:
+            return
+        self.clear()
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        self._drawn = line
+
+    def clear(self) -> None:
+        """Make room for a line that is written next."""
+        if self._drawn:
+            sys.stdout.write("\r\x1b[K")
+            sys.stdout.flush()
+            self._drawn = ""
+
+
+LIVE = LiveLine()  # there is one terminal
+
+
 def tell(text: str) -> None:
     """A line for the person at the terminal: the result of a command, or how far it is."""
+    LIVE.clear()
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def warn(who: str, message: str) -> None:
+    """A warning of the process ``who``, for the person at the terminal."""
+    LIVE.clear()
+    sys.stderr.write(f"{who}: {message}\n")
 
 
 def speaker(logger: str) -> str:
@@ -111,6 +148,10 @@ class _LaunchedLine(logging.Formatter):
 
 class _ToStderr(logging.StreamHandler[TextIO]):
     """Writes to what `sys.stderr` is at the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        LIVE.clear()
+        super().emit(record)
 
     @property
     def stream(self) -> TextIO:

@@ -77,7 +77,7 @@ class Progress:
         self._lines: list[str] = []
         before = run.status_of("session")
         self._told = before.get("told", 0) if before.get("job") == job else 0
-        self.aborted = self.reflexes = self.interventions = 0
+        self.aborted = self.reflexes = self.interventions = self.person_steps = 0
         self._last = ""
         self._more: dict[str, float] = {}
 
@@ -93,8 +93,8 @@ class Progress:
 
     @property
     def done(self) -> bool:
-        done = job_of(self._job).done
-        return done is not None and done(self, self._config)
+        progress = job_of(self._job).progress(self, self._config)
+        return progress is not None and progress[0] >= progress[1]
 
     @property
     def line(self) -> str:
@@ -119,7 +119,8 @@ class Progress:
         self.steps += ended.steps
         self.aborted += ended.ending is Ending.ABORTED
         self.reflexes += REFLEX in ended.reason
-        self.interventions += ended.interventions
+        self.interventions += ended.takeovers
+        self.person_steps += ended.interventions
         self._last = f"{ended.ending.value}{f' ({ended.reason})' if ended.reason else ''} in {ended.steps} steps"
         self.say(**more)
 
@@ -151,12 +152,14 @@ class Progress:
             {
                 "job": self._job,
                 "episodes": self.episodes,
+                "kept": self.kept,
                 "steps": self.steps,
                 "successes": self.successes,
                 "success_rate": rate,
                 "aborted": self.aborted,
                 "reflexes": self.reflexes,
                 "interventions": self.interventions,
+                "person_steps": self.person_steps,
                 "last": self._last,
                 "done": self.done,
                 "lines": self._lines,

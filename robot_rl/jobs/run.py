@@ -19,13 +19,15 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robot_rl.contract.files import write_atomically
 from robot_rl.contract.settings import ConfigError
+from robot_rl.data.schema import StoreError
+from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig, load_config, save_config
 from robot_rl.tasks import is_file
 from robot_rl.tasks.file import KEPT, keep_task
@@ -54,12 +56,12 @@ class Run:
                 take(run.root)
             for folder in (run.status_folder, run.logs):
                 folder.mkdir(exist_ok=True)
+            (run.status_folder / f"{SIMULATOR}.json").unlink(missing_ok=True)  # that of an earlier job is gone
+            if is_file(config.task):
+                config = dataclasses.replace(config, task=keep_task(Path(config.task), run.root).name)
+            save_config(config, run.config_file)
         except OSError as error:
             raise ConfigError(f"the run's folder cannot be made: {error}") from error
-        (run.status_folder / f"{SIMULATOR}.json").unlink(missing_ok=True)  # that of an earlier job is gone
-        if is_file(config.task):
-            config = dataclasses.replace(config, task=keep_task(Path(config.task), run.root).name)
-        save_config(config, run.config_file)
         return run
 
     @staticmethod
@@ -151,6 +153,40 @@ def _new_folder(config: RunConfig) -> Path:
             folder.mkdir(parents=True)
             break
     return folder
+
+
+@contextlib.contextmanager
+def settings_kept(root: Path | None, records: str) -> Iterator[None]:
+    """Meanwhile a job is done in the run at ``root``, which may be none yet, and steps go into its store ``records``.
+
+    When it fails before an episode of it was recorded, the run's settings are put back as they were. Those of one that
+    was interrupted, or failed later, are the run's: what it has recorded came of them.
+    """
+    if root is None:
+        yield
+        return
+    run = Run(root.absolute())
+    files = (run.config_file, run.task_file)
+    before = {path: path.read_bytes() if path.is_file() else None for path in files}
+    episodes = _episodes(run.root / records)
+    try:
+        yield
+    except Exception:
+        if not records or _episodes(run.root / records) == episodes:
+            with contextlib.suppress(OSError):  # the disk, of which the job's error tells
+                for path, data in before.items():
+                    if data is None:
+                        path.unlink(missing_ok=True)
+                    elif path.read_bytes() != data:
+                        write_atomically(path, data)
+        raise
+
+
+def _episodes(store: Path) -> int:
+    """How many episodes a store holds; 0 where there is none that can be read."""
+    with contextlib.suppress(StoreError):
+        return len(StoreReader(store).episodes())
+    return 0
 
 
 def settings_of(given: Path | None, root: Path | None, overrides: Sequence[str]) -> RunConfig:

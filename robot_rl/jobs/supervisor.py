@@ -9,13 +9,15 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from robot_rl.jobs.bringup import NodeSpec
-from robot_rl.jobs.logs import Follower
+from robot_rl.jobs.interrupt import Requests, requests_to_stop
+from robot_rl.jobs.logs import Follower, warn
 from robot_rl.jobs.run import Run
 
 LOGGER = logging.getLogger(__name__)
@@ -24,7 +26,10 @@ RESTARTS = 5  # of one process, before the job is given up
 # [s] to end by itself after SIGTERM: the learner writes a checkpoint, the arm may be in the middle of connecting.
 PATIENCE = {"learner": 60.0, "arm": 30.0}
 DEFAULT_PATIENCE = 20.0
-LAST = ("session", "teach", "report")  # the job is done when one of them has ended well
+LAST = ("session", "teach", "report")  # the job is done when one has ended well; whatever ends it, they go first
+FIRST = ("sim",)  # started before all others, and stopped after them
+UNHURRIED = {"learner": "makes its last updates and writes a checkpoint, for a minute at most"}
+SAY_PERIOD = 10.0  # [s] between words about whom is waited for
 WELL, USER_ERROR = 0, 2  # exit statuses that would come again; the second is something the user can put right
 
 
@@ -81,25 +86,34 @@ class Supervisor:
             "PYTHONUNBUFFERED": "1",
         }
         self._children: list[_Child] = []
+        self._ends_by_request = False  # and the person has been told what is waited for
 
     def run(self, each: Callable[[], None]) -> None:
         """Start everything, call ``each`` five times a second, return when the session has ended well.
 
+        Whatever ends it, everything is stopped first, in order: the session, so that nobody commands the arm; then the
+        arm, the learner and the others together; the simulator last. A second Ctrl-C kills the learner instead of
+        waiting for its checkpoint, and changes nothing else.
+
         Raises:
             JobFailed: a required process ended with an error, or another one crashed too often.
+            KeyboardInterrupt: Ctrl-C or SIGTERM, once all have ended.
         """
-        with _terminate_as_interrupt():
+        with requests_to_stop() as requests, _terminal_kept():
             try:
                 for spec in self._nodes:
                     self._children.append(self._start(spec))
-                while not self._session_ended():
+                while not (requests.count or self._session_ended()):
                     self._relay()
                     each()
                     time.sleep(POLL)
-                each()
+                if not requests.count:
+                    each()
             finally:
-                self._stop_all()
+                self._stop_all(requests)
                 self._relay()
+        if requests.count:
+            raise KeyboardInterrupt
 
     def _start(self, spec: NodeSpec) -> _Child:
         path = self._run.logs / f"{self._job}-{spec.name}.log"
@@ -123,7 +137,7 @@ class Supervisor:
         """Tell the person what the processes warn of."""
         for child in self._children:
             for message in child.follower.warnings():
-                sys.stderr.write(f"{child.spec.name}: {message}\n")
+                warn(child.spec.name, message)
 
     def _session_ended(self) -> bool:
         for child in self._children:
@@ -141,16 +155,55 @@ class Supervisor:
             child.process = self._start(child.spec).process
         return False
 
-    def _stop_all(self) -> None:
-        for child in reversed(self._children):
-            if child.process.poll() is None:
+    def _stop_all(self, requests: Requests) -> None:
+        """End all processes by SIGTERM, stage by stage; one that does not listen is killed in the end."""
+        for stage in (LAST, None, FIRST):
+            ending = [child for child in self._children if child.process.poll() is None and _of(stage, child)]
+            for child in ending:
                 child.process.send_signal(signal.SIGTERM)
-                try:
-                    child.process.wait(PATIENCE.get(child.spec.name, DEFAULT_PATIENCE))
-                except subprocess.TimeoutExpired:
+            self._await(ending, requests)
+
+    def _await(self, ending: list[_Child], requests: Requests) -> None:
+        """Wait for processes that were told to end, and say for whom."""
+        began = said = time.monotonic()
+        while ending := [child for child in ending if child.process.poll() is None]:
+            now = time.monotonic()
+            if requests.count and not self._ends_by_request:
+                self._ends_by_request = True
+                self._say_what_ends()
+            for child in ending:
+                if now - began > PATIENCE.get(child.spec.name, DEFAULT_PATIENCE):
                     LOGGER.warning("%s did not end by itself and was killed (log: %s)", child.spec.name, child.log)
                     child.process.kill()
-                    child.process.wait()
+            if requests.count > 1:
+                self._kill_hurriedly()
+            if now - said > SAY_PERIOD:
+                said = now
+                names = ", ".join(child.spec.name for child in ending)
+                LOGGER.info("still waiting for %s, %.0f s now", names, now - began)
+            self._relay()
+            time.sleep(0.25 * POLL)
+
+    def _kill_hurriedly(self) -> None:
+        for child in self._children:
+            if child.spec.name in UNHURRIED and child.process.poll() is None:
+                LOGGER.warning("%s is killed; a run that goes on learns from its last checkpoint on", child.spec.name)
+                child.process.kill()
+                child.process.wait()
+
+    def _say_what_ends(self) -> None:
+        running = {child.spec.name for child in self._children if child.process.poll() is None}
+        unhurried = running & UNHURRIED.keys()
+        words = ["stopping the arm and all processes"]
+        words += [f"{name} {UNHURRIED[name]}" for name in sorted(unhurried)]
+        if unhurried:
+            words.append("Ctrl-C again does not wait for that")
+        LOGGER.info("; ".join(words))
+
+
+def _of(stage: tuple[str, ...] | None, child: _Child) -> bool:
+    """Whether ``child`` ends in ``stage``; None is that of all that no other one names."""
+    return child.spec.name in stage if stage is not None else child.spec.name not in (*LAST, *FIRST)
 
 
 def _last_words(child: _Child, status: int) -> str:
@@ -161,14 +214,17 @@ def _last_words(child: _Child, status: int) -> str:
 
 
 @contextlib.contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM stops a job as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
+def _terminal_kept() -> Iterator[None]:
+    """Give the terminal back as it was: a process that reads keys may have been killed."""
+    try:
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+    except (AttributeError, OSError, ValueError, termios.error):  # no terminal
+        yield
+        return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        with contextlib.suppress(OSError, termios.error):  # it is gone
+            if os.tcgetpgrp(descriptor) == os.getpgrp():  # in the background it is not ours to change
+                termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -72,6 +72,7 @@ class Trainer:
         self._checkpointed = self._logged = self._loop.version
         self._loop.poll()
         self.publish()
+        self._report()
 
     def warm_up(self) -> None:
         """Compile, which takes a while, before anybody collects steps that would wait to be learnt."""

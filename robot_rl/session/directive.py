@@ -70,7 +70,8 @@ class Command:
 @dataclass(frozen=True)
 class EpisodeSummary:
     """An episode that just ended. ``duration`` in seconds of robot time, ``interventions`` in steps of the person,
-    ``number`` in the store, or that of the session when none is recorded."""
+    ``number`` in the store, or that of the session when none is recorded; ``takeovers``: how often the person began to
+    drive."""
 
     index: int
     ending: Ending
@@ -80,6 +81,7 @@ class EpisodeSummary:
     interventions: int
     duration: float
     number: int = -1
+    takeovers: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,6 +72,8 @@ class _Episode:
     steps: int = 0
     reward: float = 0.0
     interventions: int = 0
+    takeovers: int = 0
+    driven: bool = False  # the last step, by the person
     late: int = 0
 
 
@@ -391,7 +393,10 @@ class Session:
         if episode.steps >= RECOVERED_STEPS and REFLEX not in outcome.reason:
             self._recoveries = 0
         episode.reward += outcome.reward
-        episode.interventions += pending.source is Source.PERSON
+        driven = pending.source is Source.PERSON
+        episode.interventions += driven
+        episode.takeovers += driven and not episode.driven
+        episode.driven = driven
         episode.late = episode.late + 1 if pending.timing.late else 0
         if episode.late >= max(1, round(self._config.late_limit / self._period)) and not outcome.done:
             outcome = Outcome.aborted(f"no policy answer in time for {episode.late} steps in a row")
@@ -428,6 +433,7 @@ class Session:
             episode.interventions,
             episode.steps * self._period,
             episode.writer.index if episode.writer is not None else episode.index,
+            episode.takeovers,
         )
         if outcome.ending is not Ending.ABORTED and REFLEX not in outcome.reason:
             self._recoveries = 0

@@ -37,7 +37,13 @@ def make_task(name: str) -> Task:
         from robot_rl.tasks.file import load_task
 
         return load_task(Path(name))
-    task = TASKS.load(name)()
+    make = TASKS.load(name)
+    try:
+        task = make()
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise  # a mistake within it
+        raise ContractError(f"task {name!r} cannot be made: {error}; it is a class without arguments") from error
     if not isinstance(task, Task):
         raise ContractError(f"task {name!r} makes a {type(task).__name__}, which is no robot_rl.tasks.base.Task")
     return task

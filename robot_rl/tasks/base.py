@@ -114,6 +114,11 @@ class Task(ABC):
         """The surroundings of the simulated arm; None for the bare arm above its table."""
         return None
 
+    def target(self, objects: Mapping[str, Pose]) -> Pose:
+        """Pose that a person brings the TCP to, for the distance that they are shown: the goal, else the first of the
+        scene's ``objects``, else the nominal pose."""
+        return self.goal or next(iter(objects.values()), self.nominal)
+
     @abstractmethod
     def sample_start(self, rng: np.random.Generator) -> Start:
         """Draw the start of an episode."""

@@ -5,6 +5,8 @@ The clearance is diametral: hole width minus peg width.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from controllers.spatial import Pose
@@ -66,6 +68,10 @@ class PegInsertion(Task):
         yaw = rng.uniform(-START_YAW, START_YAW)
         pose = self.nominal.moved(np.array([*offset, 0.0, 0.0, yaw]))
         return Start(pose, gripper=PEG_WIDTH / MAX_WIDTH)
+
+    def target(self, objects: Mapping[str, Pose]) -> Pose:
+        """The TCP where the tip touches the middle of the nominal hole."""
+        return self.nominal
 
     def state(self, reading: Reading) -> np.ndarray:
         return self._state_at(reading, reading.pose.difference(self.nominal), magnified=2)

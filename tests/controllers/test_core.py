@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controllers.config import MOST
 from controllers.core import ControlError, Controller, ControllerConfig
 from controllers.impedance import ImpedanceGains
+from controllers.passivity import TankConfig
 from controllers.state import Event, EventKind, Mode, Setpoint
 from tests.controllers.loop import JUMPS, MILLISECONDS, Loop, along_x
 
@@ -250,7 +252,36 @@ def test_saturation_is_reported_once(make_plant: Callable[..., Any]) -> None:
 # Configuration
 
 
-@pytest.mark.parametrize("values", [{"hold_after": 0.0}, {"ramp_up": np.nan}, {"max_jump": -1.0}, {"damp_after": 0.1}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"hold_after": 0.0},
+        {"ramp_up": np.nan},
+        {"max_jump": -1.0},
+        {"damp_after": 0.1},
+        {"max_torque_step": 1.5},
+        {"max_torque_step": np.nan},
+        {"repulsion_margin": -0.1},
+        {"repulsion_peak": 1e3},
+    ],
+)
 def test_configurations_that_make_no_sense_are_refused_by_name(values: dict[str, float]) -> None:
     with pytest.raises(ControlError, match=next(iter(values))):
         ControllerConfig(**values)
+
+
+def test_the_limits_of_a_real_arm_have_bounds() -> None:
+    ControllerConfig().check_real()
+    for name, most in MOST.items():
+        group, _, key = name.rpartition(".")
+        for value, fits in ((most, True), (np.nextafter(most, np.inf), False), (np.inf, False)):
+            if key in ("hold_after", "damp_after", "wrench_ramp", "max_jump", "capacity", "budget") and value == np.inf:
+                continue  # refused of any arm
+            made = {key: value} | ({"damp_after": 2.0 * value} if key == "hold_after" else {})
+            changes = {group: TankConfig(**made)} if group else made
+            config = ControllerConfig(**changes)  # type: ignore[arg-type]
+            if fits:
+                config.check_real()
+            else:
+                with pytest.raises(ControlError, match=f"{name}=.* for a real arm"):
+                    config.check_real()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hardware.interfaces import TeleopError, Word
-from hardware.teleop.keyboard import MOTIONS, Keyboard, KeyboardDecoder
+from hardware.teleop.keyboard import LEGEND, MOTIONS, WORDS, Keyboard, KeyboardDecoder
 from hardware.teleop.motion import SLOW
 from tests.contracts.teleop_contract import TeleopContract
 
@@ -170,6 +170,18 @@ def test_each_press_is_a_word_of_its_own_in_their_order() -> None:
 
 def test_bytes_that_mean_nothing_do_nothing() -> None:
     assert not twist_of(bytes(range(0x80, 0x100)) + b"zy1\x1b[15~").any()
+
+
+def test_asking_what_the_keys_do_moves_nothing_and_is_counted(terminal: Terminal) -> None:
+    with Keyboard(terminal.fd) as keyboard:
+        terminal.type(b"??")
+        command = keyboard.read()
+        assert (keyboard.help_asked, command.engaged, command.words) == (2, False, ())
+
+
+def test_the_legend_names_every_key() -> None:
+    named = {key for line in LEGEND.splitlines() for key in line[:19].replace(",", " ").split()}
+    assert named >= {*MOTIONS, *(key for key in WORDS if key.isprintable()), "q", "?", "space", "enter", "backspace"}
 
 
 def test_the_terminal_is_raw_while_connected_and_restored_afterwards(terminal: Terminal) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
+import subprocess
+import sys
+import termios
+import tty
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,6 +147,54 @@ def test_a_signal_to_the_job_stops_everything(job: Job) -> None:
         job.supervise(Signals(job, (lambda: job.serving("arm"), "", signal.SIGTERM)))
     assert not job.running()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_ctrl_c_kills_the_learner_and_stops_the_others_in_order(
+    job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "robot_rl")
+    monkeypatch.setattr(supervisor, "SAY_PERIOD", 0.0)  # whenever it waits, it says for whom
+    for name in ("sim", "arm", "learner", "session"):
+        job.add(name)
+    names: dict[int, str] = {}
+    told: list[tuple[str, set[str]]] = []  # who was told to end, and who had not ended then
+    send = subprocess.Popen.send_signal
+
+    def note(process: subprocess.Popen[bytes], number: int) -> None:
+        told.append((names[process.pid], {names[pid] for pid in names if Path(f"/proc/{pid}").exists()}))
+        send(process, number)
+        if names[process.pid] == "session":  # Ctrl-C again, while it is waited for
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def ready() -> bool:
+        if not all(job.serving(name) for name in job.addresses):
+            return False
+        names.update({job.process_id(name): name for name in job.addresses})
+        monkeypatch.setattr(subprocess.Popen, "send_signal", note)
+        os.kill(job.process_id("learner"), signal.SIGSTOP)  # it never listens
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        job.supervise(Signals(job, (ready, "", signal.SIGINT)))
+    assert [name for name, _ in told] == ["session", "learner", "arm", "sim"]
+    assert [left for _, left in told][2:] == [{"sim", "arm"}, {"sim"}], "each once those before it have ended"
+    assert "stopping the arm and all processes; learner makes its last updates" in caplog.text
+    assert "still waiting for session" in caplog.text
+    assert caplog.text.count("learner is killed") == 1
+    assert not job.running()
+
+
+def test_a_terminal_is_given_back_as_it_was_when_who_reads_its_keys_is_killed(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hands, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    monkeypatch.setattr(sys, "stdin", os.fdopen(terminal, "rb", buffering=0))
+    monkeypatch.setattr(os, "tcgetpgrp", lambda descriptor: os.getpgrp())
+    job.add("session", ENDS_WELL)
+    job.supervise(lambda: tty.setraw(terminal))
+    assert termios.tcgetattr(terminal) == before
+    os.close(hands)
 
 
 def test_a_process_that_does_not_listen_is_killed(

@@ -28,9 +28,10 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     with ros() as stop, contextlib.ExitStack() as log:
         node = ParameterNode()
         log.enter_context(told_on_rosout(node))
-        trainer = Trainer(run, config, make_learner(run, config), node.publish, node.tell_phase)
-        trainer.start()
-        trainer.warm_up()
+        with stop.at_once():  # nothing that a checkpoint would keep is new before the first update
+            trainer = Trainer(run, config, make_learner(run, config), node.publish, node.tell_phase)
+            trainer.start()
+            trainer.warm_up()
         told = 0.0
         while not stop.asked:
             if not trainer.step():

@@ -1,16 +1,39 @@
-"""The person's device, on the teleoperation topics."""
+"""The person's device, on the teleoperation topics; what the terminal shows of the session goes into the status."""
 
 from __future__ import annotations
 
-from hardware.ros.runtime import ros
-from hardware.ros.teleop_node import run as run_device
+import contextlib
+
+from hardware.ros.runtime import ros, spin
+from hardware.ros.teleop_node import TeleopNode
 from hardware.teleop import make_teleop
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import Run
+from robot_rl.ros.session_view import SessionView
+from robot_rl.tasks import make_task
+from robot_rl.tasks.base import scene_of
+
+STATUS_PERIOD = 0.2  # [s]
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     device = make_teleop(config.source)
+    task = make_task(config.task)
+    objects = scene_of(task).objects if config.knows_scene else ()
     with ros() as stop:
-        run_device(device, stop)
+        device.connect()
+        try:
+            node = TeleopNode(device)
+            view = SessionView(node, task, objects)
+
+            def say() -> None:
+                help_asked = getattr(device, "help_asked", 0)
+                waiting = [spoken.word for spoken in node.words.waiting]
+                with contextlib.suppress(OSError):  # a full disk takes nobody's device away
+                    run.say("teleop", {"drives": node.engaged, "help": help_asked, "said": waiting, **view.status()})
+
+            node.create_timer(STATUS_PERIOD, say)
+            spin(node, stop)
+        finally:
+            device.disconnect()
     return 0

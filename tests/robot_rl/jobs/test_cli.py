@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import yaml
 
 from robot_rl.contract import identity_of
 from robot_rl.contract.settings import plain
+from robot_rl.jobs import commands
 from robot_rl.jobs.cli import main
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.run import Run, settings_of
+from robot_rl.jobs.supervisor import JobFailed
 from robot_rl.learner.checkpoint import save
 from robot_rl.tasks import TASKS, make_task
 from tests.conftest import session_processes
@@ -81,6 +85,11 @@ def fails(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("task teach --out new.yaml source=expert", "choose from topic, hand, keyboard"),
         ("task teach --out new.yaml source=hand", "source=hand guides a real arm (arm=fr3), not arm=sim"),
         ("record --task nowhere.yaml", "cannot read nowhere.yaml"),
+        ("record task=os:system", "cannot be made"),
+        ("record task=math:inf", "cannot be made"),
+        (f"record --task {'x.' * 400}:y", "cannot be imported"),
+        (f"eval --task reach policy={'x' * 400}", "File name too long"),
+        ("inspect nowhere", "nowhere is not an episode store, nor a run"),
         ("record --task peg_insertion blind=true source=expert", "a blind one"),
         ("record blind=true arm=fr3 source=keyboard", "blind anyway"),
         ("eval --task reach", "which policy"),
@@ -131,6 +140,75 @@ def test_a_run_remembers_its_settings_but_not_which_policy_was_evaluated(folder:
     assert (config.task, config.seed, config.steps, config.policy) == ("reach", 5, 7, "")
     assert settings_of(None, folder / "reach", ["policy=new.params"]).policy == "new.params"
     assert settings_of(folder / "reach" / "config.yaml", folder / "peg", []).policy == "old.params"
+
+
+@pytest.mark.parametrize("store", ["reach", "new"])
+def test_a_job_that_fails_before_it_records_leaves_the_settings_as_they_were(
+    store: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(folder / store)
+    if store == "reach":
+        Run.create(load_config(None, ["task=reach", "seed=5"]), run.root)
+    before = run.config_file.read_bytes() if run.config_file.exists() else None
+
+    def fail(job: str, run: Run, fast: bool) -> None:
+        assert Run.open(run.root)[1].seed == 7, "it is done with the new settings"
+        raise JobFailed("the arm is gone")
+
+    def fail_later(job: str, run: Run, fast: bool) -> None:
+        record(run.demos, "reach")
+        raise JobFailed("the arm is gone")
+
+    def interrupted(job: str, run: Run, fast: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "do_job", fail)
+    assert "the arm is gone" in fails(f"record --task reach --run {store} seed=7", capsys)
+    assert (run.config_file.read_bytes() if run.config_file.exists() else None) == before
+    monkeypatch.setattr(commands, "do_job", fail_later)
+    fails(f"record --task reach --run {store} seed=7", capsys)
+    assert Run.open(run.root)[1].seed == 7, "what it has recorded came of them"
+    monkeypatch.setattr(commands, "do_job", interrupted)
+    assert main(f"record --run {store} seed=8".split()) == 130
+    assert Run.open(run.root)[1].seed == 8
+    assert f"to go on: robot-rl record --run {store}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("record --task reach --run reach --fast", "next: robot-rl train --run reach --fast"),
+        ("teleop --task reach --run reach", "next: robot-rl record --run reach"),
+        ("train --task reach --run reach", "next: robot-rl eval --run reach"),
+    ],
+)
+def test_a_job_ends_with_the_next_command(
+    command: str, words: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "do_job", lambda job, run, fast: None)
+    assert main(command.split()) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == words
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_one_line(
+    number: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr(commands, "do_job", refuse)  # in the midst of it
+    assert f"'some/file': {os.strerror(number)}" in fails("record --task reach", capsys)
+    monkeypatch.setattr("robot_rl.jobs.run.save_config", refuse)
+    assert f"{os.strerror(number)}: 'some/file'" in fails("record --task reach", capsys)
+
+
+def test_a_run_is_inspected_store_by_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "reach"]) == 0
+    run = capsys.readouterr().out
+    assert main(["inspect", "reach/demos"]) == 0
+    assert run == f"reach/demos\n{capsys.readouterr().out}"
+    assert "by a person" in run
 
 
 def test_config_prints_all_settings_as_yaml(capsys: pytest.CaptureFixture[str]) -> None:

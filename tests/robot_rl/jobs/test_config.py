@@ -259,3 +259,37 @@ def test_the_passivity_filter_cannot_be_switched_off_on_a_real_arm(arm: list[str
     assert load_config(None, arm).controller.tank.filter
     for address in ("127.0.0.1", "localhost", "127.70.1.2"):
         assert not load_config(None, [f"robot_ip={address}", "controller.tank.filter=false"]).controller.tank.filter
+
+
+@pytest.mark.parametrize(
+    "arm", [["arm=fr3", "robot_ip=172.16.0.2"], ["robot_ip=172.16.0.2"], ["arm=crisp", "namespace=rl"]]
+)
+@pytest.mark.parametrize(
+    "limit", ["controller.force_limit=.inf", "controller.max_speed=3", "controller.tank.capacity=50"]
+)
+def test_the_limits_of_a_real_arm_are_bounded(arm: list[str], limit: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{limit.partition('=')[0]}=.* must be at most .* for a real arm"):
+        load_config(None, [*arm, limit])
+    load_config(None, [limit])
+    assert load_config(None, [*arm, "controller.force_limit=50"]).controller.force_limit == 50
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"seed={'9' * 400}",
+        f"seed={'9' * 5000}",
+        "task=@",
+        "cameras=[1,2",
+        "demos=1e400",
+        f"cameras={'[' * 100_000}",
+        "session=&a [*a]",
+        "learner.settings={[1]: 2}",
+        "controller.gains=null",
+        "steps=.nan",
+    ],
+)
+def test_whatever_is_typed_is_refused_in_one_line_of_bounded_length(override: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config(None, [override])
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 1000

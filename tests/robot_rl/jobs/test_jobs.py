@@ -1,4 +1,4 @@
-"""Which policy of a run is evaluated, and what the terminal says of it."""
+"""The parts of a job: its counts, its judge, and the policy that it evaluates."""
 
 from __future__ import annotations
 
@@ -9,24 +9,12 @@ import pytest
 from robot_rl.contract import DISCARDED, Ending, Outcome, Relabel
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.store import EpisodeStore
-from robot_rl.jobs.commands import Display
 from robot_rl.jobs.config import load_config
 from robot_rl.jobs.progress import PERSON_TIME, Progress, judge_name, past_of, session_config
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.tasks import make_task
 from tests.robot_rl.recording import SCHEMA, steps
-
-SESSION = {
-    "job": "train",
-    "episodes": 30,
-    "steps": 1200,
-    "last": "success after 31 steps",
-    "success_rate": 0.85,
-    "interventions": 2,
-    "aborted": 0,
-    "reflexes": 1,
-}
 
 
 def test_a_job_that_goes_on_says_how_it_went_before(tmp_path: Path) -> None:
@@ -84,28 +72,6 @@ def test_an_evaluation_goes_on_for_episodes_that_were_discarded(tmp_path: Path) 
         assert not Progress(run, "eval", config, store).done
 
 
-def test_each_line_that_the_session_tells_is_shown_once_and_none_of_an_earlier_start(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = load_config(None, [])
-    run = Run.create(config, tmp_path)
-    Progress(run, "train", config, None).tell("label 1 (success) of an earlier start")
-    display = Display(run, "train", config)
-    progress = Progress(run, "train", config, None)
-    display.update()
-    for number in (1, 2):
-        progress.tell(f"label {number} (pause) by /teleop: paused")
-    display.update()
-    display.update()
-    progress.tell("Please bring the cube back.")
-    display.update()
-    assert capsys.readouterr().out.splitlines() == [
-        "train: label 1 (pause) by /teleop: paused",
-        "train: label 2 (pause) by /teleop: paused",
-        "train: Please bring the cube back.",
-    ]
-
-
 @pytest.mark.parametrize(
     ("job", "settings", "judge"),
     [
@@ -149,36 +115,3 @@ def test_a_policy_that_is_named_comes_before_the_champion_and_that_before_the_ne
     named = tmp_path / "named"
     named.write_bytes(b"named")
     assert read_parameters(run, load_config(None, [f"policy={named}"])) == b"named"
-
-
-@pytest.mark.parametrize(
-    ("learner", "said"),
-    [
-        ({"champion": None, "champion_success": None, "now_success": 0.1, "held_back": True}, ""),
-        (
-            {"champion": 40, "champion_success": 0.9, "now_success": 0.85, "held_back": False},
-            "champion: version 40 (90%)",
-        ),
-        (
-            {"champion": 40, "champion_success": 0.9, "now_success": 0.25, "held_back": True},
-            "success fell to 25%: champion stays version 40 (90%)",
-        ),
-        ({"due": 203, "debt": 200}, ""),
-        ({"due": 205, "debt": 204}, "the next episode waits for the learner, which owes 204 updates"),
-        ({"due": 999, "debt": 0, "halted": "update 7 is not finite"}, "learner halted: update 7 is not finite"),
-    ],
-)
-def test_a_line_of_progress_says_how_the_policy_does_and_which_one_is_kept(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, learner: dict, said: str
-) -> None:
-    monkeypatch.setattr("robot_rl.jobs.commands.SHOW_PERIOD", 0.0)
-    run = Run.create(load_config(None, []), tmp_path)
-    display = Display(run, "train", load_config(None, []))
-    run.say("session", SESSION)
-    run.say("learner", {"updates": 4000, "utd": 3.9} | learner)
-    display.update()
-    line = capsys.readouterr().out
-    assert line == (
-        "train: episode 30, 1200 steps (2.0 robot-min), success 85% of the last 20, 2 interventions, 4000 updates, "
-        f"UTD 3.90, last: success after 31 steps{said and ', '}{said}, 1 reflexes\n"
-    )
