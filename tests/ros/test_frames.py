@@ -115,8 +115,8 @@ def test_tf_says_the_same_with_the_stamp_of_the_joints(ros: Any) -> None:
             return any(str(pose.header.stamp) in stamps for pose in poses)
 
         ros.spin_until(both)
-    listener.create_subscription(TFMessage, topics.TF_STATIC, fixed.append, LATCHED)
-    ros.spin_until(lambda: fixed)
+        listener.create_subscription(TFMessage, topics.TF_STATIC, fixed.append, LATCHED)
+        ros.spin_until(lambda: fixed)
     of_stamp = {str(message.transforms[0].header.stamp): message.transforms for message in moving}
     pose = next(pose for pose in poses if str(pose.header.stamp) in of_stamp)
     tree = tree_of([*fixed[0].transforms, *of_stamp[str(pose.header.stamp)]])
