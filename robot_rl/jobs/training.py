@@ -18,8 +18,8 @@ from robot_rl.learner.checkpoint import CheckpointError
 from robot_rl.learner.loop import LearnerLoop
 
 LOGGER = logging.getLogger(__name__)
-STATUS_PERIOD = 1.0  # [s]
 LINE_PERIOD = 10.0  # [s] between lines in the log
+STATUS_PERIOD = 1.0  # [s]
 CATCH_UP = 30.0  # [s] at the end; below the patience of whoever waits for the process to end
 LOG_EVERY = 25  # update calls between two points of the learner's curves
 
@@ -42,7 +42,7 @@ class Trainer:
         self._checkpointed = self._logged = 0
         self._said = -STATUS_PERIOD
         self._rate = (time.monotonic(), 0.0)
-        self._logged_updates, self._logged_at = 0.0, time.monotonic()
+        self._told_updates, self._told_at = 0.0, time.monotonic()
 
     def start(self) -> None:
         """Go on from the newest checkpoint if there is one, and publish what there is.
@@ -53,7 +53,7 @@ class Trainer:
             self._loop.restore()
         except CheckpointError as error:
             raise ConfigError(
-                f"cannot go on from this run's checkpoint, {error}; a new folder (--run DIR) starts anew"
+                f"cannot go on from this run's checkpoint, {error}; another folder starts anew"
             ) from error
         self._checkpointed = self._logged = self._loop.version
         self._loop.poll()
@@ -123,27 +123,24 @@ class Trainer:
         now, updates = time.monotonic(), metrics["learner/updates"]
         rate = (updates - self._rate[1]) / max(now - self._rate[0], 1e-6)
         self._rate, self._said = (now, updates), now
-        status = {
-            "updates": int(updates),
-            "utd": metrics["learner/utd"],
-            "updates_per_s": round(rate, 1),
-            "due": int(metrics["learner/due"]),
-            "debt": self.debt,
-            "online_steps": int(metrics["learner/online_steps"]),
-            "demo_steps": int(metrics["learner/demo_steps"]),
-            "version": self._loop.version,
-            "staleness": round(metrics["learner/staleness"], 1),
-            "staleness_max": int(metrics["learner/staleness_max"]),
-            "halted": self._loop.halted,
-            **self._promotion.status(),
-        }
-        self._run.say("learner", status)
-        if updates != self._logged_updates and now - self._logged_at >= LINE_PERIOD:
-            self._logged_updates, self._logged_at = updates, now
-            LOGGER.info(
-                "%d updates, UTD %.2f, %.1f updates/s, %d steps collected",
-                updates,
-                status["utd"],
-                rate,
-                status["online_steps"],
-            )
+        self._run.say(
+            "learner",
+            {
+                "updates": int(updates),
+                "utd": metrics["learner/utd"],
+                "updates_per_s": round(rate, 1),
+                "due": int(metrics["learner/due"]),
+                "debt": self.debt,
+                "online_steps": int(metrics["learner/online_steps"]),
+                "demo_steps": int(metrics["learner/demo_steps"]),
+                "version": self._loop.version,
+                "staleness": round(metrics["learner/staleness"], 1),
+                "staleness_max": int(metrics["learner/staleness_max"]),
+                "halted": self._loop.halted,
+                **self._promotion.status(),
+            },
+        )
+        if updates != self._told_updates and now - self._told_at >= LINE_PERIOD:
+            self._told_updates, self._told_at = updates, now
+            words = "%d updates, UTD %.2f, %.1f updates/s, %d steps collected"
+            LOGGER.info(words, updates, metrics["learner/utd"], rate, metrics["learner/online_steps"])
