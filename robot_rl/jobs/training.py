@@ -52,9 +52,7 @@ class Trainer:
         try:
             self._loop.restore()
         except CheckpointError as error:
-            raise ConfigError(
-                f"cannot go on from this run's checkpoint, {error}; another folder starts anew"
-            ) from error
+            raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another run starts anew") from error
         self._checkpointed = self._logged = self._loop.version
         self._loop.poll()
         self.publish()
