@@ -7,7 +7,7 @@ and boxes about as large as the arm's: no meshes have to be found.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -110,13 +110,6 @@ def child_in_parent(joint: Joint, position: float) -> Pose:
     if joint.kind == "revolute":
         return joint.origin.compose(Pose.from_rotvec(np.zeros(3), np.array([0.0, 0.0, position])))
     return joint.origin.compose(Pose.from_rotvec(np.array([0.0, position, 0.0]), np.zeros(3)))
-
-
-def moving(joints: Sequence[Joint], positions: Mapping[str, float]) -> Iterator[tuple[Joint, Pose]]:
-    """The joints that move, each with the pose of its child in its parent."""
-    for joint in joints:
-        if joint.kind != "fixed":
-            yield joint, child_in_parent(joint, positions[joint.name])
 
 
 def urdf(joints: Sequence[Joint], prefix: str = "") -> str:

@@ -7,6 +7,7 @@ and not in the wheels of PyPI; without it there is the description alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from std_msgs.msg import String
 from controllers.ros.converters import ns_to_stamp
 from controllers.ros.topics import ROBOT_DESCRIPTION, TF, TF_STATIC
 from controllers.spatial import Pose
-from hardware.franka.description import Joint, moving, urdf
+from hardware.franka.description import Joint, urdf
 
 try:
     from tf2_msgs.msg import TFMessage
@@ -57,15 +58,40 @@ class StaticFrames:
             self._publisher.publish(TFMessage(transforms=self.transforms))
 
 
+class MovingFrame:
+    """The frame of a joint that moves, as a message that is filled anew each time: fifty times a second, for nine."""
+
+    def __init__(self, joint: Joint, prefix: str) -> None:
+        self.joint = joint
+        self.message = transform(prefix + joint.parent, prefix + joint.child, joint.origin, Time())
+        self._place = tuple(map(float, joint.origin.translation))
+        self._turn = tuple(map(float, joint.origin.quat_xyzw))
+        self._along = tuple(map(float, joint.origin.rotation[:, 1]))
+
+    def move(self, position: float, stamp: Time) -> TransformStamped:
+        """The message at ``position`` [rad or m]: turned about z of the child, or shifted along its y."""
+        self.message.header.stamp = stamp
+        if self.joint.kind == "revolute":
+            s, c = math.sin(0.5 * position), math.cos(0.5 * position)
+            x, y, z, w = self._turn
+            turn = self.message.transform.rotation
+            turn.x, turn.y, turn.z, turn.w = x * c + y * s, y * c - x * s, z * c + w * s, w * c - z * s
+        else:
+            place = self.message.transform.translation
+            place.x, place.y, place.z = (p + position * a for p, a in zip(self._place, self._along, strict=True))
+        return self.message
+
+
 class ArmFrames:
     """The description of an arm, and its frames as it moves. ``joints``: see `hardware.franka.description`."""
 
     def __init__(self, node: Node, joints: Sequence[Joint]) -> None:
-        self._joints, self._prefix = joints, frame_prefix(node)
+        prefix = frame_prefix(node)
         self._description = node.create_publisher(String, ROBOT_DESCRIPTION, LATCHED)
-        self._description.publish(String(data=urdf(joints, self._prefix)))
+        self._description.publish(String(data=urdf(joints, prefix)))
         fixed = [(joint.parent, joint.child, joint.origin) for joint in joints if joint.kind == "fixed"]
         self.fixed = StaticFrames(node, fixed)
+        self._moving = [MovingFrame(joint, prefix) for joint in joints if joint.kind != "fixed"]
         self._tf: Any = None
         if TFMessage is not None:
             self._tf = node.create_publisher(TFMessage, TF, TF_DEPTH)
@@ -73,10 +99,9 @@ class ArmFrames:
             node.get_logger().info(f"tf2_msgs is not installed: {ROBOT_DESCRIPTION} is published, {TF} is not")
 
     def transforms(self, positions: Mapping[str, float], stamp_ns: int) -> list[TransformStamped]:
-        """The frames that move, at ``positions`` of the joints [rad or m]."""
-        stamp, prefix = ns_to_stamp(stamp_ns, Time()), self._prefix
-        found = moving(self._joints, positions)
-        return [transform(prefix + joint.parent, prefix + joint.child, pose, stamp) for joint, pose in found]
+        """The frames that move, at ``positions`` of the joints [rad or m]; the next call fills the same messages."""
+        stamp = ns_to_stamp(stamp_ns, Time())
+        return [frame.move(positions[frame.joint.name], stamp) for frame in self._moving]
 
     def publish(self, positions: Mapping[str, float], stamp_ns: int) -> None:
         """Publish them, where somebody listens."""

@@ -19,8 +19,8 @@ from robot_rl.learner.loop import LearnerLoop
 from robot_rl.ros.topics import LEARNING
 
 LOGGER = logging.getLogger(__name__)
-STATUS_PERIOD = 1.0  # [s]
 LINE_PERIOD = 10.0  # [s] between lines in the log
+STATUS_PERIOD = 1.0  # [s]
 CATCH_UP = 30.0  # [s] at the end; below the patience of whoever waits for the process to end
 COMPILING, PRETRAINING = "compiling", "pretraining"  # phases of a learner before it is `LEARNING`
 LOG_EVERY = 25  # update calls between two points of the learner's curves
@@ -56,7 +56,7 @@ class Trainer:
         self._checkpointed = self._logged = 0
         self._said = -STATUS_PERIOD
         self._rate = (time.monotonic(), 0.0)
-        self._logged_updates, self._logged_at = 0.0, time.monotonic()
+        self._told_updates, self._told_at = 0.0, time.monotonic()
 
     def start(self) -> None:
         """Go on from the newest checkpoint if there is one, and publish what there is.
@@ -66,9 +66,7 @@ class Trainer:
         try:
             self._loop.restore()
         except CheckpointError as error:
-            raise ConfigError(
-                f"cannot go on from this run's checkpoint, {error}; a new folder (--run DIR) starts anew"
-            ) from error
+            raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another run starts anew") from error
         self._checkpointed = self._logged = self._loop.version
         self._loop.poll()
         self.publish()
@@ -171,8 +169,8 @@ class Trainer:
             **self._promotion.status(),
         }
         self._run.say("learner", status)
-        if updates != self._logged_updates and now - self._logged_at >= LINE_PERIOD:
-            self._logged_updates, self._logged_at = updates, now
+        if updates != self._told_updates and now - self._told_at >= LINE_PERIOD:
+            self._told_updates, self._told_at = updates, now
             LOGGER.info(
                 "%d updates, UTD %.2f, %.1f updates/s, %d steps collected",
                 updates,

@@ -82,6 +82,4 @@ def check_checkpoint(checkpoints: Path, settings: LearnerConfig, domain: Domain,
             shapes = jax.eval_shape(lambda key: agent.create(key, domain.layout), jax.random.PRNGKey(0))
             state_of(found, shapes, agent, domain)
     except CheckpointError as error:
-        raise ConfigError(
-            f"cannot go on from this run's checkpoint, {error}; a new folder (--run DIR) starts anew"
-        ) from error
+        raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another run starts anew") from error

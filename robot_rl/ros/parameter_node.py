@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import array
+import contextlib
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Int64, String, UInt8MultiArray
 
+from hardware.ros.rosout import told_on_rosout
 from robot_rl.ros import topics
 
 
 class ParameterNode(Node):
-    """Publishes packed parameters; whoever comes later hears the newest."""
+    """Publishes packed parameters; whoever comes later hears the newest.
+
+    The learner does not spin it, so the node itself has what is logged on ``/rosout`` as long as it lives.
+    """
 
     def __init__(self) -> None:
         super().__init__("learner")
@@ -20,6 +25,12 @@ class ParameterNode(Node):
         self._publisher = self.create_publisher(UInt8MultiArray, topics.POLICY_PARAMETERS, latched)
         self._debt = self.create_publisher(Int64, topics.LEARNER_DEBT, 1)
         self._phase = self.create_publisher(String, topics.LEARNER_PHASE, latched)
+        self._log = contextlib.ExitStack()
+        self._log.enter_context(told_on_rosout(self))
+
+    def destroy_node(self) -> None:
+        self._log.close()
+        super().destroy_node()
 
     def publish(self, data: bytes) -> None:
         self._publisher.publish(UInt8MultiArray(data=array.array("B", data)))

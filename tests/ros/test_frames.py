@@ -19,7 +19,7 @@ from controllers.core import ControllerConfig
 from controllers.ros import topics
 from controllers.ros.converters import pose_from
 from controllers.spatial import Pose
-from hardware.franka.description import fr3_joints
+from hardware.franka.description import Joint, child_in_parent, fr3_joints
 from hardware.franka.hand import TCP_FRAME
 from hardware.ros.arm_node import ArmNode
 from hardware.ros.frames import ArmFrames, frame_prefix
@@ -32,6 +32,10 @@ from tests.ros.conftest import Ros
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 JOINTS = fr3_joints()
 HAS_TF = importlib.util.find_spec("tf2_msgs") is not None
+
+
+def moves(joint: Joint) -> bool:
+    return joint.kind != "fixed"
 
 
 def tree_of(transforms: list[TransformStamped]) -> dict[str, tuple[str, Pose]]:
@@ -90,6 +94,9 @@ def test_the_chain_of_frames_ends_at_the_pose_that_is_published(namespaced: Any)
     np.testing.assert_allclose(of_urdf.difference(pose_from(pose.pose)), 0.0, atol=1e-6)
 
     frames = ArmFrames(listener, JOINTS)
+    for message, joint in zip(frames.transforms(by_name, 0), filter(moves, JOINTS), strict=True):
+        (found,) = tree_of([message]).values()
+        np.testing.assert_allclose(found[1].difference(child_in_parent(joint, by_name[joint.name])), 0.0, atol=1e-9)
     moving = frames.transforms(by_name, 1_500_000_000)
     assert {(one.header.stamp.sec, one.header.stamp.nanosec) for one in moving} == {(1, 500_000_000)}
     tree = tree_of([*frames.fixed.transforms, *moving])
@@ -115,8 +122,8 @@ def test_tf_says_the_same_with_the_stamp_of_the_joints(ros: Any) -> None:
             return any(str(pose.header.stamp) in stamps for pose in poses)
 
         ros.spin_until(both)
-    listener.create_subscription(TFMessage, topics.TF_STATIC, fixed.append, LATCHED)
-    ros.spin_until(lambda: fixed)
+        listener.create_subscription(TFMessage, topics.TF_STATIC, fixed.append, LATCHED)
+        ros.spin_until(lambda: fixed)
     of_stamp = {str(message.transforms[0].header.stamp): message.transforms for message in moving}
     pose = next(pose for pose in poses if str(pose.header.stamp) in of_stamp)
     tree = tree_of([*fixed[0].transforms, *of_stamp[str(pose.header.stamp)]])

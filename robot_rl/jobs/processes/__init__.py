@@ -58,7 +58,10 @@ def run_process(name: str, root: Path, job: str) -> int:
     run, config = Run.open(root)
     _end_with_parent()
     main: Callable[[Run, RunConfig, str], int] = importlib.import_module(f"robot_rl.jobs.processes.{name}").main
-    return main(run, config, job)
+    status = main(run, config, job)
+    for number in (signal.SIGINT, signal.SIGTERM):  # asked again while it ends: ros2 launch does, after a terminal has
+        signal.signal(number, signal.SIG_IGN)
+    return status
 
 
 def _end_with_parent() -> None:

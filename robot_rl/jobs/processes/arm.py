@@ -12,7 +12,7 @@ from hardware.crisp.ros.topics import RosCrispTopics
 from hardware.franka.arm import FrankaArm
 from hardware.franka.description import fr3_joints
 from hardware.franka.gripper import FrankaGripper
-from hardware.interfaces import Arm, Gripper
+from hardware.interfaces import Arm, Gripper, HardwareError
 from hardware.ros.arm_node import ArmNode
 from hardware.ros.runtime import ros, spin
 from hardware.sim.channel.client import SceneClient
@@ -35,7 +35,12 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         stop = stack.enter_context(ros())
         arm, gripper = make_drivers(run, config, controller)
         await_simulator(run, config, stop)
-        arm.connect()
+        try:
+            arm.connect()
+        except HardwareError:
+            if stop.asked:  # and the simulator, too, which has gone already
+                return 0
+            raise
         stack.callback(arm.disconnect)
         if gripper is not None:
             gripper.connect()

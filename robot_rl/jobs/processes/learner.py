@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 
-from hardware.ros.rosout import told_on_rosout
 from hardware.ros.runtime import ros
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import Run
@@ -25,9 +24,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     from robot_rl.jobs.learning import make_learner
     from robot_rl.jobs.training import Trainer
 
-    with ros() as stop, contextlib.ExitStack() as log:
+    with ros() as stop:
         node = ParameterNode()
-        log.enter_context(told_on_rosout(node))
         with stop.at_once():  # nothing that a checkpoint would keep is new before the first update
             trainer = Trainer(run, config, make_learner(run, config), node.publish, node.tell_phase)
             trainer.start()
@@ -40,6 +38,5 @@ def main(run: Run, config: RunConfig, job: str) -> int:
                 told = time.monotonic()
                 node.tell_debt(trainer.debt)
         trainer.finish()
-        log.close()
         node.destroy_node()
     return 0

@@ -121,7 +121,7 @@ def test_a_checkpoint_of_something_else_is_named_and_the_run_stays_as_it_is(
     for fast in ("", " --fast"):
         error = fails(f"train --task reach --run reach{fast}", capsys)
         assert "000000000012.checkpoint: task is 'pick_cube', this learner's is 'reach'" in error
-        assert "a new folder (--run DIR) starts anew" in error
+        assert "another run starts anew" in error
     assert not (folder / "reach" / "config.yaml").exists()
 
 
