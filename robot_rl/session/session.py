@@ -265,7 +265,7 @@ class Session:
         due = self.policy.decide()
         late = self._config.ask_policy and due is None
         policy_action = self._hold() if due is None else due.action
-        reference = reference_of(reading, self._led)
+        reference = reference_of(reading, self._led, self._period)
         lead = lead_of(reference, reading.pose)
         decision = decide(policy_action, teleop, spec, self._period, self._opening, lead)
         by_person = decision.source is Source.PERSON

@@ -218,7 +218,7 @@ def test_a_twist_makes_its_way(ros: Any, graph: Callable[..., Graph], world: InP
     """0.05 m/s for 3 s are 150 mm, but for the control period in which it begins or ends."""
     period, seconds = TASK.control_period, 3.0
     config = patient(ask_policy=False, wait_for_person=True)
-    running = graph(config, judge=make_judge("person", TASK), advance=0.002)
+    graph(config, judge=make_judge("person", TASK), advance=0.002)
     phases: list[str] = []
     person = ros.node("person")
     person.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
