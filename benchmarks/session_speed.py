@@ -12,6 +12,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import TASKS, make_task
+from robot_rl.tasks.base import expert_of
 
 
 def measure(name: str, periods: int) -> dict[str, object]:
@@ -20,7 +21,7 @@ def measure(name: str, periods: int) -> dict[str, object]:
     with InProcessWorld(task.scene(), task.bound(ControllerConfig())) as world:
         world.start()
         session = Session(task, SessionConfig(ask_policy=False, wait_for_person=True), None, seed=0)
-        rollout = Rollout(session, world, task.expert)
+        rollout = Rollout(session, world, expert_of(task))
         began = time.perf_counter()
         for _ in range(periods):
             rollout.step()

@@ -162,7 +162,7 @@ class TeachNode(Node):
 
     def _lead(self, reading: Reading, delta: np.ndarray) -> None:
         """Move the reference on by ``delta (6,)`` [m, rad], from where the person has led it before."""
-        reference = reference_of(reading, self._led)
+        reference = reference_of(reading, self._led, PERIOD)
         target = reading.pose.moved(lead_of(reference, reading.pose)).moved(delta)
         self._led = Led(reference, self._workspace.clip(target))
         self._send(self._led.end)

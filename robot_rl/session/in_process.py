@@ -36,7 +36,8 @@ class Rollout:
     Args:
         session: what to run.
         world: connected; time in it passes only here.
-        teleop: the person (or scripted expert) as a function of the reading; None when nobody is there.
+        teleop: the person, or a script (`robot_rl.tasks.base.expert_of`), as a function of the reading; None when
+            nobody is there.
         renderer: draws the pictures that images are taken from; None for none.
         views: camera → what of its picture; the task's where it is not said.
         latency: [s] of robot time, to the millisecond, until an answer of the policy is there: always the same, or the

@@ -17,7 +17,7 @@ from robot_rl.contract import ActionSpec, Reading, Source
 
 WEIGHTS = np.array([1.0, 1.0, 1.0, 0.2, 0.2, 0.2])  # by which turns count as ways [m/m, m/rad]
 ASIDE = 0.001  # [m] from its way, at which a reference is not on it
-LATE = 0.5  # share of its way that a reference may have before it
+LATE = 0.02  # [s] that a reference may still need to the end of its way
 TINY = 1e-12  # [m²]
 
 
@@ -37,18 +37,18 @@ class Led(NamedTuple):
     end: Pose
 
 
-def reference_of(reading: Reading, led: Led | None) -> Pose:
-    """The pose from which a person leads on.
+def reference_of(reading: Reading, led: Led | None, period: float) -> Pose:
+    """The pose from which a person leads on, who decides once a ``period`` [s].
 
     It is the end of the way that they have ``led`` before: the controller arrives there an instant after the next
     reading only, and that instant would be lost in each period. Where nobody has led it, or the controller is held up
-    or gives way, so that it is not on that way or not half through, it is the controller's reference.
+    or gives way, so that it is not on that way or later than `LATE`, it is the controller's reference.
     """
     if led is None:
         return reading.target
     way, left = led.end.difference(led.begin) * WEIGHTS, led.end.difference(reading.target) * WEIGHTS
     share = float(way @ left) / max(float(way @ way), TINY)
-    on_its_way = share <= LATE and float(np.abs(left - max(share, 0.0) * way).max()) <= ASIDE
+    on_its_way = share <= min(1.0, LATE / period) and float(np.abs(left - max(share, 0.0) * way).max()) <= ASIDE
     return led.end if on_its_way else reading.target
 
 

@@ -145,6 +145,7 @@ class Session:
         self._observations = 0
         self._recoveries = 0
         self._patience = 0
+        self._waited = 0  # control periods in a row for which no episode could begin, the arm being ready
         self._last_time = 0.0
         self._opening = 1.0  # of the gripper, as it was told last; measured at the start of an episode
 
@@ -231,6 +232,9 @@ class Session:
         if self._phase is Phase.RESET:
             return self._advance_reset(reading, ended, step)
         if self._phase is Phase.READY:
+            self._waited = self._waited + 1 if wait else 0
+            if self._waited >= RECOVERED_STEPS:  # for that long the arm has been under control
+                self._recoveries = 0
             if wait or (self._config.wait_for_person and not (teleop is not None and teleop.engaged)):
                 return Directive(self._phase, command=Command(reading.target, None, Priority.RESET), ended=ended)
             self._begin_episode(reading)
@@ -262,7 +266,7 @@ class Session:
         due = self.policy.decide()
         late = self._config.ask_policy and due is None
         policy_action = self._hold() if due is None else due.action
-        reference = reference_of(reading, self._led)
+        reference = reference_of(reading, self._led, self._period)
         lead = lead_of(reference, reading.pose)
         decision = decide(policy_action, teleop, spec, self._period, self._opening, lead)
         by_person = decision.source is Source.PERSON
@@ -317,6 +321,7 @@ class Session:
 
     def _recover(self, reading: Reading, ended: EpisodeSummary | None) -> Directive:
         self._reset = None
+        self._waited = 0
         if reading.mode is Mode.STOPPED:  # only a person releases it, and a person has looked at the arm then
             self._phase = Phase.STOPPED
             self._recoveries = self._patience = 0

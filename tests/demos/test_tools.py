@@ -23,6 +23,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
+from robot_rl.tasks.base import expert_of
 from tests.robot_rl.recording import PIXELS, TASK, steps
 
 REACH = make_task("reach")
@@ -49,7 +50,7 @@ def reached(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         world.start()
         session = Session(REACH, SessionConfig(ask_policy=False, wait_for_person=True), store, seed=1)
-        rollout = Rollout(session, world, REACH.expert)
+        rollout = Rollout(session, world, expert_of(REACH))
         while session.episodes < 1:
             rollout.step()
         assert store.episodes()[0].success

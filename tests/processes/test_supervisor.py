@@ -17,6 +17,7 @@ import pytest
 from robot_rl.jobs import supervisor
 from robot_rl.jobs.bringup import NodeSpec
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.locks import LOCK, RunLock
 from robot_rl.jobs.run import Run
 from robot_rl.jobs.supervisor import JobFailed, Supervisor
 from tests.conftest import session_processes
@@ -85,6 +86,23 @@ def test_the_end_of_the_session_ends_the_job_and_everything_in_it(job: Job) -> N
     job.add("session")
     job.supervise(Signals(job, (lambda: job.serving("arm") and job.serving("session"), "session", signal.SIGTERM)))
     assert not job.running()
+
+
+def test_processes_keep_the_locks_of_their_job(job: Job) -> None:
+    job.add("session")
+    held: list[list[str]] = []
+
+    def look() -> None:
+        if not held and job.serving("session"):
+            process = job.process_id("session")
+            held.append([os.readlink(path) for path in Path(f"/proc/{process}/fd").iterdir()])
+            os.kill(process, signal.SIGTERM)
+
+    with RunLock("train") as lock:
+        lock.take(job.run.root)
+        domain = int(os.environ["ROS_DOMAIN_ID"])
+        Supervisor(job.run, "train", job.specs, domain, lock.descriptors).run(look)
+    assert str(job.run.root / LOCK) in held[0]
 
 
 def test_a_user_error_of_a_process_is_the_jobs_error(job: Job) -> None:

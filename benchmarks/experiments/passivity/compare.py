@@ -38,7 +38,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import scene_of
+from robot_rl.tasks.base import expert_of, scene_of
 
 TASK = make_task("peg_insertion")
 SCHEMA = StoreSchema.of(TASK)
@@ -85,7 +85,7 @@ def record(store: Path, seed: int) -> None:
     with EpisodeStore.create_or_open(store, SCHEMA) as sink, _unfiltered() as world:
         world.start()
         session = Session(TASK, SessionConfig(ask_policy=False, wait_for_person=True), sink, seed)
-        rollout = Rollout(session, world, TASK.expert)
+        rollout = Rollout(session, world, expert_of(TASK))
         while session.episodes < DEMOS:
             rollout.step()
 

@@ -30,5 +30,8 @@ def push_through_friction(
 
 
 def drive(displacement: np.ndarray, period: float, gripper: float | None = None) -> TeleopCommand:
-    """The person's command that asks for a displacement ``(6,)`` [m, rad] within one ``period`` [s], base axes."""
+    """An expert's wish for a displacement ``(6,)`` [m, rad] within one ``period`` [s], base axes.
+
+    It is from the measured pose, see `robot_rl.tasks.base.Task.expert`.
+    """
     return TeleopCommand(twist=displacement / period, gripper=gripper)

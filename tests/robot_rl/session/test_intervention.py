@@ -81,22 +81,23 @@ def reading(target: Pose) -> Reading:
 def test_a_person_leads_on_from_where_they_led_to_if_the_controller_is_on_its_way_there() -> None:
     begin, end = FAR, FAR.moved(np.array([0.01, 0.0, 0.0, 0.0, 0.0, 0.1]))
 
-    def reference(share: float, aside: float = 0.0) -> Pose:
+    def reference(share: float, aside: float = 0.0, period: float = 0.1) -> Pose:
         target = FAR.moved(share * end.difference(begin) + np.array([0.0, aside, 0.0, 0.0, 0.0, 0.0]))
-        return reference_of(reading(target), Led(begin, end))
+        return reference_of(reading(target), Led(begin, end), period)
 
-    for nearly in (1.0, 0.9, 0.6):
+    for nearly in (1.0, 0.9, 0.85):
         assert reference(nearly) is end
-    for held_up in (0.4, 0.0, -0.5):  # or giving way
+    for held_up in (0.7, 0.0, -0.5):  # or giving way
         assert reference(held_up) is not end
+    assert reference(0.7, period=0.02) is end, "the same time is a larger share"
     assert reference(0.9, 0.5 * ASIDE) is end
     assert reference(0.9, 2.0 * ASIDE) is not end
     target = FAR.moved(np.array([0.0, 0.0, 0.02, 0.0, 0.0, 0.0]))
-    assert reference_of(reading(target), None) is target
+    assert reference_of(reading(target), None, 0.1) is target
 
 
 def test_at_rest_the_reference_is_where_it_was_left_unless_the_controller_gave_way() -> None:
     still = Led(FAR, FAR)
-    assert reference_of(reading(FAR.moved(np.array([0.0, 0.0, 0.5 * ASIDE, 0.0, 0.0, 0.0]))), still) is FAR
+    assert reference_of(reading(FAR.moved(np.array([0.0, 0.0, 0.5 * ASIDE, 0.0, 0.0, 0.0]))), still, 0.1) is FAR
     away = FAR.moved(np.array([0.0, 0.0, 3.0 * ASIDE, 0.0, 0.0, 0.0]))
-    assert reference_of(reading(away), still) is away
+    assert reference_of(reading(away), still, 0.1) is away

@@ -17,7 +17,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary, Phase
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
-from robot_rl.tasks.base import Task, check_rate
+from robot_rl.tasks.base import Task, check_rate, expert_of
 from robot_rl.tasks.reach import Reach
 from tests.robot_rl.acting import Decides
 from tests.robot_rl.session_bench import UP, Recorded, Sink
@@ -231,7 +231,7 @@ def test_the_fast_task_reaches_its_goal_by_its_script() -> None:
     with InProcessWorld(task.scene(), task.bound(ControllerConfig())) as world:
         world.start()
         session = Session(task, SessionConfig(ask_policy=False), None, seed=7)
-        rollout = Rollout(session, world, task.expert)
+        rollout = Rollout(session, world, expert_of(task))
         ended: list[EpisodeSummary] = []
         while len(ended) < 5:
             directive = rollout.step()

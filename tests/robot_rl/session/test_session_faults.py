@@ -68,6 +68,28 @@ def test_a_recovery_that_worked_does_not_count_against_the_next() -> None:
         bench.arm.mode = Mode.HOLD
 
 
+@pytest.mark.parametrize("periods", [RECOVERED_STEPS, 1])
+def test_an_arm_that_is_held_for_the_learners_sake_has_recovered(periods: int) -> None:
+    """A computer that compiles may keep the session from commanding now and then, for longer than an arm holds."""
+    bench = Bench()
+    bench.until(lambda directive: directive.phase is Phase.READY)
+
+    def hold_and_lose() -> None:
+        for _ in range(2 * RECOVERY_ATTEMPTS):
+            bench.until(lambda directive: directive.phase is Phase.READY)
+            for _ in range(periods):
+                assert bench.session.advance(bench.arm.reading(), wait=True).phase is Phase.READY
+            bench.arm.mode = Mode.IDLE
+            assert bench.session.advance(bench.arm.reading(), wait=True).start
+            bench.arm.mode = Mode.HOLD
+
+    if periods == RECOVERED_STEPS:
+        hold_and_lose()
+    else:
+        with pytest.raises(SessionError, match="look at the arm"):
+            hold_and_lose()
+
+
 def test_a_short_episode_that_ends_as_it_should_shows_that_the_arm_has_recovered() -> None:
     bench = Bench(SessionConfig(horizon=2))
     for _ in range(2 * RECOVERY_ATTEMPTS):

@@ -18,7 +18,7 @@ from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import TASKS, make_task
-from robot_rl.tasks.base import Task
+from robot_rl.tasks.base import Task, expert_of
 from robot_rl.tasks.experts.motion import push_through_friction, saturate
 
 
@@ -31,9 +31,10 @@ def reading(pose: Pose, objects: dict[str, Pose] | None = None, gripper: float =
 def expert_episodes(name: str, count: int) -> list[EpisodeSummary]:
     """Episodes that the scripted expert drives through a real session. That of peg_search is shown no objects."""
     task = make_task(name)
+    script = expert_of(task)
 
-    def expert(reading: Reading) -> TeleopCommand:
-        return task.expert(replace(reading, objects={}) if name == "peg_search" else reading)
+    def expert(reading: Reading) -> TeleopCommand | None:
+        return script(replace(reading, objects={}) if name == "peg_search" else reading)
 
     with InProcessWorld(task.scene(), task.bound(ControllerConfig())) as world:
         world.start()
