@@ -354,9 +354,9 @@ class Controller:
 
 
 def _finite(state: ArmState) -> bool:
-    """Whether joints, torques and wrench are finite: their squares add up to a number."""
-    q, dq, torque, wrench = state.q, state.dq, state.tau_J_d, state.wrench
-    return math.isfinite(q.dot(q) + dq.dot(dq) + torque.dot(torque) + wrench.dot(wrench))
+    """Whether joints, torques and wrench are finite: they add up to a number."""
+    values = state.q, state.dq, state.tau_J_d, state.wrench
+    return math.isfinite(sum([sum(part.tolist()) for part in values]))
 
 
 def _measured(state: ArmState) -> str:

@@ -34,8 +34,7 @@ class TorqueLimiter:
             raise LimitError(f"max_step must lie in (0, 1] N·m per tick, not {max_step}")
         self.effort = effort
         self.max_step = max_step
-        self._lower = -effort
-        self._bounds = np.empty(JOINTS)
+        self._effort: list[float] = effort.tolist()
 
     def limit(self, torque: np.ndarray, previous: np.ndarray) -> tuple[np.ndarray, bool]:
         """Limit ``torque (7,)`` [N·m] against the ``previous (7,)`` torque that the robot accepted.
@@ -43,14 +42,12 @@ class TorqueLimiter:
         Returns:
             The limited torque, and whether ``torque`` was beyond the effort limit of any joint.
         """
-        bounds = self._bounds
-        limited = np.minimum(torque, self.effort)
-        np.maximum(limited, self._lower, out=limited)
-        np.subtract(limited, torque, out=bounds)
-        saturated = bool(bounds.dot(bounds) > 0.0)
-        np.minimum(limited, np.add(previous, self.max_step, out=bounds), out=limited)
-        np.maximum(limited, np.subtract(previous, self.max_step, out=bounds), out=limited)
-        return limited, saturated
+        limited, saturated, step = [], False, self.max_step
+        for tau, before, effort in zip(torque.tolist(), previous.tolist(), self._effort, strict=True):
+            clamped = min(max(tau, -effort), effort)
+            saturated = saturated or clamped != tau
+            limited.append(max(min(clamped, before + step), before - step))
+        return np.array(limited), saturated
 
 
 class JointRepulsion:
@@ -73,18 +70,23 @@ class JointRepulsion:
             raise LimitError(f"a repulsion margin of {margin} rad leaves no room between joint limits {lower}, {upper}")
         self.margin = margin
         self.peak = peak
-        self._inner_lower = lower + margin
-        self._inner_upper = upper - margin
-        self._inside = np.empty(JOINTS)
-        self._torque = np.zeros(JOINTS)
+        self._inner_lower: list[float] = (lower + margin).tolist()
+        self._inner_upper: list[float] = (upper - margin).tolist()
+        self._none = np.zeros(JOINTS)
+        self._none.flags.writeable = False
 
     def evaluate(self, q: np.ndarray) -> tuple[np.ndarray, float]:
-        """The torque ``(7,)`` [N·m] (reused by the next call) and the potential [J] at joint positions ``q (7,)``."""
-        inside = np.minimum(np.maximum(q, self._inner_lower, out=self._inside), self._inner_upper, out=self._inside)
-        depth = np.subtract(inside, q, out=self._torque)
-        if depth.dot(depth) == 0.0:
-            return depth, 0.0
-        clipped = np.clip(depth, -self.margin, self.margin)
-        stiffness = self.peak / self.margin
-        potential = stiffness * float(clipped @ depth - 0.5 * clipped @ clipped)
-        return np.multiply(clipped, stiffness, out=self._torque), potential
+        """The torque ``(7,)`` [N·m] and the potential [J] at joint positions ``q (7,)``."""
+        depths = [
+            low - x if x < low else high - x if x > high else 0.0
+            for x, low, high in zip(q.tolist(), self._inner_lower, self._inner_upper, strict=True)
+        ]
+        if not any(depths):
+            return self._none, 0.0
+        margin, stiffness = self.margin, self.peak / self.margin
+        torque, potential = [], 0.0
+        for depth in depths:
+            clipped = min(max(depth, -margin), margin)
+            torque.append(stiffness * clipped)
+            potential += stiffness * clipped * (depth - 0.5 * clipped)
+        return np.array(torque), potential

@@ -68,7 +68,7 @@ class ArmModel:
         self._data = self._weightless.createData()
         self._placement = self._data.oMf[tcp_frame]  # refers to memory that lives as long as the data
         self._side_data = model.createData()
-        self.q = np.zeros(JOINTS)
+        self.q, self._still = np.zeros((2, JOINTS))
         self.update(np.clip(np.zeros(JOINTS), self.lower, self.upper), np.zeros(JOINTS))
 
     @staticmethod
@@ -138,11 +138,8 @@ class ArmModel:
 
     def acceleration(self, torque: np.ndarray) -> np.ndarray:
         """Joint accelerations ``M⁻¹ torque (7,)`` [rad/s²] that ``torque (7,)`` [N·m] adds at this instant."""
-        model, data = self.pinocchio, self._side_data
-        pin.crba(model, data, self.q)
-        pin.cholesky.decompose(model, data)
-        added: np.ndarray = pin.cholesky.solve(model, data, torque)
-        return added
+        added: np.ndarray = pin.aba(self._weightless, self._side_data, self.q, self._still, torque)
+        return added.copy()
 
     def forward_kinematics(self, q: np.ndarray) -> Pose:
         """The TCP in the base frame at ``q (7,)`` [rad]; leaves the current instant alone."""

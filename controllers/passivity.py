@@ -69,7 +69,7 @@ With ``filter=False`` all of this is reported and none of it enforced.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,7 +158,8 @@ class EnergyTank:
         self.overdraft = 0.0
         self._granted = 0.0
         self._tail = 0.0
-        self._q, self._torque = q.copy(), torque.copy()
+        self._q: list[float] = q.tolist()
+        self._torque: list[float] = torque.tolist()
         self.begin_episode()
 
     def begin_episode(self) -> None:
@@ -178,12 +179,15 @@ class EnergyTank:
         """
         if dt <= 0.0:
             return 0.0
-        step = q - self._q
-        delivered = float(torque.dot(step))
+        # With floats, not arrays: where the caches are cold, as at 1 kHz, that takes a third of the time.
+        positions, torques = q.tolist(), torque.tolist()
+        steps = [after - before for after, before in zip(positions, self._q, strict=True)]
+        works = [t * step for t, step in zip(torques, steps, strict=True)]
         if dt > 1.5 * self._period:  # the torque reported before may have acted for a part of it, or all but the end
-            delivered = float(np.maximum(torque * step, self._torque * step).sum())
-        self._tail = self._run_on(torque, step, dt)
-        self._q[:], self._torque[:] = q, torque
+            works = [max(w, t * step) for w, t, step in zip(works, self._torque, steps, strict=True)]
+        delivered = sum(works)
+        self._tail = self._run_on(torques, steps, dt)
+        self._q, self._torque = positions, torques
         self._granted = min(self.config.budget * dt, self.budget)
         self.budget -= self._granted
         self.account += self._granted - delivered
@@ -191,21 +195,19 @@ class EnergyTank:
             self.overdraft = -self.account
         return delivered
 
-    def _run_on(self, torque: np.ndarray, step: np.ndarray, dt: float) -> float:
-        """Z of the docstring above: what comes after ``torque`` delivers from now until it is gone, at worst [J]."""
+    def _run_on(self, torques: Sequence[float], steps: Sequence[float], dt: float) -> float:
+        """Z of the docstring above: what comes after ``torques`` delivers from now until it is gone, at worst [J]."""
         S, most, rate = self.config.stall, self._step, self._step / self._period
-        worst = np.copysign(most, step)
-        worst += torque
-        lasting = np.abs(worst)
-        lasting *= 0.5 / rate
-        lasting += S
-        lasting *= worst
+        lasting = square = 0.0
+        for tau, step in zip(torques, steps, strict=True):
+            T = tau + math.copysign(most, step)
+            lasting += T * step * (S + 0.5 * abs(T) / rate)
+            square += tau * tau
         # Σ|T|(S + |T|/rate)² by its parts, with Σ|T| ≤ √n ‖T‖, Σ|T|³ ≤ ‖T‖³ and ‖T‖ ≤ ‖tau‖ + √n δ.
-        root = len(torque) ** 0.5
-        size = float(torque.dot(torque)) ** 0.5 + root * most
+        root = len(torques) ** 0.5
+        size = square**0.5 + root * most
         rising = S * S * size * root + size * size / rate * (2.0 * S + size / rate)
-        energy: float = max(0.0, float(lasting.dot(step)) / dt + 0.5 * self.config.acceleration * rising)
-        return energy
+        return max(0.0, lasting / dt + 0.5 * self.config.acceleration * rising)
 
     @property
     def recovered(self) -> bool:
