@@ -59,7 +59,7 @@ class Keeper:
                 )
 
     def restore(self, learner: LearnerLoop) -> dict[str, Any]:
-        """Have ``learner`` go on from here; returns the counters of then, as `save` was given them, empty for a new run.
+        """Have ``learner`` go on from here; returns the counters that `save` was given, empty for a new run.
 
         An episode that was in progress counts, and is over.
 

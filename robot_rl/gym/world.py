@@ -1,4 +1,4 @@
-"""A Gymnasium environment behind checks: what it answers is what `gymnasium.Env` promises, or one line says what is not.
+"""A Gymnasium environment behind checks: it answers as `gymnasium.Env` promises, or one line says where it does not.
 
 An episode that does not end is cut after `LONGEST` steps, as by a time limit.
 """

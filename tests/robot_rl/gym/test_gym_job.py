@@ -292,11 +292,11 @@ def test_our_own_environments_learn_from_our_own_store(tmp_path: Path, capsys: p
         (("learner.settings.discount=2",), "discount=2 must be a number of at least 0 and below 1"),
         (("task=reach",), "'task=reach' is no setting of gym's"),
         (("--env-kwargs", '{"reward": NaN}'), "worlds/Line-v0, step 1 of an episode: reward nan; it must be finite"),
-        (("--run", "out"), "--run out cannot be made"),
+        (("--run", "/dev/null/run"), "--run /dev/null/run cannot be made: Not a directory"),
         *[
             (("--env-kwargs", json.dumps({"fault": fault})), words)
             for fault, words in {
-                "old reset": "reset returned of type ndarray where Gymnasium has (observation, info); it follows an older",
+                "old reset": "reset returned of type ndarray where Gymnasium has (observation, info); it follows",
                 "old step": "step 1 of an episode returned a tuple of 4 where Gymnasium has (observation, reward, ter",
                 "no seed": "reset(seed=…) is not taken (",
                 "reward None": "reward None; it must be a number",
