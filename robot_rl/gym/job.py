@@ -102,7 +102,8 @@ def run_gym(config: GymConfig, tell: Callable[[str], None]) -> None:
         env, evaluation = (stack.enter_context(contextlib.closing(make_env(config.env, kwargs))) for _ in range(2))
         observations, actions = Observations(env.observation_space), Actions(env.action_space)
         domain = EnvDomain(config.env, observations, actions, without)
-        worlds = [World(config.env, made, observations, actions) for made in (env, evaluation)]
+        warned: set[str] = set()  # by either
+        worlds = [World(config.env, made, observations, actions, warned) for made in (env, evaluation)]
         keeper = None if config.run is None else Keeper(config.run, _identity(config))
         if keeper is not None:
             keeper.check()

@@ -38,12 +38,19 @@ class Answer(NamedTuple):
 
 
 class World:
-    """The environment ``env``, called ``name`` in messages.
+    """The environment ``env``, called ``name`` in messages; of ``warned`` nothing is warned again.
 
     All methods raise `EnvError` for what `gymnasium.Env` does not allow, and when the environment itself fails.
     """
 
-    def __init__(self, name: str, env: gymnasium.Env, observations: Observations, actions: Actions) -> None:
+    def __init__(
+        self,
+        name: str,
+        env: gymnasium.Env,
+        observations: Observations,
+        actions: Actions,
+        warned: set[str] | None = None,
+    ) -> None:
         self._name, self._env = name, env
         self._observe, self._actions = observations, actions
         spec = env.spec
@@ -51,7 +58,7 @@ class World:
         self._longest = limit or LONGEST
         self._unbounded = limit is None
         self._steps = 0
-        self._warned: set[str] = set()
+        self._warned = set() if warned is None else warned
 
     def reset(self, seed: int | None) -> Seen:
         """Begin an episode."""
