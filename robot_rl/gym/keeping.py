@@ -87,7 +87,7 @@ class Keeper:
         """Keep everything; ``counters`` have the environment ``step``. Raises `ConfigError` when it cannot be."""
         runs = list(_joined(self._new))
         arrays = {f"{i}/{name}": column for i, run in enumerate(runs) for name, column in run.columns.items()}
-        meta = {"runs": [[run.store, run.episode, run.start] for run in runs]}
+        meta: dict[str, Any] = {"runs": [[run.store, run.episode, run.start] for run in runs]}
         try:
             if runs:
                 path = self._folder / "steps" / f"{counters['step']:012d}{SUFFIX}"
@@ -120,8 +120,8 @@ class Keeper:
                 number, _, name = key.partition("/")
                 columns.setdefault(int(number), {})[name] = array
             runs: Any = meta["runs"]
-            for number, (store, episode, start) in enumerate(runs):
-                yield Transitions(store, episode, start, columns[number])
+            for place, (store, episode, start) in enumerate(runs):
+                yield Transitions(store, episode, start, columns[place])
 
 
 def _joined(steps: list[Transitions]) -> Iterator[Transitions]:

@@ -93,15 +93,15 @@ class World:
         observation, reward, terminated, truncated, info = answer
         seen = self._see(observation, where)
         number = self._reward(reward, where)
-        over = [self._flag("terminated", terminated, where), self._flag("truncated", truncated, where)]
-        if self._steps >= self._longest and not any(over):
-            over[1] = True
+        done, cut = self._flag("terminated", terminated, where), self._flag("truncated", truncated, where)
+        if self._steps >= self._longest and not (done or cut):
+            cut = True
             if self._unbounded:
                 self._warn_once(
                     f"an episode is cut after {self._longest} steps, for it does not end; another limit: "
                     "--env-kwargs '{\"max_episode_steps\": N}'"
                 )
-        return Answer(seen, number, *over, info)
+        return Answer(seen, number, done, cut, info)
 
     def _see(self, observation: Any, where: str) -> Seen:
         try:
