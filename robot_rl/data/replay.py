@@ -17,6 +17,7 @@ import numpy as np
 from robot_rl.contract import Layout, Source
 from robot_rl.data.episode import Correction, Transitions
 
+BOOKKEEPING = 18  # bytes of a row beside state, action and images
 RECENT = 256  # steps of a policy that tell how it does now: 26 s of them
 PREVIOUS_ACTION, RECENT_COST = "previous_action", "recent_cost"  # columns that replay makes itself
 RETURN_DEVIATION, RETURN_LARGEST = "return_deviation", "return_largest"  # and that `robot_rl.data.returns` makes
@@ -87,6 +88,12 @@ class ReplayBuffer:
         self._size = 0
         self._newest_costs: deque[float] = deque(maxlen=RECENT)  # of steps that a policy decided
         self._tail: tuple[str, int, int] | None = None  # the step that would continue the last run
+
+    @staticmethod
+    def bytes_for(capacity: int, layout: Layout) -> int:
+        """Memory that ``capacity`` observations of ``layout`` take, once they are there."""
+        pixels = sum(height * width * 3 for height, width in layout.images.values())
+        return capacity * (4 * (layout.state_size + layout.action_size) + pixels + BOOKKEEPING)
 
     def __len__(self) -> int:
         """Transitions that can be sampled."""

@@ -80,11 +80,14 @@ def _transitions(
     parts = [np.asarray(demo.observations[key], np.float32).reshape(count + 1, -1) for key in keys]
     state = np.concatenate(parts, axis=1) if parts else np.zeros((count + 1, 0), np.float32)
     if not (np.isfinite(state).all() and np.isfinite(demo.reward).all()):
-        raise StoreError(f"{path}: {demo.name} has observations or rewards that are not finite")
+        raise StoreError(f"{path}: {demo.name} has observations or rewards that are too large")
     try:
         action = actions.encode(demo.action.reshape(count, -1))
     except ValueError as error:
-        raise StoreError(f"{path}: {demo.name}: {error}") from error
+        raise StoreError(f"{path}: {demo.name}/actions: {error}") from error
+    for name in observations.images:
+        if (kind := demo.observations[name].dtype) != np.uint8:
+            raise StoreError(f"{path}: {demo.name}/obs/{name} holds {kind}; images are uint8")
     last = np.arange(count) == count - 1
     return Transitions(
         str(path),

@@ -3,7 +3,8 @@
 After every environment step the learner makes the updates that the step has earned, and the next action is decided by
 the newest parameters. Environment and learner take turns; on an arm, a session goes on while its learner computes.
 Every so often the deterministic policy is evaluated in an environment of its own, over episodes whose seeds training
-never uses and that are the same at each evaluation and for every agent.
+never uses and that are the same at each evaluation and for every agent. Then the run's folder is brought up to date,
+from which it can go on (`robot_rl.gym.keeping`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from robot_rl.contract import Source
@@ -25,9 +25,11 @@ from robot_rl.contract.ranges import Count, Natural, check
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.episode import Transitions
 from robot_rl.gym.demos import load_demos
+from robot_rl.gym.keeping import Keeper
 from robot_rl.gym.making import import_modules, make_env
 from robot_rl.gym.player import Player
 from robot_rl.gym.spaces import Actions, EnvDomain, EnvError, Observations, own_task
+from robot_rl.gym.world import Seen, World
 from robot_rl.learner.config import LearnerConfig
 from robot_rl.learner.factory import make_loop
 from robot_rl.learner.loop import LearnerLoop
@@ -54,6 +56,7 @@ class GymConfig:
         demo_keys: of the HDF5 file's observations, in the order of the state; see `robot_rl.gym.demos`.
         eval_episodes: of each evaluation.
         eval_every: steps between evaluations; 0: a twentieth of ``steps``. The last one comes after the last step.
+        run: folder that keeps the policy, and from which the run goes on when it is there; None keeps nothing.
     """
 
     env: str
@@ -67,6 +70,7 @@ class GymConfig:
     demo_keys: tuple[str, ...] = ()
     eval_episodes: Count = 10
     eval_every: Natural = 0
+    run: Path | None = None
 
     def __post_init__(self) -> None:
         check(self)
@@ -98,15 +102,31 @@ def run_gym(config: GymConfig, tell: Callable[[str], None]) -> None:
         env, evaluation = (stack.enter_context(contextlib.closing(make_env(config.env, kwargs))) for _ in range(2))
         observations, actions = Observations(env.observation_space), Actions(env.action_space)
         domain = EnvDomain(config.env, observations, actions, without)
+        warned: set[str] = set()  # by either
+        worlds = [World(config.env, made, observations, actions, warned) for made in (env, evaluation)]
+        keeper = None if config.run is None else Keeper(config.run, _identity(config))
+        if keeper is not None:
+            keeper.check()
         demos = []
         if config.demos is not None:
             demos = load_demos(config.demos, domain, observations, actions, config.demo_keys)
         _append(config.json, "")
-        learner = make_loop(config.learner, domain, config.seed)
+        checkpoints = None if keeper is None else keeper.checkpoints
+        learner = make_loop(config.learner, domain, config.seed, checkpoints=checkpoints, rows=2 * config.steps + 1)
         for part in demos:
             learner.add_demonstration(part)
         tell(_opening(config, domain, demos))
-        GymRun(config, env, evaluation, observations, actions, learner, tell).run()
+        GymRun(config, worlds[0], worlds[1], learner, tell, keeper).run()
+
+
+def _identity(config: GymConfig) -> dict[str, Any]:
+    """Values that must be the same for a run to go on."""
+    return {
+        "env": config.env,
+        "env_kwargs": dict(config.env_kwargs),
+        "agent": config.learner.agent,
+        "seed": config.seed,
+    }
 
 
 class GymRun:
@@ -115,32 +135,39 @@ class GymRun:
     def __init__(
         self,
         config: GymConfig,
-        env: gymnasium.Env,
-        evaluation: gymnasium.Env,
-        observations: Observations,
-        actions: Actions,
+        world: World,
+        evaluation: World,
         learner: LearnerLoop,
         tell: Callable[[str], None],
+        keeper: Keeper | None = None,
     ) -> None:
-        self._config, self._env, self._evaluation, self._tell = config, env, evaluation, tell
-        self._observe, self._actions, self._learner = observations, actions, learner
+        self._config, self._world, self._evaluation, self._tell = config, world, evaluation, tell
+        self._learner, self._keeper = learner, keeper
+        counters = keeper.restore(learner) if keeper is not None else {}
+        self._step: int = counters.get("step", 0)
+        self._episodes: int = counters.get("episodes", 0)
+        seeds_of_noise = (config.seed, self._step) if self._step else (config.seed,)
         self._explorer, self._exploiter = (
-            Player(learner.agent, learner.domain.layout, learner.state, config.seed, deterministic)
+            Player(learner.agent, learner.domain.layout, learner.state, seeds_of_noise, deterministic)
             for deterministic in (False, True)
         )
         self._acts_by = learner.version  # of the parameters
-        self._step = 0
-        self._episodes = 0
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._evaluating = 0.0  # [s] spent on it; not counted as time of training
-        self._began = self._shown = time.monotonic()
-        self._rate = (0.0, 0)  # time of training and updates made at the last evaluation
+        self._shown = time.monotonic()
+        self._began = self._shown - counters.get("wall_s", 0.0)
+        self._rate = (counters.get("wall_s", 0.0), int(learner.metrics()["learner/updates"]))
+        if self._step:
+            tell(f"going on after {self._step} steps, {self._episodes} episodes")
 
     def run(self) -> None:
         """From the first step to the last, evaluations included."""
         every = self._config.eval_every or max(1, self._config.steps // EVALUATIONS)
         training, evaluating = seeds(self._config.seed, self._config.eval_episodes)
-        episode = self._reset(training)
+        if self._step >= self._config.steps:  # a run that is done is evaluated once more
+            self._evaluate(evaluating)
+            return
+        episode = self._reset((training + 2 * self._step) % 2**31)
         while self._step < self._config.steps:
             if self._advance(episode):
                 self._recent.append(episode.total)
@@ -156,42 +183,38 @@ class GymRun:
 
     def _reset(self, seed: int | None) -> _Episode:
         self._explorer.begin()
-        observation, _ = self._env.reset(seed=seed)
-        return _Episode(*self._observe(observation))
+        return _Episode(self._world.reset(seed))
 
     def _advance(self, episode: _Episode) -> bool:
         """One step, handed to the learner; returns whether the episode is over."""
-        action = self._explorer.act(episode.state, episode.images)
-        observation, reward, terminated, truncated, _ = self._env.step(self._actions.decode(action))
-        state, images = self._observe(observation)
-        if not (np.isfinite(reward) and np.isfinite(state).all()):
-            raise EnvError(
-                f"{self._config.env} gave reward {reward} and state {state} at step {self._step}; they must be finite"
-            )
+        action = self._explorer.act(*episode.seen)
+        seen, reward, terminated, truncated, _ = self._world.step(action)
+        images = {name: np.stack((episode.seen.images[name], image)) for name, image in seen.images.items()}
         self._step += 1
-        self._learner.add(
-            Transitions(
-                self._config.env,
-                self._episodes,
-                episode.steps,
-                {
-                    "state": np.stack((episode.state, state)),
-                    **{f"image/{name}": np.stack((episode.images[name], image)) for name, image in images.items()},
-                    "action": action[None],
-                    "policy_action": action[None],
-                    "reward": np.array([reward], np.float32),
-                    "terminated": np.array([terminated], bool),
-                    "truncated": np.array([truncated], bool),
-                    "source": np.array([Source.POLICY], np.uint8),
-                    "version": np.array([self._acts_by]),
-                    "cost": np.zeros(1, np.float32),
-                },
-            )
+        transitions = Transitions(
+            self._config.env,
+            self._episodes,
+            episode.steps,
+            {
+                "state": np.stack((episode.seen.state, seen.state)),
+                **{f"image/{name}": pair for name, pair in images.items()},
+                "action": action[None],
+                "policy_action": action[None],
+                "reward": np.array([reward], np.float32),
+                "terminated": np.array([terminated], bool),
+                "truncated": np.array([truncated], bool),
+                "source": np.array([Source.POLICY], np.uint8),
+                "version": np.array([self._acts_by]),
+                "cost": np.zeros(1, np.float32),
+            },
         )
-        episode.state, episode.images = state, images
+        self._learner.add(transitions)
+        if self._keeper is not None:
+            self._keeper.note(transitions)
+        episode.seen = seen
         episode.steps += 1
-        episode.total += float(reward)
-        return bool(terminated or truncated)
+        episode.total += reward
+        return terminated or truncated
 
     def _learn(self) -> None:
         """Make all updates that are due, and act by what came of them."""
@@ -211,20 +234,22 @@ class GymRun:
         self._evaluating += time.monotonic() - before
         success = "" if line["success_rate"] is None else f", success {line['success_rate']:.0%}"
         self._show(f"{self._progress()}; evaluation: return {line['return_mean']:.2f}{success}")
+        if self._keeper is not None:
+            counters = {"step": self._step, "episodes": self._episodes, "wall_s": line["wall_s"]}
+            self._keeper.save(self._learner, counters)
 
     def _play(self, seed: int) -> EpisodeResult:
         """One episode of the deterministic policy."""
         self._exploiter.begin()
-        observation, _ = self._evaluation.reset(seed=seed)
+        seen = self._evaluation.reset(seed)
         total, success, over = 0.0, None, False
         while not over:
-            action = self._exploiter.act(*self._observe(observation))
-            observation, reward, terminated, truncated, info = self._evaluation.step(self._actions.decode(action))
-            total += float(reward)
+            seen, reward, terminated, truncated, info = self._evaluation.step(self._exploiter.act(*seen))
+            total += reward
             said = [bool(np.any(info[key])) for key in SUCCESS_KEYS if key in info]
             if said:
                 success = bool(success) or any(said)
-            over = bool(terminated or truncated)
+            over = terminated or truncated
         return EpisodeResult(total, success)
 
     def _line(self, results: list[EpisodeResult], wall: float) -> dict[str, Any]:
@@ -267,8 +292,7 @@ class GymRun:
 class _Episode:
     """The one being played: the newest observation, steps and return so far."""
 
-    state: np.ndarray
-    images: dict[str, np.ndarray]
+    seen: Seen
     steps: int = 0
     total: float = 0.0
 
@@ -287,6 +311,7 @@ def _opening(config: GymConfig, domain: EnvDomain, demos: list[Transitions]) -> 
     return (
         f"gym: {config.learner.agent} in {config.env}, state {layout.state_size}{images}, "
         f"{layout.action_size} actions{discrete}{learnt_from}; results in {config.json}"
+        + ("" if config.run is None else f", policy in {config.run}")
     )
 
 

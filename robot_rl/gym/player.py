@@ -15,9 +15,9 @@ from robot_rl.policies.serving import AgentActor
 class Player:
     """Acts by the parameters of ``agent`` in ``state`` (an agent's own); `load` takes newer ones, the noise goes on."""
 
-    def __init__(self, agent: Agent, layout: Layout, state: Any, seed: int, deterministic: bool) -> None:
+    def __init__(self, agent: Agent, layout: Layout, state: Any, seeds: tuple[int, ...], deterministic: bool) -> None:
         self._agent, self._deterministic = agent, deterministic
-        self._actor = AgentActor(agent, layout, agent.actor(state), (seed,))
+        self._actor = AgentActor(agent, layout, agent.actor(state), seeds)
         self._chunk: np.ndarray = np.zeros((0, 0), np.float32)  # decided, not yet executed
 
     def load(self, state: Any) -> None:

@@ -1,8 +1,10 @@
 """A Gymnasium environment's spaces → a `Layout`, and back: what an agent sees and does in it.
 
-Observations: every uint8 box of shape (height, width, 3) is an image; all other boxes are flattened and concatenated
-into the state, in the alphabetical order of their names. A box in a Dict has its key for a name, in a Dict within it
-``outer.inner``; an image that is the whole observation is called ``image``.
+Observations: every box of shape (height, width, 3) that is of uint8, or of floats from 0 to 1 or to 255, is an image;
+all other boxes are flattened and concatenated into the state, in the alphabetical order of their names. A box of floats
+that looks like an image otherwise is refused: as thousands of numbers of a state it would teach nothing. A box in a
+Dict has its key for a name, in a Dict within it ``outer.inner``; an image that is the whole observation is called
+``image``.
 
 Actions: the numbers of the box, flattened, each brought from its bounds to [−1, 1]. A discrete part follows as the last
 axis, its n values evenly spaced from −1 to 1 (`Layout.options`).
@@ -23,6 +25,7 @@ from robot_rl.gym.envs import IDS
 from robot_rl.tasks import make_task
 
 WHOLE = "image"  # name of an image that is the whole observation
+LEAST_SIDE = 8  # [pixels] of what is taken for an image of floats
 TOLERANCE = 1e-3  # of a demonstration's action beyond its bounds, as a share of half the range: rounding, not an error
 
 
@@ -46,8 +49,7 @@ class Observations:
     """
 
     def __init__(self, space: spaces.Space) -> None:
-        boxes = dict(sorted(_boxes(space, "")))
-        self._whole = isinstance(space, spaces.Box)
+        boxes = self._boxes = dict(sorted(_boxes(space, "")))
         self.images = {name or WHOLE: box.shape[:2] for name, box in boxes.items() if _is_image(name, box)}
         self.sizes = {
             name: int(np.prod(box.shape)) for name, box in boxes.items() if (name or WHOLE) not in self.images
@@ -61,14 +63,20 @@ class Observations:
 
     def __call__(self, observation: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The state ``(d,)`` float32 and the images, name → ``(h, w, 3)`` uint8; copies, for some environments write
-        each observation over the last."""
-        if self._whole:
-            if self.images:
-                return np.zeros(0, np.float32), {WHOLE: np.array(observation)}
-            return np.array(observation, np.float32).reshape(-1), {}
-        parts = [np.asarray(_named(observation, name), np.float32).reshape(-1) for name in self.sizes]
-        state = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-        return state, {name: np.array(_named(observation, name)) for name in self.images}
+        each observation over the last.
+
+        Raises `EnvError` for an observation that is not of the space.
+        """
+        parts, images = [], {}
+        for name, box in self._boxes.items():
+            found = _part(observation, name) if name else observation
+            value = _checked(found, name or "the observation", box)
+            key = name or WHOLE
+            if key in self.images:
+                images[key] = _picture(value, box)
+            else:
+                parts.append(value.astype(np.float32).reshape(-1))
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32), images
 
 
 class Actions:
@@ -195,24 +203,65 @@ def _boxes(space: spaces.Space, name: str) -> Iterator[tuple[str, spaces.Box]]:
 
 
 def _is_image(name: str, box: spaces.Box) -> bool:
-    if box.dtype != np.uint8 or len(box.shape) < 2:
+    pixels = len(box.shape) == 3 and box.shape[-1] == 3
+    if box.dtype == np.uint8 and len(box.shape) >= 2:
+        if pixels:
+            return True
+        raise EnvError(
+            f"observation {name or WHOLE!r} is uint8 of shape {box.shape}; images have shape (height, width, 3). Wrap "
+            "the environment so that they have, or as float for a vector"
+        )
+    if not np.issubdtype(box.dtype, np.floating) or len(box.shape) != 3 or sorted(box.shape)[1] < LEAST_SIDE:
         return False
-    if len(box.shape) == 3 and box.shape[-1] == 3:
+    if pixels and _brightest(box) > 0.0:
         return True
     raise EnvError(
-        f"observation {name or WHOLE!r} is uint8 of shape {box.shape}; images have shape (height, width, 3). Wrap the "
-        "environment so that they have, or as float for a vector"
+        f"observation {name or WHOLE!r} is {box.dtype} of shape {box.shape} from {box.low.min():g} to "
+        f"{box.high.max():g}; an image has shape (height, width, 3) and is uint8, or float from 0 to 1 or to 255. Wrap "
+        "the environment so that it is, or flatten what is none"
     )
 
 
-def _named(observation: Mapping[str, Any], name: str) -> Any:
+def _brightest(box: spaces.Box) -> float:
+    """The value of white in an image of floats; 0 when its bounds do not tell."""
+    if (box.low != 0.0).any():
+        return 0.0
+    return next((white for white in (1.0, 255.0) if (box.high == white).all()), 0.0)
+
+
+def _picture(value: np.ndarray, box: spaces.Box) -> np.ndarray:
+    """The image ``value`` as uint8; a copy."""
+    if value.dtype == np.uint8:
+        return value.copy()
+    return np.clip(np.rint(value * (255.0 / _brightest(box))), 0, 255).astype(np.uint8)
+
+
+def _checked(value: Any, name: str, box: spaces.Box) -> np.ndarray:
+    """``value`` as an array of the shape of ``box``. Raises `EnvError` when it is none."""
+    try:
+        array = np.asarray(value)
+        if array.dtype == object or not np.can_cast(array.dtype, np.float64, "same_kind"):
+            raise TypeError(f"values of {array.dtype}")
+    except (TypeError, ValueError) as error:
+        raise EnvError(f"{name} is no array of numbers but {type(value).__name__} ({error})") from error
+    if array.shape != box.shape:
+        raise EnvError(f"{name} has shape {array.shape}, where the observation space has {box.shape}")
+    if box.dtype == np.uint8 and array.dtype != np.uint8 and len(box.shape) > 1:
+        raise EnvError(f"{name} is {array.dtype}, where the observation space has uint8")
+    return array
+
+
+def _part(observation: Any, name: str) -> Any:
+    """The part of a nested dict that is called ``name``: keys, joined by dots. Raises `EnvError` when it lacks it."""
+    if not isinstance(observation, Mapping):
+        kind = type(observation).__name__
+        raise EnvError(f"the observation lacks {name!r}: it is {kind}, where the observation space has a dict")
     if name in observation:
         return observation[name]
-    outer, _, inner = name.partition(".")
-    while outer not in observation:  # a key with a dot in it
-        more, _, inner = inner.partition(".")
-        outer = f"{outer}.{more}"
-    return _named(observation[outer], inner)
+    for place, char in enumerate(name):  # a key may have a dot in it
+        if char == "." and name[:place] in observation:
+            return _part(observation[name[:place]], name[place + 1 :])
+    raise EnvError(f"the observation lacks {name!r}; it has {', '.join(map(str, observation)) or 'nothing'}")
 
 
 def _parts(

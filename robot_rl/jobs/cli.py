@@ -44,8 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
             help="learn in any Gymnasium environment, with the learner that robots have",
             description="Learn in a Gymnasium environment; after every evaluation, one JSON line is appended to FILE: "
             "env, agent, seed, step, wall_s (of training), return_mean, return_std, success_rate (null where info "
-            "never tells), eval_episodes, episodes, updates, utd, updates_per_s. Nothing else is kept: no policy, and "
-            "a run that is interrupted begins anew.",
+            "never tells), eval_episodes, episodes, updates, utd, updates_per_s. The folder DIR keeps the newest "
+            "policy, and a run that is there goes on from its last evaluation.",
         )
     )
     for name, text in (
@@ -110,6 +110,9 @@ def _gym_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eval-episodes", type=int, default=10, metavar="M", help="of each evaluation (default 10)")
     parser.add_argument(
         "--eval-every", type=int, default=0, metavar="N", help="steps between evaluations; default: a twentieth of all"
+    )
+    parser.add_argument(
+        "--run", type=Path, metavar="DIR", help="what is kept, and to go on from; default runs/<time>-<env>"
     )
     parser.add_argument("--env-kwargs", default="{}", metavar="JSON", help="given to the environment")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the lines are appended to it")

@@ -48,6 +48,7 @@ class Display:
         self._live = LiveStatus(run, self._job, config)
         self._shown = time.monotonic()
         self._left = TimeLeft()
+        self._last = ""  # line that was shown
 
     def update(self) -> None:
         session = self._run.status_of("session")
@@ -65,8 +66,9 @@ class Display:
             return
         line = self._line(session, done) if spoken else self._opening()
         self._seen, self._shown = seen, now
-        if line:
+        if line and not (self._live.drawn and line == self._last):
             tell(f"{self._job.name}: {line}")
+            self._last = line
 
     def close(self) -> None:
         """Leave no live line behind."""
@@ -167,10 +169,14 @@ class TimeLeft:
 
 
 class LiveStatus:
-    """The live line, and the legend of the keys when it is asked for, from what the teleoperation says of itself."""
+    """The live line, and the legend of the keys when it is asked for, from what the teleoperation says of itself.
+
+    ``drawn``: the teleoperation has spoken, so that the line says that the job goes on.
+    """
 
     def __init__(self, run: Run, job: JobSpec, config: RunConfig) -> None:
         self._run, self._job, self._source = run, job, config.source
+        self.drawn = False
         self._helped = -1  # how many times the legend was asked for when it was shown last
         self._stale = run.status_of("teleop")  # that of an earlier job
 
@@ -184,6 +190,7 @@ class LiveStatus:
             self._helped = teleop["help"]
             tell(f"keys:\n{LEGEND}")
         LIVE.show(self.line(teleop, done))
+        self.drawn = True
 
     def line(self, teleop: Mapping[str, Any], done: tuple[int, int] | None) -> str:
         """The live line for what the teleoperation has said."""

@@ -11,6 +11,7 @@ from robot_rl.contract import ActionChunk, Observation, Policy
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of, job_seed
+from robot_rl.jobs.logs import tell
 from robot_rl.jobs.progress import Progress, judge_name, open_store, schema_of, session_config, view_of
 from robot_rl.jobs.run import Run
 from robot_rl.perception.images import picture_size
@@ -61,13 +62,20 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             _catch_up(trainer.step, show)
             policy, after_step = acting, lambda: _catch_up(trainer.step, show)
             stack.callback(trainer.finish)
-        while not progress.done:
-            directive = rollout.step(policy)
-            if directive.step is not None:
-                after_step()
-            if directive.ended is not None:
-                progress.add(directive.ended)
-                show()
+        try:
+            while not progress.done:
+                directive = rollout.step(policy)
+                if directive.step is not None:
+                    after_step()
+                if directive.ended is not None:
+                    progress.add(directive.ended)
+                    show()
+        except KeyboardInterrupt:
+            if spec.learns:
+                tell(
+                    "stopping: the learner makes its last updates and a checkpoint; Ctrl-C again does not wait for that"
+                )
+            raise
 
 
 class _Newest(Policy):

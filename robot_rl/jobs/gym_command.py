@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import time
+from pathlib import Path
 from typing import Any
 
 from robot_rl.contract.ranges import RangeError
@@ -40,6 +43,7 @@ def gym_config(arguments: argparse.Namespace) -> GymConfig:
             demo_keys=tuple(key for key in arguments.demo_keys.split(",") if key),
             eval_episodes=arguments.eval_episodes,
             eval_every=arguments.eval_every,
+            run=arguments.run or _new_run(arguments.env, arguments.seed),
         )
     except RangeError as error:
         raise ConfigError(f"--{str(error).replace('_', '-', 1)}") from error
@@ -61,3 +65,9 @@ def _json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"--env-kwargs {text!r} must be an object, e.g. '{{\"max_episode_steps\": 200}}'")
     return value
+
+
+def _new_run(env: str, seed: int) -> Path:
+    """A folder for a run that was given none; it is made when the run begins."""
+    name = re.sub(r"\W+", "-", env.rpartition("/")[2].rpartition(":")[2])
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-{seed}"

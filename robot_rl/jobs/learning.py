@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
@@ -36,4 +38,11 @@ def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
         ],
         online=[StoreReader(path, observe=domain.observe) for path in online],
         checkpoints=run.checkpoints,
+        rows=_rows(config, online),
     )
+
+
+def _rows(config: RunConfig, online: Sequence[Path]) -> int:
+    """The most online observations there will be: those recorded by now, and as many as each arm may still add."""
+    recorded = sum(episode.steps + 1 for path in online for episode in StoreReader(path).episodes())
+    return recorded + 2 * config.steps * len(online) + 1

@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,13 @@ from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 VIDEO_EPISODES = 4
 VIDEO_SIZE = (480, 640)
+STILL = 1.0  # [s] that the end of an episode is shown
+BAR = 28  # [pixels] of the caption
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
@@ -93,37 +98,70 @@ def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
 
 
 def plot_curve(run: Run, config: RunConfig) -> Path:
-    """Draw success and episode length over robot minutes; returns the picture's path."""
-    import matplotlib
+    """Draw success and episode length over robot minutes; returns the picture's path.
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    Episodes in which a person drove, and those that a reflex of the arm ended, are marked.
+    """
+    path = run.root / "curve.png"
+    draw_curve(run, config).savefig(path, dpi=120)
+    return path
+
+
+def draw_curve(run: Run, config: RunConfig) -> Figure:
+    """The picture of `plot_curve`, its legend below the axes, where it hides nothing."""
+    from matplotlib.figure import Figure
 
     episodes, evaluation = kept(run.online), kept(run.evaluation)
     period = make_task(config.task).control_period
     minutes = np.cumsum([robot_minutes(e.steps, period) for e in episodes])
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 5.5), sharex=True, height_ratios=(2, 1))
+    figure = Figure(figsize=(7.5, 6.0), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     success = np.array([e.success for e in episodes], dtype=float)
     top.plot(minutes, moving_average(success, WINDOW) * 100, label=f"while learning, mean of {WINDOW} episodes")
-    top.scatter(minutes, success * 100, s=6, alpha=0.3, color="tab:blue", label="episodes")
+    seconds = np.array([e.steps * period for e in episodes])
+    for kind, look in KINDS.items():
+        chosen = np.array([kind_of(e) == kind for e in episodes], dtype=bool)
+        if chosen.any():
+            label = f"{kind}: {chosen.sum()} episodes"
+            top.scatter(
+                minutes[chosen], success[chosen] * 100, s=look.size, c=look.colour, marker=look.mark, label=label
+            )
+            bottom.scatter(minutes[chosen], seconds[chosen], s=look.size, c=look.colour, marker=look.mark)
     if evaluation:
         rate = sum(e.success for e in evaluation) / len(evaluation)
         label = f"deterministic policy: {rate:.0%} of {len(evaluation)}"
         top.axhline(rate * 100, color="tab:green", linestyle="--", label=label)
     top.set_ylabel("success [%]")
     top.set_ylim(-4, 104)
-    top.legend(loc="lower right")
     top.set_title(f"{config.task}, {config.learner.agent}, seed {config.seed}")
-    bottom.plot(minutes, [e.steps * period for e in episodes], ".", markersize=3)
     bottom.set_ylabel("episode [s]")
     bottom.set_xlabel("robot time of learning [min]")
     for axis in (top, bottom):
         axis.grid(alpha=0.3)
-    figure.tight_layout()
-    path = run.root / "curve.png"
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-    return path
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
+    return figure
+
+
+class Look(NamedTuple):
+    """The marker of an episode in the curve; ``size`` in square points."""
+
+    colour: str
+    mark: str
+    size: float
+
+
+KINDS = {
+    "policy alone": Look("tab:blue", ".", 12.0),
+    "a person took over": Look("tab:orange", "^", 18.0),
+    "ended by a reflex": Look("tab:red", "x", 24.0),
+}
+
+
+def kind_of(episode: EpisodeInfo) -> str:
+    """The one of `KINDS` that ``episode`` is drawn as."""
+    if REFLEX in episode.reason:
+        return "ended by a reflex"
+    return "a person took over" if episode.interventions else "policy alone"
 
 
 def moving_average(values: np.ndarray, window: int) -> np.ndarray:
@@ -153,10 +191,31 @@ def write_video(run: Run, config: RunConfig) -> Path:
             writer.send(None)
         for info in _varied(kept(run.evaluation)):
             episode = reader.load_episode(info.index)
-            for reading in columns_to_readings(episode.columns):
+            readings = list(columns_to_readings(episode.columns))
+            for number, reading in enumerate(readings):
                 picture = renderer.render(reading.q, reading.gripper, reading.objects)["front"]
-                writer.send(np.ascontiguousarray(picture))
+                over = number == len(readings) - 1
+                writer.send(captioned(picture, caption(info, over)))
+            for _ in range(round(STILL * task.rate)):  # so that the ending can be read
+                writer.send(captioned(picture, caption(info, True)))
     return path
+
+
+def caption(info: EpisodeInfo, over: bool) -> str:
+    """The words in the video: which episode, and once it is over, how it ended."""
+    ending = f": {info.ending.value}{f' ({info.reason})' if info.reason else ''}, {info.steps} steps"
+    return f"episode {info.index}{ending if over else ''}"
+
+
+def captioned(picture: np.ndarray, text: str) -> np.ndarray:
+    """A copy of ``picture (h, w, 3)`` uint8 with a bar of ``text`` across its top, cut where it is too long."""
+    import cv2
+
+    drawn = np.ascontiguousarray(picture).copy()
+    drawn[:BAR] = drawn[:BAR] // 4
+    plain = text.encode("ascii", "replace").decode()  # all that its font has
+    cv2.putText(drawn, plain, (8, BAR - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return drawn
 
 
 def _varied(episodes: list[EpisodeInfo]) -> list[EpisodeInfo]:

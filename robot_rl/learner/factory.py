@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from robot_rl.contract import Layout
 from robot_rl.contract.ranges import shown
 from robot_rl.contract.settings import ConfigError, make_settings
+from robot_rl.data.replay import ReplayBuffer
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.checkpoint import CheckpointError, load_latest
@@ -46,13 +49,40 @@ def make_loop(
     demos: Sequence[StoreReader] = (),
     online: Sequence[StoreReader] = (),
     checkpoints: Path | None = None,
+    rows: int | None = None,
 ) -> LearnerLoop:
-    """A learner of ``domain``. Raises `ConfigError` when the settings do not fit, or the agent not the domain."""
+    """A learner of ``domain``, which will see at most ``rows`` online observations.
+
+    Raises `ConfigError` when the settings do not fit, the agent not the domain, or the replay not the memory.
+    """
     agent, config = make_loop_config(settings, seed, images=bool(domain.layout.images))
+    check_memory(config, domain.layout, rows, available_memory())
     try:
         return LearnerLoop(agent, domain, demos=demos, online=online, config=config, checkpoints=checkpoints)
     except ValueError as error:
         raise ConfigError(f"learner: {error}") from error
+
+
+def check_memory(config: LoopConfig, layout: Layout, rows: int | None, available: int | None) -> None:
+    """Raises `ConfigError` when the replay would come to take more than the ``available`` bytes of memory."""
+    online = config.capacity if rows is None else min(config.capacity, rows)
+    needed = ReplayBuffer.bytes_for(online, layout)
+    if available is not None and needed > available:
+        fits = max(2, int(0.8 * available / ReplayBuffer.bytes_for(1, layout)))
+        raise ConfigError(
+            f"the replay would come to take {needed / 1e9:.1f} GB for {online} observations, and {available / 1e9:.1f} "
+            f"GB of memory are free; keep fewer: learner.capacity={fits}"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes of memory that a program may still take; None where the system does not tell."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    return 1024 * int(found[1]) if found else None
 
 
 def make_loop_config(settings: LearnerConfig, seed: int, images: bool) -> tuple[Agent, LoopConfig]:

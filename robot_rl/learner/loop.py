@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -229,10 +229,11 @@ class LearnerLoop:
         }
         return save(self._checkpoints, self._calls, self._state, meta, self.config.keep_checkpoints)
 
-    def restore(self) -> bool:
+    def restore(self, steps: Iterable[Transitions] | None = None) -> bool:
         """Go on from the newest whole checkpoint; False when there is none.
 
-        The buffers are refilled from the stores in the order their steps arrived. To be called before anything else.
+        The buffers are refilled from the stores in the order their steps arrived, or with ``steps``, where those came
+        by `add`. To be called before anything else but `add_demonstration`.
         Raises `CheckpointError` when the checkpoint does not fit this learner.
         """
         found = load_latest(self._checkpoints) if self._checkpoints is not None else None
@@ -243,7 +244,12 @@ class LearnerLoop:
         if self.sources.arrivals:
             raise CheckpointError("restore must come before the first step; this learner has data already")
         self._state = self._devices.place_state(state_of(found, self._state, self.agent, self.domain))
-        self.sources.refill(found.path, found.meta["arrivals"], found.meta["digests"], found.meta["relabels"])
+        if steps is None:
+            self.sources.refill(found.path, found.meta["arrivals"], found.meta["digests"], found.meta["relabels"])
+        else:
+            for transitions in steps:
+                self.sources.add(transitions)
+            self.sources.compare(found.path, found.meta["digests"])
         self.governor.restore(found.meta["governor"])
         self._rng.bit_generator.state = found.meta["sampling"]
         self._calls = found.meta["calls"]

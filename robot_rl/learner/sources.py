@@ -199,6 +199,10 @@ class Sources:
         for feed in (*self._demos, *self._online):
             if feed.reader is not None:
                 feed.reader.limit_relabels(None)
+        self.compare(origin, digests)
+
+    def compare(self, origin: Path, digests: Sequence[Sequence[int]]) -> None:
+        """Log when the buffers are not those of the checkpoint ``origin``, by their ``digests``."""
         known = zip(self.digests, digests, strict=False)  # an arm may have joined
         if any(now != list(then) for now, then in known):
             _log.warning("%s: the replay buffers are not what they were; the stores have changed since", origin)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
+import struct
 import subprocess
 import sys
 
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 
 from controllers.spatial import Pose
+from hardware.franka.process import GRIPPER_PORT, ROBOT_PORT
 from hardware.interfaces import HardwareError, SceneControl
 from hardware.manual_scene import ManualScene
 from hardware.sim.channel.client import SceneClient
@@ -61,11 +65,65 @@ def test_unknown_objects_are_refused_and_nothing_moves(scene: SceneClient) -> No
 
 
 def test_what_is_no_request_is_cut_off_and_the_simulation_goes_on(robot: SimulatedServer, scene: SceneClient) -> None:
-    for line in (b"GET / HTTP/1.1\r\n", b"[1]\n", b'{"id": "x"}\n'):
+    strange = [b"GET / HTTP/1.1\r\n", b"[1]\n", b'{"id": "x"}\n', b'{"id":1e400}\n', b'{"id":1e400,"do":"state"}\n']
+    strange += [b"[" * 100_000 + b"\n", b'{"a":' * 100_000 + b"\n", b"9" * 5000 + b"\n", b"\xff\xfe\n", b"null\n"]
+    for line in strange:
         with socket.create_connection((robot.address, SCENE_PORT), timeout=5.0) as stranger:
             stranger.sendall(line)
             assert stranger.recv(1) == b""
     assert scene.objects()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        '{"id": 1, "do": "place", "objects": {"cube": 1e400}}',
+        '{"id": 1, "do": "place", "objects": {"cube": [1e400, 0, 0, 0, 0, 0, 1]}}',
+        '{"id": 1, "do": "place", "objects": {"cube": [NaN, 0, 0, 0, 0, 0, 1]}}',
+        '{"id": 1, "do": "place", "objects": {"cube": [0, 0, 0, 0, 0, 0, 0]}}',
+        '{"id": 1, "do": "place", "objects": {"cube": []}}',
+        '{"id": 1, "do": "place", "objects": {"cube": {"x": 1}}}',
+        '{"id": 1, "do": "faults", "options": {"loss": 1e400}}',
+        '{"id": 1, "do": "faults", "options": {"delay": "long"}}',
+        '{"id": 1, "do": "user_stop"}',
+        '{"id": 1, "do": "nothing"}',
+    ],
+)
+def test_a_request_that_cannot_be_served_is_answered_in_words(
+    request_: str, robot: SimulatedServer, scene: SceneClient
+) -> None:
+    with socket.create_connection((robot.address, SCENE_PORT), timeout=30.0) as stranger:
+        stranger.sendall(request_.encode() + b"\n")
+        answer = json.loads(stranger.makefile("rb").readline())
+    assert answer["id"] == 1 and answer["error"]
+    assert np.isfinite(scene.objects()["cube"].translation).all()
+
+
+def test_garbage_at_the_robots_own_ports_is_refused_and_the_simulator_lives(
+    robot: SimulatedServer, scene: SceneClient
+) -> None:
+    rng = np.random.default_rng(0)
+    for port, commands, header in ((ROBOT_PORT, 12, "<III"), (GRIPPER_PORT, 6, "<HII")):
+        length = struct.calcsize(header)
+        for command in range(commands):
+            for size in (0, 1, 8, 56, 57, 400):
+                for claimed in (length + size, 4, 2**32 - 1):
+                    with (
+                        socket.create_connection((robot.address, port), timeout=5.0) as stranger,
+                        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as states,
+                    ):
+                        states.bind((robot.address, 0))
+                        connect = struct.pack(header, 0, 1, length + 8) + struct.pack(
+                            "<HH4x", 9, states.getsockname()[1]
+                        )
+                        payload = rng.integers(0, 256, size, dtype=np.uint8).tobytes()
+                        with contextlib.suppress(OSError):  # cut off
+                            stranger.sendall(connect)
+                            stranger.recv(20)
+                            stranger.sendall(struct.pack(header, command, 2, claimed) + payload)
+                before = scene.statistics()["steps"]
+                assert scene.statistics()["steps"] > before
+    assert robot.process.poll() is None
 
 
 def test_two_clients_are_served(robot: SimulatedServer, scene: SceneClient) -> None:

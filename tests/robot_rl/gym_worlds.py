@@ -21,6 +21,7 @@ class Line(gymnasium.Env):
         tells: key of info, at every step, that says whether |x| < 0.1; "" for none.
         reward, drift: added to the reward and to x, at every step.
         log: write down what happens.
+        fault: how it departs from what `gymnasium.Env` promises; "" for not at all.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class Line(gymnasium.Env):
         reward: float = 0.0,
         drift: float = 0.0,
         log: bool = False,
+        fault: str = "",
     ) -> None:
+        self._fault = fault
         self._sees, self._ends, self._tells, self._horizon, self._log = sees, ends, tells, horizon, log
         self._reward, self._drift = reward, drift
         self._x, self._t = 0.0, 0
@@ -57,14 +60,18 @@ class Line(gymnasium.Env):
             "many": spaces.MultiDiscrete((2, 2)),
         }[acts]
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if self._fault == "no seed":
+            raise TypeError("reset() got an unexpected keyword argument 'seed'")
+        if self._fault == "raises in reset":
+            raise KeyError("no such scene")
         super().reset(seed=seed)
         self._x, self._t = float(self.np_random.uniform(-1.0, 1.0)), 0
         if self._log:
             LOG.append(("reset", seed, self._x))
-        return self._see(), {}
+        return self._see() if self._fault == "old reset" else (self._see(), {})
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> Any:
         assert action in self.action_space, action
         match action:
             case dict():
@@ -83,7 +90,22 @@ class Line(gymnasium.Env):
         reward = self._reward - self._x**2
         if self._log:
             LOG.append(("step", action, self._x, reward, terminated, truncated))
-        return self._see(), reward, terminated, truncated, info
+        answer = (self._see(), reward, terminated, truncated, info)
+        return self._faulty(*answer) if self._fault else answer
+
+    def _faulty(self, seen: Any, reward: float, terminated: bool, truncated: bool, info: Any) -> Any:
+        if self._fault == "raises" and self._t == 2:
+            raise RuntimeError("the gripper of the environment\n is stuck")
+        return {
+            "old step": (seen, reward, terminated or truncated, info),
+            "reward None": (seen, None, terminated, truncated, info),
+            "reward array": (seen, np.array([reward]), terminated, truncated, info),
+            "reward text": (seen, "much", terminated, truncated, info),
+            "terminated None": (seen, reward, None, truncated, info),
+            "shape": (np.zeros(3, np.float32), reward, terminated, truncated, info),
+            "key": ({"x": seen}, reward, terminated, truncated, info),
+            "NaN": (np.full((2, 1), np.nan, np.float32), reward, terminated, truncated, info),
+        }.get(self._fault, (seen, reward, terminated, truncated, info))
 
     def _see(self) -> Any:
         x = np.array([self._x], np.float32)

@@ -103,7 +103,7 @@ class SceneChannel:
                 number, action = int(content["id"]), str(content["do"])
                 objects, options = dict(content.get("objects") or {}), dict(content.get("options") or {})
                 requests.append(Request(client, number, action, objects, options))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
                 self._drop(client)  # not our protocol
                 return []
         return requests

@@ -28,7 +28,7 @@ from franky_sim.franka_robot_protocol import (
     UDPCommand,
 )
 from franky_sim.franka_robot_state import FrankaRobotState
-from franky_sim.franka_server import BaseCommand, NonBlockingReceiver
+from franky_sim.franka_server import BaseCommand, FrankaServer, NonBlockingReceiver
 
 from controllers.state import TICK
 from hardware.franka.collision import CollisionThresholds
@@ -42,6 +42,7 @@ from hardware.sim.fci.conformance import (
     TorqueSignal,
 )
 from hardware.sim.fci.link import FaultyLink, FaultySocket
+from hardware.sim.fci.settings import INVALID_ARGUMENT, SetEEToK, SetLoad, SetNEToEE
 from hardware.sim.fci.signals import (
     CartesianPoseSignal,
     CartesianVelocitySignal,
@@ -53,7 +54,7 @@ from hardware.sim.scene.model import robot_prefix
 from hardware.sim.scene.wrench import ContactTorques, ContactWrench
 
 NO_ERRORS = (False,) * len(ERRORS)
-INVALID_ARGUMENT = 2  # status of libfranka's setters
+LONGEST_MESSAGE = 1 << 16  # bytes
 
 MotionGenerator = MoveCommandMotionGeneratorMode
 # Where each kind of command is in the driver's datagram, and how many numbers it has.
@@ -65,6 +66,7 @@ FIELDS = {
     MotionGenerator.kNone: (314, 7),
 }
 FINISHED_FLAGS = (313, 370)  # end of a motion generator's motion, and of torque control
+FOREIGN = (LookupError, ValueError, ArithmeticError, TypeError, struct.error)  # of who does not speak our protocol
 ASYNCHRONOUS_FLAG = 56  # in the Move command of libfranka 0.20 and later
 
 
@@ -108,6 +110,9 @@ class SceneRobotServer(FrankaRobotServer):
                 RobotCommand.kStopMove: _StopMove,
                 RobotCommand.kSetCollisionBehavior: _SetCollisionBehavior,
                 RobotCommand.kAutomaticErrorRecovery: _AutomaticErrorRecovery,
+                RobotCommand.kSetEEToK: SetEEToK,
+                RobotCommand.kSetNEToEE: SetNEToEE,
+                RobotCommand.kSetLoad: SetLoad,
             }
         )
 
@@ -119,9 +124,11 @@ class SceneRobotServer(FrankaRobotServer):
     def tick(self, step: Callable[[], None]) -> None:
         """One millisecond: commands in, ``step``, state out."""
         try:
+            _check_message(self)
             self.process_commands()
-        except (KeyError, ValueError, struct.error):  # whoever this is does not speak our protocol
+        except FOREIGN:
             self.reset_state()
+            self._post_process_commands()  # the arm holds: no tick goes by without a torque
         self.advance(step)
         self.send_state()
         for reply in self._replies:
@@ -320,6 +327,14 @@ class _GripperServer(FrankaGripperServer):
         super()._setup_udp_connection(network_udp_port)
         _replace_udp_socket(self, FaultySocket(self._hostname, FaultyLink(Faults())))
 
+    def process_commands(self) -> None:
+        """Those of this tick; who does not speak our protocol is cut off, and the robot's own driver is left alone."""
+        try:
+            _check_message(self)
+            super().process_commands()
+        except FOREIGN:
+            self.reset_state()
+
 
 class _Move(MoveCommand):
     """Start a motion, in a mode that allows it."""
@@ -372,6 +387,14 @@ class _AutomaticErrorRecovery(AutomaticErrorRecoveryCommand):
         statuses = AutomaticErrorRecoveryStatus
         status = statuses.kSuccess if server.conformance.recover() else statuses.kCommandNotPossibleRejected
         server.reply_after_state(lambda: self.reply(status))
+
+
+def _check_message(server: FrankaServer) -> None:
+    """Raises ValueError for a message under way of a length that none has: franky-sim would wait for it for ever."""
+    receiver = server._FrankaServer__tcp_receiver
+    header = receiver._MessageReceiver__current_header if receiver is not None else None
+    if header is not None and not 0 <= header.payload_size <= LONGEST_MESSAGE:
+        raise ValueError(f"a message of {header.payload_size} bytes")
 
 
 def _number(command: bytes) -> int:

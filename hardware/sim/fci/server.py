@@ -128,7 +128,7 @@ class SimulatedArm:
             if request.action == "user_stop":
                 self.server.user_stop(bool(request.options["pressed"]))
                 return {}
-        except (SceneError, ValueError, TypeError, KeyError) as error:
+        except (SceneError, ValueError, TypeError, LookupError, ArithmeticError) as error:
             return {"error": str(error)}
         return {"error": f"unknown request {request.action!r}; choose {', '.join(ACTIONS)}"}
 

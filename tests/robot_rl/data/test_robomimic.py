@@ -132,7 +132,7 @@ def test_observations_that_do_not_fit_are_named(
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     space = spaces.Box(*ANY, (3,))
     good = write(tmp_path / "good.hdf5", {"demo_1": DONE_AT_END})
-    with pytest.raises(StoreError, match=r"demo_1: action 0 has -1 on axis 0, where only \[0, 4\]"):
+    with pytest.raises(StoreError, match=r"demo_1/actions: action 0 has -1 on axis 0, where only \[0, 4\]"):
         load(good, space, action=spaces.Box(0, 4, (2,)))
     with pytest.raises(StoreError, match="this environment's have 3 numbers"):
         load(good, space, action=spaces.Box(-2, 4, (3,)))
@@ -163,7 +163,10 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
             del file[f"data/demo_1/{part}"]
         with pytest.raises(StoreError, match=words):
             load(path, space)
-    for part, words in (("obs/object", "has 3 actions, but {'obs/object': 2}"), ("dones", "{'dones': 2}")):
+    for part, words in (
+        ("obs/object", "/data/demo_1/obs/object has 2 rows, and there are 3 actions"),
+        ("dones", "/data/demo_1/dones has 2 rows"),
+    ):
         path = write(tmp_path / "length.hdf5", {"demo_1": DONE_AT_END})
         with h5py.File(path, "a") as file:
             shorter = file[f"data/demo_1/{part}"][:2]
@@ -174,5 +177,43 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "nan.hdf5", {"demo_1": DONE_AT_END})
     with h5py.File(path, "a") as file:
         file["data/demo_1/obs/pos"][1, 0] = np.nan
-    with pytest.raises(StoreError, match="demo_1 has observations or rewards that are not finite"):
+    with pytest.raises(StoreError, match="/data/demo_1/obs/pos is not finite in row 1"):
         load(path, space)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "words"),
+    [
+        ("dones", np.array([0.0, np.nan, 1.0]), "/data/demo_2/dones is not finite in row 1"),
+        ("rewards", np.array([0.0, np.inf, 1.0]), "/data/demo_2/rewards is not finite in row 1"),
+        ("rewards", np.zeros((3, 2)), "/data/demo_2/rewards has shape (3, 2); it must have one number a step"),
+        ("actions", np.array([[0.0, 0.0], [0.0, 9.0], [0.0, 0.0]]), "demo_2/actions: action 1 has 9 on axis 1"),
+        ("actions", np.array([b"a", b"b", b"c"]), "/data/demo_2/actions holds"),
+        ("obs/pos", np.full((3, 2), np.nan), "/data/demo_2/obs/pos is not finite in row 0"),
+        ("obs/pos", np.zeros((3, 5)), "/data/demo_2/next_obs/pos has shape (2,), obs/pos (5,)"),
+        ("next_obs/pos", np.zeros((2, 2)), "/data/demo_2/next_obs/pos has 2 rows, and there are 3 actions"),
+        ("next_obs/pos", np.zeros((3, 4)), "/data/demo_2/next_obs/pos has shape (4,), obs/pos (2,)"),
+    ],
+)
+def test_every_misfit_is_one_line_with_file_demonstration_and_key(
+    part: str, value: np.ndarray, words: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "low_dim.hdf5", {"demo_1": DONE_AT_END, "demo_2": DONE_AT_END}, next_obs=True)
+    with h5py.File(path, "a") as file:
+        del file[f"data/demo_2/{part}"]
+        file[f"data/demo_2/{part}"] = value
+    with pytest.raises(StoreError) as refused:
+        load(path, spaces.Box(*ANY, (3,)))
+    assert str(refused.value).startswith(f"{path}: ") and words in str(refused.value), refused.value
+
+
+def test_rewards_and_dones_in_a_column_are_the_same(tmp_path: Path) -> None:
+    path = write(tmp_path / "low_dim.hdf5", {"demo_1": DONE_AT_END})
+    (plain,) = load(path, spaces.Box(*ANY, (3,)))
+    with h5py.File(path, "a") as file:
+        for part in ("rewards", "dones"):
+            column = file[f"data/demo_1/{part}"][:][:, None]
+            del file[f"data/demo_1/{part}"]
+            file[f"data/demo_1/{part}"] = column
+    (column,) = load(path, spaces.Box(*ANY, (3,)))
+    assert all(np.array_equal(column[name], plain[name]) for name in plain.columns)

@@ -17,13 +17,19 @@ import numpy as np
 import pytest
 
 from robot_rl.contract import Layout
+from robot_rl.contract.settings import ConfigError
+from robot_rl.data.parameters import unpack
 from robot_rl.gym.job import GymRun, run_gym, seeds
+from robot_rl.gym.keeping import Keeper
 from robot_rl.gym.making import make_env
 from robot_rl.gym.player import Player
 from robot_rl.gym.spaces import Actions, EnvDomain, EnvError, Observations
+from robot_rl.gym.world import LONGEST, World
 from robot_rl.jobs.cli import build_parser, main
 from robot_rl.jobs.gym_command import gym_config
-from robot_rl.learner.factory import make_agent, make_loop
+from robot_rl.learner.checkpoint import load_latest
+from robot_rl.learner.factory import check_memory, make_agent, make_loop
+from robot_rl.learner.loop import LoopConfig
 from tests.robot_rl.data.test_robomimic import DONE_AT_END, write
 from tests.robot_rl.gym_worlds import LOG
 from tests.robot_rl.jobs.test_bringup import record
@@ -41,6 +47,7 @@ TINY = (
 
 def arguments(file: Path, *more: str, kwargs: dict[str, Any] | None = None, steps: int = 20) -> list[str]:
     given = ("--env-kwargs", json.dumps(kwargs or {}), "--json", str(file), "--steps", str(steps))
+    given += ("--run", f"{file}.run")
     return ["gym", *WORLDS, "--agent", "rlpd", *given, "--eval-episodes", "3", "--eval-every", "10", *more, *TINY]
 
 
@@ -55,7 +62,8 @@ def make_run(tmp_path: Path, kwargs: dict[str, Any], *more: str, steps: int = 20
     observations, actions = Observations(env.observation_space), Actions(env.action_space)
     learner = make_loop(config.learner, EnvDomain(config.env, observations, actions), config.seed)
     told: list[str] = []
-    return GymRun(config, env, evaluation, observations, actions, learner, told.append), learner, told
+    world, evaluated = (World(config.env, made, observations, actions) for made in (env, evaluation))
+    return GymRun(config, world, evaluated, learner, told.append), learner, told
 
 
 def test_each_evaluation_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,7 +204,8 @@ def test_every_agent_learns_from_demonstrations_and_from_steps(
         )
     )
     fresh = learner.agent.actor(learner.state)
-    GymRun(config, env, evaluation, observations, actions, learner, lambda text: None).run()
+    worlds = [World(config.env, made, observations, actions) for made in (env, evaluation)]
+    GymRun(config, worlds[0], worlds[1], learner, lambda text: None).run()
     assert learner.governor.made == 15
     assert learner.version == 15 + learner.agent.pretrain
     learnt = learner.agent.actor(learner.state)
@@ -215,7 +224,7 @@ def test_a_chunk_is_executed_open_loop_and_forgotten_at_the_end_of_the_episode()
 
     def acted(*states: np.ndarray | None) -> list[float]:
         """Actions at ``states``, None being the end of an episode."""
-        player = Player(agent, layout, state, seed=5, deterministic=False)
+        player = Player(agent, layout, state, seeds=(5,), deterministic=False)
         actions = []
         for seen in states:
             if seen is None:
@@ -246,12 +255,12 @@ def test_our_own_environments_learn_from_our_own_store(tmp_path: Path, capsys: p
     record(tmp_path / "demos", "reach")
     own = ["gym", "--env", "robot_rl/Reach-v0", "--json", str(tmp_path / "out"), "--demos", str(tmp_path / "demos")]
     own += ["--steps", "10", "--eval-episodes", "1", "--eval-every", "10", "--env-kwargs", '{"horizon": 6}']
-    own += ["--agent", "rlpd", *TINY]
+    own += ["--run", str(tmp_path / "run"), "--agent", "rlpd", *TINY]
     assert main(own) == 0
     assert "steps of demonstrations" in capsys.readouterr().out
     (line,) = lines(tmp_path / "out")
     assert line["success_rate"] in (0.0, 1.0) and line["updates"] == 5
-    wrong = [word.replace("Reach", "PegInsertion") for word in own]
+    wrong = [word.replace("Reach", "PegInsertion").replace("/run", "/other") for word in own]
     assert main(wrong) == 2
     assert "does not fit robot_rl/PegInsertion-v0: it has task 'reach'" in capsys.readouterr().err
 
@@ -282,7 +291,25 @@ def test_our_own_environments_learn_from_our_own_store(tmp_path: Path, capsys: p
         (("learner.settings.critic=1",), "did you mean learner.settings.critics?"),
         (("learner.settings.discount=2",), "discount=2 must be a number of at least 0 and below 1"),
         (("task=reach",), "'task=reach' is no setting of gym's"),
-        (("--env-kwargs", '{"reward": NaN}'), "gave reward nan"),
+        (("--env-kwargs", '{"reward": NaN}'), "worlds/Line-v0, step 1 of an episode: reward nan; it must be finite"),
+        (("--run", "/dev/null/run"), "--run /dev/null/run cannot be made: Not a directory"),
+        *[
+            (("--env-kwargs", json.dumps({"fault": fault})), words)
+            for fault, words in {
+                "old reset": "reset returned of type ndarray where Gymnasium has (observation, info); it follows",
+                "old step": "step 1 of an episode returned a tuple of 4 where Gymnasium has (observation, reward, ter",
+                "no seed": "reset(seed=…) is not taken (",
+                "reward None": "reward None; it must be a number",
+                "reward array": "reward of type ndarray (1,); it must be one number",
+                "reward text": "reward of type str; it must be a number",
+                "terminated None": "terminated is None; it must be true or false",
+                "shape": "the observation has shape (3,), where the observation space has (2, 1)",
+                "key": "the observation is no array of numbers but dict",
+                "NaN": "an observation has nan; it must be finite",
+                "raises": "failed in step 2 of an episode: RuntimeError: the gripper of the environment is stuck (",
+                "raises in reset": "failed in reset: KeyError: 'no such scene'",
+            }.items()
+        ],
     ],
 )
 def test_one_line_says_what_to_do(
@@ -318,7 +345,19 @@ def test_a_module_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: py
 
 
 def test_public_environments_need_nothing_that_setup_does_not_install(tmp_path: Path) -> None:
-    given = ["--env", "Hopper-v5", "--steps", "6", "--eval-every", "6", "--eval-episodes", "1", *TINY]
+    given = [
+        "--run",
+        str(tmp_path / "run"),
+        "--env",
+        "Hopper-v5",
+        "--steps",
+        "6",
+        "--eval-every",
+        "6",
+        "--eval-episodes",
+        "1",
+        *TINY,
+    ]
     assert main(["gym", "--agent", "rlpd", "--json", str(tmp_path / "out"), *given]) == 0
     assert lines(tmp_path / "out")[0]["env"] == "Hopper-v5"
 
@@ -347,3 +386,71 @@ def test_an_interval_is_a_twentieth_of_the_steps_unless_given(tmp_path: Path) ->
     assert gym_config(build_parser().parse_args(given)).eval_every == 0
     run_gym(gym_config(build_parser().parse_args(given)), lambda text: None)
     assert [line["step"] for line in lines(tmp_path / "out")] == list(range(1, 21))
+
+
+def test_an_episode_without_an_end_is_cut_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    observations = Observations(make_env("worlds/Line-v0", {}).observation_space)
+    env = make_env("worlds/Line-v0", {"horizon": 10**9})
+    world = World("worlds/Line-v0", env, observations, Actions(env.action_space))
+    for _ in range(2):
+        world.reset(None)
+        answers = [world.step(np.zeros(1)) for _ in range(LONGEST)]
+        assert [answer.truncated for answer in answers] == [False] * (LONGEST - 1) + [True]
+    (message,) = caplog.messages
+    assert f"cut after {LONGEST} steps" in message and "max_episode_steps" in message
+    limited = make_env("worlds/Line-v0", {"horizon": 10**9, "max_episode_steps": 7})
+    world = World("worlds/Line-v0", limited, observations, Actions(limited.action_space))
+    world.reset(None)
+    assert [world.step(np.zeros(1)).truncated for _ in range(7)] == [False] * 6 + [True]
+
+
+def test_huge_rewards_are_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(arguments(tmp_path / "out", kwargs={"reward": -1e6}, steps=8)) == 0
+    assert [message for message in caplog.messages if "a reward of -1e+06" in message] == caplog.messages[:1]
+    assert "TransformReward" in caplog.messages[0]
+
+
+def test_a_run_keeps_its_policy_and_goes_on_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second learner begins with all that the first one ended with: agent, buffers, counters."""
+    assert main(arguments(tmp_path / "out", steps=20)) == 0
+    folder = tmp_path / "out.run"
+    published = unpack((folder / "policy.params").read_bytes())
+    assert published.version == 15 and published.meta["env"] == "worlds/Line-v0"
+    (folder / "steps" / "000000000030.steps").write_bytes(b"of a save that was not finished")
+
+    config = gym_config(build_parser().parse_args(arguments(tmp_path / "out", steps=40)))
+    env = make_env("worlds/Line-v0", {})
+    observations, actions = Observations(env.observation_space), Actions(env.action_space)
+    learner = make_loop(
+        config.learner, EnvDomain(config.env, observations, actions), config.seed, checkpoints=folder / "checkpoints"
+    )
+    keeper = Keeper(folder, {"env": config.env})
+    keeper.check()
+    world = World(config.env, env, observations, actions)
+    GymRun(config, world, world, learner, lambda text: None, keeper)
+    assert (learner.governor.received, learner.governor.made, learner.version) == (20, 15, 15)
+    params = {name: np.asarray(value) for name, value in learner.agent.actor(learner.state).items()}
+    assert all(np.array_equal(value, published.params[name]) for name, value in params.items())
+    buffer = learner.sources.online_buffers[0]
+    assert len(buffer) == 20 and buffer.starts.sum() == 20
+    newest = load_latest(folder / "checkpoints")
+    assert newest is not None and learner.sources.digests == newest.meta["digests"]
+
+    assert main(arguments(tmp_path / "out", steps=40)) == 0
+    assert "going on after 20 steps, 4 episodes" in capsys.readouterr().out
+    assert [line["step"] for line in lines(tmp_path / "out")] == [10, 20, 30, 40]
+    assert [line["updates"] for line in lines(tmp_path / "out")] == [5, 15, 25, 35]
+    assert main(arguments(tmp_path / "out", "--seed", "9", steps=40)) == 2
+    assert "has seed=0, not 9; another folder begins anew" in capsys.readouterr().err
+
+
+def test_a_replay_that_does_not_fit_into_memory_is_refused_before_anything_begins() -> None:
+    layout = Layout(3, 2, {"eye": (84, 84)})
+    config = LoopConfig(capacity=200_000)
+    check_memory(config, layout, None, 2**33)
+    check_memory(config, layout, 1000, 2**25)
+    check_memory(config, layout, None, None)
+    with pytest.raises(ConfigError, match=r"4\.2 GB for 200000 observations, and 1\.1 GB.*learner\.capacity=40"):
+        check_memory(config, layout, None, 2**30)

@@ -47,6 +47,34 @@ def test_one_box_is_the_state_and_one_image_is_called_image() -> None:
     assert np.array_equal(images["image"], picture)
 
 
+@pytest.mark.parametrize("white", [1.0, 255.0])
+def test_an_image_of_floats_is_an_image(white: float) -> None:
+    seen = Observations(spaces.Dict({"eye": spaces.Box(0.0, white, (8, 9, 3)), "x": spaces.Box(0.0, 1.0, (2, 3, 3))}))
+    assert (seen.images, seen.sizes) == ({"eye": (8, 9)}, {"x": 18})
+    picture = np.linspace(0.0, white, 8 * 9 * 3, dtype=np.float32).reshape(8, 9, 3)
+    _, images = seen({"eye": picture, "x": np.zeros((2, 3, 3))})
+    assert images["eye"].dtype == np.uint8
+    assert np.array_equal(images["eye"], np.rint(picture * (255.0 / white)))
+
+
+@pytest.mark.parametrize(
+    ("observation", "words"),
+    [
+        ({"x": np.zeros(2)}, "the observation lacks 'in.ner'; it has x"),
+        ({"x": np.zeros(2), "in": np.zeros(1)}, "the observation lacks 'ner': it is ndarray"),
+        ({"x": np.zeros(3), "in": {"ner": np.zeros(1)}}, "x has shape (3,), where the observation space has (2,)"),
+        ({"x": None, "in": {"ner": np.zeros(1)}}, "x is no array of numbers but NoneType"),
+        ({"x": [[1], [1, 2]], "in": {"ner": np.zeros(1)}}, "x is no array of numbers but list"),
+        (np.zeros(2), "it is ndarray, where the observation space has a dict"),
+        (None, "it is NoneType"),
+    ],
+)
+def test_an_observation_that_is_not_of_the_space_is_refused_by_name(observation: object, words: str) -> None:
+    space = spaces.Dict({"x": spaces.Box(*ANY, (2,)), "in": spaces.Dict({"ner": spaces.Box(*ANY, (1,))})})
+    with pytest.raises(EnvError, match=re.escape(words)):
+        Observations(space)(observation)
+
+
 def test_an_environment_that_writes_over_its_observation_does_not_change_an_earlier_one() -> None:
     for space, value in ((spaces.Box(*ANY, (2,)), np.zeros(2, np.float32)), (PICTURE, np.zeros((4, 6, 3), np.uint8))):
         state, images = Observations(space)(value)
@@ -66,6 +94,11 @@ def test_an_environment_that_writes_over_its_observation_does_not_change_an_earl
         (spaces.Dict({"eye": spaces.Box(0, 255, (3, 8, 8), np.uint8)}), "'eye' is uint8 of shape (3, 8, 8)"),
         (spaces.Box(0, 255, (8, 8), np.uint8), "'image' is uint8 of shape (8, 8)"),
         (spaces.Dict({}), "nothing to learn from"),
+        (
+            spaces.Box(*ANY, (16, 16, 3)),
+            "from -inf to inf; an image has shape (height, width, 3) and is",
+        ),
+        (spaces.Box(0.0, 1.0, (3, 16, 16)), "'image' is float32 of shape (3, 16, 16) from 0 to 1; an image has shape"),
     ],
 )
 def test_other_observations_are_refused_by_name(space: spaces.Space, words: str) -> None:

@@ -8,9 +8,17 @@ import pytest
 
 from robot_rl.contract import DISCARDED, Outcome, Relabel
 from robot_rl.data.schema import StoreSchema
-from robot_rl.data.store import EpisodeStore
+from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.report import moving_average, plot_curve, wilson_interval, write_summary
+from robot_rl.jobs.report import (
+    caption,
+    captioned,
+    draw_curve,
+    moving_average,
+    plot_curve,
+    wilson_interval,
+    write_summary,
+)
 from robot_rl.jobs.run import Run
 from robot_rl.tasks import make_task
 from tests.robot_rl.recording import steps
@@ -105,6 +113,31 @@ def test_what_a_person_has_discarded_does_not_count(run: Run) -> None:
 
 def test_the_curve_is_a_picture(run: Run) -> None:
     assert plot_curve(run, CONFIG).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_curve_marks_interventions_and_reflexes_and_its_legend_hides_no_episode(run: Run) -> None:
+    figure = draw_curve(run, CONFIG)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert said[1:] == ["a person took over: 3 episodes", "ended by a reflex: 1 episodes", said[-1]]
+    assert said[-1] == "deterministic policy: 80% of 5"
+    for axis in figure.axes:
+        assert axis.get_legend() is None
+        assert not axis.get_window_extent().overlaps(legend.get_window_extent())
+
+
+def test_the_video_says_which_episode_it_shows_and_how_it_ended(run: Run) -> None:
+    success, *_, failure = StoreReader(run.evaluation).episodes()
+    assert caption(success, False) == "episode 0"
+    assert caption(success, True) == "episode 0: success, 12 steps"
+    assert caption(failure, True) == "episode 4: timeout, 12 steps"
+    (reflex,) = [episode for episode in StoreReader(run.online).episodes() if "reflex" in episode.reason]
+    assert caption(reflex, True) == f"episode 1: failure ({reflex.reason}), 60 steps"
+    picture = np.full((480, 640, 3), 200, np.uint8)
+    drawn = captioned(picture, "episode 0: 9 N·m")
+    assert (picture == 200).all() and (drawn[28:] == 200).all()
+    assert drawn[:28].max() > 200 > 100 > drawn[:28].min(), "white on dark"
 
 
 def test_the_curve_of_a_run_that_has_nothing_yet(tmp_path: Path) -> None:
