@@ -16,6 +16,7 @@ from robot_rl.contract.settings import plain
 from robot_rl.jobs import commands
 from robot_rl.jobs.cli import main
 from robot_rl.jobs.config import RunConfig, load_config
+from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.run import Run, settings_of
 from robot_rl.jobs.supervisor import JobFailed
 from robot_rl.learner.checkpoint import save
@@ -151,15 +152,15 @@ def test_a_job_that_fails_before_it_records_leaves_the_settings_as_they_were(
         Run.create(load_config(None, ["task=reach", "seed=5"]), run.root)
     before = run.config_file.read_bytes() if run.config_file.exists() else None
 
-    def fail(job: str, run: Run, fast: bool) -> None:
+    def fail(job: str, run: Run, fast: bool, lock: RunLock) -> None:
         assert Run.open(run.root)[1].seed == 7, "it is done with the new settings"
         raise JobFailed("the arm is gone")
 
-    def fail_later(job: str, run: Run, fast: bool) -> None:
+    def fail_later(job: str, run: Run, fast: bool, lock: RunLock) -> None:
         record(run.demos, "reach")
         raise JobFailed("the arm is gone")
 
-    def interrupted(job: str, run: Run, fast: bool) -> None:
+    def interrupted(job: str, run: Run, fast: bool, lock: RunLock) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(commands, "do_job", fail)
@@ -185,7 +186,7 @@ def test_a_job_that_fails_before_it_records_leaves_the_settings_as_they_were(
 def test_a_job_ends_with_the_next_command(
     command: str, words: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(commands, "do_job", lambda job, run, fast: None)
+    monkeypatch.setattr(commands, "do_job", lambda job, run, fast, lock: None)
     assert main(command.split()) == 0
     assert capsys.readouterr().out.splitlines()[-1] == words
 
