@@ -179,7 +179,7 @@ class EnergyTank:
         """
         if dt <= 0.0:
             return 0.0
-        # With floats, not arrays: where the caches are cold, as at 1 kHz, that takes a third of the time.
+        # With floats, not arrays: where the caches are cold, as at 1 kHz, that takes half the time.
         positions, torques = q.tolist(), torque.tolist()
         steps = [after - before for after, before in zip(positions, self._q, strict=True)]
         works = [t * step for t, step in zip(torques, steps, strict=True)]
