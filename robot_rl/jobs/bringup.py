@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from robot_rl.contract.ranges import shown
 from robot_rl.contract.settings import ConfigError, nearest
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.job import EXPERT, job_of, sources
+from robot_rl.jobs.job import EXPERT, PAGE, job_of, sources
 from robot_rl.jobs.policies import TOPIC, check_evaluated, identity
 from robot_rl.jobs.progress import schema_of, view_of
 from robot_rl.jobs.run import Run, settings_of
@@ -52,6 +53,7 @@ class NodeSpec:
         arguments: after the executable.
         required: the job ends when it ends.
         respawn: it is started again when it crashes; the graph goes on meanwhile.
+        optional: the job goes on without it, however it ends.
         terminal: it reads the keys that are typed into the terminal.
         namespace: of its topics.
         remappings: of topics that are not there: (name, topic).
@@ -61,6 +63,7 @@ class NodeSpec:
     arguments: tuple[str, ...]
     required: bool = True
     respawn: bool = False
+    optional: bool = False
     terminal: bool = False
     namespace: str = ""
     remappings: tuple[tuple[str, str], ...] = ()
@@ -89,7 +92,21 @@ def node_names(job: str, config: RunConfig) -> list[str]:
         names.append("teleop")
     elif config.source == EXPERT and spec.person_drives:
         names.append("expert")
+    if shows_page(job, config):
+        names.append("console")
     return [*names, spec.node]
+
+
+def shows_page(job: str, config: RunConfig) -> bool:
+    """Whether the operator's page belongs to ``job``. Raises `ConfigError` when it shall be there and cannot."""
+    spec, show = job_of(job), config.console.show
+    with_person = config.source == PAGE or config.arm != "sim" or (spec.person_drives and config.source != EXPERT)
+    wanted = show == "always" or config.source == PAGE
+    if show == "never" and config.source == PAGE:
+        raise ConfigError("source=console drives from the page, so leave out console.show=never")
+    if wanted and importlib.util.find_spec("viser") is None:
+        raise ConfigError("the page needs viser: .venv/bin/pip install -c constraints.txt -e '.[console]'")
+    return wanted or (show == "auto" and with_person and importlib.util.find_spec("viser") is not None)
 
 
 def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
@@ -101,7 +118,8 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
             name,
             ("node", name, "--run", str(run.root), "--job", job),
             required=name in ("sim", "arm", "session", "teach"),
-            respawn=name in ("learner", "policy", "camera", "teleop", "expert"),
+            respawn=name in ("learner", "policy", "camera", "teleop", "expert", "console"),
+            optional=name == "console",
             terminal=name in READ_TERMINAL,
             namespace=config.namespace,
             remappings=remappings if name in ("policy", "session") else (),

@@ -110,6 +110,10 @@ class Supervisor:
             name = child.spec.name
             if name in LAST and status == 0:
                 return True
+            if child.spec.optional and (status in (0, 2) or child.restarts == RESTARTS):
+                LOGGER.warning("%s; the job goes on without it", _last_words(child, status))
+                self._children.remove(child)
+                return False
             if child.spec.required or status in (0, 2):
                 raise JobFailed(_last_words(child, status))
             child.restarts += 1

@@ -111,7 +111,8 @@ class OperatorTopics:
             return
         key = (spoken.origin, spoken.number)
         if key not in self._answers:
-            self._take(Label(spoken.number, word, spoken.by, spoken.stamp_ns or self._now(), spoken.origin))
+            stamp = spoken.stamp_ns or self._now()
+            self._take(Label(spoken.number, word, spoken.by, stamp, spoken.origin, spoken.about))
             return
         answer = self._answers[key]
         if answer is not None:
@@ -141,7 +142,7 @@ class OperatorTopics:
 
     def _acknowledge(self, answer: Answer) -> None:
         label = answer.label
-        spoken = Spoken(label.number, label.word.value, label.by, label.origin, label.stamp_ns)
+        spoken = Spoken(label.number, label.word.value, label.by, label.origin, label.stamp_ns, label.episode)
         level = DiagnosticStatus.OK if answer.accepted else DiagnosticStatus.WARN
         applied = {"accepted": answer.accepted, "episode": answer.episode, "step": answer.step}
         self._acknowledged.publish(fill_word(spoken, DiagnosticArray(), str(answer), level, **applied))
