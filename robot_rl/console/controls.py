@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 NOW = -1  # the word is about what happens now
 ROWS = {  # label → words by the name of their button
-    "Episode": {"Success": Word.SUCCESS, "Failure": Word.FAILURE, "Discard": Word.DISCARD, "End": Word.END},
+    "Outcome": {"Success": Word.SUCCESS, "Failure": Word.FAILURE},
+    "Episode": {"Discard": Word.DISCARD, "End": Word.END},
     "Session": {"Pause": Word.PAUSE, "Resume": Word.RESUME, "Take over": Word.TAKE_OVER},
 }
 WORD_KEYS = {"P": Word.PAUSE, "C": Word.RESUME, "T": Word.TAKE_OVER, "X": Word.DISCARD, "N": Word.END, "B": Word.STOP}
@@ -46,23 +47,25 @@ class Controls:
         self._about, self._closed = about, False
         gui.add_html(look.STYLE)
         self._state = gui.add_html("")
+        gui.add_html(look.BEFORE_STOP)
         stop = gui.add_button(
             "Emergency stop", color="red", icon=viser.Icon.HAND_STOP, hint="damps the arm out at once"
         )
-        stop.on_click(lambda _: deeds.say(Word.STOP, NOW))
+        stop.on_click(lambda _: deeds.say_word(Word.STOP, NOW))
         self._release = gui.add_button("Release the stop", color="yellow", visible=False, hint="moves nothing")
-        self._release.on_click(lambda _: deeds.release())
+        self._release.on_click(lambda _: deeds.release_stop())
         for label, words in ROWS.items():
             self._buttons(gui, label, words, deeds)
         gui.add_html(look.block(look.heading("Drive")))
         if "gripper" in about.axes:
             grip = gui.add_button_group("Gripper", ("Close", "Open"))
-            grip.on_click(lambda event: deeds.grip(0.0 if event.target.value == "Close" else 1.0))
+            grip.on_click(lambda event: deeds.move_gripper(0.0 if event.target.value == "Close" else 1.0))
         slow = gui.add_checkbox("Fine (slow)", False, hint="a fifth of the speed")
-        slow.on_update(lambda event: deeds.slow(bool(event.target.value)))
+        slow.on_update(lambda event: deeds.go_slow(bool(event.target.value)))
         self._keyboard = gui.add_checkbox("Keyboard drives", True, hint="click into the scene first")
-        with gui.add_folder("Keys", expand_by_default=False):
+        with gui.add_folder("Keys"):
             gui.add_html(look.keys(LEGEND))
+        self._health = gui.add_html("")
         self._commands = self._keys(gui, deeds)
         self._keyboard.on_update(lambda event: self._enable(bool(event.target.value)))
 
@@ -75,7 +78,9 @@ class Controls:
         stopped = board.mode is Mode.STOPPED
         if self._release.visible is not stopped:
             self._release.visible = stopped
-        self._show(
+        _show(self._health, self._said(board, now))
+        _show(
+            self._state,
             look.block(
                 look.head(board.phase, now - board.phase_at, board.instruction, board.request),
                 look.grid(
@@ -87,16 +92,16 @@ class Controls:
                     look.cell("energy tank", f"{tank:.2f} J", tank / self._about.tank, "ok" if tank > 0.0 else "error"),
                 ),
                 look.heading("Last word") + look.lines([answer]) if answer is not None else "",
-            )
+            ),
         )
 
-    def _show(self, content: str) -> None:
-        if self._state.content != content:
-            self._state.content = content
+    def _said(self, board: Board, now: float) -> str:
+        happened = look.heading("What happened") + look.lines(reversed(board.events)) if board.events else ""
+        return look.block(look.heading("Health"), look.lines(board.lines(now)), happened)
 
     def _buttons(self, gui: Any, label: str, words: dict[str, Word], deeds: Deeds) -> None:
         group = gui.add_button_group(label, tuple(words))
-        group.on_click(lambda event: deeds.say(words[event.target.value], NOW))
+        group.on_click(lambda event: deeds.say_word(words[event.target.value], NOW))
 
     def _keys(self, gui: Any, deeds: Deeds) -> list[Any]:
         commands = []
@@ -109,22 +114,30 @@ class Controls:
         for modifier, table in ((None, KEYS), ("shift", SHIFTED)):
             for key, terminal in table.items():
                 bind(
-                    f"Drive {'turning ' if modifier else ''}{key}", key, lambda name=terminal: deeds.key(name), modifier
+                    f"Drive {'turning ' if modifier else ''}{key}",
+                    key,
+                    lambda name=terminal: deeds.press_key(name),
+                    modifier,
                 )
         for key, word in [*WORD_KEYS.items(), *NAMED_KEYS.items()]:
             name = word.value.replace("_", " ").capitalize()
-            bind(name, key, lambda said=word: deeds.say(said, NOW))
+            bind(name, key, lambda said=word: deeds.say_word(said, NOW))
         if "gripper" in self._about.axes:
             bind("Gripper", GRIPPER_KEY, lambda: self._toggle(deeds))
         return commands
 
     def _toggle(self, deeds: Deeds) -> None:
         self._closed = not self._closed
-        deeds.grip(0.0 if self._closed else 1.0)
+        deeds.move_gripper(0.0 if self._closed else 1.0)
 
     def _enable(self, on: bool) -> None:
         for command in self._commands:
             command.disabled = not on
+
+
+def _show(node: Any, content: str) -> None:
+    if node.content != content:
+        node.content = content
 
 
 def _level(force: float) -> str:

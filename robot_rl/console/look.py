@@ -36,7 +36,20 @@ PHASES = {
     "paused": "paused",
     "asking": "needs you",
 }
+HINTS = {
+    "reset": "The arm goes to its start. Stay clear of it.",
+    "ready": "Drag the handle in the scene, or press a key, to begin.",
+    "paused": "The arm is held. Resume goes on.",
+    "stopped": "Look at the arm, then release the stop.",
+}
+BEFORE_STOP = '<i class="rr-stop"></i>'  # the button after it is large
 STYLE = f"""<style>
+div:has(> .rr-stop) + div button {{ height: 54px !important; font-size: 17px; font-weight: 700; border-radius: 10px;
+  letter-spacing: 0.01em; }}
+.rr-hint {{ margin: 4px 0 6px; opacity: 0.75; }}
+.rr-key {{ display: inline-flex; align-items: center; gap: 5px; margin-left: 10px; }}
+.rr-key i {{ width: 10px; height: 3px; border-radius: 2px; }}
+.rr-legend {{ display: flex; justify-content: space-between; align-items: baseline; margin: 6px 0 0; }}
 .rr {{ font-size: 13px; line-height: 1.45; padding: 2px 12px 6px; font-variant-numeric: tabular-nums; }}
 .rr-head {{ display: flex; align-items: center; justify-content: space-between; gap: 8px; }}
 .rr-pill {{ display: inline-block; border-radius: 999px; padding: 1px 10px; font-weight: 600; font-size: 12px;
@@ -94,8 +107,17 @@ def head(phase: str, seconds: float, instruction: str, request: str) -> str:
     time = f'<span class="rr-time">{seconds:.1f} s</span>' if phase else ""
     title = f'<div class="rr-head">{pill(PHASES.get(phase, phase), phase)}{time}</div>'
     task = f'<div class="rr-task">{escape(instruction)}</div>' if instruction else ""
+    task += f'<div class="rr-hint">{HINTS[phase]}</div>' if phase in HINTS else ""
     ask = f'<div class="rr-ask">{escape(request)}<br>Then press Resume.</div>' if request else ""
     return title + task + ask
+
+
+def legend(title: str, series: Mapping[str, str]) -> str:
+    """Title of a chart, and the colours of its series."""
+    shown = [
+        f'<span class="rr-key"><i style="background:{colour}"></i>{name}</span>' for name, colour in series.items()
+    ]
+    return f'<div class="rr-legend"><b>{escape(title)}</b><span class="rr-muted">{"".join(shown)}</span></div>'
 
 
 def lines(given: Iterable[Line]) -> str:

@@ -31,31 +31,32 @@ SLOWER = 3  # times as long between two of the panels
 @dataclass(frozen=True)
 class About:
     """The job that the page is for: its name and the task's, whose axes and workspace they are; the capacity of the
-    ``tank`` [J]."""
+    ``tank`` [J]; whether a learner belongs to it."""
 
     job: str
     task: str
     axes: tuple[str, ...]
     workspace: Workspace
     tank: float
+    learns: bool
 
 
 class Deeds(Protocol):
     """Takes what people do on the page, from any thread; see `robot_rl.console.ros.node.ConsoleNode`."""
 
-    def handle(self, phase: str, client: int, pose: Pose) -> None: ...
+    def move_handle(self, phase: str, client: int, pose: Pose) -> None: ...
 
-    def gone(self, client: int) -> None: ...
+    def let_go(self, client: int) -> None: ...
 
-    def key(self, key: str) -> None: ...
+    def press_key(self, key: str) -> None: ...
 
-    def grip(self, opening: float) -> None: ...
+    def move_gripper(self, opening: float) -> None: ...
 
-    def slow(self, on: bool) -> None: ...
+    def go_slow(self, on: bool) -> None: ...
 
-    def say(self, word: Word, about: int) -> None: ...
+    def say_word(self, word: Word, about: int) -> None: ...
 
-    def release(self) -> None: ...
+    def release_stop(self) -> None: ...
 
 
 class _Server(viser.ViserServer):
@@ -75,18 +76,18 @@ class Page:
         server.gui.configure_theme(
             dark_mode=True, show_logo=False, show_share_button=False, brand_color=look.BRAND, control_width="medium"
         )
-        self._scene = Scene(server, about.workspace, about.axes, deeds.handle)
+        self._scene = Scene(server, about.workspace, about.axes, deeds.move_handle)
         main = server.gui.main_panel
         main.dock_right()
         main.set_width(WIDTH)
         self._controls = Controls(server, about, deeds)
         self._left = server.gui.add_panel()
-        self._results = Results(server, self._left, deeds.say)
+        self._results = Results(server, self._left, about.learns, deeds.say_word)
         self._left.dock_left()
         self._left.set_width(WIDTH)
         self._due, self._turn = 0.0, 0
         server.on_client_connect(self._fit)
-        server.on_client_disconnect(lambda client: deeds.gone(client.client_id))
+        server.on_client_disconnect(lambda client: deeds.let_go(client.client_id))
 
     @property
     def address(self) -> str:

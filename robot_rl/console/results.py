@@ -1,4 +1,4 @@
-"""The left panel: pictures of the cameras, curves, episodes with buttons to relabel them, and diagnostics."""
+"""The left panel: pictures of the cameras, curves, and the last episodes with buttons to relabel them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from robot_rl.console.history import WINDOW, Curves, History, Row, curves_of
 
 LISTED = 6  # episodes
 LABELS = {"Success": Word.SUCCESS, "Failure": Word.FAILURE, "Discard": Word.DISCARD}
-HEIGHT = 150  # [px] of a chart
+HEIGHT = 112  # [px] of a chart
+PICTURES = -10.0  # the order in the panel of what comes before the curves
 AXIS = {"stroke": "#8b95a5", "grid": {"stroke": "rgba(139,149,165,0.15)", "width": 1}, "ticks": {"show": False}}
 
 
 class Results:
-    """Fills ``panel``; ``say`` is called with a word and the number of the episode that it is about."""
+    """Fills ``panel``.
 
-    def __init__(self, server: viser.ViserServer, panel: Any, say: Callable[[Word, int], None]) -> None:
+    Args:
+        learns: a learner belongs to the job.
+        say: called with a word and the number of the episode that it is about.
+    """
+
+    def __init__(self, server: viser.ViserServer, panel: Any, learns: bool, say: Callable[[Word, int], None]) -> None:
         self._gui = server.gui
         self._pictures: dict[str, Any] = {}
         self._drawn: dict[str, np.ndarray] = {}
         self._rows: list[Row] = []
         self._seen: tuple[int, ...] = ()
-        with panel.add_tab("Episodes", viser.Icon.LIST):
-            self._empty = self._gui.add_html(look.block('<span class="rr-muted">No episode has ended yet.</span>'))
+        self._tab = panel.add_tab("How it goes", viser.Icon.CHART_LINE)
+        with self._tab:
+            shares = {"success": look.GOOD, "without a hand": look.INFO}
+            self._summary = self._gui.add_html("", order=PICTURES - 1)
+            self._shares = self._chart(f"Last {WINDOW}", shares, top=1.0)
+            self._return = self._chart("Return", {"of an episode": look.WARN})
+            self._utd = self._chart("Learner", {"updates per step": look.BAD}) if learns else None
+            self._gui.add_html(look.block(look.heading("Episodes")))
+            self._empty = self._gui.add_html(look.block('<span class="rr-muted">None has ended yet.</span>'))
             self._slots = [self._slot(i, say) for i in range(LISTED)]
-        with panel.add_tab("Curves", viser.Icon.CHART_LINE):
-            self._gui.add_html(look.block(look.heading(f"of the last {WINDOW} episodes")))
-            self._shares = self._chart(("success", look.GOOD), ("autonomy", look.INFO), top=1.0)
-            self._return = self._chart(("return", look.WARN))
-            self._gui.add_html(look.block(look.heading("updates per step (UTD)")))
-            self._utd = self._chart(("UTD", look.MUTED))
-        self._camera_tab = panel.add_tab("Cameras", viser.Icon.CAMERA)
-        with self._camera_tab:
-            none = '<span class="rr-muted">No camera belongs to this job; cameras=front,wrist draws two.</span>'
-            self._blind = self._gui.add_html(look.block(none))
-        with panel.add_tab("Health", viser.Icon.HEARTBEAT):
-            self._health = self._gui.add_html("")
 
     def update(self, board: Board, history: History, now: float) -> None:
         """Show what ``board`` and ``history`` have."""
@@ -52,10 +53,23 @@ class Results:
         state = (len(rows), sum(row.ending == "success" for row in rows), len(history.utd))
         if state != self._seen:
             self._seen = state
-            self._plot(curves_of(rows), history)
-        self._show_health(board, now)
+            curves = curves_of(rows)
+            self._plot(curves, history)
+            self._summarise(rows, curves)
         for name, image in board.images.items():
             self._picture(name, image)
+
+    def _summarise(self, rows: list[Row], curves: Curves) -> None:
+        successes = sum(row.ending == "success" for row in rows)
+        success, alone = (f"{share[-1]:.0%}" if rows else "–" for share in (curves.success, curves.autonomy))
+        self._summary.content = look.block(
+            look.grid(
+                look.cell("episodes", str(len(rows))),
+                look.cell("successes", str(successes)),
+                look.cell(f"success, last {WINDOW}", success, curves.success[-1]),
+                look.cell("without a hand", alone, curves.autonomy[-1], "person"),
+            )
+        )
 
     def _list(self, rows: list[Row]) -> None:
         newest = rows[-1 : -LISTED - 1 : -1]
@@ -84,29 +98,23 @@ class Results:
     def _plot(self, curves: Curves, history: History) -> None:
         self._shares.data = (curves.x, curves.success, curves.autonomy)
         self._return.data = (curves.x, curves.reward)
-        if history.utd:
+        if history.utd and self._utd is not None:
             steps, utd = np.array(history.utd).T
             self._utd.data = (steps.copy(), utd.copy())
 
-    def _chart(self, *series: tuple[str, str], top: float | None = None) -> Any:
-        lines = [uplot.Series(label=name, stroke=colour, width=2) for name, colour in series]
+    def _chart(self, title: str, series: dict[str, str], top: float | None = None) -> Any:
+        self._gui.add_html(look.block(look.legend(title, series)))
         y = uplot.Scale(range=(0.0, top)) if top is not None else uplot.Scale()
-        data = tuple(np.zeros(1) for _ in range(len(series) + 1))
+        lines = [uplot.Series(label=name, stroke=colour, width=2) for name, colour in series.items()]
         return self._gui.add_uplot(
-            data,
-            (uplot.Series(label="episode"), *lines),
+            tuple(np.zeros(1) for _ in range(len(series) + 1)),
+            (uplot.Series(label="x"), *lines),
             scales={"x": uplot.Scale(time=False), "y": y},
-            axes=(uplot.Axis(**AXIS), uplot.Axis(**AXIS, size=38)),
-            legend=uplot.Legend(show=True),
+            axes=(uplot.Axis(**AXIS, size=26), uplot.Axis(**AXIS, size=40)),
+            legend=uplot.Legend(show=False),
             height=HEIGHT,
+            padding=(10, 12, 0, 0),
         )
-
-    def _show_health(self, board: Board, now: float) -> None:
-        happened = look.heading("What happened") + look.lines(reversed(board.events)) if board.events else ""
-        said = look.heading("Answers to you") + look.lines(reversed(board.answers)) if board.answers else ""
-        content = look.block(look.heading("Now"), look.lines(board.lines(now)), happened, said)
-        if self._health.content != content:
-            self._health.content = content
 
     def _picture(self, name: str, image: np.ndarray) -> None:
         if self._drawn.get(name) is image:
@@ -115,6 +123,5 @@ class Results:
         if name in self._pictures:
             self._pictures[name].image = image
             return
-        self._blind.visible = False
-        with self._camera_tab:
-            self._pictures[name] = self._gui.add_image(image, label=name, format="jpeg")
+        with self._tab:
+            self._pictures[name] = self._gui.add_image(image, label=name, format="jpeg", order=PICTURES)

@@ -101,7 +101,9 @@ class Scene:
         """Show the arm and its surroundings."""
         for i, shape in enumerate(shapes.shapes):
             if shape.body not in self._bodies:
-                self._bodies[shape.body] = self._server.scene.add_frame(f"/bodies/{shape.body}", show_axes=False)
+                self._bodies[shape.body] = self._server.scene.add_frame(
+                    f"/bodies/{shape.body}", show_axes=False, visible=False
+                )
             r, g, b, alpha = shape.rgba
             self._server.scene.add_mesh_simple(
                 f"/bodies/{shape.body}/{i}",
@@ -117,8 +119,9 @@ class Scene:
     def update(self, board: Board, dragging: bool) -> None:
         """Show what ``board`` has; while somebody is ``dragging`` the handle, it is theirs."""
         if self._shapes is not None and board.q is not None:
-            for name, pose in self._shapes.poses(board.q, board.opening, board.objects).items():
-                self._place(self._bodies[name], name, pose)
+            for name, body in self._shapes.poses(board.q, board.opening, board.objects).items():
+                self._place(self._bodies[name], name, body)
+                self._show(self._bodies[name], True)
         for node, name, pose in (
             (self._target, "target", board.target),
             (self._pull, "reference", board.reference),

@@ -80,11 +80,11 @@ class ConsoleNode(Node):
         self._words.close()
         super().destroy_node()
 
-    def say(self, word: Word, about: int) -> None:
+    def say_word(self, word: Word, about: int) -> None:
         """Say ``word``, about an episode by its number, or −1. From any thread, as all below."""
         self._deeds.append(lambda now: self._say(word, about))
 
-    def handle(self, phase: str, client: int, pose: Any) -> None:
+    def move_handle(self, phase: str, client: int, pose: Any) -> None:
         """The handle is taken (``start``), moved (``update``) or let go (``end``) by ``client``."""
         hands = self._hands
         if phase == "start":
@@ -92,22 +92,22 @@ class ConsoleNode(Node):
         elif phase == "update":
             self._deeds.append(lambda now: hands.drag(client, pose))
         else:
-            self.gone(client)
+            self.let_go(client)
 
-    def gone(self, client: int) -> None:
+    def let_go(self, client: int) -> None:
         """``client`` holds nothing any more."""
         self._deeds.append(lambda now: self._hands.let_go(client))
 
-    def key(self, key: str) -> None:
+    def press_key(self, key: str) -> None:
         self._deeds.append(lambda now: self._hands.key(key, now))
 
-    def grip(self, opening: float) -> None:
+    def move_gripper(self, opening: float) -> None:
         self._deeds.append(lambda now: self._hands.grip(opening, now))
 
-    def slow(self, on: bool) -> None:
+    def go_slow(self, on: bool) -> None:
         self._deeds.append(lambda now: setattr(self._hands, "slow", on))
 
-    def release(self) -> None:
+    def release_stop(self) -> None:
         """Release the emergency stop."""
         self._deeds.append(lambda now: self._call_release())
 

@@ -41,7 +41,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(ros())
         node = ConsoleNode(scene.objects, tuple(task.views(config.cameras)), reread)
-        about = About(job, task.name, task.action.axes, task.workspace, config.controller.tank.capacity)
+        about = About(job, task.name, task.action.axes, task.workspace, config.controller.tank.capacity, spec.learns)
         page = Page(about, node, settings.host, settings.port, guard)
         stack.callback(page.close)
         node.attach(lambda board, dragging: page.refresh(board, history, dragging), lambda: page.watched)
