@@ -68,8 +68,9 @@ div:has(> .rr-stop) + div button {{ height: 54px !important; font-size: 17px; fo
 .rr-dot {{ flex: none; width: 8px; height: 8px; border-radius: 50%; margin-top: 6px; }}
 .rr-h {{ font-size: 11px; font-weight: 600; letter-spacing: 0.06em; text-transform: uppercase; opacity: 0.55;
   margin: 8px 0 3px; }}
-.rr-row {{ display: grid; grid-template-columns: 42px 74px 1fr auto; gap: 8px; align-items: center; }}
-.rr-row span:last-child, .rr-muted {{ opacity: 0.65; }}
+.rr-row {{ display: flex; gap: 8px; align-items: center; }}
+.rr-row > span:last-child {{ margin-left: auto; }}
+.rr-row > span:last-child, .rr-muted {{ opacity: 0.65; }}
 .rr-why {{ overflow: hidden; text-overflow: ellipsis; white-space: nowrap; opacity: 0.65; }}
 .rr kbd {{ display: inline-block; min-width: 19px; text-align: center; padding: 0 4px; margin: 1px; border-radius: 4px;
   font: 600 11px ui-monospace, monospace; background: rgba(128, 140, 160, 0.22); }}
@@ -131,10 +132,10 @@ def lines(given: Iterable[Line]) -> str:
 
 def episode(row: Row) -> str:
     """One episode of the list."""
-    why = f'<span class="rr-why" title="{escape(row.reason)}">{escape(row.reason)}</span>'
+    why = f'<div class="rr-why" title="{escape(row.reason)}">{escape(row.reason)}</div>' if row.reason else ""
     person = f", {row.interventions / row.steps:.0%} by hand" if row.steps and row.interventions else ""
     end = f"<span>{row.steps} steps{person}</span>"
-    return block(f'<div class="rr-row"><b>#{row.number}</b>{pill(row.ending, row.ending)}{why}{end}</div>')
+    return block(f'<div class="rr-row"><b>#{row.number}</b>{pill(row.ending, row.ending)}{end}</div>', why)
 
 
 def keys(legend: Mapping[str, str]) -> str:

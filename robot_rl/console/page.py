@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,7 +23,8 @@ from robot_rl.console.scene import Scene
 if TYPE_CHECKING:
     from hardware.sim.scene.shapes import SceneShapes
 
-NARROW = 1000  # [px] of a browser's window below which the left panel is folded away
+NARROW, WIDE = 560, 1000  # [px] of the scene's width that lacks room beside the left panel, and that has it
+SETTLED = 2.0  # [s] after which a browser has laid the page out
 WIDTH = 318  # [px] of a panel
 REFRESH = 0.08  # [s] between two looks of the scene
 SLOWER = 3  # times as long between two of the panels
@@ -86,7 +88,7 @@ class Page:
         self._left.dock_left()
         self._left.set_width(WIDTH)
         self._due, self._turn = 0.0, 0
-        server.on_client_connect(self._fit)
+        self._arrived: dict[int, float] = {}  # browser → when it came; infinite once it has been looked at
         server.on_client_disconnect(lambda client: deeds.let_go(client.client_id))
 
     @property
@@ -114,15 +116,23 @@ class Page:
         with self._server.atomic():
             self._scene.update(board, dragging)
             if self._turn == 0:
+                self._fit(now)
                 self._controls.update(board, now)
                 self._results.update(board, history, now)
 
     def close(self) -> None:
         self._server.stop()
 
-    def _fit(self, client: Any) -> None:
-        """Leave the scene its room in a narrow window. The browser that came last decides for all."""
-        if client.camera.image_width < NARROW - WIDTH:
-            self._left.minimize()
-        else:
-            self._left.expand()
+    def _fit(self, now: float) -> None:
+        """Fold the left panel away, once for each browser, where it leaves the scene too little room."""
+        clients = self._server.get_clients()
+        self._arrived = {number: self._arrived.get(number, now) for number in clients}
+        for number, client in clients.items():
+            if now - self._arrived[number] < SETTLED:
+                continue
+            self._arrived[number] = math.inf
+            width = client.camera.image_width
+            if width < NARROW:
+                self._left.minimize()
+            elif width > WIDE:
+                self._left.expand()

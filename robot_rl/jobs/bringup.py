@@ -104,9 +104,20 @@ def shows_page(job: str, config: RunConfig) -> bool:
     wanted = show == "always" or config.source == PAGE
     if show == "never" and config.source == PAGE:
         raise ConfigError("source=console drives from the page, so leave out console.show=never")
-    if wanted and importlib.util.find_spec("viser") is None:
+    if wanted:
+        check_page()
+    return wanted or (show == "auto" and with_person and has_page())
+
+
+def has_page() -> bool:
+    """Whether what the page needs is installed."""
+    return importlib.util.find_spec("viser") is not None
+
+
+def check_page() -> None:
+    """Raises `ConfigError` where `has_page` is false."""
+    if not has_page():
         raise ConfigError("the page needs viser: .venv/bin/pip install -c constraints.txt -e '.[console]'")
-    return wanted or (show == "auto" and with_person and importlib.util.find_spec("viser") is not None)
 
 
 def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:

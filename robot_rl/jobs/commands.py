@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +12,14 @@ from typing import Any
 import yaml
 
 from hardware.interfaces import CameraError
-from robot_rl.contract.settings import plain
-from robot_rl.jobs.bringup import check_learner, prepare, specs
+from robot_rl.contract.settings import ConfigError, plain
+from robot_rl.jobs.bringup import check_learner, check_page, has_page, prepare, specs
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import DEMO, EXPERT, job_of
 from robot_rl.jobs.logs import tell
 from robot_rl.jobs.progress import WINDOW, robot_minutes
 from robot_rl.jobs.report import plot_curve, write_summary, write_video
-from robot_rl.jobs.run import Run, policy_file
+from robot_rl.jobs.run import CONSOLE, Run, policy_file
 from robot_rl.jobs.supervisor import Supervisor, ros_domain
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
@@ -97,8 +98,8 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
         run.say("job", {"arm": "in-process"})
         run_fast(job, run, config, Display(run, job, config).update)
     else:
-        run.say("job", {"arm": config.arm})
         domain = ros_domain(config, job)
+        run.say("job", {"arm": config.arm, "job": job, "domain": domain})
         tell(f"ROS_DOMAIN_ID={domain}, logs in {run.logs}")
         if not spec.node:
             tell(f"torque control begins with the service /{f'{config.namespace}/start'.lstrip('/')}; Ctrl-C ends it")
@@ -114,10 +115,39 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
     return run
 
 
+def show_page(root: Path, settings: Mapping[str, Any]) -> int:
+    """Serve the page of the job that runs in the run at ``root`` until Ctrl-C; ``settings``: of the page, over the run's.
+
+    Raises `ConfigError` when no job has been started there.
+    """
+    run, config = Run.open(root)
+    job = run.status_of("job")
+    if "domain" not in job:
+        raise ConfigError(f"no job runs in {root} that has topics; start one, e.g. robot-rl train --run {root}")
+    config = dataclasses.replace(config, console=dataclasses.replace(config.console, **settings))
+    check_page()
+    from robot_rl.jobs.processes import console
+
+    os.environ["ROS_DOMAIN_ID"] = str(job["domain"])
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    rule = f"__ns:=/{config.namespace.strip('/')}"
+    arguments = ["--ros-args", "-r", rule] if config.namespace else []
+    return console.main(run, config, job["job"], arguments, lambda: tell(f"{page_address(run)}; Ctrl-C ends it"))
+
+
+def page_address(run: Run) -> str:
+    """Where the run's page is, with the token that it asks for; "" while there is none."""
+    page = run.status_of(CONSOLE)
+    token = f"?token={run.console_token.read_text(encoding='utf-8')}" if page.get("protected") else ""
+    return f"{page['address']}{token}" if page else ""
+
+
 def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
     """Record, train, evaluate, report; the last line printed is the path of ``summary.json``."""
     began = time.monotonic()
     config = dataclasses.replace(config, source=EXPERT)
+    if not fast and config.console.show == "auto" and has_page():
+        config = dataclasses.replace(config, console=dataclasses.replace(config.console, show="always"))
     check_learner(config, root)
     run = prepare(DEMO[0], config, root, fast)
     for job in DEMO:
@@ -142,8 +172,13 @@ class Display:
         before = run.status_of("session")
         self._told = before.get("told", 0) if before.get("job") == job else 0
         self._shown = time.monotonic()
+        self._page = ""
 
     def update(self) -> None:
+        page = page_address(self._run)
+        if page != self._page:
+            self._page = page
+            tell(f"page: {page}")
         session = self._run.status_of("session")
         if session.get("job") != self._job.name:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Callable
 
 from hardware.ros.runtime import ros, spin
 from hardware.scene import SceneError, SceneSpec
@@ -22,7 +23,19 @@ from robot_rl.tasks.base import scene_of
 NICENESS = 5  # the control path comes first
 
 
-def main(run: Run, config: RunConfig, job: str) -> int:
+def main(
+    run: Run,
+    config: RunConfig,
+    job: str,
+    arguments: list[str] | None = None,
+    served: Callable[[], None] = lambda: None,
+) -> int:
+    """Serve the page of ``job`` until the process is asked to end.
+
+    Args:
+        arguments: of ROS, in place of the process's.
+        served: called once the page is there, and its address in the run's status.
+    """
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     task, spec, settings = make_task(config.task), job_of(job), config.console
@@ -39,13 +52,14 @@ def main(run: Run, config: RunConfig, job: str) -> int:
                 history.sample(board.learner["online_steps"], board.learner["utd"])
 
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(ros())
+        stop = stack.enter_context(ros(arguments))
         node = ConsoleNode(scene.objects, tuple(task.views(config.cameras)), reread)
         about = About(job, task.name, task.action.axes, task.workspace, config.controller.tank.capacity, spec.learns)
         page = Page(about, node, settings.host, settings.port, guard)
         stack.callback(page.close)
         node.attach(lambda board, dragging: page.refresh(board, history, dragging), lambda: page.watched)
         run.say(CONSOLE, {"address": page.address, "protected": bool(guard.token)})
+        served()
         threading.Thread(target=_draw, args=(page, scene, node.board), daemon=True).start()
         spin(node, stop)
     return 0
