@@ -107,6 +107,8 @@ class Board:
         if silent > SILENT:
             return Line("error", f"The arm has said nothing for {silent:.0f} s. Look at it, and at its log.")
         mode = self.mode
+        if mode in (Mode.HOLD, Mode.DAMP):
+            return Line("warn", "The arm holds still, then damps out: nobody commands it any more.")
         if mode in MODES:
             reason = f": {self.fault}" if self.fault else ""
             return Line("warn" if mode is Mode.IDLE else "error", f"The arm {MODES[mode]}{reason}.")

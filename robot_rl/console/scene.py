@@ -19,6 +19,9 @@ HANDLE = "/handle"
 FORCE_SCALE = 0.006  # [m/N] of the arrow
 FORCE_SHOWN = 1.5  # [N] from which on there is one
 MOVED = 1e-4  # [m, and of a quaternion] from which on a body is drawn elsewhere
+FIELD = 0.75  # [rad] of a browser's view, from bottom to top
+FROM, AT = np.array([0.95, -0.95, 0.62]), np.array([-0.14, 0.0, 0.1])  # [m] from the middle of the workspace
+HANDLE_SIZE = 0.16  # [m]
 EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if bin(a ^ b).count("1") == 1]
 BOX_COLOUR, TARGET_COLOUR, PULL_COLOUR, FORCE_COLOUR = (70, 170, 190), (255, 176, 32), (18, 138, 128), (229, 72, 77)
 
@@ -61,7 +64,9 @@ class Scene:
             shadow_opacity=0.3,
         )
         corners = np.array([[(workspace.lower, workspace.upper)[i >> k & 1][k] for k in range(3)] for i in range(8)])
-        scene.add_line_segments("/workspace", corners[np.array(EDGES)], BOX_COLOUR, line_width=1.5)
+        scene.add_line_segments(
+            "/workspace", corners[np.array(EDGES)], BOX_COLOUR, thickness=1.5, thickness_units="screen"
+        )
         self._target = scene.add_icosphere("/target", radius=0.007, color=TARGET_COLOUR, visible=False)
         self._pull = scene.add_icosphere("/reference", radius=0.005, color=PULL_COLOUR, visible=False)
         self._force = scene.add_arrows(
@@ -78,7 +83,7 @@ class Scene:
         turns = {"roll", "pitch", "yaw"} <= driven
         self._handle = scene.add_transform_controls(
             HANDLE,
-            scale=0.16,
+            scale=HANDLE_SIZE,
             line_width=3.5,
             active_axes=(moves[0], moves[1], moves[2]),
             disable_rotations=not turns,
@@ -86,11 +91,9 @@ class Scene:
             opacity=0.9,
             visible=False,
         )
-        middle = 0.5 * (workspace.lower + workspace.upper)
         camera = server.initial_camera
-        camera.position = (middle[0] + 0.95, middle[1] - 0.95, middle[2] + 0.62)
-        camera.look_at = (middle[0] - 0.14, middle[1], middle[2] + 0.1)
-        camera.fov = 0.75
+        camera.position, camera.look_at = view_of(workspace)
+        camera.fov = FIELD
 
         async def moved(event: Any) -> None:  # awaited in the server's loop, so in the order of the moves
             on_handle(event.phase, event.client_id, _pose(event.target))
@@ -162,6 +165,12 @@ class Scene:
     def _show(self, node: Any, visible: bool) -> None:
         if node.visible is not visible:
             node.visible = visible
+
+
+def view_of(workspace: Workspace) -> tuple[np.ndarray, np.ndarray]:
+    """Where a browser's view of ``workspace`` begins, and the point it looks at, ``(3,)`` [m] each."""
+    middle = 0.5 * (workspace.lower + workspace.upper)
+    return middle + FROM, middle + AT
 
 
 def _pose(node: Any) -> Pose:

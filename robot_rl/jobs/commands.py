@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from hardware.interfaces import CameraError
-from robot_rl.contract.settings import ConfigError, plain
+from robot_rl.contract.settings import ConfigError, plain, put_over
 from robot_rl.jobs.bringup import check_learner, check_page, has_page, prepare, specs
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import DEMO, EXPERT, job_of
@@ -116,7 +116,7 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> Run:
 
 
 def show_page(root: Path, settings: Mapping[str, Any]) -> int:
-    """Serve the page of the job that runs in the run at ``root`` until Ctrl-C; ``settings``: of the page, over the run's.
+    """Serve the page of the job in the run at ``root`` until Ctrl-C; ``settings``: of the page, over the run's.
 
     Raises `ConfigError` when no job has been started there.
     """
@@ -124,7 +124,7 @@ def show_page(root: Path, settings: Mapping[str, Any]) -> int:
     job = run.status_of("job")
     if "domain" not in job:
         raise ConfigError(f"no job runs in {root} that has topics; start one, e.g. robot-rl train --run {root}")
-    config = dataclasses.replace(config, console=dataclasses.replace(config.console, **settings))
+    config = put_over(config, {"console": dict(settings)})
     check_page()
     from robot_rl.jobs.processes import console
 

@@ -76,6 +76,11 @@ class ConsoleNode(Node):
         holds the handle. Pictures are only listened to while the page is ``watched``."""
         self._refresh, self._watched = refresh, watched
 
+    @property
+    def dragging(self) -> bool:
+        """Whether somebody holds the handle."""
+        return self._hands.dragging
+
     def destroy_node(self) -> None:
         self._words.close()
         super().destroy_node()
