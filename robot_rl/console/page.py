@@ -23,8 +23,8 @@ from robot_rl.console.scene import Scene
 if TYPE_CHECKING:
     from hardware.sim.scene.shapes import SceneShapes
 
-NARROW, WIDE = 560, 1000  # [px] of the scene's width that lacks room beside the left panel, and that has it
-SETTLED = 2.0  # [s] after which a browser has laid the page out
+NARROW = 560  # [px] of the scene's width beside both panels that are too little
+SETTLED = 60.0  # [s] after which every browser has laid the page out
 WIDTH = 318  # [px] of a panel
 REFRESH = 0.08  # [s] between two looks of the scene
 SLOWER = 3  # times as long between two of the panels
@@ -88,7 +88,7 @@ class Page:
         self._left.dock_left()
         self._left.set_width(WIDTH)
         self._due, self._turn = 0.0, 0
-        self._arrived: dict[int, float] = {}  # browser → when it came; infinite once it has been looked at
+        self._arrived: dict[int, float] = {}  # browser → when it came; long ago once it had the panel folded
         server.on_client_disconnect(lambda client: deeds.let_go(client.client_id))
 
     @property
@@ -124,15 +124,10 @@ class Page:
         self._server.stop()
 
     def _fit(self, now: float) -> None:
-        """Fold the left panel away, once for each browser, where it leaves the scene too little room."""
+        """Fold the left panel away, once for each new browser, where it leaves the scene too little room."""
         clients = self._server.get_clients()
         self._arrived = {number: self._arrived.get(number, now) for number in clients}
         for number, client in clients.items():
-            if now - self._arrived[number] < SETTLED:
-                continue
-            self._arrived[number] = math.inf
-            width = client.camera.image_width
-            if width < NARROW:
+            if now - self._arrived[number] < SETTLED and client.camera.image_width < NARROW:
+                self._arrived[number] = -math.inf
                 self._left.minimize()
-            elif width > WIDE:
-                self._left.expand()
