@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import viser
 from viser import uplot
@@ -17,6 +18,7 @@ from robot_rl.console.history import WINDOW, Curves, History, Row, curves_of
 LISTED = 6  # episodes
 LABELS = {"Success": Word.SUCCESS, "Failure": Word.FAILURE, "Discard": Word.DISCARD}
 HEIGHT = 112  # [px] of a chart
+BREADTH, GAP, BACKGROUND = 560, 8, 36  # [px] of the pictures of all cameras, and between them, in this grey
 PICTURES = -10.0  # the order in the panel of what comes before the curves
 AXIS = {"stroke": "#8b95a5", "grid": {"stroke": "rgba(139,149,165,0.15)", "width": 1}, "ticks": {"show": False}}
 
@@ -31,7 +33,7 @@ class Results:
 
     def __init__(self, server: viser.ViserServer, panel: Any, learns: bool, say: Callable[[Word, int], None]) -> None:
         self._gui = server.gui
-        self._pictures: dict[str, Any] = {}
+        self._picture: Any = None
         self._drawn: dict[str, np.ndarray] = {}
         self._rows: list[Row] = []
         self._seen: tuple[int, ...] = ()
@@ -56,8 +58,7 @@ class Results:
             curves = curves_of(rows)
             self._plot(curves, history)
             self._summarise(rows, curves)
-        for name, image in board.images.items():
-            self._picture(name, image)
+        self._show_pictures(board.images)
 
     def _summarise(self, rows: list[Row], curves: Curves) -> None:
         successes = sum(row.ending == "success" for row in rows)
@@ -116,12 +117,25 @@ class Results:
             padding=(10, 12, 0, 0),
         )
 
-    def _picture(self, name: str, image: np.ndarray) -> None:
-        if self._drawn.get(name) is image:
+    def _show_pictures(self, images: dict[str, np.ndarray]) -> None:
+        if not images or (images.keys() == self._drawn.keys() and all(images[k] is self._drawn[k] for k in images)):
             return
-        self._drawn[name] = image
-        if name in self._pictures:
-            self._pictures[name].image = image
-            return
-        with self._tab:
-            self._pictures[name] = self._gui.add_image(image, label=name, format="jpeg", order=PICTURES)
+        self._drawn = dict(images)
+        picture = side_by_side(list(images.values()))
+        if self._picture is None:
+            with self._tab:
+                names = " · ".join(images)
+                self._picture = self._gui.add_image(picture, label=names, format="jpeg", order=PICTURES)
+        else:
+            self._picture.image = picture
+
+
+def side_by_side(images: list[np.ndarray]) -> np.ndarray:
+    """``(h, w, 3)`` uint8 each → one picture, `BREADTH` wide or a little less, all of one height."""
+    gaps = GAP * (len(images) - 1)
+    height = round((BREADTH - gaps) / sum(image.shape[1] / image.shape[0] for image in images))
+    row = []
+    for image in images:
+        width = max(1, round(image.shape[1] * height / image.shape[0]))
+        row += [cv2.resize(image, (width, height)), np.full((height, GAP, 3), BACKGROUND, np.uint8)]
+    return np.concatenate(row[:-1], axis=1)
