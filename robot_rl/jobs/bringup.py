@@ -92,15 +92,15 @@ def node_names(job: str, config: RunConfig) -> list[str]:
         names.append("teleop")
     elif config.source == EXPERT and spec.person_drives:
         names.append("expert")
-    if shows_page(job, config):
+    if shows_page(config):
         names.append("console")
     return [*names, spec.node]
 
 
-def shows_page(job: str, config: RunConfig) -> bool:
-    """Whether the operator's page belongs to ``job``. Raises `ConfigError` when it shall be there and cannot."""
-    spec, show = job_of(job), config.console.show
-    with_person = config.source == PAGE or config.arm != "sim" or (spec.person_drives and config.source != EXPERT)
+def shows_page(config: RunConfig) -> bool:
+    """Whether the operator's page belongs to a job. Raises `ConfigError` when it shall be there and cannot."""
+    show = config.console.show
+    with_person = config.source != EXPERT or config.arm != "sim"
     wanted = show == "always" or config.source == PAGE
     if show == "never" and config.source == PAGE:
         raise ConfigError("source=console drives from the page, so leave out console.show=never")
