@@ -78,6 +78,7 @@ def fails(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("train --task reach --run reach --fast learner.shared=left", "leave out learner.shared=left"),
         ("task teach --out list.yaml", "list.yaml exists"),
         ("task teach --out my_task", "must end in .yaml"),
+        ("console --run nowhere", "nowhere is not a run"),
         ("task teach --out new.yaml source=expert", "choose from topic, console, hand, keyboard"),
         ("task teach --out new.yaml source=hand", "source=hand guides a real arm (arm=fr3), not arm=sim"),
         ("record --task nowhere.yaml", "cannot read the task nowhere.yaml"),
