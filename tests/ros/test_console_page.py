@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.robot, pytest.mark.timeout(600)]
 T = TypeVar("T")
 GRIP, PULL = 0.1, 0.06  # [m]: where the handle's arrow is taken, and how far it is drawn down
 RELABEL = "xpath=//*[normalize-space(text())='relabel']/ancestor::*[.//button][1]//button[normalize-space(.)='{}']"
+REPEATS = 15  # of a key that is held
 CHANGED = 40  # of 255 by which a pixel differs
 
 
@@ -140,6 +141,21 @@ def test_the_handle_drives_the_arm_until_it_is_let_go(bench: Bench) -> None:
     after = bench.tcp
     bench.ros.spin_times(200)
     assert np.abs(bench.tcp - after).max() < 0.003
+
+
+def test_a_key_drives_while_it_is_held(bench: Bench) -> None:
+    bench.wait_for_phase("running")
+    before = bench.tcp
+
+    def hold(page: Any) -> None:
+        for _ in range(REPEATS):
+            page.keyboard.down("j")  # to the left; each further one repeats, as a held key does
+            page.wait_for_timeout(100)
+        page.keyboard.up("j")
+
+    bench.do(hold)
+    bench.wait(lambda: bench.tcp[1] > before[1] + 0.01)
+    assert np.abs((bench.tcp - before)[[0, 2]]).max() < 0.01
 
 
 def test_a_relabel_reaches_the_store(bench: Bench) -> None:
