@@ -40,6 +40,7 @@ EXTRAS = {
     ],
     "test": [
         "hypothesis>=6.100",
+        "playwright>=1.50",  # tests of the page, in a Chromium that the system has
         "mypy>=1.14",
         "pytest>=8.3",
         "pytest-timeout>=2.3",

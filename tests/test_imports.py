@@ -25,7 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "policies": ("contract", "data", "perception", "learner"),
     "gym": ("contract", "tasks", "data", "perception", "session", "policies", "learner"),
     "ros": ("contract", "tasks", "perception", "rewards", "session", "policies"),
-    "console": ("contract", "data"),
+    "console": ("contract", "data", "ros"),
 }
 ROOMS["jobs"] = tuple(ROOMS)
 
@@ -39,6 +39,7 @@ CONFINED = {
     "pylibfranka": ("hardware.franka.process",),
     "franky_sim": ("hardware.sim.scene", "hardware.sim.fci"),
     "pyrealsense2": ("hardware.cameras.realsense",),
+    "viser": ("robot_rl.console",),
     "mujoco": ("hardware.sim.scene", "hardware.sim.fci", "hardware.sim.world"),
 }
 # Rooms of hardware that a room of it may import besides itself; those not named here import what they like.

@@ -27,6 +27,7 @@ class Spoken(NamedTuple):
         by: who said it, for people.
         origin: the start of the program that said it; together with ``number`` it tells words apart for ever.
         stamp_ns: when it was said [ns], ROS time.
+        about: number of the episode that is meant; −1: the one that the stamp is in.
     """
 
     number: int
@@ -34,11 +35,12 @@ class Spoken(NamedTuple):
     by: str
     origin: str
     stamp_ns: int
+    about: int = -1
 
 
 def fill_word(spoken: Spoken, message: Any, text: str = "", level: bytes = DiagnosticStatus.OK, **more: Any) -> Any:
     """``spoken`` → diagnostic_msgs/DiagnosticArray; an acknowledgement says in ``text`` and ``more`` what was done."""
-    values = {"number": spoken.number, "word": spoken.word} | more
+    values = {"number": spoken.number, "word": spoken.word, "about": spoken.about} | more
     status = DiagnosticStatus(level=level, name=spoken.by, message=text or spoken.word, hardware_id=spoken.origin)
     status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     message.status = [status]
@@ -53,10 +55,10 @@ def word_from(message: Any) -> Spoken:
     status = message.status[0]
     values = {value.key: value.value for value in status.values}
     try:
-        number, word = int(values["number"]), values["word"]
+        number, word, about = int(values["number"]), values["word"], int(values.get("about", -1))
     except (KeyError, ValueError) as error:
         raise ValueError(f"a word has a number and a word among its values, not {values}") from error
-    return Spoken(number, word, status.name, status.hardware_id, stamp_to_ns(message.header.stamp))
+    return Spoken(number, word, status.name, status.hardware_id, stamp_to_ns(message.header.stamp), about)
 
 
 def make_stop_publisher(node: Node) -> Publisher:
@@ -89,13 +91,13 @@ class WordSender:
         """Words that nobody has acknowledged yet, oldest first."""
         return tuple(self._waiting.values())
 
-    def say(self, word: Word) -> Spoken:
-        """Say ``word`` now."""
+    def say(self, word: Word, about: int = -1) -> Spoken:
+        """Say ``word`` now; ``about`` an episode, by its number, instead of what happens now."""
         if word is Word.STOP:
             self._stop.publish(Bool(data=True))
         self._number += 1
         now = self._node.get_clock().now().nanoseconds
-        spoken = Spoken(self._number, word.value, self._by, self._origin, now)
+        spoken = Spoken(self._number, word.value, self._by, self._origin, now, about)
         self._waiting[spoken.number] = spoken
         self._words.publish(fill_word(spoken, DiagnosticArray()))
         return spoken

@@ -52,6 +52,7 @@ class Label:
         by: who said it, for people, e.g. ``/teleop``.
         stamp_ns: when it was said [ns], on the clock of the readings' stamps; it tells which step is meant.
         origin: the start of the program that said it; together with ``number`` it tells labels apart for ever.
+        episode: number of the episode that it is about; −1: the one that its stamp is in.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Label:
     by: str
     stamp_ns: int
     origin: str = ""
+    episode: int = -1
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from robot_rl.contract.ranges import shown
 from robot_rl.contract.settings import ConfigError, nearest
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.job import EXPERT, job_of, sources
+from robot_rl.jobs.job import EXPERT, PAGE, job_of, sources
 from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.policies import TOPIC, check_evaluated, identity
 from robot_rl.jobs.progress import schema_of, view_of
@@ -39,6 +40,7 @@ class NodeSpec:
         arguments: after the executable.
         required: the job ends when it ends.
         respawn: it is started again when it crashes; the graph goes on meanwhile.
+        optional: the job goes on without it, however it ends.
         terminal: it reads the keys that are typed into the terminal.
         talks: all that it logs is shown at the terminal, not its warnings alone.
         namespace: of its topics.
@@ -49,6 +51,7 @@ class NodeSpec:
     arguments: tuple[str, ...]
     required: bool = True
     respawn: bool = False
+    optional: bool = False
     terminal: bool = False
     talks: bool = False
     namespace: str = ""
@@ -78,7 +81,32 @@ def node_names(job: str, config: RunConfig) -> list[str]:
         names.append("teleop")
     elif config.source == EXPERT and spec.person_drives:
         names.append("expert")
+    if shows_page(config):
+        names.append("console")
     return [*names, spec.node]
+
+
+def shows_page(config: RunConfig) -> bool:
+    """Whether the operator's page belongs to a job. Raises `ConfigError` when it shall be there and cannot."""
+    show = config.console.show
+    with_person = config.source != EXPERT or config.arm != "sim"
+    wanted = show == "always" or config.source == PAGE
+    if show == "never" and config.source == PAGE:
+        raise ConfigError("source=console drives from the page, so leave out console.show=never")
+    if wanted:
+        check_page()
+    return wanted or (show == "auto" and with_person and has_page())
+
+
+def has_page() -> bool:
+    """Whether what the page needs is installed."""
+    return importlib.util.find_spec("viser") is not None
+
+
+def check_page() -> None:
+    """Raises `ConfigError` where `has_page` is false."""
+    if not has_page():
+        raise ConfigError("the page needs viser: .venv/bin/pip install -c constraints.txt -e '.[console]'")
 
 
 def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
@@ -97,13 +125,14 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
 
 def node_spec(name: str, job: str, run: Run) -> NodeSpec:
     """The process ``name`` of ``job``, by itself."""
-    respawn = name in ("learner", "policy", "camera", "teleop", "expert")
+    respawn = name in ("learner", "policy", "camera", "teleop", "expert", "console")
     arguments = ("node", name, "--run", str(run.root), "--job", job)
     return NodeSpec(
         name,
         arguments,
         required=not respawn,
         respawn=respawn,
+        optional=name == "console",
         terminal=name in READ_TERMINAL,
         talks=name == "arm" and not job_of(job).node,
     )

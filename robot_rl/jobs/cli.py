@@ -70,6 +70,11 @@ def build_parser() -> argparse.ArgumentParser:
     plot = commands.add_parser("rt-plot", help="draw the telemetry of a fault or a run (logs/*.npz)")
     plot.add_argument("file", type=Path, metavar="FILE")
     plot.add_argument("--out", type=Path, metavar="PNG", help="the picture; default: beside FILE")
+    text = "open the operator's page beside the job that runs in a run's folder"
+    page = commands.add_parser("console", help=text, description=text)
+    page.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder of the run")
+    page.add_argument("--host", help="address that serves it; all but this computer's own ask for a token")
+    page.add_argument("--port", type=int, help="TCP port; default: the run's console.port")
     add_task_parser(commands)
     node = commands.add_parser("node", help="run one process of a job (bringup does this)")
     node.add_argument("name")
@@ -185,6 +190,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.command == "rt-plot":
         return commands.plot_realtime(arguments.file, arguments.out)
+    if arguments.command == "console":
+        given = {key: value for key in ("host", "port") if (value := getattr(arguments, key)) is not None}
+        return commands.show_page(arguments.run, given)
     if arguments.command == "task" and arguments.action == "check":
         return check_task(arguments.name)
     if arguments.command == "task":

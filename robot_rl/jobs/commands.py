@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from robot_rl.contract.settings import plain
-from robot_rl.jobs.bringup import check_learner, opening, prepare, specs
+from robot_rl.contract.settings import ConfigError, plain, put_over
+from robot_rl.jobs.bringup import check_learner, check_page, has_page, opening, prepare, specs
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.display import Display
+from robot_rl.jobs.display import Display, page_address
 from robot_rl.jobs.explain import explain
 from robot_rl.jobs.job import DEMO, EXPERT, JOBS, job_of
 from robot_rl.jobs.locks import RunLock, ros_domain
@@ -124,8 +127,8 @@ def do_job(job: str, run: Run, fast: bool, lock: RunLock) -> None:
             run.say("job", {"arm": "in-process"})
             run_fast(job, run, config, display.update)
         else:
-            run.say("job", {"arm": config.arm})
             with ros_domain(config, job) as domain:
+                run.say("job", {"arm": config.arm, "job": job, "domain": domain.number})
                 tell(f"ROS_DOMAIN_ID={domain.number}, logs in {run.logs}")
                 held = (*domain.descriptors, *lock.descriptors)
                 Supervisor(run, job, specs(job, run, config), domain.number, held).run(display.update)
@@ -143,10 +146,32 @@ def _command(name: str, run: Run, fast: bool) -> str:
     return f"robot-rl {name} --run {shlex.quote(str(root))}{' --fast' if fast and job_of(name).fast else ''}"
 
 
+def show_page(root: Path, settings: Mapping[str, Any]) -> int:
+    """Serve the page of the job in the run at ``root`` until Ctrl-C; ``settings``: of the page, over the run's.
+
+    Raises `ConfigError` when no job has been started there.
+    """
+    run, config = Run.open(root)
+    job = run.status_of("job")
+    if "domain" not in job:
+        raise ConfigError(f"no job runs in {root} that has topics; start one, e.g. robot-rl train --run {root}")
+    config = put_over(config, {"console": dict(settings)})
+    check_page()
+    from robot_rl.jobs.processes import console
+
+    os.environ["ROS_DOMAIN_ID"] = str(job["domain"])
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    rule = f"__ns:=/{config.namespace.strip('/')}"
+    arguments = ["--ros-args", "-r", rule] if config.namespace else []
+    return console.main(run, config, job["job"], arguments, lambda: tell(f"{page_address(run)}; Ctrl-C ends it"))
+
+
 def run_demo(config: RunConfig, root: Path | None, fast: bool) -> int:
     """Record, train, evaluate, report; the last line printed is the path of ``summary.json``."""
     began = time.monotonic()
     config = dataclasses.replace(config, source=EXPERT)
+    if not fast and config.console.show == "auto" and has_page():
+        config = dataclasses.replace(config, console=dataclasses.replace(config.console, show="always"))
     check_learner(config, root)
     with RunLock("demo") as lock:
         run = prepare(DEMO[0], config, root, fast, lock)

@@ -21,6 +21,7 @@ from hardware.cameras import CAMERA_DRIVERS
 from hardware.crisp.driver import CrispConfig
 from hardware.interfaces import HardwareError
 from hardware.sim.channel.channel import SCENE_PORT
+from robot_rl.console.config import ConsoleConfig
 from robot_rl.contract import ContractError
 from robot_rl.contract.ranges import Count, Natural, RangeError, check, shown
 from robot_rl.contract.settings import ConfigError, nested, plain, put_over, read_mapping, write_yaml
@@ -89,6 +90,7 @@ class RunConfig:
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     crisp: CrispConfig = field(default_factory=CrispConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    console: ConsoleConfig = field(default_factory=ConsoleConfig)
 
     def __post_init__(self) -> None:
         check(self)

@@ -12,7 +12,7 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import JobSpec, job_of
 from robot_rl.jobs.logs import LIVE, tell
 from robot_rl.jobs.progress import WINDOW, robot_minutes
-from robot_rl.jobs.run import Run
+from robot_rl.jobs.run import CONSOLE, Run
 from robot_rl.session.directive import Phase
 from robot_rl.tasks import make_task
 
@@ -222,6 +222,13 @@ def duration(seconds: float) -> str:
     if seconds < 90.0:
         return f"{seconds:.0f} s"
     return f"{seconds / 60.0:.0f} min" if seconds < 5400.0 else f"{seconds / 3600.0:.1f} h"
+
+
+def page_address(run: Run) -> str:
+    """Where the run's page is, with the token that it asks for; "" while there is none."""
+    page = run.status_of(CONSOLE)
+    token = f"?token={run.console_token.read_text(encoding='utf-8')}" if page.get("protected") else ""
+    return f"{page['address']}{token}" if page else ""
 
 
 def _champion(learner: Mapping[str, Any]) -> list[str]:

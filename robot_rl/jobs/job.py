@@ -9,8 +9,9 @@ from hardware.teleop import TELEOP_DEVICES
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
 
-# Who drives beside the devices: the task's script, any publisher of twist_cmd, the person's hand on the arm itself.
-EXPERT, TOPIC, HAND = "expert", "topic", "hand"
+# Who drives beside the devices: the task's script, any publisher of twist_cmd, the person on the page, the person's
+# hand on the arm itself.
+EXPERT, TOPIC, PAGE, HAND = "expert", "topic", "console", "hand"
 
 
 class Tally(Protocol):
@@ -55,7 +56,7 @@ class JobSpec:
     help: str
     node: Literal["session", "teach", ""] = "session"
     command: bool = True
-    sources: tuple[str, ...] = (EXPERT, TOPIC)
+    sources: tuple[str, ...] = (EXPERT, TOPIC, PAGE)
     person_drives: bool = False
     person_ends: bool = False
     asks_policy: bool = False
@@ -134,7 +135,7 @@ JOBS: dict[str, JobSpec] = {
             "make a task by driving or guiding the arm",
             node="teach",
             command=False,
-            sources=(TOPIC, HAND),
+            sources=(TOPIC, PAGE, HAND),
             has_episodes=False,
         ),
     )
@@ -152,8 +153,8 @@ def job_of(name: str) -> JobSpec:
 
 
 def sources(*others: str) -> str:
-    """Who may drive, for help and messages: ``others``, `TOPIC`, and all devices."""
-    return TELEOP_DEVICES.listed(*others, TOPIC)
+    """Who may drive, for help and messages: ``others``, `TOPIC`, `PAGE`, and all devices."""
+    return TELEOP_DEVICES.listed(*others, TOPIC, PAGE)
 
 
 def job_seed(job: str, seed: int) -> int:

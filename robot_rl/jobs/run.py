@@ -32,7 +32,7 @@ from robot_rl.jobs.config import RunConfig, load_config, save_config
 from robot_rl.tasks import is_file
 from robot_rl.tasks.file import KEPT, keep_task
 
-SIMULATOR = "sim"  # what the simulator calls itself in its status
+SIMULATOR, CONSOLE = "sim", "console"  # what simulator and page call themselves in their status
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Run:
                 take(run.root)
             for folder in (run.status_folder, run.logs):
                 folder.mkdir(exist_ok=True)
-            (run.status_folder / f"{SIMULATOR}.json").unlink(missing_ok=True)  # that of an earlier job is gone
+            for gone in (SIMULATOR, CONSOLE):  # those of an earlier job
+                (run.status_folder / f"{gone}.json").unlink(missing_ok=True)
             if is_file(config.task):
                 config = dataclasses.replace(config, task=keep_task(Path(config.task), run.root).name)
             save_config(config, run.config_file)
@@ -120,6 +121,11 @@ class Run:
     @property
     def tensorboard(self) -> Path:
         return self.root / "tensorboard"
+
+    @property
+    def console_token(self) -> Path:
+        """The token that the page asks for; there once a page was served to other computers."""
+        return self.root / "console.token"
 
     @property
     def logs(self) -> Path:

@@ -147,6 +147,10 @@ class Supervisor:
             name, end = child.spec.name, end_of(child.spec, status, child.restarts)
             if end is End.DONE:
                 return True
+            if end is End.FAILED and child.spec.optional:
+                LOGGER.warning("%s; the job goes on without it", _last_words(child, status))
+                self._children.remove(child)
+                return False
             if end is End.FAILED:
                 in_vain = f" (started {child.restarts} times again, in vain)" if child.restarts else ""
                 raise JobFailed(f"{_last_words(child, status)}{in_vain}")

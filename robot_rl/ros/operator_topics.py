@@ -116,7 +116,8 @@ class OperatorTopics:
             return
         key = (spoken.origin, spoken.number)
         if key not in self._answers:
-            self._take(Label(spoken.number, word, spoken.by, self._said(spoken.stamp_ns), spoken.origin))
+            stamp = self._said(spoken.stamp_ns)
+            self._take(Label(spoken.number, word, spoken.by, stamp, spoken.origin, spoken.about))
             return
         answer = self._answers[key]
         if answer is not None:
@@ -147,7 +148,7 @@ class OperatorTopics:
 
     def _acknowledge(self, answer: Answer) -> None:
         label = answer.label
-        spoken = Spoken(label.number, label.word.value, label.by, label.origin, label.stamp_ns)
+        spoken = Spoken(label.number, label.word.value, label.by, label.origin, label.stamp_ns, label.episode)
         level = DiagnosticStatus.OK if answer.accepted else DiagnosticStatus.WARN
         applied = {"accepted": answer.accepted, "episode": answer.episode, "step": answer.step}
         self._acknowledged.publish(fill_word(spoken, DiagnosticArray(), str(answer), level, **applied))

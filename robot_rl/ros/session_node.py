@@ -302,7 +302,7 @@ class SessionNode(Node):
 
     def _announce(self, ended: EpisodeSummary) -> None:
         values = {"index": ended.index, "steps": ended.steps, "reward": ended.reward, "robot_s": ended.duration}
-        values["interventions"] = ended.interventions
+        values |= {"interventions": ended.interventions, "number": ended.number}
         message = DiagnosticStatus(name=ended.ending.value, message=ended.reason)
         message.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
         self._episodes.publish(message)

@@ -214,7 +214,7 @@ class Operator:
 
     def _label(self, label: Label) -> None:
         said = _Waiting(label.stamp_ns, OUTCOMES[label.word], label.by, label)
-        span = self._find(label.stamp_ns)
+        span = self._about(label)
         if span is not None and span.running:
             self._waiting.append(said)
         else:
@@ -224,13 +224,19 @@ class Operator:
         """The episode during or after which ``stamp_ns`` was."""
         return next((span for span in reversed(self._spans) if span.began < stamp_ns), None)
 
+    def _about(self, label: Label) -> Span | None:
+        """The episode that a label is about."""
+        if label.episode < 0:
+            return self._find(label.stamp_ns)
+        return next((span for span in self._spans if span.episode == label.episode), None)
+
     def _correct(self, said: _Waiting) -> None:
         """Apply what was said to an episode that has ended."""
         label = said.label
         if label is None:
             self.judged(Verdict(said.stamp_ns, said.outcome), said.by)
             return
-        span = self._find(said.stamp_ns)
+        span = self._about(label)
         refusal = self._refusal(label, span)
         if refusal or span is None:
             self._answer(label, refusal, accepted=False)
@@ -247,6 +253,8 @@ class Operator:
 
     def _refusal(self, label: Label, span: Span | None) -> str:
         """Why ``label`` cannot be applied to the ended episode ``span``, in words; "" when it can."""
+        if span is None and label.episode >= 0:
+            return f"episode {label.episode} is none of the last {KEPT} that are remembered"
         if span is None:
             older = "it is older than every episode that is remembered"
             return older if self._spans else "there has been no episode yet"

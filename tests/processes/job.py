@@ -28,7 +28,8 @@ class Job:
         self.address = address or unused_address()
         folder.mkdir(parents=True, exist_ok=True)
         self._out, self._err = folder / "stdout", folder / "stderr"
-        arguments = ["--task", "reach", "--run", str(folder), f"robot_ip={self.address}", *overrides]
+        arguments = ["--task", "reach", "--run", str(folder), f"robot_ip={self.address}", "console.show=never"]
+        arguments += overrides
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "robot_rl", command, *arguments], stdin=stdin, stdout=out, stderr=err

@@ -158,6 +158,15 @@ def test_a_process_that_keeps_crashing_is_given_up(job: Job, monkeypatch: pytest
     assert not job.running()
 
 
+def test_a_job_goes_on_without_a_process_that_it_does_not_need(job: Job, caplog: pytest.LogCaptureFixture) -> None:
+    job.specs.append(NodeSpec("console", USER_ERROR, required=False, respawn=True, optional=True))
+    job.add("session")
+    gone = "the job goes on without it"
+    job.supervise(Signals(job, (lambda: gone in caplog.text and job.serving("session"), "session", signal.SIGTERM)))
+    assert job.log("console").count("sede") == 1
+    assert not job.running()
+
+
 def test_a_signal_to_the_job_stops_everything(job: Job) -> None:
     before = signal.getsignal(signal.SIGTERM)
     job.add("arm")

@@ -90,10 +90,11 @@ class Bench:
             self.arm.obey(command)
         return directive
 
-    def say(self, word: Word, stamp_ns: int | None = None) -> Label:
-        """The person says ``word``, at ``stamp_ns`` or just after the latest reading was taken."""
+    def say(self, word: Word, stamp_ns: int | None = None, about: int = -1) -> Label:
+        """The person says ``word``, at ``stamp_ns`` or just after the latest reading, ``about`` an episode."""
         self.labels += 1
-        label = Label(self.labels, word, "person", self.reading.stamp_ns + 1 if stamp_ns is None else stamp_ns)
+        stamp_ns = self.reading.stamp_ns + 1 if stamp_ns is None else stamp_ns
+        label = Label(self.labels, word, "person", stamp_ns, episode=about)
         self.session.say(label)
         return label
 

@@ -24,7 +24,7 @@ from robot_rl.jobs.run import SIMULATOR, Run
 if TYPE_CHECKING:
     from hardware.ros.runtime import Stop
 
-NAMES = ("sim", "arm", "camera", "teleop", "expert", "policy", "learner", "session", "teach", "report")
+NAMES = ("sim", "arm", "camera", "teleop", "expert", "policy", "learner", "session", "teach", "report", "console")
 
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 SIMULATOR_PATIENCE = 120.0  # [s] for the simulator, started at the same time, to come up

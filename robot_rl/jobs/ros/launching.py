@@ -7,6 +7,7 @@ fails leaves ``ros2 launch`` with an exit status other than 0, because an except
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -68,6 +69,10 @@ class JobLaunch:
             nonlocal restarts
             if context.is_shutdown or (self._done and spec.name != REPORT):
                 return []
+            if spec.optional:
+                return [
+                    LogInfo(msg=f"{spec.name} ended with exit status {event.returncode}; the job goes on without it")
+                ]
             match end_of(spec, event.returncode, restarts):
                 case End.DONE:
                     return self._finish()
@@ -88,7 +93,7 @@ class JobLaunch:
             arguments=[*spec.arguments, "--launched"],
             additional_env={"PYTHONUNBUFFERED": "1"},
             output="screen",
-            respawn=spec.respawn,
+            respawn=spec.respawn and not spec.optional,
             respawn_delay=RESPAWN_DELAY,
             respawn_max_retries=RESTARTS,
             sigterm_timeout=str(PATIENCE.get(spec.name, DEFAULT_PATIENCE)),
@@ -121,7 +126,8 @@ def job_description(job: str) -> LaunchDescription:
             run, config = prepare_launch(job, chosen)
         except USER_ERRORS as error:
             raise ConfigError(as_launched(str(error))) from error
-        run.say("job", {"arm": config.arm, "began": time.time()})
+        domain = int(os.environ.get("ROS_DOMAIN_ID", "0"))
+        run.say("job", {"arm": config.arm, "job": job, "domain": domain, "began": time.time()})
         said = [LogInfo(msg=as_launched(line)) for line in opening(job, run, config)]
         return [*said, *JobLaunch(job, run, config).actions()]
 

@@ -14,6 +14,7 @@ from robot_rl.contract import ContractError, Outcome
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
+from robot_rl.jobs import bringup
 from robot_rl.jobs.bringup import node_names, prepare, specs
 from robot_rl.jobs.commands import run_demo
 from robot_rl.jobs.config import RunConfig, load_config
@@ -39,29 +40,43 @@ def domain_of_job(config: RunConfig, job: str = "") -> int:
     ("job", "overrides", "names"),
     [
         ("record", [], "sim arm expert session"),
-        ("record", ["source=keyboard"], "sim arm teleop session"),
-        ("record", ["source=topic"], "sim arm session"),
+        ("record", ["source=keyboard"], "sim arm teleop console session"),
+        ("record", ["source=topic"], "sim arm console session"),
+        ("record", ["source=console"], "sim arm console session"),
+        ("record", ["console.show=always"], "sim arm expert console session"),
+        ("record", ["source=topic", "console.show=never"], "sim arm session"),
         ("train", [], "sim arm learner policy session"),
-        ("train", ["source=spacemouse", "cameras=front"], "sim arm camera learner policy teleop session"),
-        ("train", ["arm=fr3"], "arm learner policy session"),
+        ("train", ["source=spacemouse", "cameras=front"], "sim arm camera learner policy teleop console session"),
+        ("train", ["arm=fr3"], "arm learner policy console session"),
         ("eval", [], "sim arm policy session"),
         ("eval", ["policy=topic"], "sim arm session"),
-        ("teleop", ["source=gamepad", "arm=fr3"], "arm teleop session"),
-        ("record", ["source=my_package.devices:Pedal"], "sim arm teleop session"),
+        ("teleop", ["source=gamepad", "arm=fr3"], "arm teleop console session"),
+        ("record", ["source=my_package.devices:Pedal"], "sim arm teleop console session"),
         ("train", ["simulator=running"], "arm learner policy session"),
-        ("train", ["arm=crisp", "namespace=rl"], "arm learner policy session"),
+        ("train", ["arm=crisp", "namespace=rl"], "arm learner policy console session"),
         ("arm", [], "sim arm"),
         ("arm", ["arm=fr3", "cameras=front", "source=keyboard"], "arm camera"),
     ],
 )
-def test_processes_of_a_job(job: str, overrides: list[str], names: str) -> None:
+def test_processes_of_a_job(job: str, overrides: list[str], names: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bringup, "has_page", lambda: True)
     assert node_names(job, load_config(None, overrides)) == names.split()
+
+
+def test_without_what_the_page_needs_a_job_has_none_unless_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bringup, "has_page", lambda: False)
+    assert "console" not in node_names("record", load_config(None, ["source=keyboard"]))
+    for asked in ("source=console", "console.show=always"):
+        with pytest.raises(ConfigError, match="the page needs viser"):
+            node_names("record", load_config(None, [asked]))
+    with pytest.raises(ConfigError, match=r"leave out console\.show=never"):
+        node_names("record", load_config(None, ["source=console", "console.show=never"]))
 
 
 def test_unknown_jobs_and_sources_are_refused_with_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"'trian'.*record, train, eval, teleop, arm"):
         node_names("trian", REACH)
-    with pytest.raises(ConfigError, match=r"source='joystick'.*expert, topic, keyboard.*module:Class"):
+    with pytest.raises(ConfigError, match=r"source='joystick'.*expert, topic, console, keyboard.*module:Class"):
         node_names("record", RunConfig(source="joystick"))
 
 
@@ -185,7 +200,7 @@ def test_episodes_of_another_policy_do_not_count_for_this_one(tmp_path: Path) ->
 
 
 def test_the_script_drives_no_robot(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"source=expert.*choose source=topic, keyboard"):
+    with pytest.raises(ConfigError, match=r"source=expert.*choose source=topic, console, keyboard"):
         prepare("record", RunConfig(arm="fr3"), tmp_path)
 
 
@@ -268,7 +283,7 @@ def test_folders_are_called_after_tasks_of_every_kind(tmp_path: Path, monkeypatc
     [
         (["source=expert"], False, "task 'touch' has no script that could drive it"),
         (["source=expert"], True, "task 'touch' has no script that could drive it"),
-        (["source=expert", "blind=true", "task=reach"], False, "a blind one choose source=topic, keyboard"),
+        (["source=expert", "blind=true", "task=reach"], False, "a blind one choose source=topic, console, keyboard"),
         (["source=topic", "blind=true", "task=reach"], True, "leave out --fast or blind=true"),
     ],
 )

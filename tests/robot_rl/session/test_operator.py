@@ -83,6 +83,24 @@ def test_a_label_after_the_end_corrects_the_last_step(word: Word, outcome: Outco
     assert bench.session.relabels() == (relabel,)
 
 
+def test_a_label_about_an_episode_corrects_that_one_while_another_goes_on() -> None:
+    bench = Bench(SHORT)
+    bench.until_ended(STILL)
+    bench.say(Word.FAILURE)  # of episode 0, after its end
+    assert bench.answer().accepted
+    steps_later(bench, 2)  # of episode 1
+    bench.say(Word.SUCCESS, about=0)
+    answer = bench.answer()
+    assert (answer.accepted, answer.episode, answer.step) == (True, 0, 7), "said later than the first, so it stands"
+    assert [relabel.outcome for relabel in bench.sink.relabels] == [Outcome.failure(BY_PERSON), Outcome.success()]
+    assert bench.session.running
+    bench.say(Word.SUCCESS, about=7)
+    answer = bench.answer()
+    assert (answer.accepted, "episode 7 is none of" in answer.text) == (False, True)
+    bench.say(Word.FAILURE, about=1)
+    assert bench.step(STILL).ended.ending is Ending.FAILURE
+
+
 def test_a_label_is_applied_to_the_step_during_which_it_was_said_however_late_it_arrives() -> None:
     bench = Bench()
     bench.until_ended(STILL)

@@ -1,0 +1,4 @@
+"""The page's node.
+
+May import: contract, data, ros.
+"""

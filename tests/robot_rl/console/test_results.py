@@ -1,0 +1,20 @@
+"""Pictures of several cameras become one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("viser", reason="the page is not installed (robot-rl[console])")
+
+
+def test_pictures_of_any_size_stand_side_by_side() -> None:
+    from robot_rl.console.results import BREADTH, side_by_side
+
+    images = [np.full((64, 64, 3), 10, np.uint8), np.full((480, 640, 3), 200, np.uint8)]
+    for given in (images[:1], images):
+        picture = side_by_side(given)
+        assert abs(picture.shape[1] - BREADTH) <= 3
+        assert picture.dtype == np.uint8
+    assert (picture[:, 5] == 10).all()
+    assert (picture[:, -5] == 200).all()
