@@ -137,6 +137,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if hasattr(arguments, "overrides"):
         arguments.overrides += settings
         rest = [word for word in rest if word not in settings]
+    if arguments.command == "config":
+        arguments.keys = [word for word in arguments.overrides if "=" not in word]
+        arguments.overrides = [word for word in arguments.overrides if "=" in word]
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}; see robot-rl {arguments.command} --help")
     return arguments
@@ -200,13 +203,11 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     from robot_rl.jobs.run import settings_of
 
     overrides = list(arguments.overrides)
-    keys = [word for word in overrides if "=" not in word] if arguments.command == "config" else []
-    overrides = [word for word in overrides if word not in keys]
     overrides += [f"{key}={value}" for key in ("task", "seed") if (value := getattr(arguments, key)) is not None]
     config = settings_of(arguments.config, arguments.run, overrides)
     match arguments.command:
         case "config":
-            explained = [commands.explain_key(config, key) for key in keys]
+            explained = [commands.explain_key(config, key) for key in arguments.keys]
             sys.stdout.write("".join(explained) or commands.describe(config))
             return 0
         case "sim":

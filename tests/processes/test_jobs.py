@@ -144,7 +144,8 @@ def test_ctrl_c_ends_everything(start: Start) -> None:
     job.wait(lambda: job.run.status_of("session"), "the session")
     job.process.send_signal(signal.SIGINT)
     assert job.wait_end() == 130
-    assert job.errors == ["robot-rl: stopped"]
+    first, *_, last = job.errors
+    assert (first, last) == ("supervisor: stopping the arm and all processes", "robot-rl: stopped")
 
 
 def test_a_taken_port_ends_the_job_with_a_clear_line(start: Start) -> None:

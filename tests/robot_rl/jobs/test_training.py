@@ -171,3 +171,20 @@ def test_why_a_learner_stopped_is_said_once_and_its_last_good_parameters_stay(
     params, version, _ = unpack(run.parameters.read_bytes())
     assert version == learner.version == published[-1]
     assert all(np.isfinite(array).all() for array in params.values())
+
+
+def test_it_says_that_it_compiles_before_it_does(tmp_path: Path) -> None:
+    run, said = Run.create(CONFIG, tmp_path), []
+    settings = LoopConfig(utd=2.0, start_after=10, batch_size=8, capacity=300, demo_capacity=300)
+    learner = LearnerLoop(AGENT, DOMAIN, config=settings, checkpoints=run.checkpoints)
+
+    def listen() -> None:
+        said.append((run.status_of("learner")["activity"], learner.version))
+
+    training = Trainer(run, CONFIG, learner, lambda data: None, listen)
+    training.start()
+    assert not training.step() and not training.updated
+    learner.add(transitions(35))
+    assert training.step() and training.updated
+    training.finish()
+    assert said == [("collecting", 0), ("compiling", 0), ("learning", 10)]
