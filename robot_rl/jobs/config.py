@@ -64,6 +64,11 @@ class RunConfig:
         policy: parameter file to evaluate, a policy's class (a name of `robot_rl.policies.POLICIES`, or
             ``module:Class``), or ``topic`` (another program answers); "" takes the run's champion
             (`robot_rl.jobs.promotion`), or its newest.
+        session: how episodes run.
+        controller: of the arm, with its limits.
+        crisp: names of an arm under CRISP's controllers.
+        learner: what learns, and from what.
+        console: the operator's page.
     """
 
     task: str = "peg_insertion"

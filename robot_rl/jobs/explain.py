@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from robot_rl.contract.explained import explained
 from robot_rl.contract.ranges import hints, shown, wanted
 from robot_rl.contract.settings import ConfigError, nearest, plain_value
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-COMMENT = re.compile(r"^    ([a-z_]\w*): .*  # (.*)$", re.MULTILINE)
-ENTRY = re.compile(r"([a-z_]\w*(?:, [a-z_]\w*)*): (.*)")  # of a docstring's attributes
 
 
 def explain(root: DataclassInstance, key: str, prefix: str = "") -> str:
@@ -39,7 +35,7 @@ def explain(root: DataclassInstance, key: str, prefix: str = "") -> str:
             raise ConfigError(f"unknown key {shown(prefix + key)[1:-1]}{hint} (valid: {', '.join(sorted(names))})")
         value = getattr(group, name)
     lines = [f"{prefix}{key} = {_shown(value)}"]
-    if described := described_fields(type(group)).get(last):
+    if described := explained(type(group)).get(last):
         lines.append(f"  {described}")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         lines += _keys(key, value)
@@ -48,27 +44,8 @@ def explain(root: DataclassInstance, key: str, prefix: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def described_fields(kind: type) -> dict[str, str]:
-    """Field → its text in the attributes of the docstring of ``kind``, on one line, or the comment beside it."""
-    found: dict[str, str] = {}
-    for base in reversed(kind.__mro__[:-1]):
-        found |= {match[1]: match[2] for match in COMMENT.finditer(inspect.getsource(base))}
-    names: list[str] = []
-    _, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
-    for line in attributes.splitlines():
-        if line and not line.startswith(" "):
-            break  # the section is over
-        entry = ENTRY.fullmatch(line.strip()) if len(line) - len(line.lstrip()) == 4 else None
-        if entry is not None:
-            names = entry[1].split(", ")
-            found |= dict.fromkeys(names, entry[2])
-        elif line.strip():
-            found |= {name: f"{found[name]} {line.strip()}" for name in names}
-    return found
-
-
 def _keys(key: str, group: DataclassInstance) -> Iterator[str]:
-    described = described_fields(type(group))
+    described = explained(type(group))
     for field in dataclasses.fields(group):
         value = getattr(group, field.name)
         text = described.get(field.name, "").partition(";")[0]

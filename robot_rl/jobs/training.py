@@ -74,8 +74,8 @@ class Trainer:
 
     def warm_up(self) -> None:
         """Compile, which takes a while, before anybody collects steps that would wait to be learnt."""
-        self._tell(self.phase)
         self._run.say("learner", {"phase": self.phase})
+        self._tell(self.phase)
         self._loop.warm_up()
         self._follow_phase()
 

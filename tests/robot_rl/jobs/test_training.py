@@ -178,13 +178,14 @@ def test_it_says_that_it_compiles_before_it_does(tmp_path: Path) -> None:
     settings = LoopConfig(utd=2.0, start_after=10, batch_size=8, capacity=300, demo_capacity=300)
     learner = LearnerLoop(AGENT, DOMAIN, config=settings, checkpoints=run.checkpoints)
 
-    def listen() -> None:
-        said.append((run.status_of("learner")["activity"], learner.version))
+    def listen(phase: str) -> None:
+        said.append((phase, run.status_of("learner")["phase"], learner.version))
 
     training = Trainer(run, CONFIG, learner, lambda data: None, listen)
     training.start()
-    assert not training.step() and not training.updated
+    training.warm_up()
+    assert said == [("compiling", "compiling", 0), ("learning", "compiling", 0)]
     learner.add(transitions(35))
-    assert training.step() and training.updated
+    assert training.step()
     training.finish()
-    assert said == [("collecting", 0), ("compiling", 0), ("learning", 10)]
+    assert run.status_of("learner")["phase"] == "learning" and len(said) == 2
