@@ -49,8 +49,13 @@ class Display:
         self._shown = time.monotonic()
         self._left = TimeLeft()
         self._last = ""  # line that was shown
+        self._page = ""
 
     def update(self) -> None:
+        page = page_address(self._run)
+        if page and page != self._page:
+            self._page = page
+            tell(f"page: {page}")
         session = self._run.status_of("session")
         spoken = session.get("job") == self._job.name
         if spoken:
