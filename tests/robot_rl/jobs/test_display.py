@@ -16,7 +16,7 @@ from robot_rl.jobs.display import Display, LiveStatus, TimeLeft, duration
 from robot_rl.jobs.job import job_of
 from robot_rl.jobs.logs import LIVE, tell, warn
 from robot_rl.jobs.progress import Progress
-from robot_rl.jobs.run import Run
+from robot_rl.jobs.run import CONSOLE, Run
 
 SESSION = {
     "job": "train",
@@ -237,3 +237,14 @@ def test_a_script_that_drives_has_no_live_line(tmp_path: Path, monkeypatch: pyte
     display.update()
     assert terminal.getvalue() == ""
     assert displays.PHASES.keys() >= {"reset", "ready", "running"}
+
+
+def test_the_address_of_the_page_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load_config(None, [])
+    run = Run.create(config, tmp_path)
+    display = Display(run, "record", config)
+    display.update()
+    run.say(CONSOLE, {"address": "http://127.0.0.1:8400/", "protected": False})
+    display.update()
+    display.update()
+    assert capsys.readouterr().out.splitlines() == ["page: http://127.0.0.1:8400/"]
