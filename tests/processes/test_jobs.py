@@ -114,15 +114,17 @@ def test_what_a_person_says_is_answered_in_the_terminal(start: Start) -> None:
         job = start("teleop", "source=keyboard", stdin=terminal)
         os.write(hands, b"p")
         job.wait(lambda: "label 1 (pause) by /teleop: paused" in job.output, "the answer to a pause")
+        os.write(hands, b"\r")
+        early = "label 2 (success) by /teleop: refused: there has been no episode yet"
+        job.wait(lambda: early in job.output, "the answer to a label before the first episode")
         os.write(hands, b"t")
-        job.wait(lambda: "label 2 (take_over) by /teleop: you drive" in job.output, "the answer to taking over")
+        job.wait(lambda: "label 3 (take_over) by /teleop: you drive" in job.output, "the answer to taking over")
 
         def finish() -> bool:
             os.write(hands, b"\r")
             return "by /teleop: episode 0 ends with step" in job.output
 
         job.wait(finish, "the episode's end")
-        assert "refused: there has been no episode yet" in job.output, "said before it began"
         job.process.send_signal(signal.SIGINT)
         assert job.wait_end() == 130
     finally:
