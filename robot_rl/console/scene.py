@@ -27,7 +27,7 @@ BOX_COLOUR, TARGET_COLOUR, PULL_COLOUR, FORCE_COLOUR = (70, 170, 190), (255, 176
 
 
 class Scene:
-    """What stands in the scene of ``server``.
+    """The things in the scene of ``server``.
 
     Nodes are made once and moved from then on, so that a browser that has stopped makes no queue grow.
 

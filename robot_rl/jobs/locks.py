@@ -1,4 +1,4 @@
-"""What a job of this machine has to itself: the folder of its run, and a ROS domain.
+"""Locks of a job of this machine: on the folder of its run, and on a ROS domain.
 
 Both are locks that the kernel keeps on an open descriptor. The processes of a job inherit it, so a lock is free when
 the last of them has ended, however each of them did: nobody takes over from processes that are still ending.

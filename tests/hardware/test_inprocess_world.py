@@ -237,7 +237,7 @@ def falls_on_the_block(height: float) -> tuple[SceneSpec, Pose]:
 
 
 def test_an_impact_is_the_same_in_both_worlds_and_in_every_millisecond() -> None:
-    """What the robot's filter makes of a blow must not depend on when the blow falls, nor on who simulates it."""
+    """The filtered wrench of a blow must depend neither on when the blow falls nor on who simulates it."""
     estimates = []
     for height in (0.02, 0.0201, 0.0202, 0.0203, 0.0204):
         scene, below = falls_on_the_block(height)

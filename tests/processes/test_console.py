@@ -43,7 +43,7 @@ def goes_on(job: Job, while_: str) -> None:
 
 
 def status_of(address: str) -> int:
-    """What the page at ``address`` answers."""
+    """HTTP status of the page at ``address``."""
     host = urlsplit(address)
     connection = http.client.HTTPConnection(host.hostname or "", host.port or 0, timeout=60)
     connection.request("GET", "/")

@@ -31,7 +31,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def lines(output: str, of: str) -> list[str]:
-    """What the process called ``of`` wrote, without its name."""
+    """Lines of the process called ``of``, without its name."""
     return [line.partition("] ")[2] for line in output.splitlines() if line.startswith(f"[{of}-")]
 
 

@@ -60,7 +60,7 @@ class Bench:
         self.wait(lambda: self.node.board.phase == phase)
 
     def picture(self) -> np.ndarray:
-        """What the scene looks like ``(h, w, 3)``."""
+        """Picture of the scene ``(h, w, 3)``."""
         data = self.do(lambda page: page.locator("canvas").first.screenshot())
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=int)
 

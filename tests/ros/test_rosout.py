@@ -1,4 +1,4 @@
-"""What a program logs, where rqt and bags find it."""
+"""A program's log, where rqt and bags find it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def test_what_is_logged_meanwhile_is_on_rosout_in_the_name_of_the_node(ros: Any)
         LOGGER.critical(last)
         ros.spin_until(lambda: len([message for message in heard if message.name == "learner"]) >= 3)
     said = [(message.name, message.level, message.msg) for message in heard if message.name == "learner"]
+    levels = [level for _, level, _ in said]
+    assert levels.index(Log.WARN) < levels.index(Log.ERROR)
     assert sorted(said, key=lambda each: each[1]) == [  # of two publishers, whose messages may overtake each other
         ("learner", Log.WARN, "episode 3 is damaged"),
         ("learner", Log.ERROR, "the learner\nhas halted"),

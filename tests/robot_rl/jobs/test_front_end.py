@@ -48,7 +48,7 @@ def test_commands_flags_and_settings_are_those_of_launch(said: str, launched: st
 
 
 def messages() -> list[str]:
-    """What is raised or logged anywhere, as far as it stands in the source."""
+    """Messages that are raised or logged anywhere, as far as they stand in the source."""
     found = []
     for package in ("controllers", "hardware", "robot_rl"):
         for file in sorted((ROOT / package).rglob("*.py")):
