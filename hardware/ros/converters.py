@@ -10,7 +10,7 @@ import numpy as np
 
 from controllers.gains import ImpedanceGains
 from controllers.ros import topics
-from controllers.ros.converters import NS, ns_to_stamp
+from controllers.ros.converters import NS, fill_vectors, ns_to_stamp
 from hardware.cameras.intrinsics import Intrinsics
 from hardware.interfaces import Frame, TeleopCommand
 
@@ -58,6 +58,14 @@ def joy_buttons(command: TeleopCommand) -> list[int]:
     closing = command.gripper is not None and command.gripper < 0.5
     opening = command.gripper is not None and not closing
     return [int(closing), int(opening), 0, 0]
+
+
+def fill_teleop(command: TeleopCommand, stamp: Any, twist: Any, joy: Any) -> None:
+    """TeleopCommand → geometry_msgs/TwistStamped, zero unless the person drives, and sensor_msgs/Joy."""
+    for message in (twist, joy):
+        message.header.stamp, message.header.frame_id = stamp, topics.BASE_FRAME
+    fill_vectors(command.twist if command.engaged else np.zeros(6), twist.twist.linear, twist.twist.angular)
+    joy.axes, joy.buttons = command.twist.tolist(), joy_buttons(command)
 
 
 def joints_from(message: Any) -> np.ndarray:

@@ -10,16 +10,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import numpy as np
 from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Joy
 
 from controllers.ros import topics
-from controllers.ros.converters import fill_vectors
-from hardware.interfaces import HardwareError, TeleopCommand, TeleopDevice
-from hardware.ros.converters import joy_buttons
+from hardware.interfaces import HardwareError, TeleopDevice
+from hardware.ros.converters import fill_teleop
 from hardware.ros.runtime import Stop, ros, spin
 from hardware.ros.words import WordSender
 from hardware.teleop import TELEOP_DEVICES, make_teleop
@@ -49,29 +47,17 @@ class TeleopNode(Node):
         command = self._device.read()
         for word in command.words:
             self.words.say(word)
+        twist, joy = TwistStamped(), Joy()
+        fill_teleop(command, self.get_clock().now().to_msg(), twist, joy)
         if command.engaged or self.engaged:
-            self._publish_twist(command)
-        self._publish_joy(command)
+            self._twist.publish(twist)
+        self._joy.publish(joy)
         self.engaged = command.engaged
         self._active = self._active or command.engaged or bool(command.words)
 
     def destroy_node(self) -> None:
         self.words.close()
         super().destroy_node()
-
-    def _publish_twist(self, command: TeleopCommand) -> None:
-        message = TwistStamped()
-        message.header.stamp = self.get_clock().now().to_msg()
-        message.header.frame_id = topics.BASE_FRAME
-        twist = command.twist if command.engaged else np.zeros(6)
-        fill_vectors(twist, message.twist.linear, message.twist.angular)
-        self._twist.publish(message)
-
-    def _publish_joy(self, command: TeleopCommand) -> None:
-        message = Joy(axes=command.twist.tolist(), buttons=joy_buttons(command))
-        message.header.stamp = self.get_clock().now().to_msg()
-        message.header.frame_id = topics.BASE_FRAME
-        self._joy.publish(message)
 
     def _report_silence(self) -> None:
         self._silence.cancel()

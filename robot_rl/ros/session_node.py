@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -18,6 +19,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from controllers.ros import topics as arm_topics
 from controllers.ros.converters import fill_pose, stamp_to_ns
+from controllers.spatial import Pose
 from hardware.interfaces import SceneControl
 from robot_rl.contract import ContractError, Label, Observation, Reading, Relabel
 from robot_rl.ros import topics
@@ -26,7 +28,7 @@ from robot_rl.ros.converters import chunk_from, fill_image, fill_observation, st
 from robot_rl.ros.motion_end import MotionEnd
 from robot_rl.ros.operator_topics import LATCHED, OperatorTopics
 from robot_rl.session.config import SessionConfig
-from robot_rl.session.directive import Command, Directive, EpisodeSummary
+from robot_rl.session.directive import Command, Directive, EpisodeSummary, Hands
 from robot_rl.session.errors import SessionError
 from robot_rl.session.session import Session
 
@@ -104,6 +106,8 @@ class SessionNode(Node):
         self._recover = self.create_client(Trigger, arm_topics.ERROR_RECOVERY)
         self._begin_episode = self.create_client(Trigger, arm_topics.BEGIN_EPISODE)
         self._end = MotionEnd(self)
+        ask_budget = partial(self._begin_episode.call_async, Trigger.Request())
+        self._hands = Hands(self._begin, ask_budget, self._put, self._send)
         self.create_timer(0.005, self._check_deadlines)
 
     def timing(self) -> dict[str, float]:
@@ -216,18 +220,8 @@ class SessionNode(Node):
     def _follow(self, directive: Directive, reading: Reading) -> None:
         if directive.ended is not None:
             self._announce(directive.ended)
-        if directive.recover:
-            self._recover.call_async(Trigger.Request()).add_done_callback(lambda _: self._call_start())
-        elif directive.start:
-            self._call_start()
-        if directive.begin_episode:
-            self._begin_episode.call_async(Trigger.Request())
-        if directive.place is not None:
-            self._scene.place(directive.place)
-            self._teleop.forget()
+        directive.carry_out(self._hands)
         self._pass_on()
-        if directive.command is not None:
-            self._send(directive.command)
         if directive.phase.value != self._phase_said:
             self._phase_said = directive.phase.value
             self._phase.publish(String(data=self._phase_said))
@@ -248,6 +242,16 @@ class SessionNode(Node):
             self._images[name].publish(fill_image(image, observation.stamp_ns, name, Image()))
         episode = self._session.episodes
         self._observation.publish(fill_observation(observation, self._names, JointState(), episode, asked))
+
+    def _begin(self, recover: bool) -> None:
+        if recover:
+            self._recover.call_async(Trigger.Request()).add_done_callback(lambda _: self._call_start())
+        else:
+            self._call_start()
+
+    def _put(self, poses: dict[str, Pose]) -> None:
+        self._scene.place(poses)
+        self._teleop.forget()
 
     def _call_start(self) -> None:
         if not self._end.begun:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from controllers.lease import Priority
 from controllers.spatial import Pose
@@ -84,6 +85,22 @@ class EpisodeSummary:
     takeovers: int = 0
 
 
+class Hands(NamedTuple):
+    """Functions by which a directive is carried out, over topics or in process.
+
+    Attributes:
+        start: ask the arm to begin torque control; ``True``: to clear its fault first.
+        begin_episode: ask the arm to grant a new energy budget.
+        place: put objects, by name, at poses in the base frame.
+        send: command arm and gripper.
+    """
+
+    start: Callable[[bool], object]
+    begin_episode: Callable[[], object]
+    place: Callable[[dict[str, Pose]], object]
+    send: Callable[[Command], object]
+
+
 @dataclass(frozen=True, eq=False)
 class Directive:
     """The session's decision after a reading.
@@ -93,7 +110,7 @@ class Directive:
         observation: ask the policy with this, then call `Session.act`; None when no decision is due.
         command: execute this (during resets).
         place: put these objects in place.
-        start, recover: ask the arm to begin torque control, or to clear its fault first.
+        start, recover: ask the arm to begin torque control; with ``recover``, to clear its fault first.
         begin_episode: ask the arm to grant a new energy budget: one for each reset, one for each episode.
         ended: the episode that this reading closed.
         step: the step that this reading closed, as recorded.
@@ -108,3 +125,14 @@ class Directive:
     begin_episode: bool = False
     ended: EpisodeSummary | None = None
     step: Step | None = None
+
+    def carry_out(self, hands: Hands) -> None:
+        """Do what is asked for, in the order in which it must happen."""
+        if self.start:
+            hands.start(self.recover)
+        if self.begin_episode:
+            hands.begin_episode()
+        if self.place is not None:
+            hands.place(self.place)
+        if self.command is not None:
+            hands.send(self.command)

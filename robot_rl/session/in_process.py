@@ -15,7 +15,7 @@ from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Label, Memory, Policy, Reading, View
 from robot_rl.perception.images import fit
-from robot_rl.session.directive import Command, Directive
+from robot_rl.session.directive import Command, Directive, Hands
 from robot_rl.session.session import Session
 
 HALF_TICK = 0.0005  # [s] of the world, whose time passes in milliseconds
@@ -55,6 +55,7 @@ class Rollout:
     ) -> None:
         self._session = session
         self._world = world
+        self._hands = Hands(self._start, world.begin_episode, world.place, self._send)
         self._teleop = teleop
         self._renderer = renderer
         self._views = session.task.views(renderer.cameras if renderer is not None else ()) if views is None else views
@@ -104,18 +105,8 @@ class Rollout:
             if word is Word.STOP:
                 self._world.user_stop(True)
         directive = self._session.advance(reading, self._command)
-        with contextlib.suppress(ArmFault):  # an arm that refuses says so in the next reading; the session counts
-            if directive.recover:
-                self._world.recover()
-            if directive.start:
-                self._world.start()
-        if directive.begin_episode:
-            self._world.begin_episode()
-        if directive.place:
-            self._world.place(directive.place)
+        directive.carry_out(self._hands)
         if directive.observation is None:
-            if directive.command is not None:
-                self._send(directive.command)
             self._finish_period(self._world.time)
         return directive
 
@@ -176,6 +167,12 @@ class Rollout:
         grid = self._due if abs(self._due - began) <= 2.0 * HALF_TICK else began
         self._due = grid + self._period
         self._world.advance(self._due - self._world.time)
+
+    def _start(self, recover: bool) -> None:
+        with contextlib.suppress(ArmFault):  # an arm that refuses says so in the next reading; the session counts
+            if recover:
+                self._world.recover()
+            self._world.start()
 
     def _send(self, command: Command) -> None:
         self._setpoints += 1

@@ -23,10 +23,10 @@ from std_srvs.srv import Trigger
 
 from controllers.lease import Priority
 from controllers.ros import topics as arm_topics
-from controllers.ros.converters import fill_vectors, pose_from
+from controllers.ros.converters import pose_from
 from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import TeleopCommand, Word
-from hardware.ros.converters import joy_buttons
+from hardware.ros.converters import fill_teleop
 from hardware.ros.words import WordSender
 from robot_rl.console.board import Board, Line
 from robot_rl.console.driving import Hands
@@ -137,15 +137,11 @@ class ConsoleNode(Node):
         self._refresh(self.board, self._hands.dragging)
 
     def _publish(self, command: TeleopCommand) -> None:
-        message = TwistStamped()
-        message.header.stamp = self.get_clock().now().to_msg()
-        message.header.frame_id = arm_topics.BASE_FRAME
-        twist = command.twist if command.engaged else np.zeros(6)
-        fill_vectors(twist, message.twist.linear, message.twist.angular)
+        twist, joy = TwistStamped(), Joy()
+        fill_teleop(command, self.get_clock().now().to_msg(), twist, joy)
         if command.gripper is not None:
-            joy = Joy(header=message.header, axes=twist.tolist(), buttons=joy_buttons(command))
             self._joy.publish(joy)
-        self._twist.publish(message)
+        self._twist.publish(twist)
 
     def _look(self) -> None:
         self._reread(self.board)
