@@ -21,7 +21,7 @@ from tests.fault_table import FaultTable, written_table
 
 SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
 ROBOT_VARIABLE = "ROBOT_RL_TEST_MAY_START_ROBOTS"
-ROBOT_FIXTURES = {"robot", "ros"}  # who uses one of these is marked `robot`
+ROBOT_FIXTURES = {"robot"}  # who uses one of these is marked `robot`
 SHARED_MEMORY = Path("/dev/shm")
 DOMAIN = pytest.StashKey[socket.socket]()  # the claim on the session's ROS domain
 PEAKS = pytest.StashKey[dict[str, int]]()  # most memory that each process of the session held [MiB]

@@ -44,6 +44,7 @@ class Board:
         force: on the TCP ``(3,)`` [N], base axes.
         status: of the arm, see `controllers.ros.topics.STATUS_NAMES`.
         driver, driver_at: on whose behalf the last target was, and when it came.
+        reward: since the running episode began.
         images: camera → its newest picture ``(h, w, 3)``.
         answers: to the person's words, newest last.
         ended: episodes that have ended meanwhile, newest last.
@@ -65,6 +66,7 @@ class Board:
     driver_at: float = -math.inf
     phase: str = ""
     phase_at: float = 0.0
+    reward: float = 0.0
     request: str = ""
     instruction: str = ""
     images: dict[str, np.ndarray] = field(default_factory=dict)
@@ -83,6 +85,7 @@ class Board:
         """The session has gone over to ``phase``."""
         if phase != self.phase:
             self.phase, self.phase_at = phase, now
+            self.reward = 0.0 if phase == "running" else self.reward
 
     def drives(self, now: float) -> str:
         """Who drives."""

@@ -86,7 +86,7 @@ class Controls:
                 look.grid(
                     look.cell("drives", driver),
                     look.cell("last episode", last.ending if last is not None else "–"),
-                    look.cell("return", f"{last.reward:.2f}" if last is not None else "–"),
+                    look.cell("reward so far", f"{board.reward:.2f}"),
                     look.cell("gripper", f"{board.opening:.0%} open"),
                     look.cell("contact force", f"{force:.1f} N", force / FORCE_FULL, _level(force)),
                     look.cell("energy tank", f"{tank:.2f} J", tank / self._about.tank, "ok" if tank > 0.0 else "error"),

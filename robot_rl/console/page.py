@@ -78,7 +78,7 @@ class Page:
         server.gui.configure_theme(
             dark_mode=True, show_logo=False, show_share_button=False, brand_color=look.BRAND, control_width="medium"
         )
-        self._scene = Scene(server, about.workspace, about.axes, deeds.move_handle)
+        self._scene = Scene(server, about.workspace, about.axes, about.tank, deeds.move_handle)
         main = server.gui.main_panel
         main.dock_right()
         main.set_width(WIDTH)

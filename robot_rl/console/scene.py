@@ -1,4 +1,4 @@
-"""The page in three dimensions: arm, objects, workspace, target, contact force, and the handle to drive by."""
+"""The page in three dimensions: arm, objects, workspace, target, contact force, tank, and the handle to drive by."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 HANDLE = "/handle"
 FORCE_SCALE = 0.006  # [m/N] of the arrow
 FORCE_SHOWN = 1.5  # [N] from which on there is one
+GAUGE, BESIDE = 0.1, np.array([0.0, 0.09, 0.0])  # [m] height of the full tank's bar, and its foot beside the TCP
 MOVED = 1e-4  # [m, and of a quaternion] from which on a body is drawn elsewhere
 FIELD = 0.75  # [rad] of a browser's view, from bottom to top
 FROM, AT = np.array([0.95, -0.95, 0.62]), np.array([-0.14, 0.0, 0.1])  # [m] from the middle of the workspace
 HANDLE_SIZE = 0.16  # [m]
 EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if bin(a ^ b).count("1") == 1]
 BOX_COLOUR, TARGET_COLOUR, PULL_COLOUR, FORCE_COLOUR = (70, 170, 190), (255, 176, 32), (18, 138, 128), (229, 72, 77)
+EMPTY_COLOUR = (84, 96, 112)
 
 
 class Scene:
@@ -34,6 +36,7 @@ class Scene:
     Args:
         workspace: of the task, whose box is drawn.
         axes: those that the task drives; the handle has no others.
+        tank: capacity of the energy tank [J].
         on_handle: called with each move of the handle: phase, browser, and where it is.
     """
 
@@ -42,9 +45,10 @@ class Scene:
         server: viser.ViserServer,
         workspace: Workspace,
         axes: Iterable[str],
+        tank: float,
         on_handle: Callable[[str, int, Pose], None],
     ) -> None:
-        self._server = server
+        self._server, self._capacity = server, tank
         self._shapes: SceneShapes | None = None
         self._bodies: dict[str, Any] = {}
         self._drawn: dict[str, Pose] = {}
@@ -76,6 +80,14 @@ class Scene:
             shaft_radius=0.004,
             head_radius=0.01,
             head_length=0.02,
+            visible=False,
+        )
+        self._tank = scene.add_line_segments(
+            "/tank",
+            np.zeros((2, 2, 3)),
+            np.array([[EMPTY_COLOUR] * 2, [PULL_COLOUR] * 2], dtype=np.uint8),
+            thickness=5.0,
+            thickness_units="screen",
             visible=False,
         )
         self._label = scene.add_label("/force_label", "", visible=False, font_screen_scale=0.8)
@@ -137,6 +149,7 @@ class Scene:
         if dragging:
             self._drawn.pop("handle", None)
         self._draw_force(board)
+        self._draw_tank(board)
 
     def _draw_force(self, board: Board) -> None:
         size = float(np.linalg.norm(board.force))
@@ -150,6 +163,19 @@ class Scene:
         self._force.points = np.array([[start, end]], dtype=np.float32)
         self._label.text = f"{size:.0f} N"
         self._label.position = end
+
+    def _draw_tank(self, board: Board) -> None:
+        """A bar beside the TCP, grey where it is empty."""
+        shown = board.pose is not None and "tank" in board.status
+        self._show(self._tank, shown)
+        if board.pose is None or not shown:
+            return
+        foot = board.pose.translation + BESIDE
+        top = foot + np.array([0.0, 0.0, GAUGE])
+        level = foot + np.clip(board.status["tank"] / self._capacity, 0.0, 1.0) * (top - foot)
+        points = np.array([[level, top], [foot, level]], dtype=np.float32)
+        if np.abs(points - self._tank.points).max() > MOVED:
+            self._tank.points = points
 
     def _place(self, node: Any, name: str, pose: Pose) -> None:
         last = self._drawn.get(name)

@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Float64MultiArray, Int64, String
+from std_msgs.msg import Float64, Float64MultiArray, Int64, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -97,6 +97,7 @@ class SessionNode(Node):
         self._observation = self.create_publisher(JointState, topics.OBSERVATION, 1)
         self._images = {name: self.create_publisher(Image, f"{topics.OBSERVATION_IMAGE}/{name}", 1) for name in cameras}
         self._phase = self.create_publisher(String, topics.SESSION_PHASE, LATCHED)
+        self._reward = self.create_publisher(Float64, topics.REWARD, 10)
         self._episodes = self.create_publisher(DiagnosticStatus, topics.EPISODES, 10)
         self._phase_said = ""
         self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
@@ -218,6 +219,8 @@ class SessionNode(Node):
         self._follow(self._session.advance(reading, self._teleop.command(reading.gripper), wait), reading)
 
     def _follow(self, directive: Directive, reading: Reading) -> None:
+        if directive.step is not None:
+            self._reward.publish(Float64(data=directive.step.outcome.reward))
         if directive.ended is not None:
             self._announce(directive.ended)
         directive.carry_out(self._hands)

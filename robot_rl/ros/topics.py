@@ -9,6 +9,7 @@ LEARNER_DEBT = "learner_debt"  # std_msgs/Int64: critic updates that are due
 LEARNER_PHASE = "learner_phase"  # std_msgs/String, latched: compiling, pretraining N of M, or …
 LEARNING = "learning"  # … this: steps are learnt as they come
 SESSION_PHASE = "session_phase"  # std_msgs/String, latched: reset, ready, running, stopped, paused or asking
+REWARD = "reward"  # std_msgs/Float64: of each step of an episode, when it is known
 TEACH_NEXT = "teach/next"  # std_msgs/String, latched: what is to be shown next, or done
 TEACH_MARK = "teach/mark"  # std_msgs/String: mark, or the name on teach/next, takes the pose; undo takes back
 JUDGE_SIGNALS = "judge_signals"  # sensor_msgs/JointState, name → position: what judges make of the image of the stamp

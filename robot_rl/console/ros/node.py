@@ -18,7 +18,7 @@ from geometry_msgs.msg import PoseArray, PoseStamped, TwistStamped, WrenchStampe
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState, Joy
-from std_msgs.msg import String
+from std_msgs.msg import Float64, String
 from std_srvs.srv import Trigger
 
 from controllers.lease import Priority
@@ -180,6 +180,7 @@ class ConsoleNode(Node):
         self.create_subscription(String, topics.SESSION_PHASE, self._on_phase, LATCHED)
         self.create_subscription(String, topics.INSTRUCTION, put("instruction", lambda m: m.data), LATCHED)
         self.create_subscription(String, arm_topics.OPERATOR_REQUEST, put("request", lambda m: m.data), LATCHED)
+        self.create_subscription(Float64, topics.REWARD, self._on_reward, 10)
         self.create_subscription(DiagnosticStatus, topics.EPISODES, self._on_episode, 10)
         self.create_subscription(DiagnosticStatus, arm_topics.ARM_EVENTS, self._on_event, 20)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, NEWEST)
@@ -204,6 +205,9 @@ class ConsoleNode(Node):
 
     def _on_phase(self, message: String) -> None:
         self.board.enter(message.data, time.monotonic())
+
+    def _on_reward(self, message: Float64) -> None:
+        self.board.reward += message.data
 
     def _on_episode(self, message: DiagnosticStatus) -> None:
         values = {value.key: value.value for value in message.values}

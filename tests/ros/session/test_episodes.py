@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
-from std_msgs.msg import String
+from std_msgs.msg import Float64, String
 
 from controllers.core import ControllerConfig
 from controllers.lease import Priority
@@ -39,6 +39,8 @@ def test_episodes_run_through(ros: Any, graph: Callable[[SessionConfig], Graph])
     listener = ros.node()
     listener.create_subscription(String, topics.SESSION_PHASE, lambda m: phases.append(m.data), LATCHED)
     listener.create_subscription(DiagnosticStatus, topics.EPISODES, said.append, 10)
+    rewards: list[float] = []
+    listener.create_subscription(Float64, topics.REWARD, lambda m: rewards.append(m.data), 1000)
     running = graph(patient())
     ros.add(PolicyNode(TASK, Decides(to_goal), (), None))
     for index in range(2):
@@ -51,6 +53,8 @@ def test_episodes_run_through(ros: Any, graph: Callable[[SessionConfig], Graph])
         assert (np.diff(episode["stamp_ns"]) > 0).all()
         assert episode["reward"][-1] == 1.0
     ros.spin_until(lambda: len(said) == 2)
+    ros.spin_until(lambda: len(rewards) >= sum(summary.steps for summary in running.ended))
+    assert sum(rewards) == 2.0
     assert said[0].name == "success"
     assert {value.key: value.value for value in said[0].values}["index"] == "0"
     assert phases[:4] == ["reset", "ready", "running", "reset"]
