@@ -20,8 +20,7 @@ from tests import compiling
 from tests.fault_table import FaultTable, written_table
 
 SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
-ROBOT_VARIABLE = "ROBOT_RL_TEST_MAY_START_ROBOTS"
-ROBOT_FIXTURES = {"robot"}  # who uses one of these is marked `robot`
+ALONE_VARIABLE = "ROBOT_RL_TEST_IS_ALONE"
 SHARED_MEMORY = Path("/dev/shm")
 DOMAIN = pytest.StashKey[socket.socket]()  # the claim on the session's ROS domain
 PEAKS = pytest.StashKey[dict[str, int]]()  # most memory that each process of the session held [MiB]
@@ -58,16 +57,9 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m selects
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if ROBOT_FIXTURES & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.robot)
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    os.environ[ROBOT_VARIABLE] = "1" if item.get_closest_marker("robot") else ""
+    os.environ[ALONE_VARIABLE] = "1" if item.get_closest_marker("alone") else ""
 
 
 @pytest.hookimpl(trylast=True)
@@ -105,10 +97,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     )
 
 
-def require_marker() -> None:
-    """Fails a test that is about to start a robot, and would do so beside others because it is not marked."""
-    if not os.environ.get(ROBOT_VARIABLE):
-        pytest.fail("this test starts a robot or a ROS graph: mark it with pytest.mark.robot")
+def require_alone() -> None:
+    """Fails a test that is about to start a job, and would do so beside other tests because it is not marked."""
+    if not os.environ.get(ALONE_VARIABLE):
+        pytest.fail("this test starts a job, many processes: mark it with pytest.mark.alone")
 
 
 def session_processes() -> dict[int, str]:

@@ -19,7 +19,6 @@ def wait_robot_time(arm, seconds: float) -> None:
         time.sleep(0.001)
 
 
-@pytest.mark.robot
 def test_franka_arm_meets_the_arm_contract() -> None:
     pytest.importorskip("pylibfranka")
     from hardware.franka.arm import FrankaArm

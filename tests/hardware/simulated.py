@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hardware.sim.channel.channel import SCENE_PORT
-from tests.conftest import require_marker
 
 PATIENCE = 60.0  # [s] before a process that was told to end is made to; never what a test measures
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +62,6 @@ def simulated_server(
     ``script``: the server, in Python. ``options``: ``worldbody``, MJCF beside the cube; ``patience`` and ``linger`` [s]
     as in `hardware.sim.fci.server.serve`.
     """
-    require_marker()
     address = address or unused_address()
     process = subprocess.Popen(
         [sys.executable, "-c", script, address, json.dumps(options)],

@@ -12,8 +12,6 @@ import pytest
 
 from tests.hardware.simulated import environment, simulated_server
 
-pytestmark = pytest.mark.robot
-
 pytest.importorskip("franky_sim")
 
 PATIENCE = 0.2  # [s] that the robot's clock waits for these clients, which have no real-time scheduling

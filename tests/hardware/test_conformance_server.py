@@ -23,8 +23,6 @@ pytest.importorskip("pylibfranka")
 
 from hardware.franka.arm import FrankaArm
 
-pytestmark = pytest.mark.robot
-
 CLIENT = Path(__file__).with_name("fci_client.py")
 PATIENCE = 0.2  # [s] that the robot's clock waits for these clients, which have no real-time scheduling
 REFLEX = "ControlException: libfranka: Move command aborted: motion aborted by reflex! "

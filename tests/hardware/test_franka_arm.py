@@ -114,7 +114,6 @@ def test_telemetry_records_every_tick(arm: FrankaArm) -> None:
     assert (table["mode"][0], table["mode"][-1]) == (Mode.HOLD, Mode.IDLE)
 
 
-@pytest.mark.robot
 def test_loss_of_the_robot_is_a_fault_with_telemetry_and_can_be_recovered(tmp_path) -> None:
     with simulated_server() as server:
         arm = FrankaArm(server.address, dump_directory=tmp_path)
@@ -175,7 +174,6 @@ def test_telemetry_outlives_the_real_time_process(robot: SimulatedServer, tmp_pa
     assert [event.kind for event in saved.events] == [EventKind.STARTED]
 
 
-@pytest.mark.robot
 def test_user_stop_ends_the_motion_and_its_release_moves_nothing(tmp_path) -> None:
     with (
         simulated_server() as server,
@@ -207,7 +205,6 @@ def test_user_stop_ends_the_motion_and_its_release_moves_nothing(tmp_path) -> No
     assert [load_telemetry(file).reason for file in tmp_path.glob("fault-*.npz")] == [reading.fault] * 2
 
 
-@pytest.mark.robot
 def test_reflex_has_the_robots_own_name_and_waits_for_recovery(tmp_path) -> None:
     with (
         simulated_server() as server,
@@ -319,7 +316,6 @@ def test_no_arm_at_the_address(address: str) -> None:
     arm.disconnect()
 
 
-@pytest.mark.robot
 def test_something_that_is_no_robot_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 

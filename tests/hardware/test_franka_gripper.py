@@ -96,7 +96,6 @@ def error_of(action: Callable[[], object]) -> str:
     return message
 
 
-@pytest.mark.robot
 def test_motion_without_an_end_is_an_error_and_a_silent_hand_another() -> None:
     with simulated_server(script=STUCK_SERVER) as server:
         with FrankaGripper(server.address, patience=0.2) as gripper:
@@ -112,7 +111,6 @@ def test_motion_without_an_end_is_an_error_and_a_silent_hand_another() -> None:
             server.process.send_signal(signal.SIGCONT)
 
 
-@pytest.mark.robot
 def test_commands_during_a_motion_never_wait() -> None:
     """A pipe would be full after a few hundred of them."""
     with simulated_server(script=STUCK_SERVER) as server, FrankaGripper(server.address, patience=100.0) as gripper:
@@ -120,7 +118,6 @@ def test_commands_during_a_motion_never_wait() -> None:
             gripper.command(0.3 + 0.1 * (n % 2))
 
 
-@pytest.mark.robot
 def test_motion_that_the_hand_gives_up_is_an_error_until_the_next_command() -> None:
     with simulated_server(script=BLOCKED_SERVER) as server, FrankaGripper(server.address) as gripper:
         gripper.command(0.25)

@@ -110,7 +110,6 @@ def test_histogram_counts_every_value_once() -> None:
     assert [int(line.split("ms")[1].split()[0]) for line in lines] == [1, 2, 1]
 
 
-@pytest.mark.robot
 def test_arm_that_does_not_answer_is_not_measured_and_cannot_be_held() -> None:
     address = unused_address()
     report = check(CheckSettings(address, seconds=0.05))

@@ -139,7 +139,6 @@ def test_no_simulator_at_the_address() -> None:
         client.objects()
 
 
-@pytest.mark.robot
 def test_simulator_that_stops_ends_its_clients_and_exits_cleanly() -> None:
     with simulated_server() as server, SceneClient(server.address, SCENE_PORT) as client:
         server.process.terminate()
@@ -148,7 +147,6 @@ def test_simulator_that_stops_ends_its_clients_and_exits_cleanly() -> None:
             client.objects()
 
 
-@pytest.mark.robot
 def test_a_simulator_that_shall_end_waits_for_those_who_are_there() -> None:
     with simulated_server(linger=600.0) as server:
         with SceneClient(server.address, SCENE_PORT) as client:
@@ -160,7 +158,6 @@ def test_a_simulator_that_shall_end_waits_for_those_who_are_there() -> None:
         assert server.process.wait() == 0
 
 
-@pytest.mark.robot
 def test_a_simulator_waits_for_nobody_for_ever() -> None:
     with simulated_server(linger=0.05) as server, SceneClient(server.address, SCENE_PORT) as client:
         client.objects()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from robot_rl.jobs.run import Run
-from tests.conftest import require_marker, session_processes
+from tests.conftest import require_alone, session_processes
 from tests.hardware.simulated import unused_address
 
 PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
@@ -23,7 +23,7 @@ class Job:
     def __init__(
         self, folder: Path, command: str, *overrides: str, address: str | None = None, stdin: int = subprocess.DEVNULL
     ) -> None:
-        require_marker()
+        require_alone()
         self.run = Run(folder)
         self.address = address or unused_address()
         folder.mkdir(parents=True, exist_ok=True)

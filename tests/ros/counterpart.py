@@ -12,7 +12,6 @@ from rclpy.executors import SingleThreadedExecutor
 from hardware.ros.arm_node import ArmNode
 from hardware.scene import SceneSpec
 from hardware.sim.world.inprocess import InProcessWorld
-from tests.conftest import require_marker
 from tests.contracts.arm_contract import PATIENT
 
 STEP = 0.01  # [s] of robot time in each callback of the timer, which is as often
@@ -33,7 +32,6 @@ class Counterpart:
 @contextmanager
 def counterpart(namespace: str) -> Iterator[Counterpart]:
     """Serve an arm in ``namespace``, under torque control, on the default context."""
-    require_marker()
     rclpy.init(args=["--ros-args", "-r", f"__ns:=/{namespace}"])
     with InProcessWorld(SceneSpec(), PATIENT) as world:
         served = Counterpart(world)

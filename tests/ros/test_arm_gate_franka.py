@@ -25,8 +25,6 @@ from hardware.sim.channel.client import SceneClient
 from hardware.sim.channel.faults import Faults
 from tests.hardware.simulated import simulated_server
 
-pytestmark = pytest.mark.robot
-
 
 def test_a_moving_arm_is_stopped_without_the_node_falling_silent(ros: Any) -> None:
     said: list[tuple[Mode, Mode]] = []  # by the node and, at that moment, by the driver

@@ -229,7 +229,6 @@ def test_as_a_process_it_draws_what_the_arm_publishes_and_stops_on_a_signal(ros:
         process.wait()
 
 
-@pytest.mark.robot
 def test_an_absent_camera_is_one_line_and_exit_code_2(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--camera", "wrist", "--driver", "opencv", "--device", "none.avi"]) == 2
     errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]

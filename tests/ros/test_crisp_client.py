@@ -21,8 +21,6 @@ from tests.contracts.arm_contract import ACCURACY
 from tests.hardware.simulated import environment
 from tests.ros.counterpart import Counterpart, counterpart
 
-pytestmark = pytest.mark.robot
-
 CLIENT = Path(__file__).with_name("crisp_client.py")
 NAMESPACE = "left"
 

@@ -23,8 +23,6 @@ from tests.contracts.arm_contract import ACCURACY, check_arm, distance
 from tests.ros.conftest import PATIENCE
 from tests.ros.counterpart import PATIENT, Counterpart, counterpart
 
-pytestmark = pytest.mark.robot
-
 NAMESPACE = "crisp"
 CONFIG = CrispConfig(namespace=NAMESPACE)
 

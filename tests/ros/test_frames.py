@@ -57,7 +57,6 @@ def namespaced(request: pytest.FixtureRequest) -> Any:
     rclpy.try_shutdown()
 
 
-@pytest.mark.robot
 def test_the_chain_of_frames_ends_at_the_pose_that_is_published(namespaced: Any) -> None:
     ros, poses, joints, said = namespaced, [], [], []
     listener = ros.node()
@@ -105,7 +104,6 @@ def test_the_chain_of_frames_ends_at_the_pose_that_is_published(namespaced: Any)
     assert placed(tree, f"{prefix}base", prefix + TCP_FRAME)
 
 
-@pytest.mark.robot
 @pytest.mark.skipif(not HAS_TF, reason="tf2_msgs is in a ROS 2 installation, not in the wheels of PyPI")
 def test_tf_says_the_same_with_the_stamp_of_the_joints(ros: Any) -> None:
     from tf2_msgs.msg import TFMessage

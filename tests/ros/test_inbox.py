@@ -119,7 +119,6 @@ def test_writers_that_have_gone_are_forgotten(office: Office, monkeypatch: pytes
     assert office.poll(0.0, 1) == [(9, "/writer_0", 0.0)]
 
 
-@pytest.mark.robot
 def test_the_name_that_a_launch_file_gives_is_the_nodes_alone() -> None:
     context = Context()
     context.init(args=["--ros-args", "-r", "__node:=arm", "-r", "__ns:=/left", "-r", "one:=elsewhere"])
