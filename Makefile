@@ -11,7 +11,7 @@ DEMO_FLAGS = --task $(TASK) $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(F
 # machine to themselves. Work is stolen test by test: with whole files, one core would wait for the last of them.
 DEFAULT = not slow and not hardware
 # They compile much and compute little, so XLA shall compile quickly.
-QUICK = XLA_FLAGS="--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0" OMP_NUM_THREADS=1
+QUICK = XLA_FLAGS="--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true" OMP_NUM_THREADS=1
 
 # Set by the ROS 2 wheels in the processes of another environment; with it, those in .venv would not find their libraries.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
