@@ -142,6 +142,7 @@ def test_links_lead_where_they_lead_in_the_repository(
     assert pages.path_of(pages.page_of(path)) == path
 
 
+@pytest.mark.timeout(600)
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     """``mkdocs.yml`` is strict: a warning is an error."""
     for needed in ("material", "mkdocstrings_handlers.python"):
@@ -152,6 +153,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert "what a setpoint must satisfy" in (tmp_path / "site" / "controllers" / "gate" / "index.html").read_text()
 
 
+@pytest.mark.timeout(600)
 def test_a_link_to_nowhere_fails_the_site(tmp_path: Path) -> None:
     for needed in ("material", "mkdocstrings_handlers.python"):
         pytest.importorskip(needed, reason="the site needs the extra docs; `make docs` installs it")
