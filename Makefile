@@ -4,7 +4,7 @@ SHELL := bash
 
 TASK ?= peg_insertion
 PY := .venv/bin/python
-CODE := controllers hardware robot_rl demos examples tests benchmarks launch setup.py
+CODE := controllers hardware robot_rl demos examples tests benchmarks launch scripts setup.py
 DEMO_FLAGS = --task $(TASK) $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(FAST)),--fast)
 
 # Tests run side by side, one on each core; those of whole jobs (marker `alone`), which are many processes, have the
@@ -16,7 +16,7 @@ QUICK = XLA_FLAGS="--xla_cpu_multi_thread_eigen=false --xla_backend_optimization
 # Set by the ROS 2 wheels in the processes of another environment; with it, those in .venv would not find their libraries.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo test test-slow lint bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,11 @@ lint: setup ## ruff and mypy
 bench: setup ## run every benchmark; they print JSON lines
 	@for file in $(filter-out $(addprefix benchmarks/,graph.py loop_comparison.py peers.py),$(wildcard benchmarks/*.py)); do $(PY) "$$file" || exit; done
 
+docs: setup ## build the documentation and the reference into site/
+	@$(PY) -c 'import material, mkdocstrings_handlers.python' 2>/dev/null || \
+		$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build
+
 clean: ## remove .venv and everything that was built (runs/ stays)
-	@rm -rf .venv build dist install log *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf .venv build dist install log site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

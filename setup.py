@@ -51,6 +51,7 @@ EXTRAS = {
     # Other people's programs that the simulated robot and the arm node are tested with. crisp-python is installed by
     # scripts/setup.sh: it asks for an older numpy than it needs.
     "clients": ["franky-control>=2.0; platform_machine == 'x86_64'", "scipy>=1.11"],
+    "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],  # `make docs`
 }
 # Packages that the loop and the learners are compared with.
 EXTRAS["bench"] = [*EXTRAS["sim"], *EXTRAS["franka"], *EXTRAS["learn"], "sbx-rl>=0.28", "stable-baselines3>=2.9"]
@@ -59,6 +60,8 @@ setup(
     name=PACKAGE,
     version=VERSION,
     description="Online reinforcement learning of contact-rich skills on a Franka FR3, with a person in the loop",
+    maintainer="robot_rl maintainers",
+    maintainer_email="maintainers@robot-rl.invalid",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),

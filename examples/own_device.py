@@ -1,9 +1,9 @@
 """A teleoperation device of one's own: whatever sends UDP packets, e.g. a phone or a motion tracker.
 
     robot-rl teleop --task reach source=examples.own_device:UdpDevice
-    python examples/own_device.py 0.05 0 0 --seconds 2
+    python examples/own_device.py 0.05 0 0 --seconds 2 --say success
 
-The second command, in another terminal, is the sender: 5 cm/s along x for 2 s. A packet is JSON:
+The second command, in another terminal, is the sender: 5 cm/s along x for 2 s, then a word. A packet is JSON:
 ``{"twist": [vx, vy, vz, wx, wy, wz], "gripper": 0.0, "words": ["success"]}``, each part where there is something to
 say; ``{}`` lets go. Who drives keeps talking: 0.25 s without a packet let go as well, after 2 s the device is lost.
 """
@@ -90,12 +90,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Send a velocity to UdpDevice.")
     parser.add_argument("velocity", type=float, nargs=3, help="x, y, z [m/s], base axes")
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--say", choices=[word.value for word in Word], nargs="+", default=[], help="after that")
     parser.add_argument("--port", type=int, default=PORT)
     given = parser.parse_args()
     packet = json.dumps({"twist": [*given.velocity, 0.0, 0.0, 0.0]}).encode()
+    last = json.dumps({"words": given.say}).encode()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for left in range(round(given.seconds / PERIOD), -1, -1):
-            sender.sendto(packet if left else b"{}", (HOST, given.port))
+            sender.sendto(packet if left else last, (HOST, given.port))
             time.sleep(PERIOD)
 
 

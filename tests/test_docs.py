@@ -28,10 +28,8 @@ WITH_COMMANDS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "examples" / "README.md",
-    *(
-        ROOT / "docs" / f"{name}.md"
-        for name in ("CONSOLE", "HARDWARE", "PASSIVITY", "SAFETY", "YOUR_POLICY", "YOUR_TASK")
-    ),
+    *(ROOT / "docs" / f"{name}.md" for name in ("CONSOLE", "HARDWARE", "PASSIVITY", "SAFETY")),
+    *sorted((ROOT / "docs").glob("YOUR_*.md")),
 ]
 PROGRAMS = ("robot-rl", "make", "python", "ros2")
 TOPIC_MODULES = (ROOT / "controllers" / "ros" / "topics.py", ROOT / "robot_rl" / "ros" / "topics.py")

@@ -44,6 +44,7 @@ DRIVERS = {
     "hardware/franka/arm.py",  # writes into the mailbox …
     "hardware/franka/realtime.py",  # … which the loop empties into the controller, and torques into the robot
     "hardware/sim/world/inprocess.py",
+    "examples/own_arm.py",  # of an arm without robot, to copy
 }
 HOLDERS = {
     *GATES,

@@ -113,3 +113,5 @@ def check_checkpoint(checkpoints: Path, settings: LearnerConfig, domain: Domain,
             state_of(found, shapes, agent, domain)
     except CheckpointError as error:
         raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another run starts anew") from error
+    except ValueError as error:  # of an agent that cannot work with the layout
+        raise ConfigError(f"agent {settings.agent}: {error}") from error

@@ -12,9 +12,14 @@ import pytest
 
 from examples.own_agent import AGENT, Td3Config
 from robot_rl.contract import Layout
+from robot_rl.contract.settings import ConfigError
 from robot_rl.data.parameters import unpack
 from robot_rl.data.replay import Batch
 from robot_rl.jobs.cli import main
+from robot_rl.jobs.config import load_config
+from robot_rl.jobs.learning import check_run
+from robot_rl.jobs.run import Run
+from robot_rl.learner.checkpoint import save
 
 NAME = "examples.own_agent:AGENT"
 QUICK = ["learner.batch_size=16", "learner.settings.hidden=16,16"]
@@ -55,3 +60,11 @@ def test_it_finds_the_best_action_of_a_bandit() -> None:
 def test_images_are_refused() -> None:
     with pytest.raises(ValueError, match="front"):
         AGENT.make(Td3Config()).create(jax.random.PRNGKey(0), Layout(1, 1, {"front": (8, 8)}))
+
+
+def test_what_it_refuses_is_said_in_a_line_also_where_there_is_a_checkpoint(tmp_path: Path) -> None:
+    config = load_config(None, ["task=reach", "cameras=front", f"learner.agent={NAME}"])
+    run = Run.create(config, tmp_path)
+    save(run.checkpoints, 1, {}, {})
+    with pytest.raises(ConfigError, match=r"examples\.own_agent:AGENT: this agent learns from states alone.*front"):
+        check_run(run, config)

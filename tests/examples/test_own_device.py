@@ -76,12 +76,14 @@ class TestContract(TeleopContract):
             assert device.read().words == (Word.TAKE_OVER, Word.SUCCESS)
             assert device.read().words == ()
 
-    def test_the_sender_drives_and_lets_go(self) -> None:
-        given = ["0.05", "0", "0", "--seconds", "0.06", "--port", str(self.other.getsockname()[1])]
+    def test_the_sender_drives_lets_go_and_speaks(self) -> None:
+        port = str(self.other.getsockname()[1])
+        given = ["0.05", "0", "0", "--seconds", "0.06", "--port", port, "--say", "take_over", "success"]
         environment = {**os.environ, "PYTHONPATH": str(Path(own_device.__file__).parents[1])}
         subprocess.run([sys.executable, own_device.__file__, *given], check=True, env=environment)
         heard = [command_of(self.other.recv(1000)) for _ in range(4)]
         assert [command.engaged for command in heard] == [True, True, True, False]
+        assert [command.words for command in heard] == [(), (), (), (Word.TAKE_OVER, Word.SUCCESS)]
         np.testing.assert_array_equal(heard[0].twist, [0.05, 0.0, 0.0, 0.0, 0.0, 0.0])
 
 
