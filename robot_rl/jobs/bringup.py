@@ -197,6 +197,11 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
                 f"{sources()}"
             )
         expert_of(task)
+    if task.needs and spec.has_episodes and not (fast or config.knows_scene):
+        raise ConfigError(
+            f"task={config.task} needs the pose of {', '.join(task.needs)}, which only a simulator knows, and here "
+            f"{'blind=true' if config.blind else f'arm={config.arm}'}; choose another, or make your own: docs/YOUR_TASK.md"
+        )
     if fast and config.blind:
         raise ConfigError("blind=true rehearses a robot, which nothing is faster than; leave out --fast or blind=true")
     if fast and spec.person_drives and config.source != EXPERT:

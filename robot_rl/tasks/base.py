@@ -58,6 +58,7 @@ class Task(ABC):
         nominal: TCP pose that undriven axes keep.
         goal: TCP pose at which it is done, where that is one fixed pose.
         table: z [m] of the table, or whatever else the hand must keep above; for `robot-rl task check`.
+        needs: objects whose poses its state or outcome takes; only a simulator knows them, and elsewhere it is refused.
         cameras: camera → what of its picture belongs to the observation; ``cameras=`` chooses others.
         instruction: what is to be done, in words, for policies that read.
         judge: who says what a step came to, see `robot_rl.session.judge`: ``task`` asks `outcome`, ``person`` leaves it
@@ -78,6 +79,7 @@ class Task(ABC):
     nominal: Pose
     goal: Pose | None = None
     table: float = 0.0
+    needs: tuple[str, ...] = ()
     cameras: Mapping[str, View] = MappingProxyType({})
     instruction: str = ""
     judge: str = "task"

@@ -62,6 +62,5 @@ def object_pose(reading: Reading, name: str) -> Pose:
         return reading.objects[name]
     except KeyError:
         raise ContractError(
-            f"this task needs the pose of {name!r}, and the scene knows {sorted(reading.objects) or 'no objects'}; "
-            f"on a real arm, choose a task that does without, or add a tracker that publishes it"
+            f"this task needs the pose of {name!r}, and the scene knows {sorted(reading.objects) or 'no objects'}"
         ) from None

@@ -43,6 +43,7 @@ class PickCube(Task):
     workspace: Workspace = Workspace(np.array([0.36, -0.19, 0.014]), np.array([0.64, 0.19, 0.25]))
     retreat_height: float = 0.15
     nominal: Pose = Pose(START_CENTRE, TOOL_DOWN)
+    needs: tuple[str, ...] = ("cube",)
 
     def scene(self) -> SceneSpec:
         from robot_rl.tasks.scenes.cube import scene

@@ -35,6 +35,7 @@ class Reach(Task):
     workspace: Workspace = Workspace(CENTRE - GOAL_HALF - 0.03, CENTRE + GOAL_HALF + 0.03)
     retreat_height: float = 0.25
     nominal: Pose = Pose(CENTRE, TOOL_DOWN)
+    needs: tuple[str, ...] = ("goal",)
 
     def scene(self) -> SceneSpec:
         from robot_rl.tasks.scenes.reach import scene

@@ -94,6 +94,8 @@ def fails(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("inspect nowhere", "nowhere is not an episode store, nor a run"),
         ("record --task peg_insertion blind=true source=expert", "a blind one"),
         ("record blind=true arm=fr3 source=keyboard", "blind anyway"),
+        ("record --task reach blind=true source=keyboard", "needs the pose of goal, which only a simulator knows"),
+        ("record --task pick_cube arm=fr3 robot_ip=127.0.0.9 source=keyboard", "needs the pose of cube"),
         ("eval --task reach", "which policy"),
         ("eval --task reach --run reach", "train one first"),
         ("eval --task reach policy=nowhere.params", "nowhere.params"),
