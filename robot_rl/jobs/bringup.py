@@ -71,8 +71,8 @@ def node_names(job: str, config: RunConfig) -> list[str]:
             f"{nearest(config.source, (*spec.sources, *TELEOP_DEVICES.names()))}"
         )
     names = ["sim"] if config.arm == "sim" and config.simulator == "own" else []
-    names.append("link" if config.arm == "remote" else "arm")
-    if config.cameras and config.arm != "remote":
+    names.append("link" if config.remote else "arm")
+    if config.cameras and not config.remote:
         names.append("camera")
     if not spec.node:
         return names
@@ -148,7 +148,7 @@ def opening(job: str, run: Run, config: RunConfig) -> list[str]:
     spec, lines = job_of(job), [f"{job}: {config.task}, run {run.root}"]
     if spec.deterministic:
         lines.append(f"policy: {policy_file(run, config)}")
-    if config.arm == "remote":
+    if config.remote:
         lines.append(f"the arm is one that {', '.join(config.peers) or 'another job of this computer'} serves")
     if not spec.node and config.peers:
         lines.append(f"the arm is served to sessions at {', '.join(config.peers)}, with arm=remote; Ctrl-C ends it")
@@ -199,10 +199,10 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
     view_of(task, config)  # raises where it does not fit
     node_names(job, config)
     spec = job_of(job)
-    if not spec.node and config.arm == "remote":
+    if not spec.node and config.remote:
         raise ConfigError(f"robot-rl {job} serves an arm of this computer; choose arm=sim, arm=fr3 or arm=crisp")
     if config.source == EXPERT and spec.person_drives:
-        if not config.knows_scene and config.arm != "remote":  # whose computer says so when it answers
+        if not config.knows_scene and not config.remote:  # whose computer says so when it answers
             why = "a blind one" if config.blind else f"arm={config.arm}"
             raise ConfigError(
                 f"source=expert drives only the simulated arm, which knows where things are; with {why} choose source="

@@ -124,6 +124,11 @@ class RunConfig:
         """Whether there is somebody to ask where objects are, and to put them in place: a simulator."""
         return self.arm == "sim" and not self.blind
 
+    @property
+    def remote(self) -> bool:
+        """Whether the arm is one that another computer serves."""
+        return self.arm == "remote"
+
 
 def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
     """The run's configuration: defaults, then the YAML file at ``path``, then ``key=value`` overrides.

@@ -127,7 +127,7 @@ def check_fit(there: Served, config: RunConfig, job: str) -> None:
 
 def knows_scene(run: Run, config: RunConfig) -> bool:
     """Whether somebody says where objects are, and puts them in place; of another computer's arm, once it answers."""
-    if config.arm != "remote":
+    if not config.remote:
         return config.knows_scene
     return bool(run.status_of(LINK).get("knows_scene"))
 

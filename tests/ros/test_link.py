@@ -170,7 +170,7 @@ def test_messages_about_objects_that_make_no_sense_are_refused() -> None:
     ):
         spoiled = message()
         spoil(spoiled)
-        with pytest.raises(ValueError):  # noqa: PT011  each has words of its own
+        with pytest.raises(ValueError):
             objects_from(spoiled)
 
 

@@ -69,7 +69,7 @@ def await_link(run: Run, config: RunConfig, stop: Stop) -> None:
 
     The process `link` says how long that may take. Raises KeyboardInterrupt when this one was asked to end meanwhile.
     """
-    while config.arm == "remote" and not run.status_of(LINK).get("ready"):
+    while config.remote and not run.status_of(LINK).get("ready"):
         if stop.asked:
             raise KeyboardInterrupt
         time.sleep(0.05)

@@ -54,7 +54,7 @@ def main(
 
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(ros(arguments))
-        compressed = config.arm == "remote" and config.link.images == COMPRESSED
+        compressed = config.remote and config.link.images == COMPRESSED
         node = ConsoleNode(scene.objects, tuple(task.views(config.cameras)), reread, compressed)
         about = About(job, task.name, task.action.axes, task.workspace, config.controller.tank.capacity, spec.learns)
         page = Page(about, node, settings.host, settings.port, guard)

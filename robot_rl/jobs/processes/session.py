@@ -39,7 +39,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         scene: SceneControl = simulated if config.knows_scene else manual
         scene.connect()
         stack.callback(scene.disconnect)
-        arranged_there = config.arm == "remote" and knows_scene(run, config)
+        arranged_there = config.remote and knows_scene(run, config)
         progress = Progress(run, job, config, store)
         session = Session(
             task,
@@ -72,7 +72,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             progress.correct,
             progress.tell,
             awaits_learner=job_of(job).learns,
-            link=config.link if config.arm == "remote" else None,
+            link=config.link if config.remote else None,
         )
         progress.say()
         spin(node, stop, lambda: progress.done, node.end_motion)

@@ -23,8 +23,8 @@ def exchange(asked: float, there: float, back: float, offset: float) -> Exchange
     return Exchange(*(round(time * NS) for time in times))
 
 
-def compared(ways: list[tuple[float, float]], offset: float, config: LinkConfig = LinkConfig()) -> Link:
-    link = Link(config)
+def compared(ways: list[tuple[float, float]], offset: float) -> Link:
+    link = Link(LinkConfig())
     for i, (there, back) in enumerate(ways):
         link.ask()
         link.hear(exchange(PERIOD * i, there, back, offset), PERIOD * i)
@@ -47,9 +47,8 @@ def test_the_offset_is_as_sure_as_it_says(ways: list[tuple[float, float]], offse
 
 @given(ways=WAYS, offset=st.floats(-0.05, 0.05))
 def test_no_episode_begins_with_clocks_that_are_apart(ways: list[tuple[float, float]], offset: float) -> None:
-    config = LinkConfig()
-    allowed = compared(ways, offset, config).hindrance(now(ways)) == ""
-    assert not (allowed and abs(offset) > config.offset_limit + 1e-9)
+    allowed = compared(ways, offset).hindrance(now(ways)) == ""
+    assert not (allowed and abs(offset) > LinkConfig().offset_limit + 1e-9)
 
 
 def test_clocks_that_agree_hinder_nothing_and_others_are_told_apart() -> None:
