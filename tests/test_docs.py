@@ -30,7 +30,7 @@ WITH_COMMANDS = [
     ROOT / "examples" / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("CONSOLE", "HARDWARE", "PASSIVITY", "SAFETY", "YOUR_POLICY", "YOUR_TASK")
+        for name in ("CONSOLE", "HARDWARE", "PASSIVITY", "SAFETY", "TWO_COMPUTERS", "YOUR_POLICY", "YOUR_TASK")
     ),
 ]
 PROGRAMS = ("robot-rl", "make", "python", "ros2")

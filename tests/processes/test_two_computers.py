@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.robot, pytest.mark.timeout(900)]
 QUALITY = Quality(delay=0.002, jitter=0.001, loss=0.005)
 ON_THIS_COMPUTER = "peers=127.0.0.1"
 BUSY = ("link.offset_limit=0.2", "link.silence=5")  # on a busy machine an answer may take its time
+STEPS = 2400  # after which peg insertion is learnt without a network between, see docs/RESULTS.md
 SHORT, SHORT_EVERY = 0.3, 7.0  # [s] of an outage, and from one to the next
 STRANGER = """
 import time, rclpy
@@ -129,17 +130,18 @@ def said(job: Job, what: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_peg_insertion_trains_over_a_bad_network(
     tmp_path: Path, computers: Network, jobs: contextlib.ExitStack
 ) -> None:
-    """600 steps, a minute of the robot, with an outage of 300 ms every 7 s."""
+    """2400 steps, four minutes of the robot, with an outage of 300 ms every 7 s."""
     robot, workstation, _ = computers.hosts
     folder = tmp_path / "run"
     assert main(["record", "--fast", "--task", "peg_insertion", "--run", str(folder), "demos=20"]) == 0
-    task = "task=peg_insertion"
-    arm = serve(jobs, tmp_path / "arm", task, f"peers={workstation.address}", host=robot)
+    task = ("--task", "peg_insertion")  # the later of two counts
+    arm = serve(jobs, tmp_path / "arm", *task, f"peers={workstation.address}", host=robot)
     job = start(
-        jobs, folder, "train", task, "arm=remote", f"peers={robot.address}", "steps=600", *BUSY, host=workstation
+        jobs, folder, "train", *task, "arm=remote", f"peers={robot.address}", f"steps={STEPS}", *BUSY, host=workstation
     )
     job.wait(lambda: job.run.status_of("learner").get("phase") == "learning" and job.steps, "the first episode")
     cuts, next_cut = 0, time.monotonic()
@@ -152,10 +154,11 @@ def test_peg_insertion_trains_over_a_bad_network(
     session, learner = job.run.status_of("session"), job.run.status_of("learner")
     figures = [line for line in job.errors if "the arm's clock is" in line]
     bridge = computers.bridge
-    print(f"{cuts} outages, {bridge.passed} frames, {bridge.dropped} lost; {session}; {figures}")
+    counts = f"{cuts} outages, {bridge.passed} frames of {bridge.octets} bytes passed on, {bridge.dropped} lost"
+    LOGGER.info("%s; %s; %s; held %d times", counts, session, figures, said(arm, "setpoint_stale: "))
     assert cuts >= 3 and bridge.dropped > 0.003 * bridge.passed
-    assert session["steps"] >= 600 and learner["updates"] > 0 and learner["online_steps"] >= 600
-    assert session["success_rate"] >= 0.8, "as without a network between, for which see docs/TWO_COMPUTERS.md"
+    assert session["steps"] >= STEPS and learner["updates"] > 0 and learner["online_steps"] >= STEPS
+    assert session["success_rate"] >= 0.8
 
 
 @pytest.mark.slow
