@@ -112,7 +112,8 @@ class RunConfig:
                 f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
             )
         if self.blind and self.arm != "sim":
-            raise RangeError(f"blind=true rehearses on the simulated arm; arm={self.arm} is blind anyway: leave it out")
+            why = "say so on the arm's computer" if self.remote else f"arm={self.arm} is blind anyway: leave it out"
+            raise RangeError(f"blind=true rehearses on the simulated arm; {why}")
         for peer in self.peers:
             if re.fullmatch(PEER, peer, re.ASCII) is None:
                 raise RangeError(f"peers: {shown(peer)} is no address or name of a computer, as 10.0.0.2 is")

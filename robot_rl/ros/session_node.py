@@ -74,7 +74,7 @@ class SessionNode(Node):
         self._session, self._config, self._on_episode = session, config, on_episode
         self._scene = scene if scene is not None else RemoteScene(self)
         self._link = LinkWatch(self) if link is not None else None
-        self._silence = link.patience if link is not None else SILENCE
+        self._silence = SILENCE if link is None else SILENCE + link.patience  # of which the link speaks first
         self._on_relabel, self._tell = on_relabel, tell
         self._axes = session.task.action.axes
         self._names = state_names(session.view.fields)

@@ -10,6 +10,7 @@ import pytest
 
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.bringup import node_names, opening, prepare, specs
+from robot_rl.jobs.cli import parse
 from robot_rl.jobs.config import load_config
 from robot_rl.jobs.remote import (
     Served,
@@ -22,6 +23,7 @@ from robot_rl.jobs.remote import (
     serves_sessions,
 )
 from robot_rl.jobs.run import LINK, Run
+from robot_rl.jobs.task_commands import teach_task
 from robot_rl.tasks import make_task
 
 PEERS = ["peers=10.0.0.2,10.0.0.3"]
@@ -74,6 +76,13 @@ def test_a_name_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     config = load_config(None, ["task=reach", "peers=no-such-computer.invalid"])
     with pytest.raises(ConfigError, match=r"peers=.*nobody knows the address of no-such-computer\.invalid"):
         prepare("arm", config, tmp_path / "run")
+
+
+def test_what_belongs_on_the_computer_of_the_arm_is_refused_here(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"blind=true .*say so on the arm's computer"):
+        load_config(None, [*REMOTE, "blind=true"])
+    with pytest.raises(ConfigError, match="a task is taught on the computer of the arm"):
+        teach_task(parse(["task", "teach", "--out", str(tmp_path / "a.yaml"), "arm=remote"]))
 
 
 def test_the_job_arm_serves_an_arm_of_its_own(tmp_path: Path) -> None:
