@@ -50,6 +50,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             judge=make_judge(judge_name(job, config, task), task),
             past=past_of(store),
             view=view_of(task, config),
+            remote=config.remote,
         )
         objects = scene_objects(run, config, task)
         node: SessionNode
