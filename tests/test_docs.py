@@ -28,7 +28,7 @@ WITH_COMMANDS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "examples" / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("CONSOLE", "HARDWARE", "PASSIVITY", "SAFETY")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("CONSOLE", "HARDWARE", "PASSIVITY", "SAFETY", "TWO_COMPUTERS")),
     *sorted((ROOT / "docs").glob("YOUR_*.md")),
 ]
 PROGRAMS = ("robot-rl", "make", "python", "ros2")

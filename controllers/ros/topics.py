@@ -24,6 +24,10 @@ ARM_EVENTS = "arm_events"  # diagnostic_msgs/DiagnosticStatus, one for each even
 ROBOT_DESCRIPTION = "robot_description"  # std_msgs/String, latched: URDF
 TF = "/tf"  # tf2_msgs/TFMessage: frames that move
 TF_STATIC = "/tf_static"  # tf2_msgs/TFMessage, latched: frames that do not
+SERVED_ARM = "served_arm"  # std_msgs/String, latched: what a session on another computer has to agree with, as JSON
+CLOCK_QUESTION = "clock/question"  # sensor_msgs/TimeReference: stamp of who asks, in frame_id who that is
+CLOCK_ANSWER = "clock/answer"  # sensor_msgs/TimeReference: stamp here, time_ref and source as they were asked with
+PLACE_OBJECTS = "place_objects"  # trajectory_msgs/MultiDOFJointTrajectory: poses by name (simulator)
 STATUS_NAMES = ("robot_time", "tank", "mode", "success_rate", "budget", "activity")
 
 # Commands. Whoever commands first has the lease on the arm, until they fall silent; see `controllers.lease`.

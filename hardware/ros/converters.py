@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from controllers.gains import ImpedanceGains
 from controllers.ros import topics
 from controllers.ros.converters import NS, fill_vectors, ns_to_stamp
+from controllers.spatial import Pose
 from hardware.cameras.intrinsics import Intrinsics
 from hardware.interfaces import Frame, TeleopCommand
 
@@ -66,6 +68,37 @@ def fill_teleop(command: TeleopCommand, stamp: Any, twist: Any, joy: Any) -> Non
         message.header.stamp, message.header.frame_id = stamp, topics.BASE_FRAME
     fill_vectors(command.twist if command.engaged else np.zeros(6), twist.twist.linear, twist.twist.angular)
     joy.axes, joy.buttons = command.twist.tolist(), joy_buttons(command)
+
+
+def fill_objects(objects: Mapping[str, Pose], point: type, transform: type, message: M) -> M:
+    """Poses by name, in the base frame → trajectory_msgs/MultiDOFJointTrajectory with one point.
+
+    ``point`` and ``transform`` are the classes MultiDOFJointTrajectoryPoint and geometry_msgs/Transform.
+    """
+    message.header.frame_id = topics.BASE_FRAME  # type: ignore[attr-defined]
+    message.joint_names = list(objects)  # type: ignore[attr-defined]
+    placed = point()
+    for pose in objects.values():
+        entry = transform()
+        t, q = entry.translation, entry.rotation
+        t.x, t.y, t.z = map(float, pose.translation)
+        q.x, q.y, q.z, q.w = map(float, pose.quat_xyzw)
+        placed.transforms.append(entry)
+    message.points.append(placed)  # type: ignore[attr-defined]
+    return message
+
+
+def objects_from(message: Any) -> dict[str, Pose]:
+    """trajectory_msgs/MultiDOFJointTrajectory → poses by name. Raises ValueError when it is not one pose for each."""
+    if message.header.frame_id not in topics.BASE_FRAMES:
+        raise ValueError(f"in frame {message.header.frame_id!r}; only {' and '.join(topics.BASE_FRAMES)} are known")
+    if len(message.points) != 1 or len(message.points[0].transforms) != len(message.joint_names):
+        raise ValueError(f"it does not give one pose for each of {', '.join(message.joint_names)}")
+    poses = {}
+    for name, entry in zip(message.joint_names, message.points[0].transforms, strict=True):
+        t, q = entry.translation, entry.rotation
+        poses[name] = Pose(np.array([t.x, t.y, t.z]), np.array([q.x, q.y, q.z, q.w]))
+    return poses
 
 
 def joints_from(message: Any) -> np.ndarray:

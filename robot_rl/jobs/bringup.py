@@ -20,6 +20,7 @@ from robot_rl.jobs.job import EXPERT, PAGE, job_of, sources
 from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.policies import TOPIC, check_evaluated, identity
 from robot_rl.jobs.progress import schema_of, view_of
+from robot_rl.jobs.remote import check_peers, discovery, patience_of
 from robot_rl.jobs.run import Run, policy_file
 from robot_rl.ros import topics
 from robot_rl.session.judge import JUDGES
@@ -45,6 +46,7 @@ class NodeSpec:
         talks: all that it logs is shown at the terminal, not its warnings alone.
         namespace: of its topics.
         remappings: of topics that are not there: (name, topic).
+        environment: variables that let it be discovered by the peers, and no others: (name, value).
     """
 
     name: str
@@ -56,6 +58,7 @@ class NodeSpec:
     talks: bool = False
     namespace: str = ""
     remappings: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
     executable: str = EXECUTABLE
 
 
@@ -68,8 +71,8 @@ def node_names(job: str, config: RunConfig) -> list[str]:
             f"{nearest(config.source, (*spec.sources, *TELEOP_DEVICES.names()))}"
         )
     names = ["sim"] if config.arm == "sim" and config.simulator == "own" else []
-    names.append("arm")
-    if config.cameras:
+    names.append("link" if config.remote else "arm")
+    if config.cameras and not config.remote:
         names.append("camera")
     if not spec.node:
         return names
@@ -113,11 +116,13 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
     """The processes of ``job`` for an existing run."""
     learner = f"/{config.learner.shared.strip('/')}".rstrip("/")
     remappings = tuple((topic, f"{learner}/{topic}") for topic in OF_LEARNER) if config.learner.shared else ()
+    environment = tuple(discovery(config).items()) if config.peers else ()
     return [
         dataclasses.replace(
             node_spec(name, job, run),
             namespace=config.namespace,
             remappings=remappings if name in ("policy", "session") else (),
+            environment=environment,
         )
         for name in node_names(job, config)
     ]
@@ -134,7 +139,7 @@ def node_spec(name: str, job: str, run: Run) -> NodeSpec:
         respawn=respawn,
         optional=name == "console",
         terminal=name in READ_TERMINAL,
-        talks=name == "arm" and not job_of(job).node,
+        talks=name == "link" or (name == "arm" and not job_of(job).node),
     )
 
 
@@ -143,9 +148,13 @@ def opening(job: str, run: Run, config: RunConfig) -> list[str]:
     spec, lines = job_of(job), [f"{job}: {config.task}, run {run.root}"]
     if spec.deterministic:
         lines.append(f"policy: {policy_file(run, config)}")
-    if not spec.node:
+    if config.remote:
+        lines.append(f"the arm is one that {', '.join(config.peers) or 'another job of this computer'} serves")
+    if not spec.node and config.peers:
+        lines.append(f"the arm is served to sessions at {', '.join(config.peers)}, with arm=remote; Ctrl-C ends it")
+    elif not spec.node:
         service = f"{config.namespace.strip('/')}/start".lstrip("/")
-        patience = max(spec.patience, config.controller.first_after, config.controller.damp_after)
+        patience = max(patience_of(config, job), config.controller.first_after, config.controller.damp_after)
         lines.append(f"torque control begins with the service /{service}; Ctrl-C ends it")
         lines.append(f"once started, the arm holds its pose for {patience:g} s until the first setpoint comes")
     return lines
@@ -183,24 +192,28 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
     """
     if lock is not None and root is not None and Run(root).config_file.exists():
         lock.take(root)
+    check_peers(config)
     task = make_task(config.task)
     JUDGES.check(config.judge or task.judge)
     config = dataclasses.replace(config, cameras=tuple(task.views(config.cameras)))
     view_of(task, config)  # raises where it does not fit
     node_names(job, config)
     spec = job_of(job)
+    if not spec.node and config.remote:
+        raise ConfigError(f"robot-rl {job} serves an arm of this computer; choose arm=sim, arm=fr3 or arm=crisp")
     if config.source == EXPERT and spec.person_drives:
-        if not config.knows_scene:
+        if not config.knows_scene and not config.remote:  # whose computer says so when it answers
             why = "a blind one" if config.blind else f"arm={config.arm}"
             raise ConfigError(
                 f"source=expert drives only the simulated arm, which knows where things are; with {why} choose source="
                 f"{sources()}"
             )
         expert_of(task)
-    if task.needs and spec.has_episodes and not (fast or config.knows_scene):
+    if task.needs and spec.has_episodes and not (fast or config.knows_scene or config.remote):
         raise ConfigError(
             f"task={config.task} needs the pose of {', '.join(task.needs)}, which only a simulator knows, and here "
-            f"{'blind=true' if config.blind else f'arm={config.arm}'}; choose another, or make your own: docs/YOUR_TASK.md"
+            f"{'blind=true' if config.blind else f'arm={config.arm}'}; choose another, or make your own "
+            "(docs/YOUR_TASK.md)"
         )
     if fast and config.blind:
         raise ConfigError("blind=true rehearses a robot, which nothing is faster than; leave out --fast or blind=true")

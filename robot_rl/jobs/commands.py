@@ -21,6 +21,7 @@ from robot_rl.jobs.explain import explain
 from robot_rl.jobs.job import DEMO, EXPERT, JOBS, job_of
 from robot_rl.jobs.locks import RunLock, ros_domain
 from robot_rl.jobs.logs import tell
+from robot_rl.jobs.remote import discovery
 from robot_rl.jobs.report import plot_curve, write_report, write_summary
 from robot_rl.jobs.run import Run, settings_kept
 from robot_rl.jobs.supervisor import Supervisor
@@ -160,7 +161,7 @@ def show_page(root: Path, settings: Mapping[str, Any]) -> int:
     from robot_rl.jobs.processes import console
 
     os.environ["ROS_DOMAIN_ID"] = str(job["domain"])
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.update(discovery(config))
     rule = f"__ns:=/{config.namespace.strip('/')}"
     arguments = ["--ros-args", "-r", rule] if config.namespace else []
     return console.main(run, config, job["job"], arguments, lambda: tell(f"{page_address(run)}; Ctrl-C ends it"))

@@ -27,8 +27,10 @@ from robot_rl.contract.ranges import Count, Natural, RangeError, check, shown
 from robot_rl.contract.settings import ConfigError, nested, plain, put_over, read_mapping, write_yaml
 from robot_rl.learner.config import AGENTS, LearnerConfig
 from robot_rl.session.config import SessionConfig
+from robot_rl.session.link import LinkConfig
 from robot_rl.tasks import is_file
 
+PEER = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
 NAMESPACE = r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?"
 
 
@@ -39,8 +41,11 @@ class RunConfig:
     Attributes:
         task: a built-in name, ``module:Class``, or a YAML file (`robot_rl.tasks.file`): on the command line relative to
             the working directory, in a file of settings to its folder.
-        arm: ``sim`` (the simulated arm over its own protocol), ``fr3`` (a robot) or ``crisp`` (any arm under CRISP's
-            controllers, by their topics; see ``crisp``).
+        arm: ``sim`` (the simulated arm over its own protocol), ``fr3`` (a robot), ``crisp`` (any arm under CRISP's
+            controllers, by their topics; see ``crisp``) or ``remote`` (any of these on another computer, where
+            ``robot-rl arm`` serves it; see docs/TWO_COMPUTERS.md).
+        peers: addresses or names of the other computers that take part, e.g. ``10.0.0.2,10.0.0.3``; without, nothing
+            leaves this one.
         robot_ip: address of the arm; the simulator binds to it when ``arm`` is ``sim``.
         simulator: ``own`` (started and ended with the job) or ``running`` (``robot-rl sim``, which may have more arms).
         arms: so many arms the simulator serves, side by side, at ``robot_ip`` and the addresses after it.
@@ -69,10 +74,12 @@ class RunConfig:
         crisp: names of an arm under CRISP's controllers.
         learner: what learns, and from what.
         console: the operator's page.
+        link: to the arm of another computer.
     """
 
     task: str = "peg_insertion"
-    arm: Literal["sim", "fr3", "crisp"] = "sim"
+    arm: Literal["sim", "fr3", "crisp", "remote"] = "sim"
+    peers: tuple[str, ...] = ()
     robot_ip: str = "127.0.0.1"
     simulator: Literal["own", "running"] = "own"
     arms: Count = 1
@@ -96,6 +103,7 @@ class RunConfig:
     crisp: CrispConfig = field(default_factory=CrispConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
+    link: LinkConfig = field(default_factory=LinkConfig)
 
     def __post_init__(self) -> None:
         check(self)
@@ -104,7 +112,11 @@ class RunConfig:
                 f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
             )
         if self.blind and self.arm != "sim":
-            raise RangeError(f"blind=true rehearses on the simulated arm; arm={self.arm} is blind anyway: leave it out")
+            why = "say so on the arm's computer" if self.remote else f"arm={self.arm} is blind anyway: leave it out"
+            raise RangeError(f"blind=true rehearses on the simulated arm; {why}")
+        for peer in self.peers:
+            if re.fullmatch(PEER, peer, re.ASCII) is None:
+                raise RangeError(f"peers: {shown(peer)} is no address or name of a computer, as 10.0.0.2 is")
         if not self.robot_ip:
             raise RangeError("robot_ip= is empty; give the address of the arm, e.g. robot_ip=172.16.0.2")
 
@@ -112,6 +124,11 @@ class RunConfig:
     def knows_scene(self) -> bool:
         """Whether there is somebody to ask where objects are, and to put them in place: a simulator."""
         return self.arm == "sim" and not self.blind
+
+    @property
+    def remote(self) -> bool:
+        """Whether the arm is one that another computer serves."""
+        return self.arm == "remote"
 
 
 def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:

@@ -127,7 +127,7 @@ class Supervisor:
                 stdin=None if spec.terminal else subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
+                env=self._environment | dict(spec.environment),
                 pass_fds=self._inherited,
                 start_new_session=not spec.terminal,
             )

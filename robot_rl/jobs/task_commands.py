@@ -71,6 +71,8 @@ def teach_task(arguments: argparse.Namespace) -> int:
     config = load_config(None, ["source=keyboard", *arguments.overrides])
     if config.source == HAND and config.arm != "fr3":
         raise ConfigError(f"source=hand guides a real arm (arm=fr3), not arm={config.arm}; drive it: source=keyboard")
+    if config.remote:
+        raise ConfigError("arm=remote: a task is taught on the computer of the arm, whose workspace it makes")
     node_names(TEACH, config)
     free = free_task(out.stem, arguments.scene, arguments.table, arguments.instruction)
     with contextlib.ExitStack() as stack:

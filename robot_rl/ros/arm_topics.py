@@ -10,7 +10,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseStamped, TwistStamped, WrenchStamped
 from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState, Joy
+from sensor_msgs.msg import JointState, Joy
 
 from controllers.ros import topics
 from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
@@ -20,6 +20,7 @@ from hardware.interfaces import TeleopCommand
 from hardware.ros.joining import StampJoin
 from robot_rl.contract import ContractError, Reading, View
 from robot_rl.perception.images import fit
+from robot_rl.ros.camera_topics import listen_to_camera
 from robot_rl.ros.converters import image_from
 from robot_rl.ros.signals import Signals
 from robot_rl.session.config import SessionConfig
@@ -47,6 +48,7 @@ class ArmTopics:
             a fault.
         on_reading: callback.
         image_age: see `SessionConfig`; signals of judges, which are of images, may be as old.
+        compressed: pictures come as JPEG, and one that is lost is not sent again: the next one is as good.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class ArmTopics:
         cameras: Mapping[str, View],
         on_reading: Callable[[Reading], None],
         image_age: float = SessionConfig.image_age,
+        compressed: bool = False,
     ) -> None:
         self._node, self._objects, self._cameras, self._on_reading = node, objects, cameras, on_reading
         self._image_age = image_age
@@ -68,10 +71,10 @@ class ArmTopics:
         for name in self._wanted:
             node.create_subscription(TYPES[name], name, self._collector(name), KEPT)
         for camera, view in cameras.items():
-            node.create_subscription(Image, f"{camera}/color/image_raw", self._image_keeper(camera, view), 1)
+            listen_to_camera(node, camera, compressed, self._image_keeper(camera, view))
 
-    def _image_keeper(self, camera: str, view: View) -> Callable[[Image], None]:
-        def keep(message: Image) -> None:
+    def _image_keeper(self, camera: str, view: View) -> Callable[[Any], None]:
+        def keep(message: Any) -> None:
             try:
                 self._images[camera] = (stamp_to_ns(message.header.stamp), fit(image_from(message), view))
             except ContractError as error:

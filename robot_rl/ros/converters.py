@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from controllers.ros.converters import ns_to_stamp, stamp_to_ns
@@ -76,7 +77,12 @@ def fill_image(image: np.ndarray, stamp_ns: int, frame: str, message: Any) -> An
 
 
 def image_from(message: Any) -> np.ndarray:
-    """sensor_msgs/Image in rgb8 → ``(H, W, 3)`` uint8. Raises `ContractError` for other ones, and torn ones."""
+    """sensor_msgs/Image in rgb8, or CompressedImage of one → ``(H, W, 3)`` uint8.
+
+    Raises `ContractError` for other ones, and torn ones.
+    """
+    if hasattr(message, "format"):
+        return _decompressed(message)
     if message.encoding != "rgb8":
         raise ContractError(f"image in frame {message.header.frame_id!r} has encoding {message.encoding!r}, not 'rgb8'")
     if not len(message.data) == 3 * message.height * message.width > 0:
@@ -85,6 +91,17 @@ def image_from(message: Any) -> np.ndarray:
             f"{message.width} × {message.height}"
         )
     return np.frombuffer(message.data, dtype=np.uint8).reshape(message.height, message.width, 3)
+
+
+def _decompressed(message: Any) -> np.ndarray:
+    """sensor_msgs/CompressedImage → ``(H, W, 3)`` uint8 RGB. Raises `ContractError` for what is none."""
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if image is None:
+        raise ContractError(
+            f"compressed image in frame {message.header.frame_id!r}, {message.format!r}, cannot be read"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def fill_chunk(chunk: ActionChunk, axes: Sequence[str], period: float, point: type, message: Any) -> Any:

@@ -25,11 +25,13 @@ from robot_rl.contract import ContractError, Label, Observation, Reading, Relabe
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
 from robot_rl.ros.converters import chunk_from, fill_image, fill_observation, state_names
+from robot_rl.ros.link_topics import LinkWatch, RemoteScene
 from robot_rl.ros.motion_end import MotionEnd
 from robot_rl.ros.operator_topics import LATCHED, OperatorTopics
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, EpisodeSummary, Hands
 from robot_rl.session.errors import SessionError
+from robot_rl.session.link import COMPRESSED, LinkConfig
 from robot_rl.session.session import Session
 
 DEBT_AGE = 3.0  # [s] after which a learner's word about its debt no longer counts
@@ -47,12 +49,13 @@ class SessionNode(Node):
         config: its timeouts.
         objects: names of the scene's objects, as published.
         cameras: cameras that belong to the observation.
-        scene: puts objects in place.
+        scene: puts objects in place; None: the simulator of another computer does, when it is told by topic.
         on_episode: called with each episode that ended.
         max_debt: critic updates that may be due when an episode begins. A learner that is silent is not waited for.
         on_relabel: called with each correction of a step that is recorded already.
         tell: called with each line that the person at the terminal shall read: answers to labels, and requests.
         awaits_learner: the first episode waits until the learner is ready to learn from it, as long as one is there.
+        link: settings of the link to an arm of another computer; None: it is one of this computer.
     """
 
     def __init__(
@@ -61,15 +64,19 @@ class SessionNode(Node):
         config: SessionConfig,
         objects: tuple[str, ...],
         cameras: tuple[str, ...],
-        scene: SceneControl,
+        scene: SceneControl | None,
         on_episode: Callable[[EpisodeSummary], None],
         max_debt: int,
         on_relabel: Callable[[Relabel], None] = lambda relabel: None,
         tell: Callable[[str], None] = lambda line: None,
         awaits_learner: bool = False,
+        link: LinkConfig | None = None,
     ) -> None:
         super().__init__("session")
-        self._session, self._config, self._scene, self._on_episode = session, config, scene, on_episode
+        self._session, self._config, self._on_episode = session, config, on_episode
+        self._scene = scene if scene is not None else RemoteScene(self)
+        self._link = LinkWatch(self) if link is not None else None
+        self._silence = SILENCE if link is None else SILENCE + link.patience  # of which the link speaks first
         self._on_relabel, self._tell = on_relabel, tell
         self._axes = session.task.action.axes
         self._names = state_names(session.view.fields)
@@ -86,7 +93,9 @@ class SessionNode(Node):
         self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
         self._awaits_learner, self._learner_there, self._learner_phase = awaits_learner, self._began, ""
         self._phases = self.create_subscription(String, topics.LEARNER_PHASE, self._on_learner_phase, LATCHED)
-        self._arm = ArmTopics(self, objects, session.task.views(cameras), self._on_reading, config.image_age)
+        compressed = link is not None and link.images == COMPRESSED
+        views = session.task.views(cameras)
+        self._arm = ArmTopics(self, objects, views, self._on_reading, config.image_age, compressed)
         self._teleop = TeleopTopics(self, config.teleop_timeout)
         self._operator = OperatorTopics(self, self._on_label)
         self._targets = {
@@ -215,7 +224,7 @@ class SessionNode(Node):
         in_step = -self._period < ahead <= 1e-6
         self._due = (self._due if in_step else reading.robot_time) + self._period
         self._watch_learner()
-        wait = self._learner_behind or self._awaits_learner
+        wait = self._hindered() or self._learner_behind or self._awaits_learner
         self._follow(self._session.advance(reading, self._teleop.command(reading.gripper), wait), reading)
 
     def _follow(self, directive: Directive, reading: Reading) -> None:
@@ -297,15 +306,26 @@ class SessionNode(Node):
         if self._end.begun:
             return
         silent = now - max(self._arm.received, self._began)
-        if silent > SILENCE:
+        if silent > self._silence:
             reason = self._arm.silent(now - silent)
             raise SessionError(f"the arm has said nothing for {silent:.0f} s ({reason}); look at it and its log")
         if silent > self._config.stall_timeout and not self._stalled and self._reading is not None:
-            self._stalled, self._undecided = True, None
-            ended = self._session.abort(f"no state of the arm for {silent:.2f} s")
-            if ended is not None:
-                self._announce(ended)
-            self._pass_on()
+            self._stalled = True
+            self._abort(f"no state of the arm for {silent:.2f} s")
+
+    def _hindered(self) -> bool:
+        """Whether the link keeps an episode from beginning; one that runs is ended."""
+        why = self._link.hindrance if self._link is not None else ""
+        if why and self._session.running:
+            self._abort(f"the link to the arm: {why}")
+        return bool(why)
+
+    def _abort(self, reason: str) -> None:
+        self._undecided = None
+        ended = self._session.abort(reason)
+        if ended is not None:
+            self._announce(ended)
+        self._pass_on()
 
     def _announce(self, ended: EpisodeSummary) -> None:
         values = {"index": ended.index, "steps": ended.steps, "reward": ended.reward, "robot_s": ended.duration}

@@ -13,4 +13,5 @@ REWARD = "reward"  # std_msgs/Float64: of each step of an episode, when it is kn
 TEACH_NEXT = "teach/next"  # std_msgs/String, latched: what is to be shown next, or done
 TEACH_MARK = "teach/mark"  # std_msgs/String: mark, or the name on teach/next, takes the pose; undo takes back
 JUDGE_SIGNALS = "judge_signals"  # sensor_msgs/JointState, name → position: what judges make of the image of the stamp
+LINK = "link"  # diagnostic_msgs/DiagnosticStatus: the link to an arm of another computer; why no episode may rely on it
 EPISODES = "episodes"  # diagnostic_msgs/DiagnosticStatus, one for each episode that ended

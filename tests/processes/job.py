@@ -13,15 +13,22 @@ from pathlib import Path
 from robot_rl.jobs.run import Run
 from tests.conftest import require_alone, session_processes
 from tests.hardware.simulated import unused_address
+from tests.processes.network import Host
 
 PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
 
 
 class Job:
-    """``robot-rl`` as a process, on an arm of its own."""
+    """``robot-rl`` as a process, on an arm of its own, and on the computer ``host`` of a test's network."""
 
     def __init__(
-        self, folder: Path, command: str, *overrides: str, address: str | None = None, stdin: int = subprocess.DEVNULL
+        self,
+        folder: Path,
+        command: str,
+        *overrides: str,
+        address: str | None = None,
+        stdin: int = subprocess.DEVNULL,
+        host: Host | None = None,
     ) -> None:
         require_alone()
         self.run = Run(folder)
@@ -31,9 +38,9 @@ class Job:
         arguments = ["--task", "reach", "--run", str(folder), f"robot_ip={self.address}", "console.show=never"]
         arguments += overrides
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "robot_rl", command, *arguments], stdin=stdin, stdout=out, stderr=err
-            )
+            words = [sys.executable, "-m", "robot_rl", command, *arguments]
+            words = words if host is None else host.command(*words)
+            self.process = subprocess.Popen(words, stdin=stdin, stdout=out, stderr=err)
 
     @property
     def output(self) -> str:

@@ -11,7 +11,7 @@ from rclpy.context import Context
 from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 
-PATIENCE = 120.0  # [s] before a test gives up waiting; never what it measures
+PATIENCE = 400.0  # [s] before a test gives up waiting; never what it measures
 
 
 class Ros:

@@ -16,8 +16,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseArray, PoseStamped, TwistStamped, WrenchStamped
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image, JointState, Joy
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Float64, String
 from std_srvs.srv import Trigger
 
@@ -32,12 +32,12 @@ from robot_rl.console.board import Board, Line
 from robot_rl.console.driving import Hands
 from robot_rl.console.history import Row
 from robot_rl.ros import topics
+from robot_rl.ros.camera_topics import NEWEST, listen_to_camera
 from robot_rl.ros.converters import image_from
 
 RATE = 50.0  # [Hz] of the person's commands, and of the looks at what they do
 REREAD = 1.0  # [s] between two looks at what the job writes down
 PENDING = 500  # deeds of people that may wait
-NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LEVELS = {DiagnosticStatus.OK: "ok", DiagnosticStatus.WARN: "warn"}  # all others are errors
 DRIVERS = {Priority.POLICY: "policy", Priority.PERSON: "person", Priority.RESET: "reset"}
@@ -50,9 +50,16 @@ class ConsoleNode(Node):
         objects: names of the scene's objects, in the order in which they are published.
         cameras: whose pictures are shown.
         reread: called each `REREAD` seconds with the board, to look at files.
+        compressed: pictures come as JPEG, from another computer.
     """
 
-    def __init__(self, objects: tuple[str, ...], cameras: tuple[str, ...], reread: Callable[[Board], None]) -> None:
+    def __init__(
+        self,
+        objects: tuple[str, ...],
+        cameras: tuple[str, ...],
+        reread: Callable[[Board], None],
+        compressed: bool = False,
+    ) -> None:
         super().__init__("console")
         self.board = Board()
         self._hands = Hands()
@@ -60,6 +67,7 @@ class ConsoleNode(Node):
         self._refresh: Callable[[Board, bool], None] = lambda board, dragging: None
         self._watched: Callable[[], bool] = lambda: False
         self._reread = reread
+        self._compressed = compressed
         self._objects, self._cameras = objects, cameras
         self._engaged = False
         self._twist = self.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
@@ -148,13 +156,13 @@ class ConsoleNode(Node):
         if self._watched() and not self._pictures:
             for name in self._cameras:
                 keep = self._picture(name)
-                self._pictures.append(self.create_subscription(Image, f"{name}/color/image_raw", keep, NEWEST))
+                self._pictures.append(listen_to_camera(self, name, self._compressed, keep, NEWEST))
         elif not self._watched():
             while self._pictures:
                 self.destroy_subscription(self._pictures.pop())
 
-    def _picture(self, name: str) -> Callable[[Image], None]:
-        def keep(message: Image) -> None:
+    def _picture(self, name: str) -> Callable[[Any], None]:
+        def keep(message: Any) -> None:
             self.board.images[name] = image_from(message)
 
         return keep

@@ -19,12 +19,25 @@ from typing import TYPE_CHECKING
 from hardware.interfaces import HardwareError
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.run import SIMULATOR, Run
+from robot_rl.jobs.run import LINK, SIMULATOR, Run
 
 if TYPE_CHECKING:
     from hardware.ros.runtime import Stop
 
-NAMES = ("sim", "arm", "camera", "teleop", "expert", "policy", "learner", "session", "teach", "report", "console")
+NAMES = (
+    "sim",
+    "arm",
+    "link",
+    "camera",
+    "teleop",
+    "expert",
+    "policy",
+    "learner",
+    "session",
+    "teach",
+    "report",
+    "console",
+)
 
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 SIMULATOR_PATIENCE = 120.0  # [s] for the simulator, started at the same time, to come up
@@ -48,6 +61,17 @@ def await_simulator(run: Run, config: RunConfig, stop: Stop) -> None:
                 f"the simulator at {config.robot_ip} did not come up within {SIMULATOR_PATIENCE:.0f} s; "
                 f"see its log in {run.logs}"
             )
+        time.sleep(0.05)
+
+
+def await_link(run: Run, config: RunConfig, stop: Stop) -> None:
+    """Return when the arm of another computer has said what it is; at once where the arm is one of this computer.
+
+    The process `link` says how long that may take. Raises KeyboardInterrupt when this one was asked to end meanwhile.
+    """
+    while config.remote and not run.status_of(LINK).get("ready"):
+        if stop.asked:
+            raise KeyboardInterrupt
         time.sleep(0.05)
 
 

@@ -15,10 +15,11 @@ from hardware.franka.gripper import FrankaGripper
 from hardware.interfaces import Arm, Gripper, HardwareError
 from hardware.ros.arm_node import ArmNode
 from hardware.ros.runtime import ros, spin
+from hardware.ros.served import ServedArm
 from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.job import job_of
 from robot_rl.jobs.processes import await_simulator
+from robot_rl.jobs.remote import patience_of, served, serves_sessions
 from robot_rl.jobs.run import Run
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
@@ -27,9 +28,9 @@ from robot_rl.tasks.base import scene_of
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
     scene = scene_of(task)
-    first_after = max(config.controller.first_after, job_of(job).patience)
+    first_after = max(config.controller.first_after, patience_of(config, job))
     controller = dataclasses.replace(task.bound(config.controller), first_after=first_after)
-    if not job_of(job).has_episodes:  # energy is granted by the second only
+    if not serves_sessions(config, job):  # energy is granted by the second only
         controller = dataclasses.replace(controller, tank=dataclasses.replace(controller.tank, episode_budget=math.inf))
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(ros())
@@ -54,7 +55,9 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             stack.callback(client.disconnect)
         # CRISP's own robot_state_publisher describes the arm that is under it.
         joints = () if config.arm == "crisp" else fr3_joints()
-        spin(ArmNode(arm, gripper, client, objects, controller.gains, task.control_period, joints), stop)
+        node = ArmNode(arm, gripper, client, objects, controller.gains, task.control_period, joints)
+        ServedArm(node, served(config, task, job).to_json(), client if config.knows_scene else None)
+        spin(node, stop)
     return 0
 
 

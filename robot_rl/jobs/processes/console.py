@@ -17,6 +17,7 @@ from robot_rl.console.ros.node import ConsoleNode
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of
 from robot_rl.jobs.run import CONSOLE, Run
+from robot_rl.session.link import COMPRESSED
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
 
@@ -53,7 +54,8 @@ def main(
 
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(ros(arguments))
-        node = ConsoleNode(scene.objects, tuple(task.views(config.cameras)), reread)
+        compressed = config.remote and config.link.images == COMPRESSED
+        node = ConsoleNode(scene.objects, tuple(task.views(config.cameras)), reread, compressed)
         about = About(job, task.name, task.action.axes, task.workspace, config.controller.tank.capacity, spec.learns)
         page = Page(about, node, settings.host, settings.port, guard)
         stack.callback(page.close)

@@ -11,15 +11,15 @@ from hardware.ros.runtime import ros, spin
 from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of, job_seed
-from robot_rl.jobs.processes import await_simulator
+from robot_rl.jobs.processes import await_link, await_simulator
 from robot_rl.jobs.progress import Progress, judge_name, open_store, past_of, session_config, view_of
+from robot_rl.jobs.remote import knows_scene, scene_objects
 from robot_rl.jobs.run import Run
 from robot_rl.ros.session_node import SessionNode
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import scene_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -34,10 +34,12 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             stack.callback(store.close)
         simulated = SceneClient(config.robot_ip, config.scene_port)
         manual = ManualScene(lambda request: node.ask(request), task.reset_words)
-        scene: SceneControl = simulated if config.knows_scene else manual
         await_simulator(run, config, stop)
+        await_link(run, config, stop)
+        scene: SceneControl = simulated if config.knows_scene else manual
         scene.connect()
         stack.callback(scene.disconnect)
+        arranged_there = config.remote and knows_scene(run, config)
         progress = Progress(run, job, config, store)
         session = Session(
             task,
@@ -48,8 +50,9 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             judge=make_judge(judge_name(job, config, task), task),
             past=past_of(store),
             view=view_of(task, config),
+            remote=config.remote,
         )
-        objects = scene_of(task).objects if config.knows_scene else ()
+        objects = scene_objects(run, config, task)
         node: SessionNode
 
         def on_episode(ended: EpisodeSummary) -> None:
@@ -64,12 +67,13 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             settings,
             objects,
             config.cameras,
-            scene,
+            None if arranged_there else scene,
             on_episode,
             debt,
             progress.correct,
             progress.tell,
             awaits_learner=job_of(job).learns,
+            link=config.link if config.remote else None,
         )
         progress.say()
         spin(node, stop, lambda: progress.done, node.end_motion)

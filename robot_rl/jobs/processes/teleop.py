@@ -8,10 +8,11 @@ from hardware.ros.runtime import ros, spin
 from hardware.ros.teleop_node import TeleopNode
 from hardware.teleop import make_teleop
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.processes import await_link
+from robot_rl.jobs.remote import scene_objects
 from robot_rl.jobs.run import Run
 from robot_rl.ros.session_view import SessionView
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import scene_of
 
 STATUS_PERIOD = 0.2  # [s]
 
@@ -19,12 +20,12 @@ STATUS_PERIOD = 0.2  # [s]
 def main(run: Run, config: RunConfig, job: str) -> int:
     device = make_teleop(config.source)
     task = make_task(config.task)
-    objects = scene_of(task).objects if config.knows_scene else ()
     with ros() as stop:
         device.connect()
         try:
+            await_link(run, config, stop)
             node = TeleopNode(device)
-            view = SessionView(node, task, objects)
+            view = SessionView(node, task, scene_objects(run, config, task))
 
             def say() -> None:
                 help_asked = getattr(device, "help_asked", 0)

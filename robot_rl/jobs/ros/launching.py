@@ -91,7 +91,7 @@ class JobLaunch:
             namespace=spec.namespace,
             remappings=list(spec.remappings),
             arguments=[*spec.arguments, "--launched"],
-            additional_env={"PYTHONUNBUFFERED": "1"},
+            additional_env={"PYTHONUNBUFFERED": "1", **dict(spec.environment)},
             output="screen",
             respawn=spec.respawn and not spec.optional,
             respawn_delay=RESPAWN_DELAY,

@@ -12,7 +12,13 @@ from robot_rl.contract import Ending, Outcome, Word
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Phase
 from robot_rl.session.errors import SessionError
-from robot_rl.session.recovery import MOTION_ERRORS, RECOVERED_STEPS, RECOVERY_ATTEMPTS, RECOVERY_PATIENCE
+from robot_rl.session.recovery import (
+    LINK_ATTEMPTS,
+    MOTION_ERRORS,
+    RECOVERED_STEPS,
+    RECOVERY_ATTEMPTS,
+    RECOVERY_PATIENCE,
+)
 from tests.robot_rl.session_bench import STILL, Bench, constant
 
 
@@ -54,6 +60,19 @@ def test_recovery_is_tried_a_few_times_and_then_a_person_is_asked() -> None:
     assert sum(directive.recover for directive in directives) == RECOVERY_ATTEMPTS
     assert [directive.ended is not None for directive in directives].count(True) == 1
     with pytest.raises(SessionError, match=rf"{RECOVERY_ATTEMPTS} attempts.*look at the arm"):
+        bench.step()
+
+
+@pytest.mark.parametrize(
+    ("mode", "attempts"), [(Mode.IDLE, LINK_ATTEMPTS), (Mode.FAULT, RECOVERY_ATTEMPTS)], ids=["link", "fault"]
+)
+def test_an_arm_of_another_computer_that_damps_out_is_started_again_more_patiently(mode: Mode, attempts: int) -> None:
+    bench = Bench(remote=True)
+    bench.until_running(STILL)
+    bench.arm.mode = mode
+    directives = [bench.step() for _ in range(attempts * RECOVERY_PATIENCE)]
+    assert sum(directive.start for directive in directives) == attempts
+    with pytest.raises(SessionError, match=rf"^{attempts} attempts.*look at the arm"):
         bench.step()
 
 

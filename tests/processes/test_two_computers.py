@@ -1,0 +1,199 @@
+"""The arm on one computer, its session on another: by a network of the test's own that delays and loses frames."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from math import inf
+from pathlib import Path
+
+import pytest
+
+from robot_rl.data.columns import IMAGE
+from robot_rl.data.reader import StoreReader
+from robot_rl.jobs.cli import main
+from tests.hardware.simulated import end
+from tests.processes.job import PATIENCE, Job
+from tests.processes.network import Host, Network, Quality, network, require_network
+
+LOGGER = logging.getLogger(__name__)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+QUALITY = Quality(delay=0.002, jitter=0.001, loss=0.005)
+ON_THIS_COMPUTER = "peers=127.0.0.1"
+BUSY = ("link.offset_limit=0.2", "link.silence=5")  # on a busy machine an answer may take its time, …
+PATIENT = ("controller.hold_after=1", "controller.damp_after=5")  # … and a setpoint, as much as a real arm allows
+STEPS = 2400  # after which peg insertion is learnt without a network between, see docs/RESULTS.md
+SHORT, SHORT_EVERY = 0.3, 7.0  # [s] of an outage, and from one to the next
+STRANGER = """
+import time, rclpy
+rclpy.init()
+node, until = rclpy.create_node("stranger"), time.monotonic() + 6.0
+while time.monotonic() < until:
+    rclpy.spin_once(node, timeout_sec=0.1)
+print(sorted(name for name, _ in node.get_topic_names_and_types()))
+"""
+
+
+@pytest.fixture
+def jobs() -> Iterator[contextlib.ExitStack]:
+    """Where jobs are registered, to be ended in the opposite order."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def computers(tmp_path: Path) -> Iterator[Network]:
+    require_network(tmp_path)
+    with network(tmp_path, 3, QUALITY) as joined:
+        yield joined
+
+
+def start(jobs: contextlib.ExitStack, folder: Path, command: str, *overrides: str, host: Host | None = None) -> Job:
+    job = Job(folder, command, *overrides, host=host)
+    jobs.callback(job.stop)
+    return job
+
+
+def serve(jobs: contextlib.ExitStack, folder: Path, *overrides: str, host: Host | None = None) -> Job:
+    """``robot-rl arm`` with a simulated arm."""
+    return start(jobs, folder, "arm", *overrides, host=host)
+
+
+def test_without_an_arm_one_line_says_who_was_waited_for(tmp_path: Path, jobs: contextlib.ExitStack) -> None:
+    job = start(jobs, tmp_path / "run", "record", "arm=remote", ON_THIS_COMPUTER, "link.patience=1", "namespace=left")
+    assert job.wait_end() == 2
+    (line,) = [line for line in job.errors if "no arm answers" in line]
+    assert "no arm answers on /left/served_arm and /left/clock/answer of 127.0.0.1, within 1 s" in line
+
+
+def test_an_arm_with_other_settings_is_not_driven(tmp_path: Path, jobs: contextlib.ExitStack) -> None:
+    arm = serve(jobs, tmp_path / "arm", ON_THIS_COMPUTER, "namespace=left")
+    law = "controller.gains.rotational_stiffness=40"
+    job = start(jobs, tmp_path / "run", "record", "arm=remote", ON_THIS_COMPUTER, "namespace=left", law, *BUSY)
+    assert job.wait_end() == 2
+    (line,) = [line for line in job.errors if line.startswith("robot-rl: ")]
+    assert "settings of the two computers differ: controller.gains.rotational_stiffness=" in line
+    assert "sessions at 127.0.0.1" in arm.output
+    assert not any("started" in line for line in arm.errors)
+
+
+def test_a_link_that_drops_comes_back_by_itself(tmp_path: Path, computers: Network, jobs: contextlib.ExitStack) -> None:
+    robot, workstation, elsewhere = computers.hosts
+    common = ["cameras=front", "session.image_age=5"]  # a busy machine draws slowly
+    arm = serve(jobs, tmp_path / "arm", f"peers={workstation.address}", "cameras=front", host=robot)
+    job = start(
+        jobs,
+        tmp_path / "run",
+        "record",
+        "arm=remote",
+        f"peers={robot.address}",
+        "demos=100000",
+        *common,
+        *BUSY,
+        host=workstation,
+    )
+    job.wait(lambda: job.steps > 10, "the first demonstration")
+    assert any("the simulated arm serves task reach" in line for line in job.errors)
+
+    heard = subprocess.run(
+        elsewhere.command(sys.executable, "-c", STRANGER), capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert heard.stdout.strip() == "['/parameter_events', '/rosout']", heard.stderr
+
+    recorded = StoreReader(job.run.demos)
+    pictures = [part[f"{IMAGE}front"] for part in recorded.poll().new]
+    assert pictures[0].std() > 10.0, "a picture, and not a blank one"
+    for outage in range(2):
+        aborted = job.run.status_of("session")["aborted"]
+        recorded.poll()
+        job.wait(lambda: recorded.poll().new, "a step, so that an episode runs")
+        computers.bridge.cut(inf)
+        job.wait(lambda aborted=aborted: job.run.status_of("session")["aborted"] > aborted, "the episode's end")
+        job.wait(lambda outage=outage: said(job, "the link to the arm is lost") > outage, "that the link is lost")
+        arm.wait(lambda outage=outage: said(arm, "damping: ") > outage, "the arm to have damped out")
+        recorded.poll()
+        computers.bridge.cut(0.0)
+        back = time.monotonic()
+        job.wait(lambda outage=outage: said(job, "the arm's computer is there") > outage, "the link to be back")
+        job.wait(lambda: recorded.poll().new, "it to go on by itself")
+        LOGGER.info("the first step %.1f s after the link was back", time.monotonic() - back)
+    assert said(arm, "setpoint_stale: ") >= 2, "it holds before it damps out"
+    job.process.send_signal(signal.SIGINT)
+    assert job.wait_end() == 130
+    assert len(list(arm.run.logs.glob("fault-*.npz"))) >= 2, "the arm's last seconds before it damped out are on file"
+
+
+def light_arm(jobs: contextlib.ExitStack, namespace: str, host: Host, session: Host) -> None:
+    """Serve an arm that needs no more than a part of a core, on ``host`` for the computer ``session``."""
+    words = [sys.executable, "-m", "tests.processes.light_arm", "task=reach", f"peers={session.address}", *PATIENT]
+    variables = {"ROS_STATIC_PEERS": session.address}
+    process = subprocess.Popen(
+        host.command(*words, "--ros-args", "-r", f"__ns:=/{namespace}"), env={**os.environ, **variables}
+    )
+    jobs.callback(end, process)
+
+
+def said(job: Job, what: str) -> int:
+    return sum(what in line for line in job.errors)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_peg_insertion_trains_over_a_bad_network(
+    tmp_path: Path, computers: Network, jobs: contextlib.ExitStack
+) -> None:
+    """2400 steps, four minutes of the robot, with an outage of 300 ms every 7 s."""
+    robot, workstation, _ = computers.hosts
+    folder = tmp_path / "run"
+    assert main(["record", "--fast", "--task", "peg_insertion", "--run", str(folder), "demos=20"]) == 0
+    task = ("--task", "peg_insertion")  # the later of two counts
+    arm = serve(jobs, tmp_path / "arm", *task, f"peers={workstation.address}", host=robot)
+    job = start(
+        jobs, folder, "train", *task, "arm=remote", f"peers={robot.address}", f"steps={STEPS}", *BUSY, host=workstation
+    )
+    job.wait(lambda: job.run.status_of("learner").get("phase") == "learning" and job.steps, "the first episode")
+    cuts, next_cut = 0, time.monotonic()
+    while job.process.poll() is None:
+        if time.monotonic() >= next_cut:
+            computers.bridge.cut(SHORT)
+            cuts, next_cut = cuts + 1, time.monotonic() + SHORT_EVERY
+        time.sleep(0.05)
+    assert job.wait_end() == 0, job.errors
+    session, learner = job.run.status_of("session"), job.run.status_of("learner")
+    figures = [line for line in job.errors if "the arm's clock is" in line]
+    bridge = computers.bridge
+    counts = f"{cuts} outages, {bridge.passed} frames of {bridge.octets} bytes passed on, {bridge.dropped} lost"
+    LOGGER.info("%s; %s; %s; held %d times", counts, session, figures, said(arm, "setpoint_stale: "))
+    assert cuts >= 3 and bridge.dropped > 0.003 * bridge.passed
+    assert session["steps"] >= STEPS and learner["updates"] > 0 and learner["online_steps"] >= STEPS
+    assert session["success_rate"] >= 0.8
+
+
+@pytest.mark.slow
+def test_two_robot_computers_feed_the_learner_of_a_workstation(
+    tmp_path: Path, computers: Network, jobs: contextlib.ExitStack
+) -> None:
+    left_computer, right_computer, workstation = computers.hosts
+    assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "left"), "demos=2"]) == 0
+    for name, host in (("left", left_computer), ("right", right_computer)):
+        light_arm(jobs, name, host, workstation)
+    common = ["arm=remote", f"peers={left_computer.address},{right_computer.address}", "steps=100000", *BUSY, *PATIENT]
+    common += ["learner.start_after=10", "learner.publish_every=2", "learner.max_debt=1000000"]
+    left, right = (
+        start(jobs, tmp_path / name, "train", f"namespace={name}", *common, setting, host=workstation)
+        for name, setting in (("left", "learner.online_stores=../right/online"), ("right", "learner.shared=left"))
+    )
+    acted = StoreReader(right.run.online)
+
+    def newest() -> int:
+        return max((int(part["version"].max()) for part in acted.poll().new if len(part["version"])), default=-1)
+
+    right.wait(lambda: newest() > 0, "a step by parameters that the learner has published")
+    left.wait(lambda: left.run.status_of("learner")["online_steps"] > left.steps > 0, "steps of both to be learnt from")
+    assert os.path.exists(left.run.parameters) and not right.run.parameters.exists()
