@@ -125,7 +125,7 @@ JOBS: dict[str, JobSpec] = {
         ),
         JobSpec(
             "arm",
-            "serve the arm's topics to other programs, e.g. clients of CRISP",
+            "serve the arm's topics to other programs: sessions of other computers (peers=), clients of CRISP",
             node="",
             patience=60.0,  # somebody starts the arm at a terminal, then their program
             has_episodes=False,

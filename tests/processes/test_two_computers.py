@@ -83,6 +83,18 @@ def test_an_arm_with_other_settings_is_not_driven(tmp_path: Path, jobs: contextl
     assert not any("started" in line for line in arm.errors)
 
 
+def test_no_episode_begins_while_the_clocks_are_apart(tmp_path: Path, jobs: contextlib.ExitStack) -> None:
+    light_arm(jobs, "left", None, "127.0.0.1", ahead=1.0)
+    remote = ["arm=remote", ON_THIS_COMPUTER, "namespace=left", *PATIENT]
+    job = start(jobs, tmp_path / "run", "record", "demos=1", *remote)
+    job.wait(lambda: said(job, "no episode begins: the arm's clock is 1"), "the clocks to be compared")
+    (line,) = [line for line in job.errors if "no episode begins" in line]
+    assert "ms ahead" in line and "link.offset_limit, 20 ms: synchronise them (chrony, PTP)" in line
+    assert job.steps == 0
+    job.process.send_signal(signal.SIGINT)
+    assert job.wait_end() == 130
+
+
 def test_a_link_that_drops_comes_back_by_itself(tmp_path: Path, computers: Network, jobs: contextlib.ExitStack) -> None:
     robot, workstation, elsewhere = computers.hosts
     common = ["cameras=front", "session.image_age=5"]  # a busy machine draws slowly
@@ -129,14 +141,12 @@ def test_a_link_that_drops_comes_back_by_itself(tmp_path: Path, computers: Netwo
     assert len(list(arm.run.logs.glob("fault-*.npz"))) >= 2, "the arm's last seconds before it damped out are on file"
 
 
-def light_arm(jobs: contextlib.ExitStack, namespace: str, host: Host, session: Host) -> None:
-    """Serve an arm that needs no more than a part of a core, on ``host`` for the computer ``session``."""
-    words = [sys.executable, "-m", "tests.processes.light_arm", "task=reach", f"peers={session.address}", *PATIENT]
-    variables = {"ROS_STATIC_PEERS": session.address}
-    process = subprocess.Popen(
-        host.command(*words, "--ros-args", "-r", f"__ns:=/{namespace}"), env={**os.environ, **variables}
-    )
-    jobs.callback(end, process)
+def light_arm(jobs: contextlib.ExitStack, namespace: str, host: Host | None, session: str, ahead: float = 0.0) -> None:
+    """Serve an arm that needs no more than a part of a core, on ``host`` to sessions at the address ``session``."""
+    words = [sys.executable, "-m", "tests.processes.light_arm", str(ahead), "task=reach", f"peers={session}", *PATIENT]
+    words += ["--ros-args", "-r", f"__ns:=/{namespace}"]
+    words = words if host is None else host.command(*words)
+    jobs.callback(end, subprocess.Popen(words, env={**os.environ, "ROS_STATIC_PEERS": session}))
 
 
 def said(job: Job, what: str) -> int:
@@ -182,7 +192,7 @@ def test_two_robot_computers_feed_the_learner_of_a_workstation(
     left_computer, right_computer, workstation = computers.hosts
     assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "left"), "demos=2"]) == 0
     for name, host in (("left", left_computer), ("right", right_computer)):
-        light_arm(jobs, name, host, workstation)
+        light_arm(jobs, name, host, workstation.address)
     common = ["arm=remote", f"peers={left_computer.address},{right_computer.address}", "steps=100000", *BUSY, *PATIENT]
     common += ["learner.start_after=10", "learner.publish_every=2", "learner.max_debt=1000000"]
     left, right = (
