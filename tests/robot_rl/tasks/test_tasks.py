@@ -11,15 +11,12 @@ from controllers.state import Mode
 from hardware.franka.model import fr3_model
 from hardware.interfaces import TeleopCommand
 from hardware.scene import MAX_WIDTH
-from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ContractError, Ending, Reading
-from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
-from robot_rl.session.in_process import Rollout
-from robot_rl.session.session import Session
 from robot_rl.tasks import TASKS, make_task
 from robot_rl.tasks.base import Task, expert_of
 from robot_rl.tasks.experts.motion import push_through_friction, saturate
+from tests.robot_rl.driven import driven_episodes
 
 
 def reading(pose: Pose, objects: dict[str, Pose] | None = None, gripper: float = 1.0) -> Reading:
@@ -36,16 +33,7 @@ def expert_episodes(name: str, count: int) -> list[EpisodeSummary]:
     def expert(reading: Reading) -> TeleopCommand | None:
         return script(replace(reading, objects={}) if name == "peg_search" else reading)
 
-    with InProcessWorld(task.scene(), task.bound(ControllerConfig())) as world:
-        world.start()
-        session = Session(task, SessionConfig(ask_policy=False), None, seed=7)
-        rollout = Rollout(session, world, expert)
-        ended: list[EpisodeSummary] = []
-        while len(ended) < count:
-            directive = rollout.step()
-            if directive.ended is not None:
-                ended.append(directive.ended)
-    return ended
+    return driven_episodes(task, expert, count)
 
 
 @pytest.fixture(params=TASKS.builtin)
