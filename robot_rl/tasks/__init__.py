@@ -19,6 +19,7 @@ TASKS = Registry(
         "reach": "robot_rl.tasks.reach:Reach",
         "peg_insertion": "robot_rl.tasks.peg_insertion:PegInsertion",
         "peg_search": "robot_rl.tasks.peg_search:PegSearch",
+        "gear_mesh": "robot_rl.tasks.gear_mesh:GearMesh",
         "pick_cube": "robot_rl.tasks.pick_cube:PickCube",
     },
 )

@@ -13,6 +13,7 @@ SCENES = Registry(
         "reach": "robot_rl.tasks.scenes.reach:scene",
         "peg_insertion": "robot_rl.tasks.scenes.peg:fixed_hole",
         "peg_search": "robot_rl.tasks.scenes.peg:movable_hole",
+        "gear_mesh": "robot_rl.tasks.scenes.gears:gear_and_wheel",
         "pick_cube": "robot_rl.tasks.scenes.cube:scene",
     },
 )

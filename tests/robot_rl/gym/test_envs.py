@@ -39,7 +39,9 @@ def rollout(env: gymnasium.Env, seed: int, steps: int = 25) -> list[np.ndarray]:
 
 
 def test_all_tasks_are_registered_and_can_be_made() -> None:
-    assert set(IDS) == {f"robot_rl/{name}-v0" for name in ("Reach", "PegInsertion", "PegSearch", "PickCube")}
+    assert set(IDS) == {
+        f"robot_rl/{name}-v0" for name in ("Reach", "PegInsertion", "PegSearch", "GearMesh", "PickCube")
+    }
     env = gymnasium.make("robot_rl.gym.envs:robot_rl/Reach-v0")
     try:
         state, _ = env.reset(seed=0)

@@ -9,7 +9,7 @@ import pytest
 
 from controllers.state import Mode
 from robot_rl.contract import ContractError, Ending, Reading
-from robot_rl.tasks import make_task
+from robot_rl.tasks import TASKS, make_task
 from robot_rl.tasks.base import expert_of
 from robot_rl.tasks.experts import person
 from robot_rl.tasks.experts.person import Person, make_driver
@@ -69,7 +69,7 @@ def test_an_unknown_style_is_named() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["reach", "peg_insertion", "peg_search", "pick_cube"])
+@pytest.mark.parametrize("name", TASKS.builtin)
 def test_a_person_nearly_always_succeeds(name: str) -> None:
     # With 95 % success, fewer than 34 of 40 come with a probability below 2 %.
     task = make_task(name)

@@ -123,6 +123,24 @@ def test_where_the_hole_is_has_to_be_felt() -> None:
     assert np.array_equal(*map(task.state, readings))
 
 
+def test_how_far_the_wheel_is_turned_is_seen_by_the_script_only() -> None:
+    task = make_task("gear_mesh")
+    rng = np.random.default_rng(0)
+    wheels = [task.sample_start(rng).objects["wheel"] for _ in range(200)]
+    yaws = np.array([task.target({"wheel": wheel}).difference(task.nominal)[5] for wheel in wheels])
+    assert np.radians(14.0) < np.abs(yaws).max() < np.radians(18.0), "within half a pitch of 45°"
+    assert np.abs(yaws).mean() > np.radians(6.0), "a gear put down upright seldom meshes"
+    readings = [reading(task.nominal, {"wheel": wheels[i]}) for i in (yaws.argmin(), yaws.argmax())]
+    assert np.array_equal(*map(task.state, readings))
+    assert not np.array_equal(*(task.expert(r).twist for r in readings))
+
+
+@pytest.mark.parametrize(("depth", "ending"), [(0.0045, Ending.SUCCESS), (0.003, Ending.RUNNING)])
+def test_a_gear_is_in_place_when_it_is_between_the_teeth(depth: float, ending: Ending) -> None:
+    task = make_task("gear_mesh")
+    assert task.outcome(reading(task.nominal.moved(np.array([0.0, 0.0, -depth, 0.0, 0.0, 0.0])))).ending is ending
+
+
 def test_a_cube_counts_when_it_is_held_up() -> None:
     task = make_task("pick_cube")
     up = task.nominal
@@ -141,7 +159,7 @@ def test_an_object_nobody_sees_is_asked_for_by_name(name: str, unseen: str) -> N
 
 
 def test_pegs_are_held_and_grippers_start_as_the_scene_has_them() -> None:
-    for name in ("peg_insertion", "peg_search"):
+    for name in ("peg_insertion", "peg_search", "gear_mesh"):
         task = make_task(name)
         start = task.sample_start(np.random.default_rng(0))
         assert start.gripper * MAX_WIDTH == pytest.approx(task.scene().start_width)
