@@ -102,16 +102,12 @@ def demonstrate(task: Task, style: str, seed: int, count: int) -> tuple[list[Pla
     raise AssertionError("episodes do not end")
 
 
-def imitate(task: Task, shown: Sequence[Played], seed: int) -> Clone:
-    """The copy of the demonstrations ``shown``."""
+def imitate(states: np.ndarray, actions: np.ndarray, seed: int) -> Clone:
+    """The copy of demonstrations: ``actions (n, a)`` that were executed in ``states (n, d)``."""
     import jax
     import jax.numpy as jnp
     import optax
 
-    view = AgentView(task)
-    steps = [step for played in shown for step in played.steps]
-    states = np.stack([view.state(step.reading) for step in steps])
-    actions = np.stack([step.action for step in steps])
     mean, spread = states.mean(axis=0), states.std(axis=0)
     std = np.where(spread < LEAST_STD, 1.0, spread)
     inputs, targets = jnp.asarray((states - mean) / std), jnp.asarray(actions)
@@ -138,7 +134,7 @@ def imitate(task: Task, shown: Sequence[Played], seed: int) -> Clone:
         (jnp.asarray(rng.normal(0.0, np.sqrt(2.0 / a), (a, b)), jnp.float32), jnp.zeros(b))
         for a, b in itertools.pairwise(sizes)
     )
-    rows = jnp.asarray(rng.integers(0, len(steps), (STEPS, BATCH)))
+    rows = jnp.asarray(rng.integers(0, len(states), (STEPS, BATCH)))
     (layers, _), _ = jax.lax.scan(update, (layers, optimiser.init(layers)), rows)
     return Clone(mean, std, tuple((np.asarray(weights), np.asarray(bias)) for weights, bias in layers))
 
@@ -159,9 +155,12 @@ def main() -> None:
     )
     for name in arguments.tasks:
         task = make_task(name)
+        view = AgentView(task)
         for seed in range(arguments.seeds):
             shown, tried = demonstrate(task, arguments.style, seed, DEMOS)
-            clone = imitate(task, shown, seed)
+            made = [step for played in shown for step in played.steps]
+            states = np.stack([view.state(step.reading) for step in made])
+            clone = imitate(states, np.stack([step.action for step in made]), seed)
             played = list(itertools.islice(play(task, seed + EVALUATION, policy=clone), arguments.episodes))
             endings = [episode.summary.ending.value for episode in played if not episode.succeeded]
             counted = ", ".join(f"{ending} {endings.count(ending)}" for ending in sorted(set(endings)))

@@ -14,6 +14,8 @@ SCENES = Registry(
         "peg_insertion": "robot_rl.tasks.scenes.peg:fixed_hole",
         "peg_search": "robot_rl.tasks.scenes.peg:movable_hole",
         "gear_mesh": "robot_rl.tasks.scenes.gears:gear_and_wheel",
+        "connector": "robot_rl.tasks.scenes.connector:plug_and_socket",
+        "peg_assembly": "robot_rl.tasks.scenes.assembly:peg_tray_and_hole",
         "pick_cube": "robot_rl.tasks.scenes.cube:scene",
     },
 )
