@@ -15,7 +15,7 @@ import contextlib
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ from robot_rl.tasks.experts.person import PERSON, STYLES, Driver, make_driver
 
 DEMOS = 20
 STEPS, BATCH, WIDTH, RATE = 2000, 256, 256, 1e-3
-LEAST_STD = 1e-3  # of a state's element, below which it counts as constant
+CONSTANT = 1e-5  # std of a state's element, as a share of its largest value, below which it counts as constant
 EVALUATION = 100_003  # added to the seed of starts that nobody learnt from
 
 
@@ -51,19 +51,32 @@ class Played(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Clone(Policy):
-    """An MLP that copies: weights and biases of its layers, after ``(state − mean) / std``."""
+    """An MLP that copies: weights and biases of its layers, after ``(state − mean) / std``.
+
+    ``spread (a,)`` is the standard deviation of the demonstrations about the copy. With ``noise`` it acts with a
+    Gaussian of that, without by its mean.
+    """
 
     mean: np.ndarray
     std: np.ndarray
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
+    spread: np.ndarray
+    noise: np.random.Generator | None = None
 
     def act(self, observations: Sequence[Observation]) -> ActionChunk:
-        hidden = (observations[-1].state - self.mean) / self.std
+        action = self.predict(observations[-1].state)
+        if self.noise is not None:
+            action = action + self.spread * self.noise.standard_normal(len(action))
+        return ActionChunk(observations[-1].stamp_ns, np.clip(action, -1.0, 1.0)[None])
+
+    def predict(self, states: np.ndarray) -> np.ndarray:
+        """Mean actions ``(…, a)`` in ``states (…, d)``."""
+        hidden = (states - self.mean) / self.std
         *inner, (weights, bias) = self.layers
         for inner_weights, inner_bias in inner:
             hidden = np.maximum(hidden @ inner_weights + inner_bias, 0.0)
-        action = np.clip(hidden @ weights + bias, -1.0, 1.0)
-        return ActionChunk(observations[-1].stamp_ns, action[None])
+        action: np.ndarray = hidden @ weights + bias
+        return action
 
 
 def play(task: Task, seed: int, driver: Driver | None = None, policy: Policy | None = None) -> Iterator[Played]:
@@ -109,7 +122,7 @@ def imitate(states: np.ndarray, actions: np.ndarray, seed: int) -> Clone:
     import optax
 
     mean, spread = states.mean(axis=0), states.std(axis=0)
-    std = np.where(spread < LEAST_STD, 1.0, spread)
+    std = np.where(spread <= CONSTANT * np.abs(states).max(axis=0), 1.0, spread)
     inputs, targets = jnp.asarray((states - mean) / std), jnp.asarray(actions)
 
     def forward(layers, x):  # type: ignore[no-untyped-def]
@@ -136,7 +149,20 @@ def imitate(states: np.ndarray, actions: np.ndarray, seed: int) -> Clone:
     )
     rows = jnp.asarray(rng.integers(0, len(states), (STEPS, BATCH)))
     (layers, _), _ = jax.lax.scan(update, (layers, optimiser.init(layers)), rows)
-    return Clone(mean, std, tuple((np.asarray(weights), np.asarray(bias)) for weights, bias in layers))
+    clone = Clone(mean, std, tuple((np.asarray(weights), np.asarray(bias)) for weights, bias in layers), np.zeros(0))
+    return replace(clone, spread=(actions - clone.predict(states)).std(axis=0))
+
+
+def evaluate(task: Task, clone: Clone, seed: int, count: int) -> tuple[list[Played], list[Played]]:
+    """``count`` episodes by the clone's mean, and as many with its noise, from starts that nobody learnt from."""
+    starts = seed + EVALUATION
+    noisy = replace(clone, noise=np.random.default_rng(starts))
+    by_mean, acting = (list(itertools.islice(play(task, starts, policy=who), count)) for who in (clone, noisy))
+    return by_mean, acting
+
+
+def success_rate(played: Sequence[Played]) -> float:
+    return float(np.mean([episode.succeeded for episode in played]))
 
 
 def main() -> None:
@@ -161,12 +187,12 @@ def main() -> None:
             made = [step for played in shown for step in played.steps]
             states = np.stack([view.state(step.reading) for step in made])
             clone = imitate(states, np.stack([step.action for step in made]), seed)
-            played = list(itertools.islice(play(task, seed + EVALUATION, policy=clone), arguments.episodes))
-            endings = [episode.summary.ending.value for episode in played if not episode.succeeded]
+            by_mean, acting = evaluate(task, clone, seed, arguments.episodes)
+            endings = [episode.summary.ending.value for episode in by_mean if not episode.succeeded]
             counted = ", ".join(f"{ending} {endings.count(ending)}" for ending in sorted(set(endings)))
             steps = np.median([episode.summary.steps for episode in shown])
-            rate = np.mean([episode.succeeded for episode in played])
-            cells = (f"`{name}`", seed, f"{DEMOS} of {tried}", f"{steps:.0f}", f"{rate:.2f}", counted)
+            rates = (f"{success_rate(by_mean):.2f}", f"{success_rate(acting):.2f}")
+            cells = (f"`{name}`", seed, f"{DEMOS} of {tried}", f"{steps:.0f}", *rates, counted)
             sys.stdout.write(f"| {' | '.join(map(str, cells))} |\n")
             sys.stdout.flush()
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.experiments.imitation import EVALUATION, imitate, play
+from benchmarks.experiments.imitation import EVALUATION, evaluate, imitate, play, success_rate
 from benchmarks.experiments.tables.lines import DONE, Line, Point, digest, digest_of_files, machine
 from benchmarks.experiments.tables.plan import BUDGETS, DEMOS, EPISODES, STEPS_PER_MINUTE, Cell, Kind
 from robot_rl.contract import AgentView
@@ -94,7 +94,7 @@ def _script(cell: Cell, place: Place, demos: Path) -> Outcome:
     task = make_task(cell.task)
     seed = cell.seed + EVALUATION
     episodes = itertools.islice(play(task, seed, make_driver(task, place.style, seed)), EPISODES)
-    return Outcome((Point(0.0, float(np.mean([episode.succeeded for episode in episodes]))),))
+    return Outcome((Point(0.0, success_rate(list(episodes))),))
 
 
 def _clone(cell: Cell, place: Place, demos: Path) -> Outcome:
@@ -102,8 +102,8 @@ def _clone(cell: Cell, place: Place, demos: Path) -> Outcome:
     shown = StoreReader(demos, observe=AgentView(task).state, images=False, successes_only=True).poll().new
     states = np.concatenate([part["state"][:-1] for part in shown])
     clone = imitate(states, np.concatenate([part["action"] for part in shown]), cell.seed)
-    episodes = itertools.islice(play(task, cell.seed + EVALUATION, policy=clone), EPISODES)
-    return Outcome((Point(0.0, float(np.mean([episode.succeeded for episode in episodes]))),))
+    by_mean, acting = evaluate(task, clone, cell.seed, EPISODES)
+    return Outcome((Point(0.0, success_rate(by_mean), success_rate(acting)),))
 
 
 def _agent(cell: Cell, place: Place, demos: Path) -> Outcome:
