@@ -176,9 +176,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="so many, from 0 (default %(default)s)")
     parser.add_argument("--episodes", type=int, default=40, help="of an evaluation (default %(default)s)")
     arguments = parser.parse_args()
-    sys.stdout.write(
-        "| Task | Seed | Demonstrations that succeeded | Steps | Imitation | Ended by |\n|---|---|---|---|---|---|\n"
-    )
+    heads = ("Task", "Seed", "Demonstrations that succeeded", "Steps", "Imitation", "with noise", "Failures")
+    sys.stdout.write(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|\n")
     for name in arguments.tasks:
         task = make_task(name)
         view = AgentView(task)
