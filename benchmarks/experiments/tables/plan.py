@@ -28,12 +28,14 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class Budget:
-    """Steps that a task may learn for, steps between evaluations, and the success to come to."""
+    """Steps that a task may learn for, steps between evaluations, the success to come to and to stay at, and the robot
+    minutes within which."""
 
     env: str
     steps: int
     every: int
     aim: float
+    within: float
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,13 @@ class Cell:
 
 
 BUDGETS = {
-    "reach": Budget("robot_rl/Reach-v0", 1800, 300, 0.95),
-    "peg_insertion": Budget("robot_rl/PegInsertion-v0", 1200, 200, 0.95),
-    "pick_cube": Budget("robot_rl/PickCube-v0", 3000, 500, 0.95),
-    "peg_search": Budget("robot_rl/PegSearch-v0", 3000, 500, 0.90),
-    "gear_mesh": Budget("robot_rl/GearMesh-v0", 9000, 1500, 0.90),
-    "peg_assembly": Budget("robot_rl/PegAssembly-v0", 9000, 1500, 0.90),
-    "connector": Budget("robot_rl/Connector-v0", 9000, 1500, 0.90),
+    "reach": Budget("robot_rl/Reach-v0", 1800, 300, 0.95, 3.0),
+    "peg_insertion": Budget("robot_rl/PegInsertion-v0", 1200, 200, 0.95, 1.0),
+    "pick_cube": Budget("robot_rl/PickCube-v0", 3000, 500, 0.95, 5.0),
+    "peg_search": Budget("robot_rl/PegSearch-v0", 3000, 500, 0.90, 5.0),
+    "gear_mesh": Budget("robot_rl/GearMesh-v0", 9000, 1500, 0.90, 15.0),
+    "peg_assembly": Budget("robot_rl/PegAssembly-v0", 9000, 1500, 0.90, 15.0),
+    "connector": Budget("robot_rl/Connector-v0", 9000, 1500, 0.90, 15.0),
 }
 
 ROWS = (

@@ -23,6 +23,7 @@ from benchmarks.experiments.tables.lines import (
     version_of,
 )
 from benchmarks.experiments.tables.plan import BUDGETS, REFERENCE, ROWS, TUNING, Budget, Cell, Kind, Row, cells
+from benchmarks.experiments.tables.rule import default_agent
 from benchmarks.experiments.tables.runs import Place, make_line
 from robot_rl.gym.envs import IDS
 from robot_rl.learner.config import AGENTS
@@ -40,7 +41,7 @@ def line(row: str, seed: int, *rates: float, version: str = "abc", ended: str = 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """One demonstration, one episode, twenty steps."""
-    monkeypatch.setitem(BUDGETS, "reach", Budget("robot_rl/Reach-v0", 20, 10, 0.95))
+    monkeypatch.setitem(BUDGETS, "reach", Budget("robot_rl/Reach-v0", 20, 10, 0.95, 3.0))
     monkeypatch.setattr(runs, "DEMOS", 1)
     monkeypatch.setattr(runs, "EPISODES", 1)
 
@@ -119,9 +120,23 @@ def test_the_report_says_what_each_row_came_to_and_which_runs_died(tmp_path: Pat
     assert mean.startswith("0.65 (0.00–") and acting.startswith("0.59 ("), "what died counts as 0"
     assert float(area) > 0.5 and beats.startswith("0.67 (")
     assert stays == "3.0 (2.0, 3.0, –)"
+    assert row.split("|")[9].strip() == "missed", "as it acts, no run stays"
     assert "- `reach`, rlpd, seed 2: died (1): x" in text
     draw(made, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_default_is_never_below_imitation_and_then_the_fastest() -> None:
+    imitation = [line("imitation (MLP)", seed, 0.6) for seed in range(5)]
+    imitation = [dataclasses.replace(one, critic_steps=0) for one in imitation]
+    slow = [line("slow", seed, 0.1, 0.2, 0.9) for seed in range(5)]
+    fast = [line("fast", seed, 0.9, 0.9, 0.9) for seed in range(5)]
+    falls = [line("falls", seed, 1.0, 1.0, 0.5) for seed in range(5)]
+    assert default_agent([*imitation, *slow, *fast, *falls]) == "fast"
+    assert default_agent([*imitation, *falls]) == ""
+    assert default_agent([*slow, *fast]) == "", "without imitation nobody is compared"
+    elsewhere = [dataclasses.replace(one, task="pick_cube") for one in (*imitation, *slow)]
+    assert default_agent([*imitation, *slow, *fast, *elsewhere]) == "slow", "the fast one has not run everywhere"
 
 
 def test_a_run_is_a_line_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
