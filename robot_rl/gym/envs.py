@@ -32,6 +32,9 @@ IDS = {
     "robot_rl/Reach-v0": "reach",
     "robot_rl/PegInsertion-v0": "peg_insertion",
     "robot_rl/PegSearch-v0": "peg_search",
+    "robot_rl/GearMesh-v0": "gear_mesh",
+    "robot_rl/Connector-v0": "connector",
+    "robot_rl/PegAssembly-v0": "peg_assembly",
     "robot_rl/PickCube-v0": "pick_cube",
 }
 

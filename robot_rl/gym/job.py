@@ -33,11 +33,13 @@ from robot_rl.gym.world import Seen, World
 from robot_rl.learner.config import LearnerConfig
 from robot_rl.learner.factory import make_loop
 from robot_rl.learner.loop import LearnerLoop
+from robot_rl.session.recovery import REFLEX
 
 SUCCESS_KEYS = ("success", "succeed", "is_success")  # of ``info``: so the field's environments call it
 SHOW_PERIOD = 10.0  # [s] between lines in the terminal when none is evaluated
 RECENT = 10  # episodes whose mean return is shown
 EVALUATIONS = 20  # in a run, unless an interval is given
+ACTING = 1  # of the noise of an evaluation, which is another than that of learning
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class GymConfig:
         demo_keys: of the HDF5 file's observations, in the order of the state; see `robot_rl.gym.demos`.
         eval_episodes: of each evaluation.
         eval_every: steps between evaluations; 0: a twentieth of ``steps``. The last one comes after the last step.
+        eval_acting: evaluate a second time, on the same starts, with the noise by which it acts while it learns.
         run: folder that keeps the policy, and from which the run goes on when it is there; None keeps nothing.
     """
 
@@ -70,6 +73,7 @@ class GymConfig:
     demo_keys: tuple[str, ...] = ()
     eval_episodes: Count = 10
     eval_every: Natural = 0
+    eval_acting: bool = False
     run: Path | None = None
 
     def __post_init__(self) -> None:
@@ -151,7 +155,10 @@ class GymRun:
             Player(learner.agent, learner.domain.layout, learner.state, seeds_of_noise, deterministic)
             for deterministic in (False, True)
         )
+        noise = (*seeds_of_noise, ACTING)
+        self._acting = Player(learner.agent, learner.domain.layout, learner.state, noise, deterministic=False)
         self._acts_by = learner.version  # of the parameters
+        self._reflexes: int = counters.get("reflexes", 0)
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._evaluating = 0.0  # [s] spent on it; not counted as time of training
         self._shown = time.monotonic()
@@ -188,7 +195,8 @@ class GymRun:
     def _advance(self, episode: _Episode) -> bool:
         """One step, handed to the learner; returns whether the episode is over."""
         action = self._explorer.act(*episode.seen)
-        seen, reward, terminated, truncated, _ = self._world.step(action)
+        seen, reward, terminated, truncated, info = self._world.step(action)
+        self._reflexes += REFLEX in str(info.get("reason", ""))
         images = {name: np.stack((episode.seen.images[name], image)) for name, image in seen.images.items()}
         self._step += 1
         transitions = Transitions(
@@ -228,23 +236,30 @@ class GymRun:
         """Play the episodes of an evaluation, write its line and show it."""
         before = time.monotonic()
         self._exploiter.load(self._learner.state)
-        results = [self._play(seed) for seed in episode_seeds]
+        results = [self._play(seed, self._exploiter) for seed in episode_seeds]
         line = self._line(results, before - self._began - self._evaluating)
+        if self._config.eval_acting:
+            self._acting.load(self._learner.state)
+            acting = [self._play(seed, self._acting) for seed in episode_seeds]
+            line |= {
+                "acting_return_mean": float(np.mean([r.total for r in acting])),
+                "acting_success_rate": _rate(acting),
+            }
         _append(self._config.json, json.dumps(line) + "\n")
         self._evaluating += time.monotonic() - before
         success = "" if line["success_rate"] is None else f", success {line['success_rate']:.0%}"
         self._show(f"{self._progress()}; evaluation: return {line['return_mean']:.2f}{success}")
         if self._keeper is not None:
-            counters = {"step": self._step, "episodes": self._episodes, "wall_s": line["wall_s"]}
+            counters = {name: line[name] for name in ("step", "episodes", "reflexes", "wall_s")}
             self._keeper.save(self._learner, counters)
 
-    def _play(self, seed: int) -> EpisodeResult:
-        """One episode of the deterministic policy."""
-        self._exploiter.begin()
+    def _play(self, seed: int, player: Player) -> EpisodeResult:
+        """One episode of an evaluation."""
+        player.begin()
         seen = self._evaluation.reset(seed)
         total, success, over = 0.0, None, False
         while not over:
-            seen, reward, terminated, truncated, info = self._evaluation.step(self._exploiter.act(*seen))
+            seen, reward, terminated, truncated, info = self._evaluation.step(player.act(*seen))
             total += reward
             said = [bool(np.any(info[key])) for key in SUCCESS_KEYS if key in info]
             if said:
@@ -255,10 +270,10 @@ class GymRun:
     def _line(self, results: list[EpisodeResult], wall: float) -> dict[str, Any]:
         metrics = self._learner.metrics()
         made = int(metrics["learner/updates"])
+        every = getattr(self._learner.agent.config, "actor_every", 0)
         then, before = self._rate
         self._rate = wall, made
         totals = [result.total for result in results]
-        judged = [result.success for result in results if result.success is not None]
         return {
             "env": self._config.env,
             "agent": self._config.learner.agent,
@@ -267,11 +282,14 @@ class GymRun:
             "wall_s": round(wall, 3),
             "return_mean": float(np.mean(totals)),
             "return_std": float(np.std(totals)),
-            "success_rate": sum(judged) / len(results) if judged else None,
+            "success_rate": _rate(results),
             "eval_episodes": len(results),
             "episodes": self._episodes,
             "utd": metrics["learner/utd"],
             "updates": made,
+            "actor_updates": made // every if every else int(metrics["learner/version"]),
+            "reflexes": self._reflexes,
+            "cpu_s": round(time.process_time(), 1),
             "updates_per_s": round((made - before) / max(wall - then, 1e-9), 1),
         }
 
@@ -301,6 +319,12 @@ def seeds(seed: int, episodes: int) -> tuple[int, list[int]]:
     """For the training environment, and for each episode of an evaluation: the first is even, the others are odd."""
     drawn = np.random.SeedSequence(seed).generate_state(episodes + 1) >> 1  # 31 bits: some environments take no more
     return int(drawn[0]) & ~1, [int(number) | 1 for number in drawn[1:]]
+
+
+def _rate(results: list[EpisodeResult]) -> float | None:
+    """Share of successes; None when nobody said anything about it."""
+    judged = [result.success for result in results if result.success is not None]
+    return sum(judged) / len(results) if judged else None
 
 
 def _opening(config: GymConfig, domain: EnvDomain, demos: list[Transitions]) -> str:

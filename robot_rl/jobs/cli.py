@@ -117,6 +117,9 @@ def _gym_options(parser: argparse.ArgumentParser) -> None:
         "--eval-every", type=int, default=0, metavar="N", help="steps between evaluations; default: a twentieth of all"
     )
     parser.add_argument(
+        "--eval-acting", action="store_true", help="evaluate also with the noise by which it acts while it learns"
+    )
+    parser.add_argument(
         "--run", type=Path, metavar="DIR", help="what is kept, and to go on from; default runs/<time>-<env>"
     )
     parser.add_argument("--env-kwargs", default="{}", metavar="JSON", help="given to the environment")

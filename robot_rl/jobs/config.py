@@ -56,6 +56,8 @@ class RunConfig:
         seed: of starts, exploration and learning.
         source: who drives when recording: ``expert`` (the task's script), ``topic`` (anything that publishes
             ``twist_cmd``), or a device of `hardware.teleop.TELEOP_DEVICES`.
+        demo_style: how the task's script drives in the place of a person: ``script`` (straight, free of noise) or
+            ``person`` (`robot_rl.tasks.experts.person`: pauses, detours, noise, now fast and now slow; by ``seed``).
         judge: who says what a step came to (see `robot_rl.session.judge`): ``task``, ``person`` (only a person's label
             or a fault ends an episode), one that a package adds, or ``module:Class``; "" is the task's own.
         cameras: names of the cameras whose images belong to the observation; empty: the task's own.
@@ -88,6 +90,7 @@ class RunConfig:
     scene_port: Annotated[int, Ge(1), Le(65535)] = SCENE_PORT
     seed: Natural = 0
     source: str = "expert"
+    demo_style: Literal["script", "person"] = "script"
     judge: str = ""
     cameras: tuple[str, ...] = ()
     camera_driver: str = "realsense"

@@ -19,7 +19,8 @@ from robot_rl.session.in_process import Rollout
 from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import expert_of, scene_of
+from robot_rl.tasks.base import scene_of
+from robot_rl.tasks.experts.person import make_driver
 
 
 def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) -> None:
@@ -42,7 +43,8 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         judge = make_judge(judge_name(job, config, task), task)
         settings, seed = session_config(job, config), job_seed(job, config.seed)
         session = Session(task, settings, store, seed, first=progress.episodes, judge=judge, view=view)
-        rollout = Rollout(session, world, expert_of(task) if spec.person_drives else None, renderer)
+        teleop = make_driver(task, config.demo_style, seed) if spec.person_drives else None
+        rollout = Rollout(session, world, teleop, renderer)
         images = schema_of(task, config).images
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing

@@ -43,6 +43,7 @@ def gym_config(arguments: argparse.Namespace) -> GymConfig:
             demo_keys=tuple(key for key in arguments.demo_keys.split(",") if key),
             eval_episodes=arguments.eval_episodes,
             eval_every=arguments.eval_every,
+            eval_acting=arguments.eval_acting,
             run=arguments.run or _new_run(arguments.env, arguments.seed),
         )
     except RangeError as error:

@@ -14,15 +14,16 @@ from robot_rl.contract import Reading
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics
 from robot_rl.session.directive import Phase
-from robot_rl.tasks.base import Task, expert_of
+from robot_rl.tasks.experts.person import Driver
 
 
 class ExpertNode(Node):
     """Publishes ``twist_cmd`` and ``joy`` while the session waits for a person or runs."""
 
-    def __init__(self, task: Task, objects: tuple[str, ...]) -> None:
+    def __init__(self, driver: Driver, objects: tuple[str, ...]) -> None:
+        """``objects``: of the scene, whose poses the driver may look at."""
         super().__init__("expert")
-        self._expert = expert_of(task)
+        self._expert = driver
         self._phase = ""
         self._twist = self.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
         self._joy = self.create_publisher(Joy, arm_topics.JOY, 1)

@@ -19,6 +19,9 @@ TASKS = Registry(
         "reach": "robot_rl.tasks.reach:Reach",
         "peg_insertion": "robot_rl.tasks.peg_insertion:PegInsertion",
         "peg_search": "robot_rl.tasks.peg_search:PegSearch",
+        "gear_mesh": "robot_rl.tasks.gear_mesh:GearMesh",
+        "connector": "robot_rl.tasks.connector:Connector",
+        "peg_assembly": "robot_rl.tasks.peg_assembly:PegAssembly",
         "pick_cube": "robot_rl.tasks.pick_cube:PickCube",
     },
 )

@@ -56,6 +56,7 @@ class PegInsertion(Task):
     nominal: Pose = Pose(np.array([*HOLE_XY, CONTACT_HEIGHT]), TOOL_DOWN)
 
     clearance: float = 0.001  # [m], diametral
+    depth: float = SUCCESS_DEPTH  # [m] of the TCP below where it is at contact, for success
     capture: float = 0.002  # [m] sideways from the nominal hole within which a deep tip is in the hole
 
     def scene(self) -> SceneSpec:
@@ -88,7 +89,7 @@ class PegInsertion(Task):
 
     def outcome(self, reading: Reading) -> Outcome:
         x, y, z = reading.pose.translation - self.nominal.translation
-        inserted = z < -SUCCESS_DEPTH and max(abs(x), abs(y)) < self.capture
+        inserted = z < -self.depth and max(abs(x), abs(y)) < self.capture
         return Outcome.success() if inserted else Outcome.running()
 
     def expert(self, reading: Reading) -> TeleopCommand:

@@ -40,6 +40,8 @@ class PegSearch(PegInsertion):
         cone=OrientationCone(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, -1.0]), STEEPEST),
     )
     clearance: float = 0.0005
+    displacement: float = DISPLACEMENT
+    misalignment: float = float(MISALIGNMENT)
     capture: float = DISPLACEMENT + 0.002
 
     def scene(self) -> SceneSpec:
@@ -49,8 +51,8 @@ class PegSearch(PegInsertion):
 
     def sample_start(self, rng: np.random.Generator) -> Start:
         start = super().sample_start(rng)
-        aside = rng.uniform(-DISPLACEMENT, DISPLACEMENT, 2)
-        yaw = rng.uniform(-MISALIGNMENT, MISALIGNMENT)
+        aside = rng.uniform(-self.displacement, self.displacement, 2)
+        yaw = rng.uniform(-self.misalignment, self.misalignment)
         centre = np.array([HOLE_XY[0] + aside[0], HOLE_XY[1] + aside[1], BLOCK_TOP])
         hole = Pose.from_rotvec(centre, np.array([0.0, 0.0, yaw]))
         return Start(start.pose, start.gripper, {"hole": hole})

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from hardware.ros.runtime import ros, spin
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.job import job_seed
 from robot_rl.jobs.run import Run
 from robot_rl.ros.expert_node import ExpertNode
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
+from robot_rl.tasks.experts.person import make_driver
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     task = make_task(config.task)
     with ros() as stop:
-        spin(ExpertNode(task, scene_of(task).objects), stop)
+        driver = make_driver(task, config.demo_style, job_seed(job, config.seed))
+        spin(ExpertNode(driver, scene_of(task).objects), stop)
     return 0

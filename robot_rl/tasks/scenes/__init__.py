@@ -13,6 +13,9 @@ SCENES = Registry(
         "reach": "robot_rl.tasks.scenes.reach:scene",
         "peg_insertion": "robot_rl.tasks.scenes.peg:fixed_hole",
         "peg_search": "robot_rl.tasks.scenes.peg:movable_hole",
+        "gear_mesh": "robot_rl.tasks.scenes.gears:gear_and_wheel",
+        "connector": "robot_rl.tasks.scenes.connector:plug_and_socket",
+        "peg_assembly": "robot_rl.tasks.scenes.assembly:peg_tray_and_hole",
         "pick_cube": "robot_rl.tasks.scenes.cube:scene",
     },
 )

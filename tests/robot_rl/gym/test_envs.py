@@ -13,7 +13,7 @@ from robot_rl.contract import AgentView, ContractError, Reading
 from robot_rl.gym.envs import IDS, RobotEnv
 from robot_rl.session.errors import SessionError
 from robot_rl.session.reset import ResetMotion, ResetStep
-from robot_rl.tasks import make_task
+from robot_rl.tasks import TASKS, make_task
 
 
 @pytest.fixture
@@ -39,7 +39,8 @@ def rollout(env: gymnasium.Env, seed: int, steps: int = 25) -> list[np.ndarray]:
 
 
 def test_all_tasks_are_registered_and_can_be_made() -> None:
-    assert set(IDS) == {f"robot_rl/{name}-v0" for name in ("Reach", "PegInsertion", "PegSearch", "PickCube")}
+    names = {"".join(part.title() for part in task.split("_")): task for task in TASKS.builtin}
+    assert {f"robot_rl/{name}-v0": task for name, task in names.items()} == IDS
     env = gymnasium.make("robot_rl.gym.envs:robot_rl/Reach-v0")
     try:
         state, _ = env.reset(seed=0)

@@ -89,6 +89,17 @@ def test_each_evaluation_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "step 25 of 25, 5 episodes, return -" in output.out and "; evaluation: return -" in output.out
 
 
+def test_an_evaluation_as_it_acts_while_learning_is_beside_the_other(tmp_path: Path) -> None:
+    kwargs = {"tells": "is_success"}
+    assert main(arguments(tmp_path / "out", "--eval-acting", kwargs=kwargs)) == 0
+    assert main(arguments(tmp_path / "plain", kwargs=kwargs)) == 0
+    for both, plain in zip(lines(tmp_path / "out"), lines(tmp_path / "plain"), strict=True):
+        assert both["acting_return_mean"] != both["return_mean"] and 0.0 <= both["acting_success_rate"] <= 1.0
+        assert both["return_mean"] == plain["return_mean"], "learning does not change by being looked at"
+        assert "acting_return_mean" not in plain
+        assert both["actor_updates"] > 0 and both["reflexes"] == 0 and both["cpu_s"] > 0.0
+
+
 def test_the_same_seed_gives_the_same_figures_and_another_one_others(tmp_path: Path) -> None:
     figures = []
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):

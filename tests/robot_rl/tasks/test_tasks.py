@@ -11,15 +11,13 @@ from controllers.state import Mode
 from hardware.franka.model import fr3_model
 from hardware.interfaces import TeleopCommand
 from hardware.scene import MAX_WIDTH
-from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ContractError, Ending, Reading
-from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
-from robot_rl.session.in_process import Rollout
-from robot_rl.session.session import Session
 from robot_rl.tasks import TASKS, make_task
 from robot_rl.tasks.base import Task, expert_of
 from robot_rl.tasks.experts.motion import push_through_friction, saturate
+from robot_rl.tasks.peg_assembly import BLOCK_TOP, HOLE_XY, PEG_LENGTH
+from tests.robot_rl.driven import driven_episodes
 
 
 def reading(pose: Pose, objects: dict[str, Pose] | None = None, gripper: float = 1.0) -> Reading:
@@ -36,16 +34,7 @@ def expert_episodes(name: str, count: int) -> list[EpisodeSummary]:
     def expert(reading: Reading) -> TeleopCommand | None:
         return script(replace(reading, objects={}) if name == "peg_search" else reading)
 
-    with InProcessWorld(task.scene(), task.bound(ControllerConfig())) as world:
-        world.start()
-        session = Session(task, SessionConfig(ask_policy=False), None, seed=7)
-        rollout = Rollout(session, world, expert)
-        ended: list[EpisodeSummary] = []
-        while len(ended) < count:
-            directive = rollout.step()
-            if directive.ended is not None:
-                ended.append(directive.ended)
-    return ended
+    return driven_episodes(task, expert, count)
 
 
 @pytest.fixture(params=TASKS.builtin)
@@ -135,6 +124,59 @@ def test_where_the_hole_is_has_to_be_felt() -> None:
     assert np.array_equal(*map(task.state, readings))
 
 
+def test_how_far_the_wheel_is_turned_is_seen_by_the_script_only() -> None:
+    task = make_task("gear_mesh")
+    rng = np.random.default_rng(0)
+    wheels = [task.sample_start(rng).objects["wheel"] for _ in range(200)]
+    yaws = np.array([task.target({"wheel": wheel}).difference(task.nominal)[5] for wheel in wheels])
+    assert np.radians(14.0) < np.abs(yaws).max() < np.radians(18.0), "within half a pitch of 45°"
+    assert np.abs(yaws).mean() > np.radians(6.0), "a gear put down upright seldom meshes"
+    readings = [reading(task.nominal, {"wheel": wheels[i]}) for i in (yaws.argmin(), yaws.argmax())]
+    assert np.array_equal(*map(task.state, readings))
+    assert not np.array_equal(*(task.expert(r).twist for r in readings))
+
+
+@pytest.mark.parametrize(("depth", "ending"), [(0.0045, Ending.SUCCESS), (0.003, Ending.RUNNING)])
+def test_a_gear_is_in_place_when_it_is_between_the_teeth(depth: float, ending: Ending) -> None:
+    task = make_task("gear_mesh")
+    assert task.outcome(reading(task.nominal.moved(np.array([0.0, 0.0, -depth, 0.0, 0.0, 0.0])))).ending is ending
+
+
+def test_where_the_socket_is_is_seen_by_the_script_only() -> None:
+    task = make_task("connector")
+    rng = np.random.default_rng(0)
+    sockets = [task.sample_start(rng).objects["hole"] for _ in range(200)]
+    aside = np.array([socket.translation[:2] - task.nominal.translation[:2] for socket in sockets])
+    assert 0.0012 < np.abs(aside).max() <= 0.0015
+    readings = [reading(task.nominal, {"hole": sockets[i]}) for i in (aside[:, 0].argmin(), aside[:, 0].argmax())]
+    assert np.array_equal(*map(task.state, readings))
+    assert not np.array_equal(*(task.expert(r).twist for r in readings))
+
+
+@pytest.mark.parametrize(("depth", "ending"), [(0.0095, Ending.SUCCESS), (0.008, Ending.RUNNING)])
+def test_a_plug_is_in_when_it_is_past_the_latches(depth: float, ending: Ending) -> None:
+    task = make_task("connector")
+    assert task.outcome(reading(task.nominal.moved(np.array([0.0, 0.0, -depth, 0.0, 0.0, 0.0])))).ending is ending
+
+
+def test_a_straight_push_does_not_pass_the_latches(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make_task("connector")
+    monkeypatch.setattr("robot_rl.tasks.experts.connector._rock", lambda pitch, ahead: 0.0)
+    (episode,) = driven_episodes(task, expert_of(task), 1, horizon=60)
+    assert episode.ending is Ending.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("tip", "ending"),
+    [((0.0, 0.0, -0.013), Ending.SUCCESS), ((0.0, 0.0, -0.011), Ending.RUNNING), ((0.02, 0.0, -0.013), Ending.RUNNING)],
+)
+def test_a_peg_is_assembled_when_its_tip_is_deep_in_the_hole(tip: tuple[float, ...], ending: Ending) -> None:
+    task = make_task("peg_assembly")
+    peg = Pose(np.array([*HOLE_XY, BLOCK_TOP + 0.5 * PEG_LENGTH]) + tip, np.array([0.0, 0.0, 0.0, 1.0]))
+    tray = task.sample_start(np.random.default_rng(0)).objects["tray"]
+    assert task.outcome(reading(task.nominal, {"peg": peg, "tray": tray})).ending is ending
+
+
 def test_a_cube_counts_when_it_is_held_up() -> None:
     task = make_task("pick_cube")
     up = task.nominal
@@ -145,7 +187,7 @@ def test_a_cube_counts_when_it_is_held_up() -> None:
     assert task.outcome(reading(up, {"cube": below}, gripper=0.5)).ending is Ending.RUNNING
 
 
-@pytest.mark.parametrize(("name", "unseen"), [("reach", "goal"), ("pick_cube", "cube")])
+@pytest.mark.parametrize(("name", "unseen"), [("reach", "goal"), ("pick_cube", "cube"), ("peg_assembly", "peg")])
 def test_an_object_nobody_sees_is_asked_for_by_name(name: str, unseen: str) -> None:
     task = make_task(name)
     with pytest.raises(ContractError, match=f"needs the pose of '{unseen}'"):
@@ -153,7 +195,7 @@ def test_an_object_nobody_sees_is_asked_for_by_name(name: str, unseen: str) -> N
 
 
 def test_pegs_are_held_and_grippers_start_as_the_scene_has_them() -> None:
-    for name in ("peg_insertion", "peg_search"):
+    for name in ("peg_insertion", "peg_search", "gear_mesh", "connector"):
         task = make_task(name)
         start = task.sample_start(np.random.default_rng(0))
         assert start.gripper * MAX_WIDTH == pytest.approx(task.scene().start_width)
@@ -182,7 +224,7 @@ def test_pushing_grows_until_it_moves_and_ends_at_the_goal() -> None:
 def test_experts_succeed(name: str) -> None:
     for episode in expert_episodes(name, 5):
         assert episode.ending is Ending.SUCCESS, episode
-        assert 5 <= episode.steps <= (60 if name == "peg_search" else 45)
+        assert 5 <= episode.steps <= {"peg_search": 60, "connector": 100, "peg_assembly": 70}.get(name, 45)
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from robot_rl.ros.session_node import LATCHED, SessionNode
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
+from robot_rl.tasks.base import expert_of
 from tests.robot_rl.acting import Decides
 from tests.ros.session.graph import OBJECTS, TASK, Graph, patient, to_goal
 
@@ -64,7 +65,7 @@ def test_episodes_run_through(ros: Any, graph: Callable[[SessionConfig], Graph])
 
 def test_the_expert_drives_through_the_topics_of_a_person(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
     running = graph(patient(ask_policy=False, wait_for_person=True))
-    ros.add(ExpertNode(TASK, OBJECTS))
+    ros.add(ExpertNode(expert_of(TASK), OBJECTS))
     ended, episode = running.run_episode()
     assert ended.ending is Ending.SUCCESS
     assert ended.interventions == ended.steps

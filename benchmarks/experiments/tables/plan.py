@@ -1,0 +1,109 @@
+"""The runs behind a table, as data: what each task may cost, and who is compared on it.
+
+A row of a table is one entry of `ROWS`. Seeds of reports are 0 to 4 and choose nothing; settings are chosen by `TUNING`
+seeds, 100 and up, whose starts, demonstrations and noise are others.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+DEMOS = 20
+EPISODES = 50  # of an evaluation, for each of the two ways to act
+STEPS_PER_MINUTE = 600  # of robot time, in tasks that act 10 times a second
+TUNING = 100  # the first seed by which settings are chosen
+REFERENCE = "imitation (MLP)"  # the row with which the others are compared
+
+
+class Kind(enum.Enum):
+    """Source of a row's figures."""
+
+    SCRIPT = "script"  # the task's script, driving in the style of the demonstrations
+    CLONE = "clone"  # `benchmarks.experiments.imitation`: copies the demonstrations, no step of the robot
+    AGENT = "agent"  # `robot-rl gym`
+    OUTSIDE = "outside"  # a command of somebody else's code, which writes lines like those of `robot-rl gym`
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Steps that a task may learn for, steps between evaluations, the success to come to and to stay at, and the robot
+    minutes within which."""
+
+    env: str
+    steps: int
+    every: int
+    aim: float
+    within: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One who is compared: ``settings`` are the learner's, ``command`` that of an outside program.
+
+    A command's ``{env}``, ``{task}``, ``{seed}``, ``{steps}``, ``{every}``, ``{episodes}``, ``{demos}`` (an episode
+    store) and ``{lines}`` (the file to write) are filled in.
+    """
+
+    name: str
+    kind: Kind = Kind.AGENT
+    agent: str = ""
+    settings: tuple[str, ...] = ()
+    seeds: int = 3
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a row's, on a task, with a seed."""
+
+    task: str
+    row: Row
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.task, self.row.name, self.seed
+
+
+BUDGETS = {
+    "reach": Budget("robot_rl/Reach-v0", 1800, 300, 0.95, 3.0),
+    "peg_insertion": Budget("robot_rl/PegInsertion-v0", 1200, 200, 0.95, 1.0),
+    "pick_cube": Budget("robot_rl/PickCube-v0", 3000, 500, 0.95, 5.0),
+    "peg_search": Budget("robot_rl/PegSearch-v0", 3000, 500, 0.90, 5.0),
+    "gear_mesh": Budget("robot_rl/GearMesh-v0", 9000, 1500, 0.90, 15.0),
+    "peg_assembly": Budget("robot_rl/PegAssembly-v0", 9000, 1500, 0.90, 15.0),
+    "connector": Budget("robot_rl/Connector-v0", 9000, 1500, 0.90, 15.0),
+}
+
+ROWS = (
+    Row("script", Kind.SCRIPT, seeds=5),
+    Row("imitation (MLP)", Kind.CLONE, seeds=5),
+    Row("flash_sac", agent="flash_sac", seeds=5),
+    Row("rlpd", agent="rlpd", seeds=5),
+    Row("hil", agent="hil"),
+    Row("sac", agent="sac"),
+    Row("chunked", agent="chunked", seeds=5),
+    Row("chunked, best of 1", agent="chunked", settings=("settings.samples=1",)),
+    Row("expo", agent="expo"),
+)
+
+
+def cells(tasks: Sequence[str], rows: Sequence[Row], first: int = 0, seeds: int = 0) -> Iterator[Cell]:
+    """The runs of a table, seeds in the outer loop: whatever is cut off, all rows have about as many.
+
+    ``first``: of the seeds; ``seeds``: so many at most, 0 for as many as each row wants.
+    """
+    most = max(row.seeds for row in rows)
+    for seed in range(min(seeds or most, most)):
+        for task in tasks:
+            yield from (Cell(task, row, first + seed) for row in rows if seed < row.seeds)
+
+
+def row_named(name: str, rows: Sequence[Row]) -> Row:
+    """The row called ``name``. Raises ValueError with the names that there are."""
+    for row in rows:
+        if row.name == name:
+            return row
+    raise ValueError(f"no row {name!r}; choose from {', '.join(repr(row.name) for row in rows)}")

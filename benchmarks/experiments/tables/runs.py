@@ -1,0 +1,190 @@
+"""Makes one run and its line, in a process of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.experiments.imitation import EVALUATION, evaluate, imitate, play, success_rate
+from benchmarks.experiments.tables.lines import DONE, Line, Point, digest, digest_of_files, machine
+from benchmarks.experiments.tables.plan import BUDGETS, DEMOS, EPISODES, STEPS_PER_MINUTE, Cell, Kind
+from robot_rl.contract import AgentView
+from robot_rl.data.reader import StoreReader
+from robot_rl.jobs.config import load_config
+from robot_rl.learner.factory import make_loop_config
+from robot_rl.tasks import make_task
+from robot_rl.tasks.experts.person import make_driver
+
+ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+LAST_WORDS = 200  # characters of a dead run's log that its line keeps
+
+
+@dataclass(frozen=True)
+class Place:
+    """Circumstances of a run: ``work`` folder for demonstrations and logs, ``version`` of the code, ``style`` of the
+    demonstrations."""
+
+    work: Path
+    version: str
+    style: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result of a run: counts as `robot-rl gym` writes them, evaluations, and how it ended."""
+
+    points: tuple[Point, ...]
+    ended: str = DONE
+    steps: int = 0
+    critic_steps: int = 0
+    actor_steps: int = 0
+    reflexes: int = 0
+
+
+def make_line(cell: Cell, place: Place) -> Line:
+    """The run of ``cell``, whatever comes of it. Raises `subprocess.CalledProcessError` without demonstrations."""
+    demos = demonstrations(cell.task, cell.seed, place)
+    began, before = time.monotonic(), _cpu_time()
+    outcome = _MADE_BY[cell.row.kind](cell, place, demos)
+    return Line(
+        task=cell.task,
+        row=cell.row.name,
+        seed=cell.seed,
+        version=place.version,
+        settings=cell.row.settings,
+        config=_config_digest(cell, place),
+        demos=digest_of_files(demos),
+        machine=machine(),
+        wall_s=round(time.monotonic() - began, 1),
+        cpu_s=round(_cpu_time() - before, 1),
+        robot_minutes=round(outcome.steps / STEPS_PER_MINUTE, 3),
+        critic_steps=outcome.critic_steps,
+        actor_steps=outcome.actor_steps,
+        reflexes=outcome.reflexes,
+        ended=outcome.ended,
+        points=outcome.points,
+    )
+
+
+def demonstrations(task: str, seed: int, place: Place) -> Path:
+    """The store of the demonstrations of ``seed``, recorded by this version; whoever comes first records them."""
+    run = place.work / place.version / f"demos-{task}-{place.style}-{seed}"
+    run.parent.mkdir(parents=True, exist_ok=True)
+    with run.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        arguments = ["--fast", "--task", task, "--seed", str(seed), "--run", str(run)]
+        settings = [f"demos={DEMOS}", f"demo_style={place.style}"]
+        _robot_rl("record", [*arguments, *settings], run.with_suffix(".log"))  # goes on where it was, if it was
+    return run / "demos"
+
+
+def _script(cell: Cell, place: Place, demos: Path) -> Outcome:
+    task = make_task(cell.task)
+    seed = cell.seed + EVALUATION
+    episodes = itertools.islice(play(task, seed, make_driver(task, place.style, seed)), EPISODES)
+    return Outcome((Point(0.0, success_rate(list(episodes))),))
+
+
+def _clone(cell: Cell, place: Place, demos: Path) -> Outcome:
+    task = make_task(cell.task)
+    shown = StoreReader(demos, observe=AgentView(task).state, images=False, successes_only=True).poll().new
+    states = np.concatenate([part["state"][:-1] for part in shown])
+    clone = imitate(states, np.concatenate([part["action"] for part in shown]), cell.seed)
+    by_mean, acting = evaluate(task, clone, cell.seed, EPISODES)
+    return Outcome((Point(0.0, success_rate(by_mean), success_rate(acting)),))
+
+
+def _agent(cell: Cell, place: Place, demos: Path) -> Outcome:
+    budget = BUDGETS[cell.task]
+    arguments = ["--env", budget.env, "--agent", cell.row.agent, "--seed", str(cell.seed), "--steps", str(budget.steps)]
+    arguments += ["--eval-every", str(budget.every), "--eval-episodes", str(EPISODES), "--eval-acting"]
+    arguments += ["--demos", str(demos), *(f"learner.{setting}" for setting in cell.row.settings)]
+
+    def run(lines: Path, log: Path) -> None:
+        _robot_rl("gym", [*arguments, "--json", str(lines), "--run", str(lines.with_suffix(""))], log)
+
+    return _followed(cell, place, run)
+
+
+def _outside(cell: Cell, place: Place, demos: Path) -> Outcome:
+    budget = BUDGETS[cell.task]
+
+    def run(lines: Path, log: Path) -> None:
+        values = {"env": budget.env, "task": cell.task, "seed": cell.seed, "steps": budget.steps, "every": budget.every}
+        values |= {"episodes": EPISODES, "demos": demos, "lines": lines}
+        _run([part.format(**values) for part in cell.row.command], log)
+
+    return _followed(cell, place, run)
+
+
+def _followed(cell: Cell, place: Place, run: Callable[[Path, Path], None]) -> Outcome:
+    """The outcome of a program that writes lines as `robot-rl gym` does, be it that it dies."""
+    name = f"{cell.task}-{cell.row.name}-{cell.seed}".replace("/", "_").replace(" ", "_")
+    lines, log = (place.work / place.version / f"{name}.{kind}" for kind in ("jsonl", "log"))
+    lines.unlink(missing_ok=True)
+    ended = DONE
+    try:
+        run(lines, log)
+    except (subprocess.CalledProcessError, OSError) as error:
+        status = getattr(error, "returncode", error)
+        words = log.read_text(errors="replace").strip()[-LAST_WORDS:] if log.exists() else ""
+        ended = f"died ({status}): {words}"
+    written = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
+    return outcome_of([json.loads(text) for text in written], ended)
+
+
+def outcome_of(lines: Sequence[dict[str, Any]], ended: str) -> Outcome:
+    """The outcome that ``lines`` of `robot-rl gym` tell of; what an outside program leaves out counts 0."""
+    points = tuple(
+        Point(line["step"] / STEPS_PER_MINUTE, line["success_rate"], line.get("acting_success_rate")) for line in lines
+    )
+    last = lines[-1] if lines else {}
+    counts = {"steps": "step", "critic_steps": "updates", "actor_steps": "actor_updates", "reflexes": "reflexes"}
+    if not points and ended == DONE:
+        ended = "died: it ended without an evaluation"
+    return Outcome(points, ended, **{name: int(last.get(key, 0)) for name, key in counts.items()})
+
+
+_MADE_BY: dict[Kind, Callable[[Cell, Place, Path], Outcome]] = {
+    Kind.SCRIPT: _script,
+    Kind.CLONE: _clone,
+    Kind.AGENT: _agent,
+    Kind.OUTSIDE: _outside,
+}
+
+
+def _config_digest(cell: Cell, place: Place) -> str:
+    """Of all that decides what is run, but code and seed."""
+    parts: list[object] = [cell.row, BUDGETS[cell.task], DEMOS, EPISODES, place.style]
+    if cell.row.kind is Kind.AGENT:
+        learner = [f"learner.agent={cell.row.agent}", *(f"learner.{setting}" for setting in cell.row.settings)]
+        config = load_config(None, learner).learner
+        parts += [config, make_loop_config(config, 0, images=False)[0].config]
+    return digest(repr(parts).encode())
+
+
+def _robot_rl(job: str, arguments: Sequence[str], log: Path) -> None:
+    _run([sys.executable, "-m", "robot_rl", job, *arguments], log)
+
+
+def _run(command: Sequence[str], log: Path) -> None:
+    with log.open("wb") as output:
+        subprocess.run(command, check=True, stdout=output, stderr=subprocess.STDOUT, env=os.environ | ONE_THREAD)
+
+
+def _cpu_time() -> float:
+    """Processor time [s] of this process and of those it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
