@@ -2,6 +2,8 @@
 
 After every environment step the learner makes the updates that the step has earned, and the next action is decided by
 the newest parameters. Environment and learner take turns; on an arm, a session goes on while its learner computes.
+An environment that does not execute what it is told says so: ``info["executed_action"]`` is learnt from in its place.
+With demonstrations, the learner first imitates them, and the first evaluation, after 0 steps, is that of the clone.
 Every so often the deterministic policy is evaluated in an environment of its own, over episodes whose seeds training
 never uses and that are the same at each evaluation and for every agent. Then the run's folder is brought up to date,
 from which it can go on (`robot_rl.gym.keeping`).
@@ -167,6 +169,10 @@ class GymRun:
         if self._step >= self._config.steps:  # a run that is done is evaluated once more
             self._evaluate(evaluating)
             return
+        if self._step == 0:
+            self._imitate()
+            self._learn()
+            self._evaluate(evaluating)
         episode = self._reset((training + 2 * self._step) % 2**31)
         while self._step < self._config.steps:
             if self._advance(episode):
@@ -188,7 +194,7 @@ class GymRun:
     def _advance(self, episode: _Episode) -> bool:
         """One step, handed to the learner; returns whether the episode is over."""
         action = self._explorer.act(*episode.seen)
-        seen, reward, terminated, truncated, _ = self._world.step(action)
+        seen, reward, terminated, truncated, _, executed = self._world.step(action)
         images = {name: np.stack((episode.seen.images[name], image)) for name, image in seen.images.items()}
         self._step += 1
         transitions = Transitions(
@@ -198,7 +204,7 @@ class GymRun:
             {
                 "state": np.stack((episode.seen.state, seen.state)),
                 **{f"image/{name}": pair for name, pair in images.items()},
-                "action": action[None],
+                "action": executed[None],
                 "policy_action": action[None],
                 "reward": np.array([reward], np.float32),
                 "terminated": np.array([terminated], bool),
@@ -215,6 +221,17 @@ class GymRun:
         episode.steps += 1
         episode.total += reward
         return terminated or truncated
+
+    def _imitate(self) -> None:
+        """Have the demonstrations imitated, and act by the clone."""
+        if not self._learner.imitating:
+            return
+        before = time.monotonic()
+        while self._learner.imitating and self._learner.update():
+            if time.monotonic() - self._shown >= SHOW_PERIOD:
+                self._show(f"imitating: {self._learner.imitation}")
+        self._show(f"imitated in {time.monotonic() - before:.0f} s: {self._learner.imitation}")
+        self._explorer.load(self._learner.state)
 
     def _learn(self) -> None:
         """Make all updates that are due, and act by what came of them."""
@@ -244,12 +261,12 @@ class GymRun:
         seen = self._evaluation.reset(seed)
         total, success, over = 0.0, None, False
         while not over:
-            seen, reward, terminated, truncated, info = self._evaluation.step(self._exploiter.act(*seen))
-            total += reward
-            said = [bool(np.any(info[key])) for key in SUCCESS_KEYS if key in info]
+            answer = self._evaluation.step(self._exploiter.act(*seen))
+            seen, total = answer.seen, total + answer.reward
+            said = [bool(np.any(answer.info[key])) for key in SUCCESS_KEYS if key in answer.info]
             if said:
                 success = bool(success) or any(said)
-            over = terminated or truncated
+            over = answer.terminated or answer.truncated
         return EpisodeResult(total, success)
 
     def _line(self, results: list[EpisodeResult], wall: float) -> dict[str, Any]:
@@ -271,6 +288,7 @@ class GymRun:
             "eval_episodes": len(results),
             "episodes": self._episodes,
             "utd": metrics["learner/utd"],
+            "actor_utd": metrics["learner/actor_utd"],
             "updates": made,
             "updates_per_s": round((made - before) / max(wall - then, 1e-9), 1),
         }
@@ -280,7 +298,8 @@ class GymRun:
         recent = f", return {np.mean(self._recent):.2f} of the last {len(self._recent)}" if self._recent else ""
         return (
             f"step {self._step} of {self._config.steps}, {self._episodes} episodes{recent}, "
-            f"{int(metrics['learner/updates'])} updates, UTD {metrics['learner/utd']:.2f}"
+            f"{int(metrics['learner/updates'])} updates, UTD {metrics['learner/utd']:.2f} "
+            f"(actor {metrics['learner/actor_utd']:.2f})"
         )
 
     def _show(self, text: str) -> None:

@@ -22,7 +22,7 @@ LOGGER = logging.getLogger(__name__)
 LINE_PERIOD = 10.0  # [s] between lines in the log
 STATUS_PERIOD = 1.0  # [s]
 CATCH_UP = 30.0  # [s] at the end; below the patience of whoever waits for the process to end
-COMPILING, PRETRAINING = "compiling", "pretraining"  # phases of a learner before it is `LEARNING`
+COMPILING, IMITATING, PRETRAINING = "compiling", "imitating", "pretraining"  # phases of a learner before `LEARNING`
 LOG_EVERY = 25  # update calls between two points of the learner's curves
 
 
@@ -35,7 +35,8 @@ class Trainer:
         tell: called with each phase that begins, in words, and with its progress.
 
     Attributes:
-        phase: `COMPILING`, `PRETRAINING` with how far it is, or `LEARNING`: from then on steps are learnt as they come.
+        phase: `COMPILING`, `IMITATING` or `PRETRAINING` with how far it is, or `LEARNING`: from then on steps are
+            learnt as they come.
     """
 
     def __init__(
@@ -81,9 +82,41 @@ class Trainer:
 
     def _follow_phase(self) -> None:
         """See whether demonstrations are still learnt alone, and tell what is new."""
+        if self._loop.imitating:
+            self._become(f"{IMITATING} {self._loop.imitation}".rstrip())
+            return
+        if self.phase.startswith(IMITATING):
+            self._keep_clone()
         left, total = self._loop.pretraining_left, self._loop.config.pretrain
         waits = left > 0 and not self._loop.halted
-        phase = f"{PRETRAINING} {total - left} of {total}" if waits else LEARNING
+        self._become(f"{PRETRAINING} {total - left} of {total}" if waits else LEARNING)
+
+    def _keep_clone(self) -> None:
+        """Publish the clone, which acts from now on, and keep it."""
+        LOGGER.info("imitated the demonstrations: %s", self._loop.imitation)
+        write_atomically(self._run.clone, self._loop.parameters())
+        self.publish()
+
+    def imitate(self) -> bool:
+        """Imitate the demonstrations, and nothing else; returns whether there was anything to imitate."""
+        if not self._loop.imitating:
+            return False
+        while self._loop.imitating and self._loop.step():
+            self._follow_phase()
+        self._loop.checkpoint()
+        return True
+
+    @property
+    def imitation(self) -> str:
+        """How far imitation has come, in words."""
+        return self._loop.imitation
+
+    def close(self) -> None:
+        """Report, and learn no more."""
+        self._report()
+        self._writer.close()
+
+    def _become(self, phase: str) -> None:
         if phase != self.phase:
             self.phase = phase
             self._tell(phase)
@@ -126,8 +159,7 @@ class Trainer:
             pass
         self.publish()
         self._loop.checkpoint()
-        self._report()
-        self._writer.close()
+        self.close()
 
     def _log(self, version: int) -> None:
         metrics = self._loop.metrics() | self._gate_metrics()
@@ -157,6 +189,7 @@ class Trainer:
             "phase": self.phase,
             "updates": int(updates),
             "utd": metrics["learner/utd"],
+            "actor_utd": metrics["learner/actor_utd"],
             "updates_per_s": round(rate, 1),
             "due": int(metrics["learner/due"]),
             "debt": self.debt,
@@ -172,9 +205,10 @@ class Trainer:
         if updates != self._told_updates and now - self._told_at >= LINE_PERIOD:
             self._told_updates, self._told_at = updates, now
             LOGGER.info(
-                "%d updates, UTD %.2f, %.1f updates/s, %d steps collected",
+                "%d updates, UTD %.2f (actor %.2f), %.1f updates/s, %d steps collected",
                 updates,
                 status["utd"],
+                status["actor_utd"],
                 rate,
                 status["online_steps"],
             )

@@ -44,6 +44,7 @@ from robot_rl.session.session import Session
 from robot_rl.tasks.base import Task
 from robot_rl.tasks.reach import Reach
 from tests.robot_rl.acting import Decides
+from tests.robot_rl.publishing import ACTOR
 from tests.robot_rl.publishing import policy as published
 
 TASK = Reach()
@@ -577,7 +578,7 @@ def test_a_target_that_is_old_or_in_another_frame_never_reaches_the_arm(ros: Any
 
 def test_new_parameters_act_and_damaged_ones_are_refused(ros: Any) -> None:
     rng = np.random.default_rng(0)
-    shapes = {"actor/w0": (TASK.state_size, 4), "actor/w1": (4, 2 * TASK.action.size)}
+    shapes = {f"{ACTOR}/w0": (TASK.state_size, 4), f"{ACTOR}/w1": (4, 2 * TASK.action.size)}
     params = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     good = published(TASK, 5, params=params)
     observation = Observation(10**9, 1, rng.normal(size=TASK.state_size).astype(np.float32))

@@ -287,6 +287,7 @@ def make_agent(config: ExpoConfig | None = None) -> Agent:
         name="expo",
         config=config,
         updates_per_call=config.critic_steps,
+        actor_share=1.0 / config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=published,
