@@ -12,6 +12,24 @@ from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 
 
+class Base(NamedTuple):
+    """The part of an algorithm that imitates; see `robot_rl.learner.earned`.
+
+    Attributes:
+        optimiser: of imitation alone.
+        learnt: ``state -> params``: what it trains, a pytree.
+        replace: ``(state, params) -> state`` with these in place, wherever they are kept.
+        loss: ``(params, key, batch) -> loss``, a scalar, for a minibatch ``(n, …)``.
+        act: as `Agent.act`, by this part alone.
+    """
+
+    optimiser: Any
+    learnt: Callable[[Any], Any]
+    replace: Callable[[Any, Any], Any]
+    loss: Callable[[Any, jax.Array, Batch], jax.Array]
+    act: Callable[..., tuple[jax.Array, Any]]
+
+
 class Agent(NamedTuple):
     """An algorithm with its config: pure functions over an immutable pytree that holds everything that learns.
 
@@ -31,6 +49,7 @@ class Agent(NamedTuple):
         demo_share: share of demonstrations in a minibatch that suits it; None: in proportion to how many there are.
         pretrain: calls of ``update`` on demonstrations alone, before the first online step, that suit it.
         columns: names in `Batch.columns` that it learns from, beside what every agent is given.
+        base: the part of it that imitates, of an algorithm that has one.
         measure: ``(state, states) -> state`` that has taken the scale of its inputs from the demonstrations' ``states
             (n, d)``; by default it takes them as they are.
         imitate: ``(state, batch) -> (state, info)``: steps of imitation, before everything else, on demonstrations
@@ -55,6 +74,7 @@ class Agent(NamedTuple):
     demo_share: float | None = 0.5
     pretrain: int = 0
     columns: tuple[str, ...] = ()
+    base: Base | None = None
     measure: Callable[[Any, Any], Any] = lambda state, states: state
     imitate: Callable[[Any, Batch], tuple[Any, Mapping[str, jax.Array]]] | None = None
     imitation_loss: Callable[[Any, Batch], jax.Array] | None = None

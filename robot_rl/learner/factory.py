@@ -19,6 +19,7 @@ from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.checkpoint import CheckpointError, load_latest
 from robot_rl.learner.config import AGENTS, LearnerConfig
 from robot_rl.learner.domain import Domain
+from robot_rl.learner.earned import earned
 from robot_rl.learner.loop import LearnerLoop, LoopConfig, state_of
 from robot_rl.learner.standard import standardised
 from robot_rl.learner.warm import WarmConfig, warm
@@ -45,12 +46,16 @@ def make_algorithm(name: str, settings: Mapping[str, Any]) -> Agent:
 
 
 def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
-    """The agent that learns and acts: `make_algorithm` started from a clone, where it can be, and with scaled inputs.
+    """The agent that learns and acts: `make_algorithm` started from imitation, where it can be, and with scaled inputs.
 
     Raises as that does.
     """
     agent = make_algorithm(name, settings)
-    return standardised(warm(agent) if isinstance(agent.config, WarmConfig) else agent)
+    if isinstance(agent.config, WarmConfig):
+        agent = warm(agent)
+    elif agent.base is not None:
+        agent = earned(agent, agent.base)
+    return standardised(agent)
 
 
 def make_loop(

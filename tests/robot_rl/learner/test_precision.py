@@ -25,7 +25,7 @@ LAYOUT = Layout(5, 2, options=2)
 EPSILON = 2.0**-8  # bfloat16's; a number is rounded by half of that at most
 SMALL: dict[str, dict[str, Any]] = {name: {"hidden": [16], "critic_steps": 2} for name in AGENTS.builtin} | {
     "expo": {"hidden": [16], "base_hidden": [16], "base_steps": 2, "critic_steps": 2, "candidates": 2},
-    "chunked": {"hidden": [16], "horizon": 2, "flow_steps": 2, "target_samples": 2, "critic_steps": 2},
+    "chunked": {"hidden": [16], "horizon": 2, "flow_steps": 2, "samples": 2, "critic_steps": 2},
     "flash_sac": {"actor_width": 8, "critic_width": 8, "blocks": 1, "critic_steps": 2},
 }
 
