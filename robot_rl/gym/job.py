@@ -171,8 +171,9 @@ class GymRun:
             return
         if self._step == 0:
             self._imitate()
+            if self._learner.has_clone:
+                self._evaluate(evaluating)
             self._learn()
-            self._evaluate(evaluating)
         episode = self._reset((training + 2 * self._step) % 2**31)
         while self._step < self._config.steps:
             if self._advance(episode):
@@ -223,14 +224,13 @@ class GymRun:
         return terminated or truncated
 
     def _imitate(self) -> None:
-        """Have the demonstrations imitated, and act by the clone."""
-        if not self._learner.imitating:
-            return
+        """Have the demonstrations imitated, if there are any, and act by the clone."""
         before = time.monotonic()
         while self._learner.imitating and self._learner.update():
             if time.monotonic() - self._shown >= SHOW_PERIOD:
                 self._show(f"imitating: {self._learner.imitation}")
-        self._show(f"imitated in {time.monotonic() - before:.0f} s: {self._learner.imitation}")
+        if self._learner.imitation:
+            self._show(f"imitated in {time.monotonic() - before:.0f} s: {self._learner.imitation}")
         self._explorer.load(self._learner.state)
 
     def _learn(self) -> None:
@@ -299,7 +299,7 @@ class GymRun:
         return (
             f"step {self._step} of {self._config.steps}, {self._episodes} episodes{recent}, "
             f"{int(metrics['learner/updates'])} updates, UTD {metrics['learner/utd']:.2f} "
-            f"(actor {metrics['learner/actor_utd']:.2f})"
+            f"(actor {metrics['learner/actor_utd']:.2f})" + (f", {self._learner.trust}" if self._learner.trust else "")
         )
 
     def _show(self, text: str) -> None:

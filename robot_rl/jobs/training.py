@@ -198,6 +198,7 @@ class Trainer:
             "version": self._loop.version,
             "staleness": round(metrics["learner/staleness"], 1),
             "staleness_max": int(metrics["learner/staleness_max"]),
+            "trust": self._loop.trust,
             "halted": self._loop.halted,
             **self._promotion.status(),
         }

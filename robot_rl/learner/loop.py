@@ -81,7 +81,8 @@ class LearnerLoop:
         devices: where updates are computed; default: on all devices that JAX sees.
 
     ``halted`` is why updates stopped (see `robot_rl.learner.watch`), or "". Parameters handed out from then on are the
-    last good ones; a learner that is started again tries again from its last checkpoint.
+    last good ones; a learner that is started again tries again from its last checkpoint. ``has_clone``: demonstrations
+    were imitated, or a clone was taken over.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class LearnerLoop:
             discount=agent.config.discount,
         )
         self.halted = ""
+        self.has_clone = False
         self._devices = devices or DataParallel()
         self._devices.check(self.config.batch_size)
         self._state = self._devices.place_state(agent.create(jax.random.PRNGKey(self.config.seed), domain.layout))
@@ -120,7 +122,6 @@ class LearnerLoop:
         self._calls = 0
         self._imitation: Imitation | None = None  # while it goes on
         self._imitated: Mapping[str, float] = {}  # metrics of it
-        self._cloned = False  # there is a clone
         self._pretraining = self.config.pretrain  # calls on demonstrations still to be made
         self._turns = Turns()
         self._drawn = 0  # ended episodes at the last draw of who acts
@@ -142,7 +143,7 @@ class LearnerLoop:
     def imitating(self) -> bool:
         """Whether demonstrations are to be imitated before anything else: none of it has begun, or it goes on."""
         wanted = self.agent.imitate is not None and self.config.imitate > 0
-        return wanted and not self._cloned and self.sources.demo_steps > 0 and not self.governor.made
+        return wanted and not self.has_clone and self.sources.demo_steps > 0 and not self.governor.made
 
     @property
     def imitation(self) -> str:
@@ -152,6 +153,17 @@ class LearnerLoop:
         made = f"{self._imitated['imitation/steps']:.0f} steps, loss {self._imitated['imitation/loss']:.4f}"
         held_out = self._imitated.get("imitation/held_out")
         return made if held_out is None else f"{made}, of held-out demonstrations {held_out:.4f} at best"
+
+    @property
+    def trust(self) -> str:
+        """How the clone and what was learnt since do, in words; "" before an episode has told."""
+        told = {name.removeprefix("trust/"): value for name, value in self._trusted.items()}
+        means = [
+            f"{words} {told[who]:.2f} of {told[f'{who}_episodes']:.0f} episodes"
+            for who, words in (("clone", "the clone returns"), ("learner", "what was learnt since"))
+            if told.get(f"{who}_episodes")
+        ]
+        return ", ".join(means)
 
     @property
     def pretraining_left(self) -> int:
@@ -179,7 +191,7 @@ class LearnerLoop:
             self._state = self._devices.place_state(self.agent.adopt(self._state, found.params))
         except ValueError as error:
             raise ParameterError(str(error)) from error
-        self._cloned = True
+        self.has_clone = True
 
     def warm_up(self) -> None:
         """Compile the update; nothing is learnt, and nothing drawn later is another for it."""
@@ -236,7 +248,7 @@ class LearnerLoop:
     def _take_turns(self) -> None:
         """Once an episode has ended, draw who acts in the next one, the clone or what was learnt since."""
         trust = self.sources.trust
-        if self.agent.turn is None or not self._cloned or trust.ended == self._drawn:
+        if self.agent.turn is None or not self.has_clone or trust.ended == self._drawn:
             return
         self._drawn = trust.ended
         clone, learner = trust.returns(self._turns)
@@ -245,7 +257,13 @@ class LearnerLoop:
         explores = self.governor.made > 0 and learner_explores(chance, draw)
         self._turns.take(self._calls, explores)
         self._state = self.agent.turn(self._state, explores, learner_leads(chance, len(learner)))
-        self._trusted = {"trust/chance": chance, "trust/clone": _mean(clone), "trust/learner": _mean(learner)}
+        self._trusted = {
+            "trust/chance": chance,
+            "trust/clone": _mean(clone),
+            "trust/clone_episodes": float(len(clone)),
+            "trust/learner": _mean(learner),
+            "trust/learner_episodes": float(len(learner)),
+        }
 
     def _imitate(self) -> None:
         """One call of imitation."""
@@ -254,7 +272,7 @@ class LearnerLoop:
             self._imitation = Imitation(self.agent, buffer, config.imitate, config.seed, self._devices)
         self._state, self._imitated = self._imitation.step(self._state)
         if self._imitation.done:
-            self._imitation, self._cloned = None, True
+            self._imitation, self.has_clone = None, True
 
     def parameters(self) -> bytes:
         """The actor for the policy process, packed (`robot_rl.data.parameters`)."""
@@ -294,7 +312,7 @@ class LearnerLoop:
             "relabels": self.sources.relabels,
             "sampling": self._rng.bit_generator.state,
             "calls": self._calls,
-            "cloned": self._cloned,
+            "cloned": self.has_clone,
             "imitated": dict(self._imitated),
             "turns": self._turns.state,
             "drawn": self._drawn,
@@ -328,7 +346,7 @@ class LearnerLoop:
         self.governor.restore(found.meta["governor"])
         self._rng.bit_generator.state = found.meta["sampling"]
         self._calls = found.meta["calls"]
-        self._cloned, self._imitated = found.meta["cloned"], found.meta["imitated"]
+        self.has_clone, self._imitated = found.meta["cloned"], found.meta["imitated"]
         self._turns = Turns((version, bool(learner)) for version, learner in found.meta["turns"])
         self._drawn = found.meta["drawn"]
         self._pretraining = found.meta["pretraining"]

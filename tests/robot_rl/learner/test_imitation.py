@@ -108,6 +108,7 @@ def test_turns_are_drawn_when_an_episode_has_ended_and_the_clone_leads_until_the
     assert leads[0] == 0.0 and leads[-1] == 1.0
     metrics = made.metrics()
     assert (metrics["trust/clone"], metrics["trust/learner"]) == (0.0, 1.0) and metrics["trust/chance"] > 0.9
+    assert made.trust.startswith("the clone returns 0.00 of ") and "what was learnt since 1.00 of 20" in made.trust
     made.checkpoint()
     again = learner(tmp_path)
     again.restore([])
