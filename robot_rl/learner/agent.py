@@ -48,6 +48,7 @@ class Agent(NamedTuple):
         horizon: steps H of a window in a batch; above 1, its actions are chunks.
         demo_share: share of demonstrations in a minibatch that suits it; None: in proportion to how many there are.
         pretrain: calls of ``update`` on demonstrations alone, before the first online step, that suit it.
+        chooses_options: the last axis of a layout with options is one of their values to it, not a number as others.
         columns: names in `Batch.columns` that it learns from, beside what every agent is given.
         base: the part of it that imitates, of an algorithm that has one.
         measure: ``(state, states) -> state`` that has taken the scale of its inputs from the demonstrations' ``states
@@ -73,6 +74,7 @@ class Agent(NamedTuple):
     actor_share: float = 1.0
     demo_share: float | None = 0.5
     pretrain: int = 0
+    chooses_options: bool = False
     columns: tuple[str, ...] = ()
     base: Base | None = None
     measure: Callable[[Any, Any], Any] = lambda state, states: state

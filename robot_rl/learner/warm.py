@@ -5,7 +5,9 @@
 c is a network that imitates the demonstrations (`networks.clone`), trained once before all else and then left alone; δ
 is the action of the agent within, which knows nothing of it: a step (s, a) of the data is to it one with the action
 δ = clip((a − c(s)) / β, −1, 1). Its policy begins near δ = 0, so the arm begins as the clone; β bounds how far a
-critic that errs can lead away from it, to where data are. Without demonstrations π = δ.
+critic that errs can lead away from it, to where data are. Without demonstrations π = δ. A last axis that takes one of
+several values, a gripper's, is no matter of degree: there β = 2, or, where the agent chooses the value by itself
+(`hil`), π is its choice.
 
 Who acts in an episode, the clone alone or π, is decided by what their episodes returned (`trust`). The clone explores
 by a small noise that is held, ε of `networks.noise`: π(s) = clip(c(s) + σ ε, −1, 1).
@@ -34,6 +36,7 @@ from robot_rl.learner.networks.noise import HeldNoise, hold, no_noise
 from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision
 
+WHOLE_REACH = 2.0  # β with which an edit makes any action of any other
 BESIDE = 1 << 29  # sets the draws of what is here apart from the agent's own of the same key
 
 
@@ -53,7 +56,7 @@ class WarmConfig(Precision):
 
 
 class WarmState(NamedTuple):
-    """The agent within and the clone; ``started`` is 1 where there is one.
+    """The agent within and the clone; ``started`` is 1 where there is one, ``reach`` is β of each axis.
 
     ``explores, leads``: whether π acts while exploring and without noise, or the clone alone.
     """
@@ -62,6 +65,7 @@ class WarmState(NamedTuple):
     clone: Clone
     clone_optimiser: Any
     started: jax.Array
+    reach: jax.Array
     explores: jax.Array
     leads: jax.Array
     key: jax.Array
@@ -74,14 +78,23 @@ class WarmCarry(NamedTuple):
     held: HeldNoise
 
 
-def edit_of(action: jax.Array, imitated: jax.Array, config: WarmConfig) -> jax.Array:
-    """δ ``(…, a)`` that makes ``action (…, a)`` of ``imitated (…, a)``."""
-    return jnp.clip((action - imitated) / config.edit, -1.0, 1.0)
+def reach_of(layout: Layout, agent: Agent) -> jax.Array:
+    """β of each axis ``(a,)``; 0 where the agent within decides alone."""
+    reach = jnp.full(layout.action_size, agent.config.edit, jnp.float32)
+    if layout.options:
+        reach = reach.at[-1].set(0.0 if agent.chooses_options else WHOLE_REACH)
+    return reach
 
 
-def edited(imitated: jax.Array, edit: jax.Array, config: WarmConfig) -> jax.Array:
-    """π: the action ``(…, a)`` of ``imitated (…, a)`` and δ."""
-    return jnp.clip(imitated + config.edit * edit, -1.0, 1.0)
+def edit_of(action: jax.Array, imitated: jax.Array, reach: jax.Array) -> jax.Array:
+    """δ ``(…, a)`` that makes ``action (…, a)`` of ``imitated (…, a)``, for β = ``reach (a,)``."""
+    free = reach == 0.0
+    return jnp.where(free, action, jnp.clip((action - imitated) / jnp.where(free, 1.0, reach), -1.0, 1.0))
+
+
+def edited(imitated: jax.Array, edit: jax.Array, reach: jax.Array) -> jax.Array:
+    """π: the action ``(…, a)`` of ``imitated (…, a)`` and δ, for β = ``reach (a,)``."""
+    return jnp.where(reach == 0.0, edit, jnp.clip(imitated + reach * edit, -1.0, 1.0))
 
 
 def warm(agent: Agent) -> Agent:
@@ -95,6 +108,7 @@ def warm(agent: Agent) -> Agent:
             clone=made,
             clone_optimiser=config.imitation_optimiser.init(made),
             started=jnp.float32(0.0),
+            reach=reach_of(layout, agent),
             explores=jnp.float32(0.0),
             leads=jnp.float32(0.0),
             key=jax.random.fold_in(key, BESIDE + 1),
@@ -106,7 +120,7 @@ def warm(agent: Agent) -> Agent:
             return clone.apply(state.clone, part.state, part.images)
 
         imitated = jax.lax.map(imitate_all, batch._replace(next_images=None, columns={}))
-        action = jnp.where(state.started > 0.0, edit_of(batch.action, imitated, config), batch.action)
+        action = jnp.where(state.started > 0.0, edit_of(batch.action, imitated, state.reach), batch.action)
         inner, info = agent.update(state.inner, batch._replace(action=action))
         return state._replace(inner=inner), info
 
@@ -127,7 +141,7 @@ def warm(agent: Agent) -> Agent:
         return state, {"imitation/loss": losses.mean()}
 
     def actor(state: WarmState) -> Params:
-        start = {"started": state.started, "explores": state.explores, "leads": state.leads}
+        start = {name: getattr(state, name) for name in ("started", "reach", "explores", "leads")}
         return join(edit=agent.actor(state.inner), clone=state.clone.policy, seen=state.clone.encoder, start=start)
 
     def turn(state: WarmState, explores: float, leads: float) -> WarmState:
@@ -181,5 +195,5 @@ def _act(
     else:
         held = hold(jax.random.fold_in(key, BESIDE), carry.held)
         alone, edits = jnp.clip(imitated + config.clone_noise * held.noise, -1.0, 1.0), start["explores"]
-    warmed = jnp.where(edits > 0.0, edited(imitated, edit, config), alone)
+    warmed = jnp.where(edits > 0.0, edited(imitated, edit, start["reach"]), alone)
     return jnp.where(start["started"] > 0.0, warmed, edit), WarmCarry(within, held)

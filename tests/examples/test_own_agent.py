@@ -17,7 +17,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.jobs.cli import main
 
 NAME = "examples.own_agent:AGENT"
-QUICK = ["learner.batch_size=16", "learner.settings.hidden=16,16"]
+QUICK = ["learner.batch_size=16", "learner.imitate=20", "learner.settings.hidden=16,16"]
 
 
 def test_it_learns_in_an_environment(tmp_path: Path) -> None:

@@ -197,6 +197,7 @@ def make_agent(config: HilConfig | None = None) -> Agent:
         update=partial(update, config=config),
         actor=lambda state: join(arm=state.arm.actor, grasp=state.grasp, encoder=state.arm.encoder),
         act=partial(act, config=config),
+        chooses_options=True,
         columns=("previous_action",),
     )
 

@@ -15,7 +15,7 @@ from robot_rl.learner.agent import Agent
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.networks import clone
-from robot_rl.learner.warm import WarmConfig, edit_of, edited
+from robot_rl.learner.warm import edit_of, edited, reach_of
 
 D, A, N = 3, 2, 32
 LAYOUT = Layout(D, A)
@@ -90,14 +90,24 @@ def test_every_agent_of_single_steps_begins_by_what_was_shown_and_is_bounded_aro
 
 
 def test_a_step_is_to_the_agent_within_one_with_the_edit_that_makes_its_action() -> None:
-    config = WarmConfig(edit=0.5)
+    reach = reach_of(Layout(D, 3), make_agent("rlpd", {"edit": 0.5}))
     imitated = jnp.array([[0.2, -0.9, 0.0]])
     for action in ([[0.3, -0.8, 0.4]], [[-0.1, -1.0, -0.5]]):
-        edit = edit_of(jnp.array(action), imitated, config)
-        np.testing.assert_allclose(edited(imitated, edit, config), action, atol=1e-6)
-    far = edit_of(jnp.array([[1.0, 1.0, -1.0]]), imitated, config)
+        edit = edit_of(jnp.array(action), imitated, reach)
+        np.testing.assert_allclose(edited(imitated, edit, reach), action, atol=1e-6)
+    far = edit_of(jnp.array([[1.0, 1.0, -1.0]]), imitated, reach)
     np.testing.assert_allclose(far, [[1.0, 1.0, -1.0]])
-    np.testing.assert_allclose(edited(imitated, far, config), [[0.7, -0.4, -0.5]], atol=1e-6)
+    np.testing.assert_allclose(edited(imitated, far, reach), [[0.7, -0.4, -0.5]], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["rlpd", "hil"])
+def test_a_gripper_can_be_told_the_opposite_of_what_the_clone_does(name: str) -> None:
+    reach = reach_of(Layout(D, 2, options=2), make_agent(name, {}))
+    for imitated in (-0.9, 0.0, 0.9):
+        for action in (-1.0, 1.0):
+            edit = edit_of(jnp.array([[0.0, action]]), jnp.array([[0.0, imitated]]), reach)
+            np.testing.assert_allclose(edited(jnp.array([[0.0, imitated]]), edit, reach)[0, 1], action, atol=1e-6)
+            assert name == "rlpd" or edit[0, 1] == action  # one of its options
 
 
 def test_without_demonstrations_it_is_the_algorithm_itself() -> None:
