@@ -102,12 +102,13 @@ def test_nothing_is_compiled_once_a_policy_is_loaded(compilations: list[str]) ->
 
 
 def test_a_loader_that_was_warmed_up_compiles_nothing_for_the_policies_that_come(compilations: list[str]) -> None:
-    agent = make_agent("rlpd", {"hidden": [6]})
+    agent, data = make_agent("rlpd", {"hidden": [6]}), policy(TASK, 1, hidden=6)
+    compilations.clear()
     load = ActorLoader(TASK, 3, False)
     load.warm_up(agent)
     assert compilations
     compilations.clear()
-    load(policy(TASK, 1, hidden=6)).act([SEEN])
+    load(data).act([SEEN])
     assert compilations == []
 
 
