@@ -129,9 +129,7 @@ def pretrain(config: RunConfig, root: Path | None) -> int:
         trainer = Trainer(run, config, make_learner(run, config), lambda data: None)
         trainer.start()
         with contextlib.closing(trainer):
-            if trainer.imitate():
-                tell(f"imitated the demonstrations: {trainer.imitation}")
-            elif not run.clone.exists():
+            if not trainer.imitate() and not run.clone.exists():
                 raise ConfigError(
                     f"there is nothing to imitate in {run.root}; record demonstrations, or leave out base"
                 )

@@ -106,11 +106,6 @@ class Trainer:
         self._loop.checkpoint()
         return True
 
-    @property
-    def imitation(self) -> str:
-        """How far imitation has come, in words."""
-        return self._loop.imitation
-
     def close(self) -> None:
         """Report, and learn no more."""
         self._report()
