@@ -108,7 +108,7 @@ def standardised(agent: Agent) -> Agent:
 
 
 def _update(state: StandardState, batch: Batch, inner: Inner) -> tuple[StandardState, Mapping[str, jax.Array]]:
-    found = scale_of(batch.state.reshape(-1, batch.state.shape[-1]), state.scale.least)
+    found = scale_of(jnp.concatenate(batch.state), state.scale.least)
     scale = jax.tree.map(lambda old, new: jnp.where(state.scale.known > 0.0, old, new), state.scale, found)
     within, info = inner(state.inner, seen(scale, batch))
     return StandardState(scale, within), info
