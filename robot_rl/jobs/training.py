@@ -54,6 +54,7 @@ class Trainer:
         self._logged_episodes = 0
         self._promotion = Promotion(run, config.learner.gate_window)
         self._published = -1
+        self._has_clone = False  # kept
         self._checkpointed = self._logged = 0
         self._said = -STATUS_PERIOD
         self._rate = (time.monotonic(), 0.0)
@@ -69,6 +70,7 @@ class Trainer:
         except CheckpointError as error:
             raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another run starts anew") from error
         self._checkpointed = self._logged = self._loop.version
+        self._has_clone = self._loop.has_clone and self._run.clone.exists()
         self._loop.poll()
         self.publish()
         self._report()
@@ -85,7 +87,7 @@ class Trainer:
         if self._loop.imitating:
             self._become(f"{IMITATING} {self._loop.imitation}".rstrip())
             return
-        if self.phase.startswith(IMITATING):
+        if self._loop.has_clone and not self._has_clone:
             self._keep_clone()
         left, total = self._loop.pretraining_left, self._loop.config.pretrain
         waits = left > 0 and not self._loop.halted
@@ -93,7 +95,8 @@ class Trainer:
 
     def _keep_clone(self) -> None:
         """Publish the clone, which acts from now on, and keep it."""
-        LOGGER.info("imitated the demonstrations: %s", self._loop.imitation)
+        self._has_clone = True
+        LOGGER.info("imitated the demonstrations: %s", self._loop.imitation or "another run did")
         write_atomically(self._run.clone, self._loop.parameters())
         self.publish()
 
