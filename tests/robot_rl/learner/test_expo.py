@@ -345,7 +345,7 @@ def solved() -> tuple[ExpoConfig, ExpoState]:
     )
     states, rng = np.eye(2, dtype=np.float32), np.random.default_rng(0)
     state = expo.create(jax.random.PRNGKey(0), Layout(2, 1), config)
-    for _ in range(250):
+    for _ in range(400):
         where = rng.integers(0, 2, (4, 64))
         action = rng.uniform(-1, 1, (4, 64, 1)).astype(np.float32)
         reward = np.where(where == 1, 1.0 - (action[..., 0] - 0.5) ** 2, 0.0).astype(np.float32)
