@@ -65,13 +65,16 @@ class AgentView:
         return layout_of(self, images)
 
 
+LEAST_SPREAD = 1.0  # of a state whose fields are scaled to order 1
+
+
 def layout_of(task: Shaped, images: Mapping[str, tuple[int, int]] | None = None) -> Layout:
     """The sizes of states, actions and ``images`` (camera → (height, width)) of a task.
 
     A gripper is open or closed: its axis has two values.
     """
     options = 2 if task.action.axes[-1] == "gripper" else 0
-    return Layout(sum(field.size for field in task.fields), task.action.size, dict(images or {}), options)
+    return Layout(sum(field.size for field in task.fields), task.action.size, dict(images or {}), options, LEAST_SPREAD)
 
 
 def identity_of(task: Shaped) -> dict[str, JsonValue]:

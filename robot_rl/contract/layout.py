@@ -33,6 +33,7 @@ class Layout:
     action_size: int
     images: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     options: int = 0
+    least_spread: float = 0.0
 
 
 class Shaped(Protocol):

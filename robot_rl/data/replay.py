@@ -174,15 +174,27 @@ class ReplayBuffer:
 
     def sample(self, rng: np.random.Generator, count: int, horizon: int = 1) -> Batch:
         """``count`` windows of ``horizon`` steps, uniformly over their first steps and with replacement."""
-        batch, first, after = self.windows(rng, count, horizon)
+        return self.read(self.sample_rows(rng, count), horizon)
+
+    def read(self, first: np.ndarray, horizon: int = 1) -> Batch:
+        """The windows of ``horizon`` steps from the rows ``first (n,)`` on, which transitions start from."""
+        batch, first, after = self._windows(first, horizon)
         if not self.images:
             return batch
         images, following = ({name: kept[rows] for name, kept in self.images.items()} for rows in (first, after))
         return batch._replace(images=images, next_images=following)
 
+    def episodes(self) -> list[np.ndarray]:
+        """Of each episode that has any, the rows that transitions which count start from, in the order of arrival."""
+        rows = np.flatnonzero(self.starts)
+        origins = self._origin[rows]
+        return [rows[origins == number] for number in np.unique(origins)]
+
     def windows(self, rng: np.random.Generator, count: int, horizon: int) -> tuple[Batch, np.ndarray, np.ndarray]:
         """As `sample`, with the rows ``(count,)`` of the images and next images in place of these."""
-        first = self.sample_rows(rng, count)
+        return self._windows(self.sample_rows(rng, count), horizon)
+
+    def _windows(self, first: np.ndarray, horizon: int) -> tuple[Batch, np.ndarray, np.ndarray]:
         rows = (first[:, None] + np.arange(horizon)) % self.capacity
         valid = np.logical_and.accumulate(self.starts[rows], axis=1)
         steps = valid.sum(axis=1)

@@ -22,7 +22,7 @@ from robot_rl.contract import ActionChunk, AgentView, Ending, Observation, Readi
 from robot_rl.perception.images import picture_size
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Phase
-from robot_rl.session.errors import ResetError
+from robot_rl.session.errors import SessionError
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
@@ -38,18 +38,21 @@ IDS = {
     "robot_rl/PickCube-v0": "pick_cube",
 }
 
+EXECUTED = "executed_action"  # in ``info``: the action that was executed, where that may be another than was asked for
+
 
 class RobotEnv(gymnasium.Env):
     """One task in process.
 
     Observations are the state vector ``(d,)`` float32, or with ``cameras`` a dict of ``state`` and an
     ``(height, width, 3)`` uint8 image for each camera. Actions are ``(a,)`` in [−1, 1]. ``info`` holds ``success`` and
-    ``ending`` at the end of an episode. A reflex of the arm terminates it as a failure, with its ``reason``;
-    whatever else stops the arm truncates it, with a ``reason`` and the last observation again.
+    ``ending`` at the end of an episode, and after every step the ``executed_action``: what the workspace's limits left
+    of the action. A reflex of the arm terminates it as a failure, with its ``reason``; whatever else stops the arm
+    truncates it, with a ``reason`` and the last observation again.
 
     Resets move the arm back through the controller, as on a robot. A reset with a seed first puts the arm where it was
     at the beginning, so that the same seed and actions give the same bits. Where the arm does not get back by itself,
-    it is put there as well, with a warning.
+    or does not recover from its reflexes, it is put there as well, with a warning.
 
     Args:
         task: see `robot_rl.tasks`.
@@ -103,7 +106,7 @@ class RobotEnv(gymnasium.Env):
             self._rollout.session.abort("reset by the caller")
         try:
             observation = self._first_observation()
-        except ResetError as error:
+        except SessionError as error:
             if seed is not None:
                 raise
             gymnasium.logger.warn("%s The arm is put where it was at the beginning.", error)
@@ -122,9 +125,9 @@ class RobotEnv(gymnasium.Env):
         if directive.step is None:
             raise RuntimeError("the simulated arm gave no reading; call reset()")
         outcome = directive.step.outcome
-        info: dict[str, Any] = {}
+        info: dict[str, Any] = {EXECUTED: directive.step.action}
         if outcome.done:
-            info = {"success": outcome.ending is Ending.SUCCESS, "ending": outcome.ending.value}
+            info |= {"success": outcome.ending is Ending.SUCCESS, "ending": outcome.ending.value}
         if outcome.reason:
             info["reason"] = outcome.reason
         self._observed = self._observe(directive.step.next_reading)
@@ -153,7 +156,7 @@ class RobotEnv(gymnasium.Env):
         return Rollout(session, self._world, renderer=self._renderer, views=self._views)
 
     def _first_observation(self) -> Observation:
-        """Of the next episode, after the reset. Raises `ResetError` when the arm does not get to its start."""
+        """Of the next episode, after the reset. Raises `SessionError` when the arm does not get to its start."""
         directive = self._rollout.advance()
         while directive.observation is None:
             if directive.phase is Phase.STOPPED:

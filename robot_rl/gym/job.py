@@ -2,6 +2,8 @@
 
 After every environment step the learner makes the updates that the step has earned, and the next action is decided by
 the newest parameters. Environment and learner take turns; on an arm, a session goes on while its learner computes.
+An environment that does not execute what it is told says so: ``info["executed_action"]`` is learnt from in its place.
+With demonstrations, the learner first imitates them, and the first evaluation, after 0 steps, is that of the clone.
 Every so often the deterministic policy is evaluated in an environment of its own, over episodes whose seeds training
 never uses and that are the same at each evaluation and for every agent. Then the run's folder is brought up to date,
 from which it can go on (`robot_rl.gym.keeping`).
@@ -174,6 +176,11 @@ class GymRun:
         if self._step >= self._config.steps:  # a run that is done is evaluated once more
             self._evaluate(evaluating)
             return
+        if self._step == 0:
+            self._imitate()
+            if self._learner.has_clone:
+                self._evaluate(evaluating)
+            self._learn()
         episode = self._reset((training + 2 * self._step) % 2**31)
         while self._step < self._config.steps:
             if self._advance(episode):
@@ -195,7 +202,7 @@ class GymRun:
     def _advance(self, episode: _Episode) -> bool:
         """One step, handed to the learner; returns whether the episode is over."""
         action = self._explorer.act(*episode.seen)
-        seen, reward, terminated, truncated, info = self._world.step(action)
+        seen, reward, terminated, truncated, info, executed = self._world.step(action)
         self._reflexes += REFLEX in str(info.get("reason", ""))
         images = {name: np.stack((episode.seen.images[name], image)) for name, image in seen.images.items()}
         self._step += 1
@@ -206,7 +213,7 @@ class GymRun:
             {
                 "state": np.stack((episode.seen.state, seen.state)),
                 **{f"image/{name}": pair for name, pair in images.items()},
-                "action": action[None],
+                "action": executed[None],
                 "policy_action": action[None],
                 "reward": np.array([reward], np.float32),
                 "terminated": np.array([terminated], bool),
@@ -223,6 +230,16 @@ class GymRun:
         episode.steps += 1
         episode.total += reward
         return terminated or truncated
+
+    def _imitate(self) -> None:
+        """Have the demonstrations imitated, if there are any, and act by the clone."""
+        before = time.monotonic()
+        while self._learner.imitating and self._learner.update():
+            if time.monotonic() - self._shown >= SHOW_PERIOD:
+                self._show(f"imitating: {self._learner.imitation}")
+        if self._learner.imitation:
+            self._show(f"imitated in {time.monotonic() - before:.0f} s: {self._learner.imitation}")
+        self._explorer.load(self._learner.state)
 
     def _learn(self) -> None:
         """Make all updates that are due, and act by what came of them."""
@@ -259,18 +276,17 @@ class GymRun:
         seen = self._evaluation.reset(seed)
         total, success, over = 0.0, None, False
         while not over:
-            seen, reward, terminated, truncated, info = self._evaluation.step(player.act(*seen))
-            total += reward
-            said = [bool(np.any(info[key])) for key in SUCCESS_KEYS if key in info]
+            answer = self._evaluation.step(player.act(*seen))
+            seen, total = answer.seen, total + answer.reward
+            said = [bool(np.any(answer.info[key])) for key in SUCCESS_KEYS if key in answer.info]
             if said:
                 success = bool(success) or any(said)
-            over = terminated or truncated
+            over = answer.terminated or answer.truncated
         return EpisodeResult(total, success)
 
     def _line(self, results: list[EpisodeResult], wall: float) -> dict[str, Any]:
         metrics = self._learner.metrics()
         made = int(metrics["learner/updates"])
-        every = getattr(self._learner.agent.config, "actor_every", 0)
         then, before = self._rate
         self._rate = wall, made
         totals = [result.total for result in results]
@@ -286,8 +302,9 @@ class GymRun:
             "eval_episodes": len(results),
             "episodes": self._episodes,
             "utd": metrics["learner/utd"],
+            "actor_utd": metrics["learner/actor_utd"],
             "updates": made,
-            "actor_updates": made // every if every else int(metrics["learner/version"]),
+            "actor_updates": round(made * self._learner.agent.actor_share),
             "reflexes": self._reflexes,
             "cpu_s": round(time.process_time(), 1),
             "updates_per_s": round((made - before) / max(wall - then, 1e-9), 1),
@@ -298,7 +315,8 @@ class GymRun:
         recent = f", return {np.mean(self._recent):.2f} of the last {len(self._recent)}" if self._recent else ""
         return (
             f"step {self._step} of {self._config.steps}, {self._episodes} episodes{recent}, "
-            f"{int(metrics['learner/updates'])} updates, UTD {metrics['learner/utd']:.2f}"
+            f"{int(metrics['learner/updates'])} updates, UTD {metrics['learner/utd']:.2f} "
+            f"(actor {metrics['learner/actor_utd']:.2f})" + (f", {self._learner.trust}" if self._learner.trust else "")
         )
 
     def _show(self, text: str) -> None:

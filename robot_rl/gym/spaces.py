@@ -156,8 +156,9 @@ class EnvDomain:
         self.without = without
         self._task = own_task(env_id)
         # The box of our own environments does not tell that a gripper is open or closed; their task does.
-        own = AgentView(make_task(self._task)).layout().options if self._task else 0
-        self.layout = Layout(observations.state_size, actions.size, observations.images, actions.options or own)
+        own = AgentView(make_task(self._task)).layout() if self._task else Layout(0, 0)
+        options = actions.options or own.options
+        self.layout = Layout(observations.state_size, actions.size, observations.images, options, own.least_spread)
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from robot_rl.gym.envs import EXECUTED
 from robot_rl.gym.spaces import Actions, EnvError, Observations
 
 LOGGER = logging.getLogger(__name__)
@@ -28,13 +29,14 @@ class Seen(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The environment's answer to an action."""
+    """The environment's answer to an action; ``executed (a,)`` in [−1, 1] is what was done of it."""
 
     seen: Seen
     reward: float
     terminated: bool
     truncated: bool
     info: Mapping[str, Any]
+    executed: np.ndarray
 
 
 class World:
@@ -101,7 +103,17 @@ class World:
                     f"an episode is cut after {self._longest} steps, for it does not end; another limit: "
                     "--env-kwargs '{\"max_episode_steps\": N}'"
                 )
-        return Answer(seen, number, done, cut, info)
+        return Answer(seen, number, done, cut, info, self._executed(action, info, where))
+
+    def _executed(self, action: np.ndarray, info: Mapping[str, Any], where: str) -> np.ndarray:
+        """The action that was executed: the environment's word in ``info``, else ``action``."""
+        if EXECUTED not in info:
+            return action
+        try:
+            executed: np.ndarray = self._actions.encode(np.asarray(info[EXECUTED], np.float64).reshape(1, -1))[0]
+        except (TypeError, ValueError) as error:
+            raise EnvError(f"{self._name}, {where}: info has {EXECUTED} that is no action here: {error}") from error
+        return executed
 
     def _see(self, observation: Any, where: str) -> Seen:
         try:

@@ -35,6 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
             parser_of_job.add_argument(
                 "--fast", action="store_true", help="in process, without ROS, faster than real time"
             )
+    text = "imitate a run's demonstrations, and nothing else; its clone.params can be evaluated, or be learner.base"
+    _common(commands.add_parser("pretrain", help=text, description=text))
     text = "record, train and evaluate on the simulated arm, from nothing"
     demo = commands.add_parser("demo", help=text, description=text)
     _common(demo).add_argument("--fast", action="store_true", help="in process, in a few minutes")
@@ -42,10 +44,13 @@ def build_parser() -> argparse.ArgumentParser:
         commands.add_parser(
             "gym",
             help="learn in any Gymnasium environment, with the learner that robots have",
-            description="Learn in a Gymnasium environment; after every evaluation, one JSON line is appended to FILE: "
-            "env, agent, seed, step, wall_s (of training), return_mean, return_std, success_rate (null where info "
-            "never tells), eval_episodes, episodes, updates, utd, updates_per_s. The folder DIR keeps the newest "
-            "policy, and a run that is there goes on from its last evaluation.",
+            description="Learn in a Gymnasium environment. Demonstrations are imitated first, and the clone acts until "
+            "what is learnt from then on does better. Before the first step and after every evaluation, one JSON line "
+            "is appended to FILE: env, agent, seed, step, wall_s (of training), return_mean, return_std, success_rate "
+            "(null where info never tells), eval_episodes, episodes, updates (of the critics), utd (of them for each "
+            "step), actor_utd (of the actor's), updates_per_s. An environment that executes another action than it "
+            'was told says so in info["executed_action"]. The folder DIR keeps the newest policy, and a run that is '
+            "there goes on from its last evaluation.",
         )
     )
     for name, text in (
@@ -217,6 +222,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             return commands.simulate(config)
         case "rt-check":
             return commands.check_realtime(config, arguments.move, arguments.seconds)
+        case "pretrain":
+            return commands.pretrain(config, arguments.run)
         case "demo":
             return commands.run_demo(config, arguments.run, fast=arguments.fast)
     commands.run_job(arguments.command, config, arguments.run, fast=getattr(arguments, "fast", False))

@@ -113,6 +113,32 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> None:
         tell(f"next: {_command(spec.next, run, fast)}")
 
 
+def pretrain(config: RunConfig, root: Path | None) -> int:
+    """Imitate the demonstrations of the run at ``root``, and nothing else. Raises the errors of `robot_rl.jobs.errors`.
+
+    `robot-rl train` in the same run goes on from there; in another one, ``learner.base`` names the file.
+    """
+    from robot_rl.jobs.learning import make_learner
+    from robot_rl.jobs.training import Trainer
+
+    if not config.learner.imitate:
+        raise ConfigError("learner.imitate=0 imitates nothing; leave it out")
+    with RunLock("pretrain") as lock:
+        run = prepare("train", config, root, lock=lock)
+        _, config = Run.open(run.root)
+        tell(f"pretrain: {config.task}, run {run.root}")
+        trainer = Trainer(run, config, make_learner(run, config), lambda data: None)
+        trainer.start()
+        with contextlib.closing(trainer):
+            if not trainer.imitate() and not run.clone.exists():
+                raise ConfigError(
+                    f"there is nothing to imitate in {run.root}; record demonstrations, or leave out base"
+                )
+        tell(str(run.clone))
+        tell(f"next: {_command('eval', run, True)} policy={shlex.quote(str(run.clone))}")
+    return 0
+
+
 def do_job(job: str, run: Run, fast: bool, lock: RunLock) -> None:
     """Do one job in a run that is prepared for it. Raises the errors of `robot_rl.jobs.errors`."""
     began = time.monotonic()

@@ -137,10 +137,15 @@ class Display:
                 return ["the learner starts"]
             case "compiling":
                 return ["the learner compiles its update, which may take minutes"]
+            case "imitating":
+                return [f"the learner imitates the demonstrations: {learner['phase'].removeprefix('imitating ')}"]
             case "pretraining":
                 far = learner["phase"].removeprefix("pretraining ")
                 return [f"the learner learns from the demonstrations, {far} calls"]
-        parts = [f"{learner.get('updates', 0)} updates, UTD {learner.get('utd', 0.0):.2f}"]
+        utd, actor_utd = learner.get("utd", 0.0), learner.get("actor_utd", 0.0)
+        parts = [f"{learner.get('updates', 0)} updates, UTD {utd:.2f} (actor {actor_utd:.2f})"]
+        if learner.get("trust"):
+            parts.append(learner["trust"])
         if learner.get("debt", 0) > settings.max_debt:
             parts.append(f"the next episode waits for the learner, which owes {learner['debt']} updates")
         parts += _champion(learner)

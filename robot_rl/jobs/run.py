@@ -6,6 +6,7 @@ runs/<time>-<task>/    or <time>-<namespace>-<task>, of one arm of several; -2, 
     task.yaml       the task, where it is a file (with its scene's file): what happens to the original does not matter
     demos/ online/ evaluation/    episode stores
     checkpoints/ policy.params    learner: the newest
+    clone.params    learner: the imitation of the demonstrations that it started from
     champion.params gate.json     learner: what the improvement gate handed on (see `robot_rl.jobs.promotion`)
     status/*.json   what each process last said, replaced atomically
     logs/*.log      output of each process
@@ -107,6 +108,11 @@ class Run:
     def parameters(self) -> Path:
         """The newest published policy, as packed by `robot_rl.data.parameters`."""
         return self.root / "policy.params"
+
+    @property
+    def clone(self) -> Path:
+        """The policy that imitates the demonstrations, with which learning began."""
+        return self.root / "clone.params"
 
     @property
     def champion(self) -> Path:

@@ -22,7 +22,7 @@ LOGGER = logging.getLogger(__name__)
 LINE_PERIOD = 10.0  # [s] between lines in the log
 STATUS_PERIOD = 1.0  # [s]
 CATCH_UP = 30.0  # [s] at the end; below the patience of whoever waits for the process to end
-COMPILING, PRETRAINING = "compiling", "pretraining"  # phases of a learner before it is `LEARNING`
+COMPILING, IMITATING, PRETRAINING = "compiling", "imitating", "pretraining"  # phases of a learner before `LEARNING`
 LOG_EVERY = 25  # update calls between two points of the learner's curves
 
 
@@ -35,7 +35,8 @@ class Trainer:
         tell: called with each phase that begins, in words, and with its progress.
 
     Attributes:
-        phase: `COMPILING`, `PRETRAINING` with how far it is, or `LEARNING`: from then on steps are learnt as they come.
+        phase: `COMPILING`, `IMITATING` or `PRETRAINING` with how far it is, or `LEARNING`: from then on steps are
+            learnt as they come.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Trainer:
         self._logged_episodes = 0
         self._promotion = Promotion(run, config.learner.gate_window)
         self._published = -1
+        self._has_clone = False  # kept
         self._checkpointed = self._logged = 0
         self._said = -STATUS_PERIOD
         self._rate = (time.monotonic(), 0.0)
@@ -68,6 +70,7 @@ class Trainer:
         except CheckpointError as error:
             raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another run starts anew") from error
         self._checkpointed = self._logged = self._loop.version
+        self._has_clone = self._loop.has_clone and self._run.clone.exists()
         self._loop.poll()
         self.publish()
         self._report()
@@ -81,9 +84,37 @@ class Trainer:
 
     def _follow_phase(self) -> None:
         """See whether demonstrations are still learnt alone, and tell what is new."""
+        if self._loop.imitating:
+            self._become(f"{IMITATING} {self._loop.imitation}".rstrip())
+            return
+        if self._loop.has_clone and not self._has_clone:
+            self._keep_clone()
         left, total = self._loop.pretraining_left, self._loop.config.pretrain
         waits = left > 0 and not self._loop.halted
-        phase = f"{PRETRAINING} {total - left} of {total}" if waits else LEARNING
+        self._become(f"{PRETRAINING} {total - left} of {total}" if waits else LEARNING)
+
+    def _keep_clone(self) -> None:
+        """Publish the clone, which acts from now on, and keep it."""
+        self._has_clone = True
+        LOGGER.info("imitated the demonstrations: %s", self._loop.imitation or "another run did")
+        write_atomically(self._run.clone, self._loop.parameters())
+        self.publish()
+
+    def imitate(self) -> bool:
+        """Imitate the demonstrations, and nothing else; returns whether there was anything to imitate."""
+        if not self._loop.imitating:
+            return False
+        while self._loop.imitating and self._loop.step():
+            self._follow_phase()
+        self._loop.checkpoint()
+        return True
+
+    def close(self) -> None:
+        """Report, and learn no more."""
+        self._report()
+        self._writer.close()
+
+    def _become(self, phase: str) -> None:
         if phase != self.phase:
             self.phase = phase
             self._tell(phase)
@@ -126,8 +157,7 @@ class Trainer:
             pass
         self.publish()
         self._loop.checkpoint()
-        self._report()
-        self._writer.close()
+        self.close()
 
     def _log(self, version: int) -> None:
         metrics = self._loop.metrics() | self._gate_metrics()
@@ -157,6 +187,7 @@ class Trainer:
             "phase": self.phase,
             "updates": int(updates),
             "utd": metrics["learner/utd"],
+            "actor_utd": metrics["learner/actor_utd"],
             "updates_per_s": round(rate, 1),
             "due": int(metrics["learner/due"]),
             "debt": self.debt,
@@ -165,6 +196,7 @@ class Trainer:
             "version": self._loop.version,
             "staleness": round(metrics["learner/staleness"], 1),
             "staleness_max": int(metrics["learner/staleness_max"]),
+            "trust": self._loop.trust,
             "halted": self._loop.halted,
             **self._promotion.status(),
         }
@@ -172,9 +204,10 @@ class Trainer:
         if updates != self._told_updates and now - self._told_at >= LINE_PERIOD:
             self._told_updates, self._told_at = updates, now
             LOGGER.info(
-                "%d updates, UTD %.2f, %.1f updates/s, %d steps collected",
+                "%d updates, UTD %.2f (actor %.2f), %.1f updates/s, %d steps collected",
                 updates,
                 status["utd"],
+                status["actor_utd"],
                 rate,
                 status["online_steps"],
             )

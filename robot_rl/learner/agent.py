@@ -12,12 +12,31 @@ from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
 
 
+class Base(NamedTuple):
+    """The part of an algorithm that imitates; see `robot_rl.learner.earned`.
+
+    Attributes:
+        optimiser: of imitation alone.
+        learnt: ``state -> params``: what it trains, a pytree.
+        replace: ``(state, params) -> state`` with these in place, wherever they are kept.
+        loss: ``(params, key, batch) -> loss``, a scalar, for a minibatch ``(n, …)``.
+        act: as `Agent.act`, by this part alone.
+    """
+
+    optimiser: Any
+    learnt: Callable[[Any], Any]
+    replace: Callable[[Any, Any], Any]
+    loss: Callable[[Any, jax.Array, Batch], jax.Array]
+    act: Callable[..., tuple[jax.Array, Any]]
+
+
 class Agent(NamedTuple):
     """An algorithm with its config: pure functions over an immutable pytree that holds everything that learns.
 
     Attributes:
         name, config: which, a name that `robot_rl.learner.factory.make_agent` knows, and how, a dataclass.
         updates_per_call: critic steps G in one ``update``.
+        actor_share: steps of the policy for each step of the critics.
         create: ``(key, layout) -> state``. Raises ValueError for a layout that the algorithm cannot work with.
         update: ``(state, batch) -> (state, info)``, one compiled call; ``batch`` has leading axes ``(G, n)`` and
             ``info`` scalar metrics named like ``critic/q_mean``.
@@ -29,7 +48,18 @@ class Agent(NamedTuple):
         horizon: steps H of a window in a batch; above 1, its actions are chunks.
         demo_share: share of demonstrations in a minibatch that suits it; None: in proportion to how many there are.
         pretrain: calls of ``update`` on demonstrations alone, before the first online step, that suit it.
+        chooses_options: the last axis of a layout with options is one of their values to it, not a number as others.
         columns: names in `Batch.columns` that it learns from, beside what every agent is given.
+        base: the part of it that imitates, of an algorithm that has one.
+        measure: ``(state, states) -> state`` that has taken the scale of its inputs from the demonstrations' ``states
+            (n, d)``; by default it takes them as they are.
+        imitate: ``(state, batch) -> (state, info)``: steps of imitation, before everything else, on demonstrations
+            ``batch`` with leading axes ``(steps, n)``, one compiled call; None: it has no part that imitates.
+        turn: ``(state, explores, leads) -> state`` of an agent that can act by its clone alone: whether what it has
+            learnt since then acts while exploring, and whether it does without noise, each 0 or 1; None: it cannot.
+        adopt: ``(state, params) -> state`` that starts from the clone among the published ``params`` of another agent.
+            Raises ValueError when there is none, or it is of another layout; None: it cannot.
+        imitation_loss: ``(state, batch) -> loss``, a scalar, of demonstrations ``batch (n, …)`` that it did not see.
     """
 
     name: str
@@ -41,9 +71,17 @@ class Agent(NamedTuple):
     act: Callable[..., tuple[jax.Array, Any]]
     carry: Callable[[Layout], Any] = lambda layout: ()
     horizon: int = 1
+    actor_share: float = 1.0
     demo_share: float | None = 0.5
     pretrain: int = 0
+    chooses_options: bool = False
     columns: tuple[str, ...] = ()
+    base: Base | None = None
+    measure: Callable[[Any, Any], Any] = lambda state, states: state
+    imitate: Callable[[Any, Batch], tuple[Any, Mapping[str, jax.Array]]] | None = None
+    imitation_loss: Callable[[Any, Batch], jax.Array] | None = None
+    turn: Callable[[Any, float, float], Any] | None = None
+    adopt: Callable[[Any, Mapping[str, Any]], Any] | None = None
 
 
 def describe_agent(agent: Agent, images: Mapping[str, tuple[int, int]]) -> dict[str, Any]:

@@ -54,6 +54,10 @@ class LearnerConfig:
         shared: namespace of another arm, e.g. left, or / for none: this one acts by the learner of that one and has
             none of its own. There, ``online_stores`` names this arm's store.
         start_after: online steps before learning starts.
+        base: file of parameters with a clone to start from, in place of imitating anew, e.g. ``clone.params`` of a run
+            (`robot-rl pretrain` makes it); "" for none.
+        imitate: steps of imitation at most, before everything else; it ends when demonstrations that are held out are
+            imitated no better. 0: none, and the agent begins from nothing.
         pretrain: learner calls on demonstrations alone before that; unset: as many as suit the algorithm.
         max_debt: critic updates that may be due when an episode begins; above it, the next one waits for the learner.
         publish_every: learner calls between two publications of the parameters.
@@ -76,6 +80,8 @@ class LearnerConfig:
     capacity: Capacity | None = None
     demo_capacity: Capacity | None = None
     start_after: Natural = 100
+    base: str = ""
+    imitate: Natural = 3000
     pretrain: Natural | None = None
     max_debt: Natural = 200
     publish_every: Count = 10

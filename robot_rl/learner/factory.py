@@ -12,13 +12,17 @@ import jax
 from robot_rl.contract import Layout
 from robot_rl.contract.ranges import shown
 from robot_rl.contract.settings import ConfigError, make_settings
+from robot_rl.data.parameters import ParameterError
 from robot_rl.data.replay import ReplayBuffer
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.checkpoint import CheckpointError, load_latest
 from robot_rl.learner.config import AGENTS, LearnerConfig
 from robot_rl.learner.domain import Domain
+from robot_rl.learner.earned import earned
 from robot_rl.learner.loop import LearnerLoop, LoopConfig, state_of
+from robot_rl.learner.standard import standardised
+from robot_rl.learner.warm import WarmConfig, warm
 
 STATE_CAPACITY = 1_000_000  # online observations kept, without cameras
 IMAGE_CAPACITY = 200_000  # with cameras: 9.8 GB for each of 128×128 pixels
@@ -26,8 +30,8 @@ STATE_DEMO_CAPACITY = 100_000  # observations of demonstrations kept, correction
 IMAGE_DEMO_CAPACITY = 20_000  # the same with cameras
 
 
-def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
-    """The algorithm ``name`` with ``settings`` put over the defaults of its config.
+def make_algorithm(name: str, settings: Mapping[str, Any]) -> Agent:
+    """The algorithm ``name`` by itself, with ``settings`` put over the defaults of its config.
 
     Raises `ContractError` for an unknown name, `ConfigError` for an unknown setting or a value that does not fit.
     """
@@ -39,6 +43,19 @@ def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
     except ValueError as error:
         raise ConfigError(f"agent {name}: {error}") from error
     return agent._replace(name=name)  # by which whoever reads its parameters makes it again
+
+
+def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
+    """The agent that learns and acts: `make_algorithm` started from imitation, where it can be, and with scaled inputs.
+
+    Raises as that does.
+    """
+    agent = make_algorithm(name, settings)
+    if isinstance(agent.config, WarmConfig):
+        agent = warm(agent)
+    elif agent.base is not None:
+        agent = earned(agent, agent.base)
+    return standardised(agent)
 
 
 def make_loop(
@@ -58,9 +75,17 @@ def make_loop(
     agent, config = make_loop_config(settings, seed, images=bool(domain.layout.images))
     check_memory(config, domain.layout, rows, available_memory())
     try:
-        return LearnerLoop(agent, domain, demos=demos, online=online, config=config, checkpoints=checkpoints)
+        loop = LearnerLoop(agent, domain, demos=demos, online=online, config=config, checkpoints=checkpoints)
     except ValueError as error:
         raise ConfigError(f"learner: {error}") from error
+    if settings.base:
+        try:
+            loop.adopt(Path(settings.base).read_bytes())
+        except OSError as error:
+            raise ConfigError(f"learner.base={settings.base} cannot be read: {error.strerror}") from error
+        except ParameterError as error:
+            raise ConfigError(f"learner.base={settings.base} cannot be started from: {error}") from error
+    return loop
 
 
 def check_memory(config: LoopConfig, layout: Layout, rows: int | None, available: int | None) -> None:
@@ -93,6 +118,7 @@ def make_loop_config(settings: LearnerConfig, seed: int, images: bool) -> tuple[
     return agent, LoopConfig(
         utd=float(settings.utd or agent.updates_per_call),
         start_after=settings.start_after,
+        imitate=settings.imitate,
         pretrain=agent.pretrain if settings.pretrain is None else settings.pretrain,
         batch_size=settings.batch_size,
         demo_share=None if isinstance(demo_share, str) else demo_share,

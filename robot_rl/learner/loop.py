@@ -22,15 +22,17 @@ import numpy as np
 
 from robot_rl.contract import Source
 from robot_rl.data.episode import Transitions
-from robot_rl.data.parameters import pack
+from robot_rl.data.parameters import ParameterError, pack, unpack
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent, describe_agent
 from robot_rl.learner.checkpoint import Checkpoint, CheckpointError, leaves_to_tree, load_latest, save
 from robot_rl.learner.devices import DataParallel
 from robot_rl.learner.domain import Domain
 from robot_rl.learner.governor import UtdGovernor
+from robot_rl.learner.imitation import Imitation
 from robot_rl.learner.rehearsal import blank_batch
 from robot_rl.learner.sources import Mixture, Sources
+from robot_rl.learner.trust import Turns, better, learner_explores, learner_leads
 from robot_rl.learner.watch import anomaly
 
 __all__ = ["Domain", "LearnerLoop", "LoopConfig"]
@@ -45,6 +47,7 @@ class LoopConfig:
 
     utd: float = 4.0  # critic steps per environment step, of all arms together
     start_after: int = 100  # online steps before the first update
+    imitate: int = 3000  # steps of imitation at most, before everything else, of an agent that can
     pretrain: int = 0  # calls on demonstrations alone, before all others
     batch_size: int = 256  # transitions per critic step
     demo_share: float | None = 0.5  # of a minibatch; None: in proportion to how many demonstrations there are
@@ -78,7 +81,8 @@ class LearnerLoop:
         devices: where updates are computed; default: on all devices that JAX sees.
 
     ``halted`` is why updates stopped (see `robot_rl.learner.watch`), or "". Parameters handed out from then on are the
-    last good ones; a learner that is started again tries again from its last checkpoint.
+    last good ones; a learner that is started again tries again from its last checkpoint. ``has_clone``: demonstrations
+    were imitated, or a clone was taken over.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class LearnerLoop:
             discount=agent.config.discount,
         )
         self.halted = ""
+        self.has_clone = False
         self._devices = devices or DataParallel()
         self._devices.check(self.config.batch_size)
         self._state = self._devices.place_state(agent.create(jax.random.PRNGKey(self.config.seed), domain.layout))
@@ -115,8 +120,13 @@ class LearnerLoop:
         self._checkpoints = None if checkpoints is None else Path(checkpoints)
         self._rng = np.random.default_rng(self.config.seed)
         self._calls = 0
+        self._imitation: Imitation | None = None  # while it goes on
+        self._imitated: Mapping[str, float] = {}  # metrics of it
         self._pretraining = self.config.pretrain  # calls on demonstrations still to be made
+        self._turns = Turns()
+        self._drawn = 0  # ended episodes at the last draw of who acts
         self._staleness: deque[int] = deque(maxlen=STALENESS_WINDOW)
+        self._trusted: Mapping[str, float] = {}
         self._info: Mapping[str, float] = {}
 
     @property
@@ -130,6 +140,32 @@ class LearnerLoop:
         return self.pretraining_left * self.agent.updates_per_call + self.governor.due
 
     @property
+    def imitating(self) -> bool:
+        """Whether demonstrations are to be imitated before anything else: none of it has begun, or it goes on."""
+        wanted = self.agent.imitate is not None and self.config.imitate > 0
+        return wanted and not self.has_clone and self.sources.demo_steps > 0 and not self.governor.made
+
+    @property
+    def imitation(self) -> str:
+        """How far imitation is, in words; "" before it begins."""
+        if not self._imitated:
+            return ""
+        made = f"{self._imitated['imitation/steps']:.0f} steps, loss {self._imitated['imitation/loss']:.4f}"
+        held_out = self._imitated.get("imitation/held_out")
+        return made if held_out is None else f"{made}, of held-out demonstrations {held_out:.4f} at best"
+
+    @property
+    def trust(self) -> str:
+        """How the clone and what was learnt since do, in words; "" before an episode has told."""
+        told = {name.removeprefix("trust/"): value for name, value in self._trusted.items()}
+        means = [
+            f"{words} {told[who]:.2f} of {told[f'{who}_episodes']:.0f} episodes"
+            for who, words in (("clone", "the clone returns"), ("learner", "what was learnt since"))
+            if told.get(f"{who}_episodes")
+        ]
+        return ", ".join(means)
+
+    @property
     def pretraining_left(self) -> int:
         """Calls on demonstrations alone; later ones and a person's corrections are learnt along with the rest."""
         return self._pretraining if self.sources.demo_steps and not self.governor.made else 0
@@ -139,6 +175,23 @@ class LearnerLoop:
         """The state of the agent; waits for the update that is being computed."""
         self._settle()
         return self._state
+
+    def adopt(self, data: bytes) -> None:
+        """Start from the clone in published parameters, in place of imitation.
+
+        Raises `ParameterError` when they are damaged, of another domain, or have none that fits.
+        """
+        found = unpack(data)
+        for name, mine in self.domain.identity.items():
+            if found.meta.get(name) != mine:
+                raise ParameterError(f"{name} is {found.meta.get(name)!r} there, this learner's is {mine!r}")
+        if self.agent.adopt is None:
+            raise ParameterError(f"agent {self.agent.name} does not start from a clone")
+        try:
+            self._state = self._devices.place_state(self.agent.adopt(self._state, found.params))
+        except ValueError as error:
+            raise ParameterError(str(error)) from error
+        self.has_clone = True
 
     def warm_up(self) -> None:
         """Compile the update; nothing is learnt, and nothing drawn later is another for it."""
@@ -172,6 +225,9 @@ class LearnerLoop:
     def update(self) -> bool:
         """Dispatch one update call if one is due; returns whether it was."""
         updates = self.agent.updates_per_call
+        if self.imitating:
+            self._imitate()
+            return True
         if self.halted or self.due < updates:
             return False
         pretraining = self.pretraining_left > 0
@@ -186,7 +242,37 @@ class LearnerLoop:
         else:
             self.governor.make(updates)
         self._calls += 1
+        self._take_turns()
         return self._settle(leave=1)
+
+    def _take_turns(self) -> None:
+        """Once an episode has ended, draw who acts in the next one, the clone or what was learnt since."""
+        trust = self.sources.trust
+        if self.agent.turn is None or not self.has_clone or trust.ended == self._drawn:
+            return
+        self._drawn = trust.ended
+        clone, learner = trust.returns(self._turns)
+        chance = better(clone, learner)
+        draw = float(np.random.default_rng((self.config.seed, trust.ended)).random())
+        explores = self.governor.made > 0 and learner_explores(chance, draw)
+        self._turns.take(self._calls, explores)
+        self._state = self.agent.turn(self._state, explores, learner_leads(chance, len(learner)))
+        self._trusted = {
+            "trust/chance": chance,
+            "trust/clone": _mean(clone),
+            "trust/clone_episodes": float(len(clone)),
+            "trust/learner": _mean(learner),
+            "trust/learner_episodes": float(len(learner)),
+        }
+
+    def _imitate(self) -> None:
+        """One call of imitation."""
+        if self._imitation is None:
+            buffer, config = self.sources.demo_buffer, self.config
+            self._imitation = Imitation(self.agent, buffer, config.imitate, config.seed, self._devices)
+        self._state, self._imitated = self._imitation.step(self._state)
+        if self._imitation.done:
+            self._imitation, self.has_clone = None, True
 
     def parameters(self) -> bytes:
         """The actor for the policy process, packed (`robot_rl.data.parameters`)."""
@@ -198,10 +284,13 @@ class LearnerLoop:
         """Scalars for logs and plots."""
         self._settle()
         return {
+            **self._imitated,
             **self._info,
+            **self._trusted,
             "learner/updates": float(self.governor.made),
             "learner/version": float(self._calls),
             "learner/utd": self.governor.ratio,
+            "learner/actor_utd": self.governor.ratio * self.agent.actor_share,
             "learner/due": float(self.due),
             "learner/online_steps": float(self.governor.received),
             "learner/demo_steps": float(self.sources.demo_steps),
@@ -223,6 +312,10 @@ class LearnerLoop:
             "relabels": self.sources.relabels,
             "sampling": self._rng.bit_generator.state,
             "calls": self._calls,
+            "cloned": self.has_clone,
+            "imitated": dict(self._imitated),
+            "turns": self._turns.state,
+            "drawn": self._drawn,
             "pretraining": self._pretraining,
             "staleness": list(self._staleness),
             "info": dict(self._info),
@@ -253,6 +346,9 @@ class LearnerLoop:
         self.governor.restore(found.meta["governor"])
         self._rng.bit_generator.state = found.meta["sampling"]
         self._calls = found.meta["calls"]
+        self.has_clone, self._imitated = found.meta["cloned"], found.meta["imitated"]
+        self._turns = Turns((version, bool(learner)) for version, learner in found.meta["turns"])
+        self._drawn = found.meta["drawn"]
         self._pretraining = found.meta["pretraining"]
         self._staleness.extend(found.meta["staleness"])
         self._info = found.meta["info"]
@@ -284,6 +380,10 @@ class LearnerLoop:
             else:
                 self._info = info
         return not self.halted
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
 
 
 def identity(agent: Agent, domain: Domain) -> dict[str, Any]:

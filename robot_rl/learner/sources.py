@@ -22,6 +22,7 @@ from robot_rl.data.schema import StoreError
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.checkpoint import CheckpointError
 from robot_rl.learner.domain import Domain
+from robot_rl.learner.trust import Trust
 
 _log = logging.getLogger(__name__)
 DEMO, ONLINE = "demo", "online"
@@ -78,7 +79,7 @@ class Sources:
         discount: γ of the returns that ``returns`` counts, of all steps once.
 
     ``arrivals`` are ``[kind, index, episode, start, steps]`` in order, for refilling. ``largest_reward`` is the largest
-    |reward| that any step ever had.
+    |reward| that any step ever had. ``trust`` counts the online episodes.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Sources:
         self.demo_steps = 0
         self.largest_reward = 0.0
         self.returns = ReturnStatistics(discount)
+        self.trust = Trust()
         self._counts_returns = RETURN_DEVIATION in columns or RETURN_LARGEST in columns
         self._domain = domain
         self._interventions = interventions
@@ -168,6 +170,7 @@ class Sources:
             buffer.correct(correction)
         if self._counts_returns:
             self.returns.correct(correction)
+        self.trust.correct(correction)
         self._notice(correction["reward"])
 
     def refill(
@@ -223,6 +226,7 @@ class Sources:
             self.add_demonstration(transitions)
             return
         feed.buffer.add(transitions)
+        self.trust.add(transitions)
         self._count(transitions)
         self._notice(transitions["reward"])
         if self._interventions and (transitions["source"] == Source.PERSON).any():

@@ -57,6 +57,7 @@ class PegAssembly(Task):
     impact_energy: float = 0.03
     retreat_height: float = 0.13
     nominal: Pose = Pose(START_CENTRE, TOOL_DOWN)
+    needs: tuple[str, ...] = ("peg",)
 
     def scene(self) -> SceneSpec:
         from robot_rl.tasks.scenes.assembly import peg_tray_and_hole
@@ -109,7 +110,8 @@ def grasp_point(peg: Pose) -> np.ndarray:
 def from_hole(peg: Pose) -> np.ndarray:
     """``(3,)`` [m] from the mouth of the hole to the peg's tip."""
     tip: np.ndarray = peg.translation - peg.rotation @ (0.0, 0.0, 0.5 * PEG_LENGTH)
-    return tip - (*HOLE_XY, BLOCK_TOP)
+    left: np.ndarray = tip - (*HOLE_XY, BLOCK_TOP)
+    return left
 
 
 def is_held(reading: Reading, peg: Pose) -> bool:

@@ -22,7 +22,7 @@ from robot_rl.jobs.run import Run
 from robot_rl.learner.checkpoint import save
 
 NAME = "examples.own_agent:AGENT"
-QUICK = ["learner.batch_size=16", "learner.settings.hidden=16,16"]
+QUICK = ["learner.batch_size=16", "learner.imitate=20", "learner.settings.hidden=16,16"]
 
 
 def test_it_learns_in_an_environment(tmp_path: Path) -> None:

@@ -21,7 +21,13 @@ pytest.importorskip("franky_sim")
 
 NAME = "examples.own_task:Touch"
 PAD = Pose(np.array([0.5, 0.0, PAD_TOP]), np.array([0.0, 0.0, 0.0, 1.0]))
-SMALL = ["learner.agent=rlpd", "learner.batch_size=16", "learner.settings.critics=2", "learner.settings.hidden=16"]
+SMALL = [
+    "learner.agent=rlpd",
+    "learner.imitate=20",
+    "learner.batch_size=16",
+    "learner.settings.critics=2",
+    "learner.settings.hidden=16",
+]
 
 
 def test_the_arm_can_do_it(capsys: pytest.CaptureFixture[str]) -> None:

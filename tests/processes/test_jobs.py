@@ -69,7 +69,13 @@ def test_record_over_ros_from_start_to_end(start: Start) -> None:
 
 
 def test_training_survives_its_learner_which_goes_on_from_its_checkpoint(start: Start, demonstrations: Path) -> None:
-    settings = ["learner.start_after=10", "learner.checkpoint_every=5", "learner.publish_every=2", "steps=100000"]
+    settings = [
+        "learner.imitate=50",
+        "learner.start_after=10",
+        "learner.checkpoint_every=5",
+        "learner.publish_every=2",
+        "steps=100000",
+    ]
     settings += ["learner.keep_checkpoints=1000"]  # or a slow test finds that resumed from deleted already
     job = start("train", f"demo_stores={demonstrations}", *settings)
     job.wait(job.checkpoints, "the first checkpoint")

@@ -37,6 +37,7 @@ CONFIG = load_config(
         f"learner.checkpoint_every={CHECKPOINT}",
         "learner.publish_every=1",
         "learner.batch_size=8",
+        "learner.imitate=50",
         "learner.settings.actor_width=8",
         "learner.settings.critic_width=8",
     ],

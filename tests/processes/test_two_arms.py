@@ -125,7 +125,13 @@ def test_an_arm_under_crisp_is_one_more_arm(ros: Ros, tmp_path: Path) -> None:
 def test_two_arms_learn_by_one_learner(tmp_path: Path, simulator: tuple[str, str]) -> None:
     """The left one's, which learns from the steps of both; the right arm acts by what it publishes."""
     assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "left"), "demos=2"]) == 0
-    common = ["simulator=running", "steps=100000", "learner.start_after=10", "learner.publish_every=2"]
+    common = [
+        "simulator=running",
+        "steps=100000",
+        "learner.imitate=50",
+        "learner.start_after=10",
+        "learner.publish_every=2",
+    ]
     common += ["learner.max_debt=1000000"]  # on a busy machine, episodes would wait for the learner
     with contextlib.ExitStack() as cleanup:
         left, right = (

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 
-from robot_rl.contract import Shaped
+from robot_rl.contract import Shaped, layout_of
 from robot_rl.data.parameters import pack
 from robot_rl.learner.factory import make_agent
 from robot_rl.policies.loading import describe
 
+ACTOR = "agent/edit/actor"  # of RLPD without a clone, among published parameters
+
 
 def parameters(task: Shaped, mean: float = 0.0, hidden: int = 4) -> dict[str, np.ndarray]:
     """``tanh μ`` is the deterministic action on every axis, σ = 1."""
-    state_size, size = sum(field.size for field in task.fields), task.action.size
-    return {
-        "actor/w0": np.zeros((state_size, hidden), np.float32),
-        "actor/b0": np.zeros(hidden, np.float32),
-        "actor/w1": np.zeros((hidden, 2 * size), np.float32),
-        "actor/b1": np.repeat(np.float32([mean, 0.0]), size),
+    layout = layout_of(task)
+    agent = make_agent("rlpd", {"hidden": [hidden]})
+    fresh = agent.actor(agent.create(jax.random.PRNGKey(0), layout))
+    actor = {
+        "w0": np.zeros((layout.state_size, hidden), np.float32),
+        "b0": np.zeros(hidden, np.float32),
+        "w1": np.zeros((hidden, 2 * layout.action_size), np.float32),
+        "b1": np.repeat(np.float32([mean, 0.0]), layout.action_size),
     }
+    published = {name: np.asarray(value) for name, value in fresh.items()}
+    return published | {f"{ACTOR}/{name}": value for name, value in actor.items()}
 
 
 def policy(

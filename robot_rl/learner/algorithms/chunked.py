@@ -6,8 +6,8 @@ step of the critics and one of the policy:
 
     y   = Σ_{k<H} γ^k r_{t+k} + γ^H m Q̄(s_{t+H}, a'),   L_Q = mean over members and batch of (Q_i(s, a) − y)²
 
-best_of_n  L_π = L_flow(a): the flow v imitates the data. a' is the one of M chunks of the flow that Q likes best, and
-           acting takes the best of N. Q is the mean of the members; Q chooses and Q̄ values.
+best_of_n  L_π = L_flow(a): the flow v imitates the data. a' is the one of N chunks of the flow that Q likes best, and
+           acting takes the best of as many. Q is the mean of the members; Q chooses and Q̄ values.
 one_step   L_π = L_flow(a) + α mean (π₁(s, z) − sg a_v(s, z))² − Q(s, π₁(s, z)): π₁ goes in one step where the flow
            goes from the same noise z, as far as the critics do not know better. a' and acting: π₁.
 aloe       L_π = w L_flow(a),   w = sg exp(clip((Q(s, a) − V)/β, −c, c)),   V = mean of Q over some chunks of the flow.
@@ -33,7 +33,7 @@ Windows at the end of a run:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -44,7 +44,7 @@ import optax
 from robot_rl.contract import Layout
 from robot_rl.contract.ranges import Count, Discount, NonNegative, Positive, Rate, Widths
 from robot_rl.data.replay import Batch
-from robot_rl.learner.agent import Agent, Algorithm
+from robot_rl.learner.agent import Agent, Algorithm, Base
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample, velocity
 from robot_rl.learner.networks.mlp import Params, critics_apply, critics_create
@@ -52,12 +52,11 @@ from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
 
 Extraction = Literal["best_of_n", "one_step", "aloe"]
-PRETRAIN = 600  # steps on demonstrations alone: the policy begins as their imitation, not as noise
 
 
 @dataclass(frozen=True)
 class ChunkedConfig(Precision):
-    """Defaults: sized for 2 cores; the papers have 4 layers of 512, γ 0.99 and M = N = 32."""
+    """Defaults: sized for 2 cores; the papers have 4 layers of 512, γ 0.99 and N = 32."""
 
     extraction: Extraction = "best_of_n"  # how the policy comes from flow and critics, see above
     horizon: Count = 5  # H, steps of a chunk: 0.5 s
@@ -68,8 +67,9 @@ class ChunkedConfig(Precision):
     learning_rate: Positive = 3e-4  # of policy and critics (Adam)
     target_rate: Rate = 0.005  # τ: how fast the target critics follow
     flow_steps: Count = 5  # of Euler's method, from noise to a chunk; half the papers', and an update twice as fast
-    samples: Count = 32  # N, best_of_n: chunks to choose from when acting
-    target_samples: Count = 4  # M, best_of_n: chunks to choose from in the target, the costliest part of an update
+    samples: Count = (
+        8  # N, best_of_n: chunks to choose from, in the target, the costliest part of an update, as in acting
+    )
     distillation: NonNegative = 3.0  # α, one_step: how closely π₁ follows the flow; a few times the largest Q
     temperature: Positive = 0.5  # β, aloe: the advantage that makes a chunk count e times as much
     weight_limit: NonNegative = 5.0  # c, aloe: no chunk counts more than e^c times as much as an average one, or less
@@ -159,7 +159,7 @@ def choose(
 
 def critic_target(key: jax.Array, state: ChunkedState, batch: Batch, config: ChunkedConfig) -> jax.Array:
     """y ``(n,)``."""
-    count = config.target_samples if config.extraction == "best_of_n" else 1
+    count = config.samples if config.extraction == "best_of_n" else 1
     n, horizon, actions = batch.action.shape
     noise = jax.random.normal(key, (n, count, horizon * actions))
     features = encoder.features(state.values.encoder, batch.next_state, batch.next_images)
@@ -233,6 +233,54 @@ def policy_loss(
     return imitation + config.distillation * distance - q, info | {"policy/distance": distance, "policy/q": q}
 
 
+def base_of(config: ChunkedConfig) -> Base:
+    """The flow, and for ``one_step`` the policy that goes as it does, with the encoder that both see by."""
+
+    def learnt(state: ChunkedState) -> tuple[Policies, Params]:
+        return state.policies, state.values.encoder
+
+    def replaced(state: ChunkedState, learnt: tuple[Policies, Params]) -> ChunkedState:
+        policies, seen = learnt
+        return state._replace(
+            policies=policies,
+            values=state.values._replace(encoder=seen),
+            target_values=state.target_values._replace(encoder=jax.tree.map(jnp.copy, seen)),
+        )
+
+    return Base(
+        optimiser=optax.adam(config.learning_rate),
+        learnt=learnt,
+        replace=replaced,
+        loss=partial(imitation_loss, config=config),
+        act=partial(act, config=replace(config, samples=1)),
+    )
+
+
+def imitation_loss(learnt: tuple[Policies, Params], key: jax.Array, batch: Batch, config: ChunkedConfig) -> jax.Array:
+    """L_flow of ``learnt`` = (policies, encoder), for ``one_step`` with the distance of π₁ to the flow beside it."""
+    policies, seen = learnt
+    batch = with_axis(batch)
+    flow_key, noise_key, fill_key = jax.random.split(key, 3)
+    features, chunk = encoder.features(seen, batch.state, batch.images), fill(fill_key, batch)
+    weight = jnp.repeat(batch.valid, batch.action.shape[-1], axis=-1)
+    loss = flow_loss(policies.flow, flow_key, features, chunk, weight)
+    if config.extraction != "one_step":
+        return loss
+    noise = jax.random.normal(noise_key, chunk.shape)
+    teacher = jax.lax.stop_gradient(flow_sample(policies.flow, features, noise, config.flow_steps))
+    distance: jax.Array = ((one_step(policies.one_step, features, noise) - teacher) ** 2).mean()
+    return loss + distance
+
+
+def with_axis(batch: Batch) -> Batch:
+    """``batch`` with the axis H, which windows of single steps come without."""
+    if batch.reward.ndim > batch.mask.ndim:
+        return batch
+    return batch._replace(
+        action=batch.action[..., None, :], reward=batch.reward[..., None], valid=jnp.ones_like(batch.mask)[..., None]
+    )
+
+
 def train_step(
     state: ChunkedState, key: jax.Array, batch: Batch, config: ChunkedConfig
 ) -> tuple[ChunkedState, dict[str, jax.Array]]:
@@ -266,10 +314,7 @@ def train_step(
 @partial(jax.jit, static_argnames="config")
 def update(state: ChunkedState, batch: Batch, config: ChunkedConfig) -> tuple[ChunkedState, dict[str, jax.Array]]:
     """G steps of critics and policy; ``batch`` has leading axes ``(G, n)``."""
-    if config.horizon == 1:  # such windows come without their axis
-        batch = batch._replace(
-            action=batch.action[:, :, None], reward=batch.reward[..., None], valid=jnp.ones_like(batch.mask)[..., None]
-        )
+    batch = with_axis(batch)
     state = cast(state, "float32")
     keys = jax.random.split(state.key, batch.reward.shape[0] + 1)
     state, rows = jax.lax.scan(lambda s, kb: train_step(s, *kb, config), state, (keys[1:], batch))
@@ -325,7 +370,7 @@ def make_agent(config: ChunkedConfig | None = None) -> Agent:
         actor=partial(published, config=config),
         act=partial(act, config=config),
         horizon=config.horizon,
-        pretrain=PRETRAIN // config.critic_steps,
+        base=base_of(config),
     )
 
 

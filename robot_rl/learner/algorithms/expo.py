@@ -9,21 +9,22 @@ the policy *on the fly* π* draws N actions a_k of the base and an edit of each,
 
 One call of `update` takes G minibatches: G critic steps, then one step of base, edit and temperature on the last.
 
-    y    = r + γ m max over the candidates at s' of min_{i∈S} Q̄_i(s', ·)
+    y    = r + γ m min_{i∈S'} Q̄_i(s', π*(s'))
     L_Q  = mean over members and batch of (Q_i(s, a) − y)²
     L_b  = flow matching of the batch's actions (`flow.flow_loss`); what acts is an average of the weights, base̅
     L_e  = mean of α (log π_e(w|s, a) − |A| log β) − mean_i Q_i(s, clip(a + β w)),   a of the batch, w ~ π_e(s, a)
     L_α  = log α · (H_e − H̄),   H_e = −mean log π_e(w)
 
-S: ``subset`` members drawn without replacement, once per minibatch (and for each action, when acting); only they are
-evaluated. m is 0 where the task ended and 1 otherwise.
+S and S': ``subset`` members each, drawn without replacement and independently of each other, once per minibatch (and S
+for each action, when acting): who chooses does not value, for the best of 2N by the same critics is valued too high.
+m is 0 where the task ended and 1 otherwise.
 
 - *Entropy.* −|A| log β turns the density of w into that of the edit β w; it has no gradient. H_e and H̄ are those of w:
   an edit of half-width β cannot have an entropy above |A| log 2β, so a target fixed for the edit would mean something
   else for every β, and α would rise for ever below a certain one.
-- *What acts is what averages*: base̅, target critics and, with cameras, the target encoder, alike in acting and in the
-  backup. Without noise (evaluation) N fixed draws, the edits' means and the mean of all Q̄_i take the place of chance:
-  the minimum of two is pessimism for learning, the mean judges better.
+- *What acts is what averages*: base̅, target critics and, with cameras, the target encoder; in the backup, too, but for
+  the base, whose newest weights it takes. Without noise (evaluation) N fixed draws, the edits' means and the mean of
+  all Q̄_i take the place of chance: the minimum of two is pessimism for learning, the mean judges better.
 - *Images* as in `rlpd`: the encoder is learnt by L_Q alone, base and edit see the features of the last critic step.
 """
 
@@ -42,7 +43,7 @@ from annotated_types import Gt, Le
 from robot_rl.contract import Layout
 from robot_rl.contract.ranges import Count, Discount, Finite, Positive, RangeError, Rate, Widths
 from robot_rl.data.replay import Batch
-from robot_rl.learner.agent import Agent, Algorithm
+from robot_rl.learner.agent import Agent, Algorithm, Base
 from robot_rl.learner.algorithms.rlpd import alpha_loss, critic_step, draw_subset
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample
@@ -83,9 +84,6 @@ class ExpoConfig(Precision):
         super().__post_init__()
         if self.subset > self.critics:
             raise RangeError(f"subset={self.subset} must be at most critics={self.critics}")
-
-
-PRETRAIN = 300  # calls on demonstrations, after which the base policy imitates them; more made it no better
 
 
 class ExpoState(NamedTuple):
@@ -168,12 +166,19 @@ def candidate_values(critics: Params, features: jax.Array, candidates: jax.Array
 
 def critic_target(key: jax.Array, state: ExpoState, batch: Batch, config: ExpoConfig) -> jax.Array:
     """y ``(n,)``; ``batch.next_state`` is the features."""
-    subset_key, policy_key = jax.random.split(key)
-    chosen = draw_subset(subset_key, config.critics, config.subset)
-    subset = jax.tree.map(lambda p: p[chosen], state.target_critics)
-    _, value = on_the_fly(policy_key, state.target_base, state.edit, subset, batch.next_state, config)
+    subset_key, policy_key, value_key = jax.random.split(key, 3)
+    chooses, values = (drawn(k, state.target_critics, config) for k in (subset_key, value_key))
+    action, _ = on_the_fly(policy_key, state.base, state.edit, chooses, batch.next_state, config)
+    value = critics_apply(values, batch.next_state, action).min(axis=0)
     target: jax.Array = batch.reward + config.discount * batch.mask * value
     return target
+
+
+def drawn(key: jax.Array, critics: Params, config: ExpoConfig) -> Params:
+    """A subset of ``critics``."""
+    chosen = draw_subset(key, config.critics, config.subset)
+    subset: Params = jax.tree.map(lambda p: p[chosen], critics)
+    return subset
 
 
 def edit_loss(
@@ -257,8 +262,7 @@ def act(
     if deterministic:
         return best_without_noise(base, edit, critics, features, config), carry
     subset_key, policy_key = jax.random.split(key)
-    chosen = draw_subset(subset_key, config.critics, config.subset)
-    subset = jax.tree.map(lambda p: p[chosen], critics)
+    subset = drawn(subset_key, critics, config)
     return on_the_fly(policy_key, base, edit, subset, features, config)[0], carry
 
 
@@ -280,6 +284,42 @@ def best_without_noise(
     return jnp.take_along_axis(candidates, best[:, None, None], axis=1)[:, 0]
 
 
+def act_alone(
+    params: Params,
+    carry: Any,
+    state: jax.Array,
+    images: Mapping[str, jax.Array],
+    key: jax.Array,
+    deterministic: bool,
+    config: ExpoConfig,
+) -> tuple[jax.Array, Any]:
+    """A draw of base̅, with no say of the critics."""
+    features = encoder.see(params, state, images)
+    noise = jax.random.normal(key, (1, action_size_of(part(params, "edit"))))
+    return flow_sample(part(params, "base"), features, noise, config.base_steps), carry
+
+
+def base_of(config: ExpoConfig) -> Base:
+    """The base policy, with the encoder that it sees by."""
+
+    def replaced(state: ExpoState, learnt: tuple[Params, Params]) -> ExpoState:
+        base, seen = learnt
+        base_copy, seen_copy = jax.tree.map(jnp.copy, learnt)
+        return state._replace(base=base, target_base=base_copy, encoder=seen, target_encoder=seen_copy)
+
+    def loss(learnt: tuple[Params, Params], key: jax.Array, batch: Batch) -> jax.Array:
+        base, seen = learnt
+        return flow_loss(base, key, encoder.features(seen, batch.state, batch.images), batch.action)
+
+    return Base(
+        optimiser=optax.adam(config.learning_rate),
+        learnt=lambda state: (state.base, state.encoder),
+        replace=replaced,
+        loss=loss,
+        act=partial(act_alone, config=config),
+    )
+
+
 def make_agent(config: ExpoConfig | None = None) -> Agent:
     """EXPO by the contract that all agents share."""
     config = config or ExpoConfig()
@@ -287,11 +327,12 @@ def make_agent(config: ExpoConfig | None = None) -> Agent:
         name="expo",
         config=config,
         updates_per_call=config.critic_steps,
+        actor_share=1.0 / config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=published,
         act=partial(act, config=config),
-        pretrain=PRETRAIN,
+        base=base_of(config),
     )
 
 

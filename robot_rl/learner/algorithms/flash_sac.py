@@ -57,15 +57,16 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.networks import encoder, flash
 from robot_rl.learner.networks.mlp import Params, tanh_gaussian
+from robot_rl.learner.networks.noise import REPEATS, HeldNoise, hold, no_noise
 from robot_rl.learner.networks.parts import join, part
-from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
+from robot_rl.learner.networks.precision import cast, store, value_and_grad
+from robot_rl.learner.warm import WarmConfig
 
-REPEATS = 16  # longest time that one draw of noise is held [steps]
 SMALLEST_SCALE = 1e-8  # of rewards: as long as all of them are 0
 
 
 @dataclass(frozen=True)
-class FlashConfig(Precision):
+class FlashConfig(WarmConfig):
     """Defaults for robots: sparse rewards, some demonstrations, few steps, a small computer. See `published` too."""
 
     actor_width: Count = 64  # d of the actor; inside a block it is four times as wide
@@ -422,18 +423,6 @@ def published_actor(state: FlashState) -> Params:
     )
 
 
-class HeldNoise(NamedTuple):
-    """ε ``(1, a)`` and the steps that it is still held for."""
-
-    noise: jax.Array
-    left: jax.Array
-
-
-def no_noise(layout: Layout) -> HeldNoise:
-    """The one that acting begins with: the first step draws anew."""
-    return HeldNoise(jnp.zeros((1, layout.action_size)), jnp.int32(0))
-
-
 def act(
     params: Params,
     held: HeldNoise,
@@ -458,17 +447,6 @@ def act(
     return jnp.tanh(mean + jnp.exp(log_std) * held.noise), held
 
 
-def hold(key: jax.Array, held: HeldNoise, repeats: int) -> HeldNoise:
-    """The noise of this step: the one before, or, once that has served its time, a new one."""
-    noise_key, time_key = jax.random.split(key)
-    times = jnp.arange(1, repeats + 1)
-    drawn = HeldNoise(
-        jax.random.normal(noise_key, held.noise.shape), times[jax.random.categorical(time_key, -2.0 * jnp.log(times))]
-    )
-    now: HeldNoise = jax.tree.map(lambda new, old: jnp.where(held.left == 0, new, old), drawn, held)
-    return now._replace(left=now.left - 1)
-
-
 def make_agent(config: FlashConfig | None = None) -> Agent:
     """FlashSAC by the contract that all agents share."""
     config = config or FlashConfig()
@@ -476,6 +454,7 @@ def make_agent(config: FlashConfig | None = None) -> Agent:
         name="flash_sac",
         config=config,
         updates_per_call=config.critic_steps,
+        actor_share=1.0 / config.actor_every,
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=published_actor,

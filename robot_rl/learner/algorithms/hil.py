@@ -192,10 +192,12 @@ def make_agent(config: HilConfig | None = None) -> Agent:
         name="hil",
         config=config,
         updates_per_call=config.critic_steps,
+        actor_share=1.0 / config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=lambda state: join(arm=state.arm.actor, grasp=state.grasp, encoder=state.arm.encoder),
         act=partial(act, config=config),
+        chooses_options=True,
         columns=("previous_action",),
     )
 

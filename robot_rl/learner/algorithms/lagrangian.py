@@ -163,6 +163,7 @@ def make_agent(config: LagrangianConfig | None = None) -> Agent:
         name="rlpd_lagrangian",
         config=config,
         updates_per_call=config.critic_steps,
+        actor_share=1.0 / config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=lambda state: join(actor=state.rlpd.actor, encoder=state.rlpd.encoder),

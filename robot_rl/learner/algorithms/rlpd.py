@@ -42,14 +42,15 @@ from robot_rl.learner.networks.mlp import (
     tanh_gaussian,
 )
 from robot_rl.learner.networks.parts import join, part
-from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
+from robot_rl.learner.networks.precision import cast, store, value_and_grad
+from robot_rl.learner.warm import WarmConfig
 
 State = TypeVar("State", bound=Any)  # of an agent whose critics are RLPD's
 BESIDE = 1 << 30  # sets the draws of what an agent has beside RLPD apart from RLPD's own of the same key
 
 
 @dataclass(frozen=True)
-class RlpdConfig(Precision):
+class RlpdConfig(WarmConfig):
     """Defaults: the paper's, with HIL-SERL's discount and ratio."""
 
     hidden: Widths = (256, 256)  # width of the hidden layers, actor and critics
@@ -249,6 +250,7 @@ def make_agent(config: RlpdConfig | None = None) -> Agent:
         name="rlpd",
         config=config,
         updates_per_call=config.critic_steps,
+        actor_share=1.0 / config.critic_steps,
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=lambda state: join(actor=state.actor, encoder=state.encoder),

@@ -61,6 +61,7 @@ def make_agent(config: SacConfig | None = None) -> Agent:
         name="sac",
         config=config,
         updates_per_call=config.critic_steps,
+        actor_share=1.0 / config.critic_steps,
         create=partial(rlpd.create, config=config),
         update=partial(update, config=config),
         actor=lambda state: join(actor=state.actor, encoder=state.encoder),

@@ -107,11 +107,11 @@ def test_a_line_of_progress_says_how_the_policy_does_and_which_one_is_kept(
     run = Run.create(load_config(None, []), tmp_path)
     display = Display(run, "train", load_config(None, []))
     run.say("session", SESSION)
-    run.say("learner", {"phase": "learning", "updates": 4000, "utd": 3.9} | learner)
+    run.say("learner", {"phase": "learning", "updates": 4000, "utd": 3.9, "actor_utd": 1.95} | learner)
     display.update()
     assert capsys.readouterr().out == (
         "train: 1200 of 2400 steps (2.0 of 4.0 robot-min), episode 30, success 85% of the last 20, 0 interventions, "
-        f"4000 updates, UTD 3.90{said and ', '}{said}, last: success in 31 steps, 1 reflexes\n"
+        f"4000 updates, UTD 3.90 (actor 1.95){said and ', '}{said}, last: success in 31 steps, 1 reflexes\n"
     )
 
 
@@ -153,7 +153,7 @@ def test_the_learner_is_followed_from_its_start_before_there_is_an_episode(
         "train: the learner starts",
         "train: the learner compiles its update, which may take minutes",
         "train: the learner learns from the demonstrations, 7 of 500 calls",
-        "train: 0 updates, UTD 0.00",
+        "train: 0 updates, UTD 0.00 (actor 0.00)",
     ]
 
 

@@ -43,7 +43,7 @@ AGENT = Algorithm(OwnConfig, make)
 NO_AGENT = 3
 """
 NAMES = ("own_package.own_agent:AGENT", "own")  # by module, and as an entry point
-QUICK = ("learner.batch_size=8", "learner.start_after=5", "learner.settings.units=4,4")
+QUICK = ("learner.batch_size=8", "learner.imitate=20", "learner.start_after=5", "learner.settings.units=4,4")
 
 
 @pytest.fixture

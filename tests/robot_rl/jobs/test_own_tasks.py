@@ -81,7 +81,13 @@ def own_task(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 
 
 def test_an_own_task_is_recorded_trained_and_evaluated(own_task: str) -> None:
-    small = ["learner.agent=rlpd", "learner.batch_size=32", "learner.settings.critics=2", "learner.settings.hidden=16"]
+    small = [
+        "learner.agent=rlpd",
+        "learner.imitate=20",
+        "learner.batch_size=32",
+        "learner.settings.critics=2",
+        "learner.settings.hidden=16",
+    ]
     assert main(["record", "--fast", "--task", own_task, "--run", "run", "demos=2"]) == 0
     assert main(["train", "--fast", "--run", "run", "steps=60", "learner.utd=1", *small]) == 0
     assert main(["eval", "--fast", "--run", "run", "episodes=1"]) == 0

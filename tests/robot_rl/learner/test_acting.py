@@ -13,7 +13,7 @@ import pytest
 from robot_rl.contract import Layout
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.algorithms import flash_sac, rlpd
-from robot_rl.learner.factory import make_agent
+from robot_rl.learner.factory import make_agent, make_algorithm
 from robot_rl.learner.networks import flash
 from robot_rl.learner.networks.parts import join, part
 from tests.robot_rl import flash_reference, references
@@ -86,7 +86,7 @@ def test_what_is_published_is_what_acting_takes(name: str, layout: Layout) -> No
 
 @pytest.mark.parametrize("name", ["rlpd", "sac", "rlpd_lagrangian"])
 def test_a_gaussian_acts_by_its_mean_of_state_and_images(name: str) -> None:
-    agent, images = make_agent(name, SETTINGS[name]), images_of(SEEING)
+    agent, images = make_algorithm(name, SETTINGS[name]), images_of(SEEING)
     params = stirred(agent, SEEING)
     act = acting(agent, params, deterministic=True)
     seen = [references.embedding(part(params, "encoder"), camera, images[camera]) for camera in ("front", "wrist")]
@@ -96,7 +96,7 @@ def test_a_gaussian_acts_by_its_mean_of_state_and_images(name: str) -> None:
 
 
 def test_draws_of_a_gaussian_follow_its_distribution() -> None:
-    agent, state = make_agent("rlpd", SETTINGS["rlpd"]), states(1)[0]
+    agent, state = make_algorithm("rlpd", SETTINGS["rlpd"]), states(1)[0]
     params = stirred(agent, LAYOUT)
     mean, log_std = np.split(dense_relu(part(params, "actor"), state), 2)
     std = np.exp(np.clip(log_std, np.log(1e-5), np.log(5.0)))
@@ -110,7 +110,7 @@ def test_draws_of_a_gaussian_follow_its_distribution() -> None:
 
 @pytest.mark.parametrize("layer_norm", [True, False])
 def test_hil_takes_the_option_that_the_grasp_critic_values_most(layer_norm: bool) -> None:
-    agent = make_agent("hil", {**SETTINGS["hil"], "layer_norm": layer_norm})
+    agent = make_algorithm("hil", {**SETTINGS["hil"], "layer_norm": layer_norm})
     params = stirred(agent, Layout(D, A, options=3), seed=5)
     act, chosen = acting(agent, params, deterministic=True), []
     for state in states(30):
@@ -125,13 +125,13 @@ def test_hil_takes_the_option_that_the_grasp_critic_values_most(layer_norm: bool
 def test_hil_draws_options_by_their_values() -> None:
     """P(o) ∝ exp(G(o)/T); none but the best as T → 0."""
     layout, state = Layout(D, A, options=3), states(1)[0]
-    params = stirred(make_agent("hil", SETTINGS["hil"]), layout)
+    params = stirred(make_algorithm("hil", SETTINGS["hil"]), layout)
     values = dense_relu(part(params, "grasp"), state, 0)
     spread = float(np.ptp(values))
     odds = np.exp((values - values.max()) / spread)
     drawn = {}
     for temperature in (spread, 1e-4 * spread, 0.0):
-        act = acting(make_agent("hil", {**SETTINGS["hil"], "grasp_temperature": temperature}), params, False)
+        act = acting(make_algorithm("hil", {**SETTINGS["hil"], "grasp_temperature": temperature}), params, False)
         drawn[temperature] = np.asarray(
             jax.vmap(lambda key, act=act: act(state, {}, key)[0])(jax.random.split(KEY, 4000))
         )
@@ -143,7 +143,7 @@ def test_hil_draws_options_by_their_values() -> None:
 
 
 def test_hil_without_a_gripper_leaves_all_axes_to_the_arm() -> None:
-    agent = make_agent("hil", SETTINGS["hil"])
+    agent = make_algorithm("hil", SETTINGS["hil"])
     params = stirred(agent, LAYOUT)
     assert not part(params, "grasp")
     mean, _ = np.split(dense_relu(part(params, "arm"), states(1)[0]), 2)
@@ -152,7 +152,7 @@ def test_hil_without_a_gripper_leaves_all_axes_to_the_arm() -> None:
 
 def flash_parameters() -> dict[str, jax.Array]:
     """Of a newest and an average actor that differ, in norms, offsets and running moments."""
-    agent = make_agent("flash_sac", SETTINGS["flash_sac"])
+    agent = make_algorithm("flash_sac", SETTINGS["flash_sac"])
     params = stirred(agent, LAYOUT)
     names = ("newest", "average")
     assert not np.array_equal(params["newest/w1"], params["average/w1"])
@@ -161,7 +161,7 @@ def flash_parameters() -> dict[str, jax.Array]:
 
 
 def test_flash_explores_by_the_newest_actor_and_judges_by_the_average() -> None:
-    agent, params = make_agent("flash_sac", SETTINGS["flash_sac"]), flash_parameters()
+    agent, params = make_algorithm("flash_sac", SETTINGS["flash_sac"]), flash_parameters()
     start = agent.carry(LAYOUT)
     still = acting(agent, params, True, start)
     explore = jax.jit(lambda state, key: agent.act(params, start, state, {}, key, False))
@@ -219,7 +219,7 @@ def judged(params: dict[str, jax.Array], state: np.ndarray, candidates: np.ndarr
 
 
 def test_expo_without_noise_takes_the_candidate_with_the_best_mean_of_all_critics() -> None:
-    agent = make_agent("expo", SETTINGS["expo"])
+    agent = make_algorithm("expo", SETTINGS["expo"])
     params = stirred(agent, LAYOUT)
     act, chosen = acting(agent, params, deterministic=True), set()
     noise = np.array(jax.random.normal(jax.random.PRNGKey(0), (4, A)))
@@ -233,7 +233,7 @@ def test_expo_without_noise_takes_the_candidate_with_the_best_mean_of_all_critic
 
 
 def test_expo_with_noise_takes_the_candidate_with_the_best_minimum_of_two_critics() -> None:
-    agent = make_agent("expo", SETTINGS["expo"])
+    agent = make_algorithm("expo", SETTINGS["expo"])
     params, state = stirred(agent, LAYOUT), states(1)[0]
     act, asked, otherwise = acting(agent, params, deterministic=False), set(), 0
     for key in jax.random.split(KEY, 60):
@@ -253,7 +253,7 @@ def test_expo_with_noise_takes_the_candidate_with_the_best_minimum_of_two_critic
 
 @pytest.mark.parametrize("extraction", ["best_of_n", "one_step", "aloe"])
 def test_a_chunk_is_the_one_of_n_that_the_critics_like_best(extraction: str) -> None:
-    agent = make_agent("chunked", {**SETTINGS["chunked"], "extraction": extraction})
+    agent = make_algorithm("chunked", {**SETTINGS["chunked"], "extraction": extraction})
     params, best = stirred(agent, LAYOUT), set()
     policy, critics = part(params, "policy"), part(params, "critics")
     count, steps = (6 if extraction == "best_of_n" else 1), (1 if extraction == "one_step" else 3)

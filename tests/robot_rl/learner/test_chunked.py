@@ -21,9 +21,7 @@ from robot_rl.learner.networks.mlp import LAYER_NORM_EPSILON
 N, D, A, H = 6, 3, 2, 3
 K = H * A
 LAYOUT = Layout(D, A)
-TINY = ChunkedConfig(
-    horizon=H, hidden=(5, 4), critics=3, discount=0.9, flow_steps=2, samples=4, target_samples=3, value_samples=2
-)
+TINY = ChunkedConfig(horizon=H, hidden=(5, 4), critics=3, discount=0.9, flow_steps=2, samples=3, value_samples=2)
 TINY = replace(TINY, critic_steps=2, distillation=0.7, temperature=0.3, weight_limit=0.5)
 CONFIGS = {name: replace(TINY, extraction=name) for name in get_args(Extraction)}
 
@@ -351,7 +349,7 @@ def test_with_a_horizon_of_one_windows_are_transitions() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"extraction": "qc"}, {"horizon": 0}, {"target_samples": 0}, {"hidden": ()}, {"discount": 1.0},
+        {"extraction": "qc"}, {"horizon": 0}, {"samples": 0}, {"hidden": ()}, {"discount": 1.0},
         {"temperature": 0.0}, {"critic_steps": 0},
     ],
 )  # fmt: skip

@@ -45,7 +45,7 @@ def test_values_of_a_chain_converge_to_the_solution_next_to_the_goal_too() -> No
     """
     config = ChunkedConfig(
         horizon=2, hidden=(32, 32), critics=2, discount=0.5, learning_rate=2e-3, target_rate=0.05, flow_steps=1,
-        target_samples=1, critic_steps=20,
+        samples=1, critic_steps=20,
     )  # fmt: skip
     rows, buffer, rng = np.eye(5), ReplayBuffer(1000, Layout(5, 1)), np.random.default_rng(0)
     for number in range(40):
@@ -70,7 +70,7 @@ def test_the_policy_finds_the_better_of_two_ways(name: str) -> None:
     action, holds against the pull back to a left teacher, 2 · 0.3/2 for each unit, as far as 1.4 to the right of it.
     """
     config = ChunkedConfig(
-        extraction=name, horizon=2, hidden=(32, 32), learning_rate=2e-3, flow_steps=5, samples=16, target_samples=1,
+        extraction=name, horizon=2, hidden=(32, 32), learning_rate=2e-3, flow_steps=5, samples=8,
         temperature=0.2, distillation=0.3, critic_steps=20,
     )  # fmt: skip
     rng = np.random.default_rng(0)

@@ -62,7 +62,7 @@ print(json.dumps({name: learn(name, settings) for name, settings in json.loads(s
 """
 AGENTS = {
     "rlpd_lagrangian": {"hidden": [16, 16], "critic_steps": 2},  # and all of rlpd
-    "chunked": {"hidden": [16], "critic_steps": 2, "horizon": 2, "flow_steps": 2, "target_samples": 2},
+    "chunked": {"hidden": [16], "critic_steps": 2, "horizon": 2, "flow_steps": 2, "samples": 2},
     # norms over whole batches
     "flash_sac": {"actor_width": 8, "critic_width": 8, "blocks": 1, "critic_steps": 2, "critic_norm": "batch"},
     "sac": {"hidden": [16], "critic_steps": 2},

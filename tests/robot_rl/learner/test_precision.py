@@ -17,7 +17,7 @@ from robot_rl.data.parameters import pack, unpack
 from robot_rl.data.replay import Batch
 from robot_rl.learner.checkpoint import leaves_to_tree, load, save, tree_to_leaves
 from robot_rl.learner.config import AGENTS
-from robot_rl.learner.factory import make_agent
+from robot_rl.learner.factory import make_algorithm
 from robot_rl.learner.networks import encoder, flash, flow, mlp, precision
 from tests.robot_rl.references import stir
 
@@ -25,7 +25,7 @@ LAYOUT = Layout(5, 2, options=2)
 EPSILON = 2.0**-8  # bfloat16's; a number is rounded by half of that at most
 SMALL: dict[str, dict[str, Any]] = {name: {"hidden": [16], "critic_steps": 2} for name in AGENTS.builtin} | {
     "expo": {"hidden": [16], "base_hidden": [16], "base_steps": 2, "critic_steps": 2, "candidates": 2},
-    "chunked": {"hidden": [16], "horizon": 2, "flow_steps": 2, "target_samples": 2, "critic_steps": 2},
+    "chunked": {"hidden": [16], "horizon": 2, "flow_steps": 2, "samples": 2, "critic_steps": 2},
     "flash_sac": {"actor_width": 8, "critic_width": 8, "blocks": 1, "critic_steps": 2},
 }
 
@@ -57,7 +57,7 @@ def fresh(agent: Any) -> Any:
 
 
 def learn(name: str, calls: int = 3, **settings: Any) -> tuple[Any, Any, dict[str, float]]:
-    agent = make_agent(name, SMALL[name] | settings)
+    agent = make_algorithm(name, SMALL[name] | settings)
     state = fresh(agent)
     for seed in range(calls):
         state, info = agent.update(state, batch_for(agent, seed))
@@ -97,7 +97,7 @@ def products(jaxpr: Any) -> list[Any]:
 @pytest.mark.parametrize("dtype", get_args(precision.Format))
 @pytest.mark.parametrize("name", AGENTS.builtin)
 def test_all_networks_multiply_in_the_format_asked_for(name: str, dtype: str) -> None:
-    agent = make_agent(name, SMALL[name] | {"dtype": dtype})
+    agent = make_algorithm(name, SMALL[name] | {"dtype": dtype})
     state = jax.eval_shape(lambda: fresh(agent))
     found = products(jax.make_jaxpr(agent.update)(state, batch_for(agent, 0)).jaxpr)
     factors = [[factor.aval for factor in product.invars] for product in found]
@@ -126,7 +126,9 @@ def test_updates_in_bfloat16_stay_close_to_those_in_float32(name: str) -> None:
 
 @pytest.mark.parametrize("name", AGENTS.builtin)
 def test_parameters_stored_in_bfloat16_are_float32_for_optimisers_and_actors(name: str) -> None:
-    exact, agent = (make_agent(name, SMALL[name] | {"parameter_dtype": kind}) for kind in get_args(precision.Format))
+    exact, agent = (
+        make_algorithm(name, SMALL[name] | {"parameter_dtype": kind}) for kind in get_args(precision.Format)
+    )
     start = jax.eval_shape(lambda: fresh(agent))
     after, _ = jax.eval_shape(agent.update, start, batch_for(agent, 0))
     kept = [leaf.dtype for leaf in others(jax.eval_shape(lambda: fresh(exact)))]
@@ -151,7 +153,7 @@ def test_parameters_stored_in_bfloat16_learn_what_those_in_float32_do() -> None:
 @pytest.mark.parametrize("setting", ["dtype", "parameter_dtype"])
 def test_an_unknown_format_is_refused_with_those_there_are(name: str, setting: str) -> None:
     with pytest.raises(ConfigError, match=rf"agent {name}: .*{setting}='float16' must be one of float32, bfloat16"):
-        make_agent(name, {setting: "float16"})
+        make_algorithm(name, {setting: "float16"})
 
 
 @functools.cache
@@ -201,7 +203,7 @@ def test_float32_is_what_jax_does_by_itself() -> None:
 
 
 def test_what_is_no_parameter_keeps_its_format() -> None:
-    low = jax.eval_shape(lambda: precision.cast(fresh(make_agent("flash_sac", SMALL["flash_sac"])), "bfloat16"))
+    low = jax.eval_shape(lambda: precision.cast(fresh(make_algorithm("flash_sac", SMALL["flash_sac"])), "bfloat16"))
     assert low.actor["w0"].dtype == low.target_critics["g1"].dtype == jnp.bfloat16
     moments = jax.tree.leaves((low.actor_moments, low.critic_moments, low.average_actor, low.average_moments))
     assert {leaf.dtype for leaf in (*moments, low.log_alpha)} == {jnp.dtype(jnp.float32)}
@@ -242,5 +244,5 @@ def test_a_checkpoint_keeps_bfloat16_exactly(tmp_path: Path) -> None:
     found = leaves_to_tree(state, load(save(tmp_path, 1, state, {})).leaves)
     for mine, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(found), strict=True):
         assert mine.dtype == theirs.dtype and np.array_equal(np.asarray(mine), np.asarray(theirs))
-    exact = fresh(make_agent("rlpd", SMALL["rlpd"]))
+    exact = fresh(make_algorithm("rlpd", SMALL["rlpd"]))
     assert leaves_to_tree(exact, tree_to_leaves(state)).actor["w0"].dtype == jnp.float32

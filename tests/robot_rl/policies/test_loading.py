@@ -15,7 +15,7 @@ from robot_rl.learner.factory import make_agent
 from robot_rl.policies.base import ActorPolicy
 from robot_rl.policies.loading import ActorLoader, describe, load_actor
 from robot_rl.tasks import make_task
-from tests.robot_rl.publishing import parameters, policy
+from tests.robot_rl.publishing import ACTOR, parameters, policy
 
 TASK = make_task("reach")
 SEEN = Observation(7, 0, np.ones(TASK.state_size, np.float32))
@@ -102,12 +102,13 @@ def test_nothing_is_compiled_once_a_policy_is_loaded(compilations: list[str]) ->
 
 
 def test_a_loader_that_was_warmed_up_compiles_nothing_for_the_policies_that_come(compilations: list[str]) -> None:
-    agent = make_agent("rlpd", {"hidden": [6]})
+    agent, data = make_agent("rlpd", {"hidden": [6]}), policy(TASK, 1, hidden=6)
+    compilations.clear()
     load = ActorLoader(TASK, 3, False)
     load.warm_up(agent)
     assert compilations
     compilations.clear()
-    load(policy(TASK, 1, hidden=6)).act([SEEN])
+    load(data).act([SEEN])
     assert compilations == []
 
 
@@ -139,10 +140,10 @@ def test_parameters_that_do_not_say_how_they_act_are_refused(missing: str) -> No
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"actor/w1": np.zeros((3, 8), np.float32)}, r"actor/w1 is \(3, 8\), not \(4, "),
-        ({"actor/b0": np.full(4, np.nan, np.float32)}, "actor/b0 of agent rlpd is not finite"),
+        ({f"{ACTOR}/w1": np.zeros((3, 8), np.float32)}, r"actor/w1 is \(3, 8\), not \(4, "),
+        ({f"{ACTOR}/b0": np.full(4, np.nan, np.float32)}, "actor/b0 of agent rlpd is not finite"),
         ({"x": np.zeros(1, np.float32)}, "they are not what agent rlpd acts by in this task: x is unknown"),
-        ({"actor/b1": None}, "actor/b1 is missing"),
+        ({f"{ACTOR}/b1": None}, "actor/b1 is missing"),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(change: dict[str, np.ndarray | None], words: str) -> None:

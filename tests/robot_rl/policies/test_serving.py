@@ -12,7 +12,7 @@ import pytest
 from robot_rl.contract import Layout, Observation
 from robot_rl.data.parameters import ParameterError
 from robot_rl.learner.agent import Agent
-from robot_rl.learner.factory import make_agent
+from robot_rl.learner.factory import make_algorithm
 from robot_rl.policies.base import ActorPolicy, Policy, RandomPolicy
 from robot_rl.policies.serving import AgentActor
 
@@ -27,7 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "chunked": {"hidden": [8], "horizon": 3, "samples": 4},
     "expo": {"hidden": [8], "base_hidden": [8], "critics": 4, "candidates": 3},
 }
-AGENTS = {name: make_agent(name, settings) for name, settings in SETTINGS.items()}
+AGENTS = {name: make_algorithm(name, settings) for name, settings in SETTINGS.items()}
 
 
 def params_of(agent: Agent, layout: Layout = LAYOUT, seed: int = 0) -> dict[str, np.ndarray]:

@@ -26,6 +26,7 @@ from robot_rl.ros.session_node import LATCHED
 from robot_rl.session.config import SessionConfig
 from robot_rl.tasks.reach import Reach
 from tests.robot_rl.acting import Decides
+from tests.robot_rl.publishing import ACTOR
 from tests.robot_rl.publishing import policy as published
 from tests.ros.session.graph import EVERY, PUBLISHED, TASK, Answers, Graph, chunk_message, patient, to_goal
 
@@ -173,7 +174,7 @@ def test_a_policy_that_cannot_answer_once_goes_on(ros: Any, graph: Callable[[Ses
 
 def test_new_parameters_act_and_damaged_ones_are_refused(ros: Any) -> None:
     rng = np.random.default_rng(0)
-    shapes = {"actor/w0": (TASK.state_size, 4), "actor/w1": (4, 2 * TASK.action.size)}
+    shapes = {f"{ACTOR}/w0": (TASK.state_size, 4), f"{ACTOR}/w1": (4, 2 * TASK.action.size)}
     params = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     good = published(TASK, 5, params=params)
     observation = Observation(10**9, 1, rng.normal(size=TASK.state_size).astype(np.float32))

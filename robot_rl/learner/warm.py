@@ -1,0 +1,199 @@
+"""Start from the clone: any agent whose actions are single steps learns an edit of what the person showed.
+
+    π(s) = clip(c(s) + β δ(s), −1, 1)
+
+c is a network that imitates the demonstrations (`networks.clone`), trained once before all else and then left alone; δ
+is the action of the agent within, which knows nothing of it: a step (s, a) of the data is to it one with the action
+δ = clip((a − c(s)) / β, −1, 1). Its policy begins near δ = 0, so the arm begins as the clone; β bounds how far a
+critic that errs can lead away from it, to where data are. Without demonstrations π = δ. A last axis that takes one of
+several values, a gripper's, is no matter of degree: there β = 2, or, where the agent chooses the value by itself
+(`hil`), π is its choice.
+
+Who acts in an episode, the clone alone or π, is decided by what their episodes returned (`trust`). The clone explores
+by a small noise that is held, ε of `networks.noise`: π(s) = clip(c(s) + σ ε, −1, 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from annotated_types import Gt, Le
+
+from robot_rl.contract import Layout
+from robot_rl.contract.ranges import NonNegative, Positive
+from robot_rl.data.replay import Batch
+from robot_rl.learner.agent import Agent
+from robot_rl.learner.networks import clone, encoder
+from robot_rl.learner.networks.clone import Clone
+from robot_rl.learner.networks.mlp import Params
+from robot_rl.learner.networks.noise import HeldNoise, hold, no_noise
+from robot_rl.learner.networks.parts import join, part
+from robot_rl.learner.networks.precision import Precision
+
+WHOLE_REACH = 2.0  # β with which an edit makes any action of any other
+BESIDE = 1 << 29  # sets the draws of what is here apart from the agent's own of the same key
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmConfig(Precision):
+    """The settings of an agent that can start from a clone."""
+
+    edit: Annotated[float, Gt(0), Le(2)] = 0.5  # β, the largest edit of the clone's action, which is in [−1, 1]
+    clone_noise: NonNegative = 0.05  # σ
+    imitation_rate: Positive = 5e-4  # of the clone's optimiser (AdamW)
+    imitation_decay: NonNegative = 1e-4  # of its weights
+
+    @property
+    def imitation_optimiser(self) -> optax.GradientTransformation:
+        """That of the clone."""
+        return optax.adamw(self.imitation_rate, weight_decay=self.imitation_decay)
+
+
+class WarmState(NamedTuple):
+    """The agent within and the clone; ``started`` is 1 where there is one, ``reach`` is β of each axis.
+
+    ``explores, leads``: whether π acts while exploring and without noise, or the clone alone.
+    """
+
+    inner: Any
+    clone: Clone
+    clone_optimiser: Any
+    started: jax.Array
+    reach: jax.Array
+    explores: jax.Array
+    leads: jax.Array
+    key: jax.Array
+
+
+class WarmCarry(NamedTuple):
+    """What the agent within hands from step to step, and the clone's noise."""
+
+    inner: Any
+    held: HeldNoise
+
+
+def reach_of(layout: Layout, agent: Agent) -> jax.Array:
+    """β of each axis ``(a,)``; 0 where the agent within decides alone."""
+    reach = jnp.full(layout.action_size, agent.config.edit, jnp.float32)
+    if layout.options:
+        reach = reach.at[-1].set(0.0 if agent.chooses_options else WHOLE_REACH)
+    return reach
+
+
+def edit_of(action: jax.Array, imitated: jax.Array, reach: jax.Array) -> jax.Array:
+    """δ ``(…, a)`` that makes ``action (…, a)`` of ``imitated (…, a)``, for β = ``reach (a,)``."""
+    free = reach == 0.0
+    return jnp.where(free, action, jnp.clip((action - imitated) / jnp.where(free, 1.0, reach), -1.0, 1.0))
+
+
+def edited(imitated: jax.Array, edit: jax.Array, reach: jax.Array) -> jax.Array:
+    """π: the action ``(…, a)`` of ``imitated (…, a)`` and δ, for β = ``reach (a,)``."""
+    return jnp.where(reach == 0.0, edit, jnp.clip(imitated + reach * edit, -1.0, 1.0))
+
+
+def warm(agent: Agent) -> Agent:
+    """``agent``, whose config is a `WarmConfig`, started from a clone."""
+    config: WarmConfig = agent.config
+
+    def create(key: jax.Array, layout: Layout) -> WarmState:
+        made = clone.create(jax.random.fold_in(key, BESIDE), layout)
+        return WarmState(
+            inner=agent.create(key, layout),
+            clone=made,
+            clone_optimiser=config.imitation_optimiser.init(made),
+            started=jnp.float32(0.0),
+            reach=reach_of(layout, agent),
+            explores=jnp.float32(0.0),
+            leads=jnp.float32(0.0),
+            key=jax.random.fold_in(key, BESIDE + 1),
+        )
+
+    @jax.jit
+    def update(state: WarmState, batch: Batch) -> tuple[WarmState, Mapping[str, jax.Array]]:
+        def imitate_all(part: Batch) -> jax.Array:
+            return clone.apply(state.clone, part.state, part.images)
+
+        imitated = jax.lax.map(imitate_all, batch._replace(next_images=None, columns={}))
+        action = jnp.where(state.started > 0.0, edit_of(batch.action, imitated, state.reach), batch.action)
+        inner, info = agent.update(state.inner, batch._replace(action=action))
+        return state._replace(inner=inner), info
+
+    @jax.jit
+    def imitate(state: WarmState, batch: Batch) -> tuple[WarmState, Mapping[str, jax.Array]]:
+        key, shift_key = jax.random.split(state.key)
+
+        def step(learnt: tuple[Clone, Any], given: tuple[jax.Array, Batch]) -> tuple[tuple[Clone, Any], jax.Array]:
+            (made, optimiser), (one, part) = learnt, given
+            part = part._replace(images=encoder.shift(one, part.images))
+            loss, gradient = jax.value_and_grad(clone.loss)(made, part)
+            change, optimiser = config.imitation_optimiser.update(gradient, optimiser, made)
+            return (optax.apply_updates(made, change), optimiser), loss
+
+        keys = jax.random.split(shift_key, len(batch.reward))
+        (made, optimiser), losses = jax.lax.scan(step, (state.clone, state.clone_optimiser), (keys, batch))
+        state = state._replace(clone=made, clone_optimiser=optimiser, started=jnp.float32(1.0), key=key)
+        return state, {"imitation/loss": losses.mean()}
+
+    def actor(state: WarmState) -> Params:
+        start = {name: getattr(state, name) for name in ("started", "reach", "explores", "leads")}
+        return join(edit=agent.actor(state.inner), clone=state.clone.policy, seen=state.clone.encoder, start=start)
+
+    def turn(state: WarmState, explores: float, leads: float) -> WarmState:
+        return state._replace(explores=jnp.float32(explores), leads=jnp.float32(leads))
+
+    def adopt(state: WarmState, params: Mapping[str, Any]) -> WarmState:
+        if not part(params, "start").get("started", 0.0):
+            raise ValueError("no clone is among these parameters; robot-rl pretrain makes one")
+        given = Clone(encoder=part(params, "seen"), policy=part(params, "clone"))
+        shapes = [
+            {name: jnp.shape(value) for name, value in network.items()}
+            for pair in zip(given, state.clone, strict=True)
+            for network in pair
+        ]
+        if shapes[0] != shapes[1] or shapes[2] != shapes[3]:
+            raise ValueError("the clone among these parameters is for states, actions or images of other sizes")
+        return state._replace(clone=jax.tree.map(jnp.asarray, given), started=jnp.float32(1.0))
+
+    def carry(layout: Layout) -> WarmCarry:
+        return WarmCarry(agent.carry(layout), no_noise(layout))
+
+    return agent._replace(
+        create=create,
+        update=update,
+        actor=actor,
+        act=partial(_act, inner=agent.act, config=config),
+        carry=carry,
+        turn=turn,
+        adopt=adopt,
+        imitate=imitate,
+        imitation_loss=jax.jit(lambda state, batch: clone.loss(state.clone, batch)),
+    )
+
+
+def _act(
+    params: Params,
+    carry: WarmCarry,
+    state: jax.Array,
+    images: Mapping[str, jax.Array],
+    key: jax.Array,
+    deterministic: bool,
+    inner: Any,
+    config: WarmConfig,
+) -> tuple[jax.Array, WarmCarry]:
+    edit, within = inner(part(params, "edit"), carry.inner, state, images, key, deterministic)
+    made = Clone(part(params, "seen"), part(params, "clone"))
+    imitated = clone.apply(made, state[None], {name: image[None] for name, image in images.items()})
+    start = part(params, "start")
+    if deterministic:
+        alone, edits, held = imitated, start["leads"], carry.held
+    else:
+        held = hold(jax.random.fold_in(key, BESIDE), carry.held)
+        alone, edits = jnp.clip(imitated + config.clone_noise * held.noise, -1.0, 1.0), start["explores"]
+    warmed = jnp.where(edits > 0.0, edited(imitated, edit, start["reach"]), alone)
+    return jnp.where(start["started"] > 0.0, warmed, edit), WarmCarry(within, held)

@@ -1,0 +1,66 @@
+"""Imitation alone acts, and is trained alone, until the critics' choice has earned it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from robot_rl.contract import Layout
+from robot_rl.data.replay import Batch
+from robot_rl.learner.factory import make_agent
+
+D, A, N = 2, 2, 32
+LAYOUT = Layout(D, A)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "chunked": {"hidden": [64], "horizon": 2, "samples": 4, "critic_steps": 1, "learning_rate": 3e-3},
+    "expo": {"hidden": [16], "base_hidden": [64], "critics": 3, "critic_steps": 1, "learning_rate": 3e-3},
+}
+
+
+def batch(name: str, steps: int, seed: int) -> Batch:
+    """The person pushes left where the first number is negative, right where it is positive."""
+    rng = np.random.default_rng(seed)
+    rows, horizon = (steps, N), SETTINGS[name].get("horizon", 1)
+    state = rng.choice((-1.0, 1.0), (*rows, D)).astype(np.float32)
+    action = np.repeat((0.6 * state)[..., None, :], horizon, axis=-2)
+    ones = np.ones((*rows, horizon), np.float32)
+    single = horizon == 1
+    return Batch(
+        state=state,
+        action=action[..., 0, :] if single else action,
+        reward=(ones * 0.1)[..., 0] if single else ones * 0.1,
+        mask=np.ones(rows, np.float32),
+        next_state=state,
+        valid=ones[..., 0] if single else ones,
+    )
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_base_is_trained_alone_and_acts_alone_until_it_is_the_others_turn(name: str) -> None:
+    agent = make_agent(name, SETTINGS[name])
+    state = agent.measure(agent.create(jax.random.PRNGKey(0), LAYOUT), batch(name, 4, 0).state.reshape(-1, D))
+    critics = jax.tree.leaves(state.inner.inner.values.critics if name == "chunked" else state.inner.inner.critics)
+    losses = []
+    for call in range(8):
+        state, _ = agent.imitate(state, batch(name, 50, call))
+        held_out = jax.tree.map(lambda column: column[0], batch(name, 1, 99))
+        losses.append(float(agent.imitation_loss(state, held_out)))
+    assert losses[-1] < 0.7 * losses[0]
+    inner = state.inner.inner
+    after = jax.tree.leaves(inner.values.critics if name == "chunked" else inner.critics)
+    assert all((one == other).all() for one, other in zip(critics, after, strict=True))
+
+    def acts(state: Any, deterministic: bool) -> np.ndarray:
+        params = agent.actor(state)
+        act = jax.jit(lambda s, key: agent.act(params, (), s, {}, key, deterministic)[0][0])
+        return np.stack([act(row, jax.random.PRNGKey(i)) for i, row in enumerate(batch(name, 1, 5).state[0])])
+
+    alone = acts(state, True)
+    assert np.abs(alone - 0.6 * batch(name, 1, 5).state[0]).mean() < 0.25
+    np.testing.assert_array_equal(acts(agent.turn(state, 1.0, 0.0), True), alone)
+    assert (acts(agent.turn(state, 0.0, 1.0), True) != alone).any()
+    np.testing.assert_array_equal(acts(agent.turn(state, 0.0, 1.0), False), acts(state, False))
+    assert (acts(agent.turn(state, 1.0, 0.0), False) != acts(state, False)).any()

@@ -1,0 +1,155 @@
+"""Start from the clone: what it imitates, that it acts until what was learnt since does better, and what is edited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from robot_rl.contract import Layout
+from robot_rl.data.replay import Batch
+from robot_rl.learner.agent import Agent
+from robot_rl.learner.algorithms import rlpd
+from robot_rl.learner.factory import make_agent
+from robot_rl.learner.networks import clone
+from robot_rl.learner.warm import edit_of, edited, reach_of
+
+D, A, N = 3, 2, 32
+LAYOUT = Layout(D, A)
+SMALL: dict[str, dict[str, Any]] = {
+    "flash_sac": {"actor_width": 4, "critic_width": 4, "blocks": 1, "bins": 11, "critic_steps": 1},
+    "rlpd": {"hidden": [8], "critics": 2, "critic_steps": 1},
+    "sac": {"hidden": [8]},
+    "hil": {"hidden": [8], "critic_steps": 1},
+    "rlpd_lagrangian": {"hidden": [8], "critics": 2, "critic_steps": 1},
+}
+WEIGHTS = np.float32([[0.5, -0.2], [0.1, 0.3], [-0.4, 0.2]])
+
+
+def shown(states: np.ndarray) -> np.ndarray:
+    """The action of the person."""
+    return np.tanh(states @ WEIGHTS)
+
+
+def batch(steps: int, seed: int) -> Batch:
+    rng = np.random.default_rng(seed)
+    rows = (steps, N)
+    state = rng.normal(size=(*rows, D)).astype(np.float32)
+    return Batch(
+        state=state,
+        action=shown(state),
+        reward=rng.random(rows, np.float32),
+        mask=np.ones(rows, np.float32),
+        next_state=rng.normal(size=(*rows, D)).astype(np.float32),
+        valid=np.ones(rows, np.float32),
+        columns={
+            "return_deviation": np.ones(steps, np.float32),
+            "return_largest": np.ones(steps, np.float32),
+            "cost": np.zeros(rows, np.float32),
+            "recent_cost": np.zeros(steps, np.float32),
+            "previous_action": shown(state),
+        },
+    )
+
+
+def imitated(agent: Agent, steps: int = 400) -> Any:
+    state = agent.create(jax.random.PRNGKey(0), LAYOUT)
+    state = agent.measure(state, batch(8, 0).state.reshape(-1, D))
+    for call in range(steps // 50):
+        state, info = agent.imitate(state, batch(50, call)._replace(columns={}))
+    assert np.isfinite(info["imitation/loss"])
+    return state
+
+
+def acts(agent: Agent, state: Any, deterministic: bool = True) -> np.ndarray:
+    params, carry, key = agent.actor(state), agent.carry(LAYOUT), jax.random.PRNGKey(3)
+    act = jax.jit(lambda seen: agent.act(params, carry, seen, {}, key, deterministic)[0][0])
+    return np.stack([act(row) for row in batch(1, 77).state[0]])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_agent_of_single_steps_begins_by_what_was_shown_and_is_bounded_around_it(name: str) -> None:
+    agent = make_agent(name, SMALL[name])
+    state = imitated(agent)
+    wanted = shown(batch(1, 77).state[0])
+    np.testing.assert_allclose(acts(agent, state), wanted, atol=0.15)
+    alone = acts(agent, state)
+    for seed in range(3):
+        state, _ = agent.update(state, batch(1, seed))
+    np.testing.assert_array_equal(acts(agent, state), alone)  # nothing has earned it to act
+    state = agent.turn(state, 0.0, 1.0)
+    led = acts(agent, state)
+    assert 0.0 < np.abs(led - alone).max() <= agent.config.edit + 1e-6
+    noisy = acts(agent, state, deterministic=False)
+    assert 0.0 < np.abs(noisy - alone).max() <= 5.0 * agent.config.clone_noise
+    state = agent.turn(state, 1.0, 0.0)
+    np.testing.assert_array_equal(acts(agent, state), alone)
+
+
+def test_a_step_is_to_the_agent_within_one_with_the_edit_that_makes_its_action() -> None:
+    reach = reach_of(Layout(D, 3), make_agent("rlpd", {"edit": 0.5}))
+    imitated = jnp.array([[0.2, -0.9, 0.0]])
+    for action in ([[0.3, -0.8, 0.4]], [[-0.1, -1.0, -0.5]]):
+        edit = edit_of(jnp.array(action), imitated, reach)
+        np.testing.assert_allclose(edited(imitated, edit, reach), action, atol=1e-6)
+    far = edit_of(jnp.array([[1.0, 1.0, -1.0]]), imitated, reach)
+    np.testing.assert_allclose(far, [[1.0, 1.0, -1.0]])
+    np.testing.assert_allclose(edited(imitated, far, reach), [[0.7, -0.4, -0.5]], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["rlpd", "hil"])
+def test_a_gripper_can_be_told_the_opposite_of_what_the_clone_does(name: str) -> None:
+    reach = reach_of(Layout(D, 2, options=2), make_agent(name, {}))
+    for imitated in (-0.9, 0.0, 0.9):
+        for action in (-1.0, 1.0):
+            edit = edit_of(jnp.array([[0.0, action]]), jnp.array([[0.0, imitated]]), reach)
+            np.testing.assert_allclose(edited(jnp.array([[0.0, imitated]]), edit, reach)[0, 1], action, atol=1e-6)
+            assert name == "rlpd" or edit[0, 1] == action  # one of its options
+
+
+def test_without_demonstrations_it_is_the_algorithm_itself() -> None:
+    agent = make_agent("rlpd", SMALL["rlpd"])
+    inner = rlpd.make_agent(agent.config)
+    state, bare = agent.create(jax.random.PRNGKey(5), LAYOUT), inner.create(jax.random.PRNGKey(5), LAYOUT)
+    given = batch(1, 1)
+    state, _ = agent.update(state, given)
+    rows = given.state.reshape(-1, D)
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    scaled = [(column - mean) / deviation for column in (given.state, given.next_state)]
+    bare, _ = inner.update(bare, given._replace(state=scaled[0], next_state=scaled[1]))
+    seen = (batch(1, 77).state[0] - mean) / deviation
+    plain = np.stack([inner.act(inner.actor(bare), (), row, {}, jax.random.PRNGKey(3), True)[0][0] for row in seen])
+    np.testing.assert_allclose(acts(agent, state), plain, atol=1e-5)
+
+
+def test_the_gradient_of_imitation_equals_finite_differences() -> None:
+    with jax.enable_x64(True):
+        made = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), clone.create(jax.random.PRNGKey(0), LAYOUT))
+        given = jax.tree.map(lambda column: jnp.asarray(column[0], jnp.float64), batch(1, 2)._replace(columns={}))
+        direction = jax.tree.map(
+            lambda leaf: jnp.asarray(np.random.default_rng(leaf.size).normal(size=leaf.shape)), made
+        )
+        gradient = jax.grad(clone.loss)(made, given)
+        slope = sum(float((g * d).sum()) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
+        step = 1e-6
+        ends = [
+            float(clone.loss(jax.tree.map(lambda p, d, s=sign: p + s * step * d, made, direction), given))
+            for sign in (1.0, -1.0)
+        ]
+    assert slope == pytest.approx((ends[0] - ends[1]) / (2.0 * step), rel=1e-5)
+
+
+def test_a_clone_is_taken_over_by_any_agent_of_the_same_layout_and_refused_by_others() -> None:
+    teacher, pupil = make_agent("rlpd", SMALL["rlpd"]), make_agent("flash_sac", SMALL["flash_sac"])
+    state = imitated(teacher)
+    published = {name: np.asarray(value) for name, value in teacher.actor(state).items()}
+    taken = pupil.adopt(pupil.create(jax.random.PRNGKey(9), LAYOUT), published)
+    np.testing.assert_allclose(acts(pupil, taken), acts(teacher, state), atol=1e-6)
+    with pytest.raises(ValueError, match="other sizes"):
+        pupil.adopt(pupil.create(jax.random.PRNGKey(9), Layout(D, A + 1)), published)
+    with pytest.raises(ValueError, match="no clone"):
+        fresh = teacher.actor(teacher.create(jax.random.PRNGKey(0), LAYOUT))
+        pupil.adopt(pupil.create(jax.random.PRNGKey(9), LAYOUT), fresh)
