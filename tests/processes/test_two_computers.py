@@ -95,6 +95,20 @@ def test_no_episode_begins_while_the_clocks_are_apart(tmp_path: Path, jobs: cont
     assert job.wait_end() == 130
 
 
+def test_the_arm_may_be_started_after_its_session_and_again(tmp_path: Path, jobs: contextlib.ExitStack) -> None:
+    remote = ["arm=remote", ON_THIS_COMPUTER, "namespace=left", *PATIENT, *BUSY]
+    job = start(jobs, tmp_path / "run", "record", "demos=100000", *remote)
+    job.wait(lambda: said(job, "no arm answers on /left/served_arm and /left/clock/answer of 127.0.0.1 yet"), "a word")
+    for times in range(1, 3):
+        arm, steps = light_arm(jobs, "left", None, "127.0.0.1"), job.steps
+        job.wait(lambda times=times: said(job, "the simulated arm serves task reach") == times, "the arm to be met")
+        job.wait(lambda steps=steps: job.steps > steps, "an episode with it")
+        end(arm)
+        job.wait(lambda times=times: said(job, "the link to the arm is lost") == times, "it to be missed")
+    job.process.send_signal(signal.SIGINT)
+    assert job.wait_end() == 130
+
+
 def test_a_link_that_drops_comes_back_by_itself(tmp_path: Path, computers: Network, jobs: contextlib.ExitStack) -> None:
     robot, workstation, elsewhere = computers.hosts
     common = ["cameras=front", "session.image_age=5"]  # a busy machine draws slowly
@@ -141,12 +155,16 @@ def test_a_link_that_drops_comes_back_by_itself(tmp_path: Path, computers: Netwo
     assert len(list(arm.run.logs.glob("fault-*.npz"))) >= 2, "the arm's last seconds before it damped out are on file"
 
 
-def light_arm(jobs: contextlib.ExitStack, namespace: str, host: Host | None, session: str, ahead: float = 0.0) -> None:
+def light_arm(
+    jobs: contextlib.ExitStack, namespace: str, host: Host | None, session: str, ahead: float = 0.0
+) -> subprocess.Popen[bytes]:
     """Serve an arm that needs no more than a part of a core, on ``host`` to sessions at the address ``session``."""
     words = [sys.executable, "-m", "tests.processes.light_arm", str(ahead), "task=reach", f"peers={session}", *PATIENT]
     words += ["--ros-args", "-r", f"__ns:=/{namespace}"]
     words = words if host is None else host.command(*words)
-    jobs.callback(end, subprocess.Popen(words, env={**os.environ, "ROS_STATIC_PEERS": session}))
+    process = subprocess.Popen(words, env={**os.environ, "ROS_STATIC_PEERS": session})
+    jobs.callback(end, process)
+    return process
 
 
 def said(job: Job, what: str) -> int:
