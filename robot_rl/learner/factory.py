@@ -55,7 +55,7 @@ def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
         agent = warm(agent)
     elif agent.base is not None:
         agent = earned(agent, agent.base)
-    return standardised(agent)
+    return standardised(agent) if getattr(agent.config, "scale_inputs", True) else agent
 
 
 def make_loop(

@@ -6,6 +6,7 @@ kept. It takes seconds without cameras.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +48,7 @@ class Imitation:
         self._demos, self._most, self._devices = demos, most, devices
         self._rng = np.random.default_rng(seed)
         episodes = demos.episodes()
-        self._rng.shuffle(order := np.arange(len(episodes)))
+        order = self._rng.permutation(len(episodes))
         count = 0 if len(episodes) < 2 else max(1, len(episodes) // 10)
         held_out, learnt = ([episodes[i] for i in part] for part in (order[:count], order[count:]))
         self._rows = np.concatenate(learnt)
@@ -69,7 +70,7 @@ class Imitation:
         self.made += self._steps
         if self.judged is not None:
             loss = float(self._loss(state, self.judged))
-            if not self.held_out <= loss:
+            if math.isnan(self.held_out) or loss < self.held_out:
                 self.held_out, self._best, self._best_at = loss, state, self.made
         self.done = self.made >= self._most or (self.judged is not None and self.made - self._best_at >= PATIENCE)
         if self.done and self._best is not None:

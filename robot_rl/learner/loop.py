@@ -143,7 +143,8 @@ class LearnerLoop:
     def imitating(self) -> bool:
         """Whether demonstrations are to be imitated before anything else: none of it has begun, or it goes on."""
         wanted = self.agent.imitate is not None and self.config.imitate > 0
-        return wanted and not self.has_clone and self.sources.demo_steps > 0 and not self.governor.made
+        given = self.sources.demo_steps > 0 and len(self.sources.demo_buffer) > 0
+        return wanted and given and not self.has_clone and not self.governor.made
 
     @property
     def imitation(self) -> str:

@@ -104,6 +104,8 @@ class Line(gymnasium.Env):
             "terminated None": (seen, reward, None, truncated, info),
             "shape": (np.zeros(3, np.float32), reward, terminated, truncated, info),
             "key": ({"x": seen}, reward, terminated, truncated, info),
+            "another action": (seen, reward, terminated, truncated, {**info, "executed_action": np.array([2.0])}),
+            "no action": (seen, reward, terminated, truncated, {**info, "executed_action": np.array([9.0])}),
             "NaN": (np.full((2, 1), np.nan, np.float32), reward, terminated, truncated, info),
         }.get(self._fault, (seen, reward, terminated, truncated, info))
 

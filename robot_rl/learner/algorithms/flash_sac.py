@@ -116,6 +116,7 @@ def published(steps: int = 1_000_000) -> FlashConfig:
         target_std=0.15,
         entropy_backup=True,
         critic_steps=1,
+        scale_inputs=False,
     )
 
 

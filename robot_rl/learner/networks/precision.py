@@ -33,10 +33,11 @@ Tree = TypeVar("Tree")
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """The setting that every algorithm's config has."""
+    """The settings that every algorithm's config has."""
 
     dtype: Format = "float32"  # what networks multiply and gradients are summed in; bfloat16: for GPUs
     parameter_dtype: Format = "float32"  # what parameters are stored in between two calls
+    scale_inputs: bool = True  # by how the demonstrations are spread: `robot_rl.learner.standard`
 
     def __post_init__(self) -> None:
         check(self)

@@ -76,6 +76,7 @@ def test_time_limit_truncates_and_does_not_terminate(reach: RobotEnv) -> None:
     for step in range(6):
         _, reward, terminated, truncated, info = reach.step(np.zeros(3))
         assert (reward, terminated, truncated) == (0.0, False, step == 5)
+        assert np.abs(info.pop("executed_action")).max() < 1e-6
     assert info == {"success": False, "ending": "timeout"}
     with pytest.raises(SessionError, match="observation"):
         reach.step(np.zeros(3))
@@ -109,7 +110,33 @@ def test_a_reflex_is_a_failure_and_the_next_episode_begins() -> None:
         assert "cartesian_reflex" in info["reason"] and not np.array_equal(state, before)
         env.reset()
         *_, truncated, info = env.step(np.zeros(4, np.float32))
-        assert not truncated and info == {}
+        assert not truncated and info.keys() == {"executed_action"}
+    finally:
+        env.close()
+
+
+def test_the_action_that_the_workspace_left_is_told() -> None:
+    env = RobotEnv("reach")
+    try:
+        env.reset(seed=0)
+        told = [env.step(np.array([0.5, 0.0, -1.0], np.float32))[4]["executed_action"] for _ in range(40)]
+        np.testing.assert_allclose(told[0], [0.5, 0.0, -1.0], atol=1e-5)
+        assert told[-1][2] > -0.5, "the workspace ends below"
+    finally:
+        env.close()
+
+
+def test_an_arm_that_does_not_recover_from_short_episodes_is_put_back_with_a_warning() -> None:
+    env = RobotEnv("peg_insertion", collision=CollisionThresholds(force=(0.5,) * 6))
+    try:
+        env.reset(seed=0)
+        with pytest.warns(UserWarning, match="attempts to recover the arm.*put where it was at the beginning"):
+            for _ in range(6):
+                terminated = truncated = False
+                while not (terminated or truncated):
+                    *_, terminated, truncated, _ = env.step(np.array([1.0, 1.0, -1.0, 0.0], np.float32))
+                env.reset()
+        assert "executed_action" in env.step(np.zeros(4, np.float32))[4]
     finally:
         env.close()
 

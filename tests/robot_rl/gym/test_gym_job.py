@@ -173,6 +173,19 @@ def test_evaluation_disturbs_neither_training_nor_itself(tmp_path: Path) -> None
     assert (often["step"], often["return_mean"]) == (20, once["return_mean"])
 
 
+def test_the_action_that_was_executed_is_learnt_from(tmp_path: Path) -> None:
+    run, learner, _ = make_run(tmp_path, {"fault": "another action"}, steps=10)
+    run.run()
+    buffer = learner.sources.online_buffers[0]
+    assert len(buffer) == 10 and (buffer.action[buffer.starts] == 0.25).all()  # 2, from −3 to 5
+
+
+def test_an_executed_action_that_is_none_ends_the_run_in_words(tmp_path: Path) -> None:
+    run, _, _ = make_run(tmp_path, {"fault": "no action"}, steps=10)
+    with pytest.raises(EnvError, match=r"info has executed_action that is no action here: .*only .-3, 5. is allowed"):
+        run.run()
+
+
 @pytest.mark.parametrize(
     ("sees", "acts"),
     [("dict", "tuple"), ("both", "box"), ("image", "dict"), ("box", "discrete")],
@@ -236,7 +249,7 @@ def test_every_agent_learns_from_demonstrations_and_from_steps(
 def test_a_chunk_is_executed_open_loop_and_forgotten_at_the_end_of_the_episode() -> None:
     layout = Layout(2, 1)
     agent = make_agent("chunked", {"horizon": 3, "hidden": (8,)})
-    state = agent.create(jax.random.PRNGKey(0), layout)
+    state = agent.measure(agent.create(jax.random.PRNGKey(0), layout), np.float32([[0.0, 0.0], [1.0, 1.0]]))
     here, there = np.float32([0.0, 1.0]), np.float32([1.0, -1.0])
 
     def acted(*states: np.ndarray | None) -> list[float]:
@@ -275,8 +288,9 @@ def test_our_own_environments_learn_from_our_own_store(tmp_path: Path, capsys: p
     own += ["--run", str(tmp_path / "run"), "--agent", "rlpd", *TINY]
     assert main(own) == 0
     assert "steps of demonstrations" in capsys.readouterr().out
-    (line,) = lines(tmp_path / "out")
-    assert line["success_rate"] in (0.0, 1.0) and line["updates"] == 5
+    clone, line = lines(tmp_path / "out")
+    assert (clone["step"], clone["updates"], line["step"], line["updates"]) == (0, 0, 10, 5)
+    assert {clone["success_rate"], line["success_rate"]} <= {0.0, 1.0}
     wrong = [word.replace("Reach", "PegInsertion").replace("/run", "/other") for word in own]
     assert main(wrong) == 2
     assert "does not fit robot_rl/PegInsertion-v0: it has task 'reach'" in capsys.readouterr().err

@@ -98,3 +98,8 @@ def test_the_first_minibatches_tell_the_scale_once_where_there_are_no_demonstrat
     np.testing.assert_allclose(known.mean, batch(2, ones, 0).state.mean(axis=(0, 1)), rtol=1e-4)
     state, _ = agent.update(state, batch(2, 7.0 * ones, 1))
     assert all((one == other).all() for one, other in zip(known, state.scale, strict=True))
+
+
+def test_inputs_can_be_left_as_they_are() -> None:
+    agent = make_agent("rlpd", SMALL["rlpd"] | {"scale_inputs": False})
+    assert not any("scale/" in name for name in agent.actor(agent.create(jax.random.PRNGKey(0), LAYOUT)))
