@@ -28,10 +28,8 @@ from robot_rl.contract import AgentView, Ending, Policy
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.learner.agent import Agent
-from robot_rl.learner.algorithms import lagrangian, rlpd
-from robot_rl.learner.algorithms.lagrangian import LagrangianConfig
-from robot_rl.learner.algorithms.rlpd import RlpdConfig
 from robot_rl.learner.domain import TaskDomain
+from robot_rl.learner.factory import make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 from robot_rl.policies.loading import load_actor
 from robot_rl.session.config import SessionConfig
@@ -44,7 +42,7 @@ TASK = make_task("peg_insertion")
 SCHEMA = StoreSchema.of(TASK)
 DOMAIN = TaskDomain(AgentView(TASK), SCHEMA)
 TIGHT = TankConfig(capacity=0.25, reserve=0.02, valve_width=0.05, budget=0.1)
-SMALL: dict[str, Any] = {"hidden": (128, 128), "critics": 4}
+SMALL: dict[str, Any] = {"hidden": [128, 128], "critics": 4}
 BATCH = 128
 COST_LIMIT = 0.1  # mean share of a step that the aware agent may be held back
 DEMOS = 20
@@ -65,8 +63,8 @@ FIGURES = {
 def make_agents() -> dict[str, Agent]:
     """The two, by the names of the table."""
     return {
-        "agnostic": rlpd.make_agent(RlpdConfig(**SMALL)),
-        "aware": lagrangian.make_agent(LagrangianConfig(**SMALL, cost_limit=COST_LIMIT)),
+        "agnostic": make_agent("rlpd", SMALL),
+        "aware": make_agent("rlpd_lagrangian", {**SMALL, "cost_limit": COST_LIMIT}),
     }
 
 

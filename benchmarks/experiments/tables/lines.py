@@ -123,8 +123,8 @@ def digest(data: bytes) -> str:
 
 
 def digest_of_files(folder: Path) -> str:
-    """Digest of all that is in ``folder``."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Digest of all that is in ``folder``, but for the mark of who writes there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
     return digest(b"".join(str(path.relative_to(folder)).encode() + path.read_bytes() for path in files))
 
 

@@ -16,6 +16,7 @@ from robot_rl.contract import Layout
 from robot_rl.data.parameters import pack
 from robot_rl.data.store import StoreReader
 from robot_rl.policies.loading import describe
+from tests.robot_rl.publishing import ACTOR
 
 
 def test_an_episode_begins_with_a_full_tank() -> None:
@@ -41,7 +42,7 @@ def test_a_policy_that_hurries_runs_the_tank_dry_only_without_the_filter(monkeyp
     agent = compare.make_agents()["agnostic"]
     state = agent.create(jax.random.PRNGKey(0), Layout(compare.TASK.state_size, compare.TASK.action.size))
     params = {name: np.zeros_like(value) for name, value in agent.actor(state).items()}
-    params["actor/b2"][:4] = (3.0, 3.0, -3.0, 3.0)
+    params[f"{ACTOR}/b2"][:4] = (3.0, 3.0, -3.0, 3.0)
     data = pack(params, 1, describe(compare.TASK, agent))
     off, on = (
         compare.evaluate(data, replace(compare.TIGHT, filter=f), 1, compare.FullTankWorld) for f in (False, True)

@@ -147,7 +147,7 @@ def test_a_run_is_a_line_with_everything(tmp_path: Path, monkeypatch: pytest.Mon
         Cell("reach", Row("rlpd", agent="rlpd", settings=("utd=1", "start_after=5", "batch_size=8")), 0), place
     )
     assert (made.task, made.row, made.seed, made.version, made.ended) == ("reach", "rlpd", 0, "abc", DONE)
-    assert [round(point.minutes * 600) for point in made.points] == [10, 20]
+    assert [round(point.minutes * 600) for point in made.points] == [0, 10, 20], "the clone first"
     assert all(point.acting is not None for point in made.points)
     assert made.robot_minutes == pytest.approx(20 / 600, abs=1e-3)
     assert made.critic_steps > 0 < made.actor_steps and made.wall_s > 0.0 < made.cpu_s
