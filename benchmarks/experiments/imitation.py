@@ -4,10 +4,10 @@
     python -m benchmarks.experiments.imitation --style script --episodes 50
 
 A task is evidence for reinforcement learning only where the copy fails. It is a mean-squared-error fit of an MLP
-(2×256) on the state as the task scales it, 2000 gradient steps of 256, seconds; nothing is tuned to a task. (Standardised
-by 20 demonstrations, forces that are nearly always 0 would be magnified, and the first touch drive the copy astray: it
-then succeeds in none of 16 starts of `peg_insertion`, copying the straight script.) Demonstrations, as recorded for an
-agent: the successful ones of the script, driven in a style (`robot_rl.tasks.experts.person`).
+(2×256) on the state as the task scales it, 2000 gradient steps of 256, seconds; nothing is tuned to a task.
+Standardised by 20 demonstrations, forces that are nearly always 0 would be magnified, and the first touch lead the copy
+astray: it then succeeds in none of 16 starts of `peg_insertion`, copying the straight script. Demonstrations, as
+recorded for an agent: the successful ones of the script, driven in a style (`robot_rl.tasks.experts.person`).
 """
 
 from __future__ import annotations
