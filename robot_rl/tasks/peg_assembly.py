@@ -118,8 +118,8 @@ def grasp_point(peg: Pose) -> np.ndarray:
 
 def from_hole(peg: Pose) -> np.ndarray:
     """``(3,)`` [m] from the mouth of the hole to the peg's tip."""
-    tip: np.ndarray = peg.translation - peg.rotation @ (0.0, 0.0, 0.5 * PEG_LENGTH)
-    return tip - (*HOLE_XY, BLOCK_TOP)
+    tip: np.ndarray = peg.translation - peg.rotation @ (0.0, 0.0, 0.5 * PEG_LENGTH) - (*HOLE_XY, BLOCK_TOP)
+    return tip
 
 
 def is_held(reading: Reading, peg: Pose) -> bool:
