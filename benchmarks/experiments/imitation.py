@@ -4,8 +4,10 @@
     python -m benchmarks.experiments.imitation --style script --episodes 50
 
 A task is evidence for reinforcement learning only where the copy fails. It is a mean-squared-error fit of an MLP
-(2×256) on standardised observations, 2000 gradient steps of 256, seconds; nothing is tuned to a task. Demonstrations,
-as recorded for an agent: the successful ones of the script, driven in a style (`robot_rl.tasks.experts.person`).
+(2×256) on the state as the task scales it, 2000 gradient steps of 256, seconds; nothing is tuned to a task.
+Standardised by 20 demonstrations, forces that are nearly always 0 would be magnified, and the first touch lead the copy
+astray: it then succeeds in none of 16 starts of `peg_insertion`, copying the straight script. Demonstrations, as
+recorded for an agent: the successful ones of the script, driven in a style (`robot_rl.tasks.experts.person`).
 """
 
 from __future__ import annotations
@@ -34,7 +36,6 @@ from robot_rl.tasks.experts.person import PERSON, STYLES, Driver, make_driver
 
 DEMOS = 20
 STEPS, BATCH, WIDTH, RATE = 2000, 256, 256, 1e-3
-CONSTANT = 1e-5  # std of a state's element, as a share of its largest value, below which it counts as constant
 EVALUATION = 100_003  # added to the seed of starts that nobody learnt from
 
 
@@ -51,14 +52,12 @@ class Played(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Clone(Policy):
-    """An MLP that copies: weights and biases of its layers, after ``(state − mean) / std``.
+    """An MLP that copies: weights and biases of its layers.
 
     ``spread (a,)`` is the standard deviation of the demonstrations about the copy. With ``noise`` it acts with a
     Gaussian of that, without by its mean.
     """
 
-    mean: np.ndarray
-    std: np.ndarray
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
     spread: np.ndarray
     noise: np.random.Generator | None = None
@@ -71,7 +70,7 @@ class Clone(Policy):
 
     def predict(self, states: np.ndarray) -> np.ndarray:
         """Mean actions ``(…, a)`` in ``states (…, d)``."""
-        hidden = (states - self.mean) / self.std
+        hidden = states
         *inner, (weights, bias) = self.layers
         for inner_weights, inner_bias in inner:
             hidden = np.maximum(hidden @ inner_weights + inner_bias, 0.0)
@@ -121,9 +120,7 @@ def imitate(states: np.ndarray, actions: np.ndarray, seed: int) -> Clone:
     import jax.numpy as jnp
     import optax
 
-    mean, spread = states.mean(axis=0), states.std(axis=0)
-    std = np.where(spread <= CONSTANT * np.abs(states).max(axis=0), 1.0, spread)
-    inputs, targets = jnp.asarray((states - mean) / std), jnp.asarray(actions)
+    inputs, targets = jnp.asarray(states), jnp.asarray(actions)
 
     def forward(layers, x):  # type: ignore[no-untyped-def]
         for weights, bias in layers[:-1]:
@@ -149,7 +146,7 @@ def imitate(states: np.ndarray, actions: np.ndarray, seed: int) -> Clone:
     )
     rows = jnp.asarray(rng.integers(0, len(states), (STEPS, BATCH)))
     (layers, _), _ = jax.lax.scan(update, (layers, optimiser.init(layers)), rows)
-    clone = Clone(mean, std, tuple((np.asarray(weights), np.asarray(bias)) for weights, bias in layers), np.zeros(0))
+    clone = Clone(tuple((np.asarray(weights), np.asarray(bias)) for weights, bias in layers), np.zeros(0))
     return replace(clone, spread=(actions - clone.predict(states)).std(axis=0))
 
 

@@ -35,7 +35,7 @@ class GearMesh(PegInsertion):
     """Success: the gear 4 mm between the wheel's teeth, on the post. Judged from the TCP."""
 
     name: str = "gear_mesh"
-    horizon: int = 100
+    horizon: int = 50
     workspace: Workspace = Workspace(
         np.array([POST_XY[0] - 0.05, POST_XY[1] - 0.05, CONTACT_HEIGHT - 0.008]),
         np.array([POST_XY[0] + 0.05, POST_XY[1] + 0.05, CONTACT_HEIGHT + 0.11]),

@@ -82,11 +82,14 @@ def demonstrations(task: str, seed: int, place: Place) -> Path:
     """The store of the demonstrations of ``seed``, recorded by this version; whoever comes first records them."""
     run = place.work / place.version / f"demos-{task}-{place.style}-{seed}"
     run.parent.mkdir(parents=True, exist_ok=True)
+    complete = run.with_suffix(".complete")
     with run.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        arguments = ["--fast", "--task", task, "--seed", str(seed), "--run", str(run)]
-        settings = [f"demos={DEMOS}", f"demo_style={place.style}"]
-        _robot_rl("record", [*arguments, *settings], run.with_suffix(".log"))  # goes on where it was, if it was
+        if not complete.exists():
+            arguments = ["--fast", "--task", task, "--seed", str(seed), "--run", str(run)]
+            settings = [f"demos={DEMOS}", f"demo_style={place.style}"]
+            _robot_rl("record", [*arguments, *settings], run.with_suffix(".log"))  # goes on where it was, if it was
+            complete.touch()
     return run / "demos"
 
 

@@ -19,7 +19,7 @@ POST_RADIUS, POST_HEIGHT = (
 )  # [m]; the post is higher than the wheel: the gear lies on its teeth with the post in its bore
 BORE = 0.0114  # [m], square
 ROOT, TIP = 0.009, 0.024  # [m] radii between which a tooth extends
-TOOTH_WIDTH = WHEEL_THICKNESS  # [m]
+TOOTH_WIDTH = 0.007  # [m] of the gear's, which leaves 2 to 3° in which it meshes
 HAND_TO_TIP = 0.1034 + PEG_BELOW_TCP  # [m] from the hand's frame to the gear's underside
 BASE_HALF = 0.09  # [m]
 
