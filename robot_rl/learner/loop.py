@@ -252,7 +252,7 @@ class LearnerLoop:
         if self.agent.turn is None or not self.has_clone or trust.ended == self._drawn:
             return
         self._drawn = trust.ended
-        clone, learner = trust.returns(self._turns)
+        clone, learner = trust.returns(self._turns, self._calls)
         chance = better(clone, learner)
         draw = float(np.random.default_rng((self.config.seed, trust.ended)).random())
         explores = self.governor.made > 0 and learner_explores(hoped(clone, learner), draw)

@@ -3,7 +3,7 @@
     P = Φ((m_π − m_c) / √(s_π²/n_π + s_c²/n_c))
 
 n, m and s² are number, mean and variance of the returns of the clone's episodes, and of the latest `WINDOW` of the
-learner's, whose policy changes; each has two episodes more than were seen, one of the lowest return of all and one of
+learner's, whose policy changes: those of the first half of its updates do not count any more. Each has two episodes more than were seen, one of the lowest return of all and one of
 the highest, so that a few lucky ones decide nothing. An episode that a person steered, or that both acted in, tells of
 neither. P is the chance that the learner's mean is the higher one, as far as the normal distribution tells.
 
@@ -30,7 +30,7 @@ WINDOW = 20  # latest episodes of the learner
 CLONE_WINDOW = 100  # of the clone, which stays as it is
 KNOWN = 500  # latest episodes whose labels may still be corrected
 ENOUGH = 5
-LEAST, MOST = 0.25, 0.95
+LEAST, MOST = 0.5, 0.95
 
 
 @dataclass(eq=False)
@@ -94,13 +94,16 @@ class Trust:
         if (episode := self._episodes.get((correction.store, correction.episode))) is not None:
             episode.total = float(correction["reward"].sum())
 
-    def returns(self, turns: Turns) -> tuple[list[float], list[float]]:
-        """Of the clone's episodes and of the learner's, the latest last."""
+    def returns(self, turns: Turns, version: int) -> tuple[list[float], list[float]]:
+        """Of the clone's episodes and of the learner's, the latest last, at ``version`` of the parameters."""
         found: tuple[deque[float], deque[float]] = deque(maxlen=CLONE_WINDOW), deque(maxlen=WINDOW)
         for episode in self._episodes.values():
             who = {turns.learner(version) for version in episode.versions}
-            if episode.over and not episode.steered and len(who) == 1:
-                found[who.pop()].append(episode.total)
+            if not episode.over or episode.steered or len(who) != 1:
+                continue
+            learner = who.pop()
+            if not learner or 2 * min(episode.versions) >= version:
+                found[learner].append(episode.total)
         return list(found[0]), list(found[1])
 
 
