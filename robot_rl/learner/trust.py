@@ -3,9 +3,10 @@
     P = Φ((m_π − m_c) / √(s_π²/n_π + s_c²/n_c))
 
 n, m and s² are number, mean and variance of the returns of the clone's episodes, and of the latest `WINDOW` of the
-learner's, whose policy changes: those of the first half of its updates do not count any more. Each has two episodes more than were seen, one of the lowest return of all and one of
-the highest, so that a few lucky ones decide nothing. An episode that a person steered, or that both acted in, tells of
-neither. P is the chance that the learner's mean is the higher one, as far as the normal distribution tells.
+learner's, whose policy changes: those of the first half of its updates do not count any more. Each has two episodes
+more than were seen, one of the lowest return of all and one of the highest, so that a few lucky ones decide nothing. An
+episode that a person steered, or that both acted in, tells of neither. P is the chance that the learner's mean is the
+higher one, as far as the normal distribution tells.
 
 Without noise, the learner acts from P ≥ ½ on, once it has ended `ENOUGH` episodes; before that the clone does. While
 exploring, the learner acts in the next episode with a chance of P⁺, between `LEAST` and `MOST` of it: P of a learner
