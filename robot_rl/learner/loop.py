@@ -32,7 +32,7 @@ from robot_rl.learner.governor import UtdGovernor
 from robot_rl.learner.imitation import Imitation
 from robot_rl.learner.rehearsal import blank_batch
 from robot_rl.learner.sources import Mixture, Sources
-from robot_rl.learner.trust import Turns, better, learner_explores, learner_leads
+from robot_rl.learner.trust import Turns, better, hoped, learner_explores, learner_leads
 from robot_rl.learner.watch import anomaly
 
 __all__ = ["Domain", "LearnerLoop", "LoopConfig"]
@@ -252,10 +252,10 @@ class LearnerLoop:
         if self.agent.turn is None or not self.has_clone or trust.ended == self._drawn:
             return
         self._drawn = trust.ended
-        clone, learner = trust.returns(self._turns)
+        clone, learner = trust.returns(self._turns, self._calls)
         chance = better(clone, learner)
         draw = float(np.random.default_rng((self.config.seed, trust.ended)).random())
-        explores = self.governor.made > 0 and learner_explores(chance, draw)
+        explores = self.governor.made > 0 and learner_explores(hoped(clone, learner), draw)
         self._turns.take(self._calls, explores)
         self._state = self.agent.turn(self._state, explores, learner_leads(chance, len(learner)))
         self._trusted = {

@@ -3,13 +3,15 @@
     P = Φ((m_π − m_c) / √(s_π²/n_π + s_c²/n_c))
 
 n, m and s² are number, mean and variance of the returns of the clone's episodes, and of the latest `WINDOW` of the
-learner's, whose policy changes; each has two episodes more than were seen, one of the lowest return of all and one of
-the highest, so that a few lucky ones decide nothing. An episode that a person steered, or that both acted in, tells of
-neither. P is the chance that the learner's mean is the higher one, as far as the normal distribution tells.
+learner's, whose policy changes: those of the first half of its updates do not count any more. Each has two episodes
+more than were seen, one of the lowest return of all and one of the highest, so that a few lucky ones decide nothing. An
+episode that a person steered, or that both acted in, tells of neither. P is the chance that the learner's mean is the
+higher one, as far as the normal distribution tells.
 
-The learner acts in the next episode with a chance of P, between `LEAST` and `MOST` of it: the worse it seems, the less
-it costs, and the clone's own rate stays known. Without noise, it acts from P ≥ ½ on, once it has ended `ENOUGH`
-episodes; before that the clone does.
+Without noise, the learner acts from P ≥ ½ on, once it has ended `ENOUGH` episodes; before that the clone does. While
+exploring, the learner acts in the next episode with a chance of P⁺, between `LEAST` and `MOST` of it: P of a learner
+whose two episodes more were both of the highest return. It is hoped for, tried at once, and, the worse it turns out,
+the less it costs; and the clone's own rate stays known.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ WINDOW = 20  # latest episodes of the learner
 CLONE_WINDOW = 100  # of the clone, which stays as it is
 KNOWN = 500  # latest episodes whose labels may still be corrected
 ENOUGH = 5
-LEAST, MOST = 0.25, 0.95
+LEAST, MOST = 0.5, 0.95
 
 
 @dataclass(eq=False)
@@ -93,34 +95,49 @@ class Trust:
         if (episode := self._episodes.get((correction.store, correction.episode))) is not None:
             episode.total = float(correction["reward"].sum())
 
-    def returns(self, turns: Turns) -> tuple[list[float], list[float]]:
-        """Of the clone's episodes and of the learner's, the latest last."""
+    def returns(self, turns: Turns, version: int) -> tuple[list[float], list[float]]:
+        """Of the clone's episodes and of the learner's, the latest last, at ``version`` of the parameters."""
         found: tuple[deque[float], deque[float]] = deque(maxlen=CLONE_WINDOW), deque(maxlen=WINDOW)
         for episode in self._episodes.values():
             who = {turns.learner(version) for version in episode.versions}
-            if episode.over and not episode.steered and len(who) == 1:
-                found[who.pop()].append(episode.total)
+            if not episode.over or episode.steered or len(who) != 1:
+                continue
+            learner = who.pop()
+            if not learner or 2 * min(episode.versions) >= version:
+                found[learner].append(episode.total)
         return list(found[0]), list(found[1])
 
 
 def better(clone: Sequence[float], learner: Sequence[float]) -> float:
     """P, from 0 to 1; ½ where nothing tells."""
     seen = [*clone, *learner]
-    if not seen:
-        return 0.5
-    ends = [min(seen), max(seen)]
-    one, two = np.array([*clone, *ends]), np.array([*learner, *ends])
-    spread = math.sqrt(one.var() / len(one) + two.var() / len(two))
-    if spread == 0.0:
-        return 0.5
-    return 0.5 * (1.0 + math.erf(float(two.mean() - one.mean()) / spread / math.sqrt(2.0)))
+    ends = [min(seen), max(seen)] if seen else []
+    return _chance([*clone, *ends], [*learner, *ends])
 
 
-def learner_explores(chance: float, draw: float) -> bool:
-    """Whether the learner acts in the next episode, for P and a number drawn uniformly from [0, 1)."""
-    return draw < min(max(chance, LEAST), MOST)
+def hoped(clone: Sequence[float], learner: Sequence[float]) -> float:
+    """P⁺, from 0 to 1; ½ where nothing tells."""
+    seen = [*clone, *learner]
+    ends = [min(seen), max(seen)] if seen else []
+    return _chance([*clone, *ends], [*learner, *ends[1:], *ends[1:]])
+
+
+def learner_explores(hope: float, draw: float) -> bool:
+    """Whether the learner acts in the next episode, for P⁺ and a number drawn uniformly from [0, 1)."""
+    return draw < min(max(hope, LEAST), MOST)
 
 
 def learner_leads(chance: float, episodes: int) -> bool:
     """Whether the learner acts without noise, for P and its ended ``episodes``."""
     return episodes >= ENOUGH and chance >= 0.5
+
+
+def _chance(clone: Sequence[float], learner: Sequence[float]) -> float:
+    """Φ(…) of the returns of both."""
+    if not (clone and learner):
+        return 0.5
+    one, two = np.array(clone), np.array(learner)
+    spread = math.sqrt(one.var() / len(one) + two.var() / len(two))
+    if spread == 0.0:
+        return 0.5
+    return 0.5 * (1.0 + math.erf(float(two.mean() - one.mean()) / spread / math.sqrt(2.0)))

@@ -193,6 +193,7 @@ def record_rest(writer) -> None:
 
 
 def test_resuming_says_nothing_of_labels_that_were_corrected_since(tmp_path, stores, caplog) -> None:
+    caplog.set_level("INFO")
     _, online = stores
     record(online, 9, 3)
     first = Watched(tmp_path)
