@@ -3,7 +3,7 @@
 A JSON line for each agent. An update is what a learner does for it: replay sampling, transfer, the compiled call, the
 look at what came of it. Updates, the roofline's matrix products and, with ``--peers``, the train calls of
 Stable-Baselines3 and sbx at the same sizes take turns, so that other load on the machine hits all of them; medians of
-each. A peer that is not installed is left out; ``--peer-python`` names an interpreter that has it.
+each. Algorithms are by themselves, without the clone and the scaled inputs of a run. A peer that is not installed is left out; ``--peer-python`` names an interpreter that has it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.algorithms import flash_sac
-from robot_rl.learner.factory import make_agent
+from robot_rl.learner.factory import make_algorithm
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 
 ROOFLINE_SIZE = 1024
@@ -166,7 +166,7 @@ class Peer:
 def measure(case: Case, arguments: argparse.Namespace, peers: list[Peer]) -> list[dict[str, Any]]:
     """The case's line; with peers, one for each."""
     layout = Layout(arguments.state, arguments.action, case.images)
-    agent = make_agent(case.agent, case.settings)
+    agent = make_algorithm(case.agent, case.settings)
     learner = filled(agent, case, layout, arguments.batch)
     batch = learner.sources.sampler.sample(
         np.random.default_rng(0), agent.updates_per_call, arguments.batch, agent.horizon
@@ -272,7 +272,7 @@ def main() -> None:
 
 def compared(case: Case, arguments: argparse.Namespace, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """`measure` with those of the peers that know the case and are installed."""
-    updates = make_agent(case.agent, case.settings).updates_per_call
+    updates = make_algorithm(case.agent, case.settings).updates_per_call
     sizes = {"state": arguments.state, "action": arguments.action, "batch": arguments.batch, "updates": updates}
     started = []
     try:

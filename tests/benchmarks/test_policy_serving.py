@@ -15,7 +15,7 @@ FIGURES = {"p50_ms", "p95_ms", "cpu_ms", "second_ms", "start_s", "load_s", "peak
 
 @pytest.mark.timeout(300)
 def test_a_line_for_each_case_with_the_figures_of_both(tmp_path: Path) -> None:
-    command = (sys.executable, "-m", "benchmarks.policy_serving", "--agents", "rlpd", "--turns", "2", "--calls", "3")
+    command = (sys.executable, "-m", "benchmarks.policy_serving", "--agents", "rlpd", "--turns", "1", "--calls", "3")
     out = tmp_path / "out"
     done = subprocess.run(
         [*command, "--beside", str(ROOT), "--json", str(out)], cwd=ROOT, capture_output=True, text=True, check=True

@@ -46,6 +46,7 @@ SMALL: dict[str, Any] = {"hidden": [128, 128], "critics": 4}
 BATCH = 128
 COST_LIMIT = 0.1  # mean share of a step that the aware agent may be held back
 DEMOS = 20
+IMITATION = 3000  # steps of imitation at most
 PUBLISH_EVERY = 10  # update calls between two policies that act, as in a run
 EVALUATION_SEED = 1_000_000  # starts that training never saw
 ROUNDING = 1e-9  # [J]
@@ -98,7 +99,7 @@ def train(agent: Agent, seed: int, steps: int, demos: Path, online: Path) -> byt
         DOMAIN,
         demos=[StoreReader(demos, observe=DOMAIN.observe, successes_only=True)],
         online=[StoreReader(online, observe=DOMAIN.observe)],
-        config=LoopConfig(utd=float(agent.updates_per_call), batch_size=BATCH, seed=seed),
+        config=LoopConfig(utd=float(agent.updates_per_call), imitate=IMITATION, batch_size=BATCH, seed=seed),
     )
     learner.poll()
     with EpisodeStore.create_or_open(online, SCHEMA) as sink, _unfiltered() as world:

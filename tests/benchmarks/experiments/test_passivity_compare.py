@@ -56,6 +56,7 @@ def test_a_policy_that_hurries_runs_the_tank_dry_only_without_the_filter(monkeyp
 
 def test_compare_trains_deploys_and_does_nothing_twice(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(compare, "DEMOS", 1)
+    monkeypatch.setattr(compare, "IMITATION", 50)
     monkeypatch.setattr(compare.TASK.__class__, "horizon", 30)
     text = compare.compare(tmp_path, [3], steps=12, count=1)
     rows = json.loads((tmp_path / "results.json").read_text())

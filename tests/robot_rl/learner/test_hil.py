@@ -14,7 +14,7 @@ from robot_rl.contract.settings import ConfigError
 from robot_rl.data.replay import Batch
 from robot_rl.learner.algorithms import hil, rlpd
 from robot_rl.learner.algorithms.hil import HilConfig, HilState
-from robot_rl.learner.factory import make_agent
+from robot_rl.learner.factory import make_agent, make_algorithm
 from robot_rl.learner.networks import encoder, mlp
 from robot_rl.policies.serving import AgentActor
 from robot_rl.tasks import make_task
@@ -177,7 +177,7 @@ def test_the_values_of_a_grasp_converge_to_the_solution() -> None:
 
 def test_a_gripper_of_a_task_becomes_an_option_from_store_to_action() -> None:
     layout = AgentView(make_task("pick_cube")).layout()
-    agent = make_agent("hil", {"hidden": [16]})
+    agent = make_algorithm("hil", {"hidden": [16]})
     state = agent.create(jax.random.PRNGKey(0), layout)
     state, _ = agent.update(state, batch_of(2, N, state=layout.state_size, action=layout.action_size))
     actor = AgentActor(agent, layout, agent.actor(state), (0,))

@@ -144,7 +144,16 @@ def test_a_run_is_a_line_with_everything(tmp_path: Path, monkeypatch: pytest.Mon
     small(monkeypatch)
     place = Place(tmp_path, "abc", "person")
     made = make_line(
-        Cell("reach", Row("rlpd", agent="rlpd", settings=("utd=1", "start_after=5", "batch_size=8")), 0), place
+        Cell(
+            "reach",
+            Row(
+                "rlpd",
+                agent="rlpd",
+                settings=("utd=1", "start_after=5", "batch_size=8", "imitate=50", "settings.hidden=[16]"),
+            ),
+            0,
+        ),
+        place,
     )
     assert (made.task, made.row, made.seed, made.version, made.ended) == ("reach", "rlpd", 0, "abc", DONE)
     assert [round(point.minutes * 600) for point in made.points] == [0, 10, 20], "the clone first"
