@@ -7,12 +7,6 @@ PY := .venv/bin/python
 CODE := controllers hardware robot_rl demos examples tests benchmarks launch scripts setup.py
 DEMO_FLAGS = --task $(TASK) $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(FAST)),--fast)
 
-# Tests run side by side, one on each core; those of whole jobs (marker `alone`), which are many processes, have the
-# machine to themselves. Work is stolen test by test: with whole files, one core would wait for the last of them.
-DEFAULT = not slow and not hardware
-# They compile much and compute little, so XLA shall compile quickly.
-QUICK = XLA_FLAGS="--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true" OMP_NUM_THREADS=1
-
 # Set by the ROS 2 wheels in the processes of another environment; with it, those in .venv would not find their libraries.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
@@ -28,8 +22,7 @@ demo: setup ## learn TASK=peg_insertion on the simulated arm, in real time; FAST
 	@.venv/bin/robot-rl demo $(DEMO_FLAGS)
 
 test: lint ## lint, type check and every test but the slow ones
-	@$(QUICK) $(PY) -m pytest -q -n "$$(nproc)" --dist worksteal -m 'not alone and $(DEFAULT)'; sharing=$$?; \
-		$(QUICK) $(PY) -m pytest -q -m 'alone and $(DEFAULT)' && exit $$sharing
+	@bash scripts/test.sh
 
 test-slow: setup ## the tests that take minutes, and one that takes hours
 	@$(PY) -m pytest -q -m 'slow and not hardware'

@@ -3,7 +3,8 @@
 A JSON line for each agent. An update is what a learner does for it: replay sampling, transfer, the compiled call, the
 look at what came of it. Updates, the roofline's matrix products and, with ``--peers``, the train calls of
 Stable-Baselines3 and sbx at the same sizes take turns, so that other load on the machine hits all of them; medians of
-each. Algorithms are by themselves, without the clone and the scaled inputs of a run. A peer that is not installed is left out; ``--peer-python`` names an interpreter that has it.
+each. Algorithms are by themselves, without the clone and the scaled inputs of a run. A peer that is not installed is
+left out; ``--peer-python`` names an interpreter that has it.
 """
 
 from __future__ import annotations

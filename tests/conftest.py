@@ -20,7 +20,7 @@ from tests import compiling
 from tests.fault_table import FaultTable, written_table
 
 SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
-ALONE_VARIABLE = "ROBOT_RL_TEST_IS_ALONE"
+JOB_VARIABLE = "ROBOT_RL_TEST_MAY_START_JOBS"
 SHARED_MEMORY = Path("/dev/shm")
 DOMAIN = pytest.StashKey[socket.socket]()  # the claim on the session's ROS domain
 PEAKS = pytest.StashKey[dict[str, int]]()  # most memory that each process of the session held [MiB]
@@ -59,7 +59,7 @@ def is_worker(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    os.environ[ALONE_VARIABLE] = "1" if item.get_closest_marker("alone") else ""
+    os.environ[JOB_VARIABLE] = "1" if item.get_closest_marker("job") else ""
 
 
 @pytest.hookimpl(trylast=True)
@@ -97,10 +97,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     )
 
 
-def require_alone() -> None:
-    """Fails a test that is about to start a job, and would do so beside other tests because it is not marked."""
-    if not os.environ.get(ALONE_VARIABLE):
-        pytest.fail("this test starts a job, many processes: mark it with pytest.mark.alone")
+def require_job_mark() -> None:
+    """Fails a test that is about to start a job, and would do so beside other jobs because it is not marked."""
+    if not os.environ.get(JOB_VARIABLE):
+        pytest.fail("this test starts a job, many processes: mark it with pytest.mark.job")
 
 
 def session_processes() -> dict[int, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from robot_rl.jobs.run import Run
-from tests.conftest import require_alone, session_processes
+from tests.conftest import require_job_mark, session_processes
 from tests.hardware.simulated import unused_address
 from tests.processes.network import Host
 
@@ -30,7 +30,7 @@ class Job:
         stdin: int = subprocess.DEVNULL,
         host: Host | None = None,
     ) -> None:
-        require_alone()
+        require_job_mark()
         self.run = Run(folder)
         self.address = address or unused_address()
         folder.mkdir(parents=True, exist_ok=True)

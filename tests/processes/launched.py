@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import require_alone
+from tests.conftest import require_job_mark
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
@@ -71,7 +71,7 @@ class Workspace:
 
     def launch(self, *arguments: str) -> subprocess.Popen[str]:
         """``ros2 launch ARGUMENTS``, in a process group of its own, as a terminal starts it."""
-        require_alone()
+        require_job_mark()
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),

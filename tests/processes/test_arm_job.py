@@ -26,7 +26,7 @@ from tests.hardware.simulated import environment
 from tests.processes.job import PATIENCE, Job
 from tests.processes.witness import Witness
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]
 CLIENT = Path(__file__).parents[1] / "ros" / "crisp_client.py"
 WAITS = 3.0  # [s] of robot time between the start and the client: longer than silence lasts that ends a motion
 

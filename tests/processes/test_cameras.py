@@ -18,7 +18,7 @@ from tests.processes.witness import PATIENCE, Witness
 from tests.robot_rl.publishing import policy
 from tests.ros.conftest import Ros
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]
 CAMERAS = ("front", "wrist")
 SEEING = [
     f"cameras={','.join(CAMERAS)}",

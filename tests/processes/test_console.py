@@ -14,7 +14,7 @@ from robot_rl.jobs.commands import page_address
 from tests.conftest import session_processes
 from tests.processes.job import Job
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.job, pytest.mark.timeout(600)]
 pytest.importorskip("viser", reason="the page is not installed (robot-rl[console])")
 STEPS = 60  # that a job goes on for, to show that it does
 

@@ -37,7 +37,7 @@ from tests.fault_table import FaultTable, check_torques, telemetry_of
 from tests.hardware.simulated import end, unused_address
 from tests.processes.witness import Witness
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.job, pytest.mark.timeout(600)]
 TASK = make_task("reach")
 PERIOD = 0.05  # [s] between targets
 STALL = 0.3  # [s] of robot time

@@ -22,7 +22,7 @@ from tests.hardware.simulated import unused_address
 from tests.processes.launched import PATIENCE, ROOT, Workspace
 
 pytest.importorskip("ros2launch", reason="ros2 launch is in a ROS 2 installation, not in the wheels of PyPI")
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.job
 
 
 @pytest.fixture

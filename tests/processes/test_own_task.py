@@ -13,16 +13,16 @@ from robot_rl.contract import Source
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.run import Run
 from robot_rl.tasks import make_task
-from tests.conftest import require_alone
+from tests.conftest import require_job_mark
 from tests.hardware.simulated import unused_address
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]
 DRIVER = Path(__file__).resolve().parents[2] / "examples" / "drive_from_topics.py"
 PATIENCE = 400.0  # [s]
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    require_alone()
+    require_job_mark()
     environment = {**os.environ, "PYTHONPATH": str(DRIVER.parents[1])}
     return subprocess.Popen(
         [sys.executable, *words], cwd=folder, env=environment, stdin=subprocess.DEVNULL, text=True,

@@ -23,7 +23,7 @@ from robot_rl.jobs.supervisor import JobFailed, Supervisor
 from tests.conftest import session_processes
 from tests.hardware.simulated import unused_address
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.job
 
 ENDS_WELL = ("config",)
 USER_ERROR = ("config", "sede=1")

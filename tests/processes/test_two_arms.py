@@ -22,7 +22,7 @@ from tests.processes.job import Job
 from tests.processes.side import Side
 from tests.ros.conftest import Ros
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]
 STILL = 0.002  # [m] that an arm may sink when control ends and it holds itself
 LEFT = np.array([0.03, 0.0, 0.03, 0.0, 0.0, 0.0])
 RIGHT = np.array([0.0, -0.04, 0.02, 0.0, 0.0, 0.0])

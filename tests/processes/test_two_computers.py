@@ -23,7 +23,7 @@ from tests.processes.job import PATIENCE, Job
 from tests.processes.network import Host, Network, Quality, network, require_network
 
 LOGGER = logging.getLogger(__name__)
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]
 QUALITY = Quality(delay=0.002, jitter=0.001, loss=0.005)
 ON_THIS_COMPUTER = "peers=127.0.0.1"
 BUSY = ("link.offset_limit=0.2", "link.silence=5")  # on a busy machine an answer may take its time, …

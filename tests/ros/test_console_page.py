@@ -18,11 +18,11 @@ from robot_rl.contract import LEAD, Ending
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from tests.browser import Browser, chromium, opened, pixel
-from tests.conftest import require_alone
+from tests.conftest import require_job_mark
 from tests.ros.conftest import Ros
 from tests.ros.operator_bench import OBJECTS, TASK, Operated, make_world
 
-pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(600)]  # a browser that draws takes both cores
+pytestmark = [pytest.mark.job, pytest.mark.slow, pytest.mark.timeout(600)]  # a browser that draws takes both cores
 T = TypeVar("T")
 GRIP, PULL = 0.1, 0.06  # [m]: where the handle's arrow is taken, and how far it is drawn down
 RELABEL = "xpath=//*[normalize-space(text())='relabel']/ancestor::*[.//button][1]//button[normalize-space(.)='{}']"
@@ -68,7 +68,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     chromium()
-    require_alone()
+    require_job_mark()
     from hardware.sim.scene.shapes import SceneShapes
     from robot_rl.console.guard import Guard
     from robot_rl.console.history import History

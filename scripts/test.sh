@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Runs every test but the slow ones. Those that start a whole job, many processes (marker `job`), run one after the
+# other; they mostly wait. All others run side by side with a lower priority, in what these leave of the cores; work is
+# stolen test by test, or one core would wait for the last file. They are shown when they are over.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+PYTEST=(.venv/bin/python -m pytest -q)
+DEFAULT='not slow and not hardware'
+# Tests compile much and compute little, so XLA shall compile quickly.
+export XLA_FLAGS='--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
+export OMP_NUM_THREADS=1
+
+others=$(mktemp)
+trap 'rm -f "$others"' EXIT
+nice -n 10 "${PYTEST[@]}" -n "$(nproc)" --dist worksteal -m "not job and $DEFAULT" >"$others" 2>&1 &
+"${PYTEST[@]}" -m "job and $DEFAULT"
+jobs=$?
+wait $!
+beside=$?
+cat "$others"
+exit $((jobs > beside ? jobs : beside))
