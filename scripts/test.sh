@@ -5,6 +5,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+CORES=$(nproc) # asked before OMP_NUM_THREADS is set, which it goes by
 PYTEST=(.venv/bin/python -m pytest -q)
 DEFAULT='not slow and not hardware'
 # Tests compile much and compute little, so XLA shall compile quickly.
@@ -13,7 +14,7 @@ export OMP_NUM_THREADS=1
 
 others=$(mktemp)
 trap 'rm -f "$others"' EXIT
-nice -n 10 "${PYTEST[@]}" -n "$(nproc)" --dist worksteal -m "not job and $DEFAULT" >"$others" 2>&1 &
+nice -n 10 "${PYTEST[@]}" -n "$CORES" --dist worksteal -m "not job and $DEFAULT" >"$others" 2>&1 &
 "${PYTEST[@]}" -m "job and $DEFAULT"
 jobs=$?
 wait $!

@@ -88,7 +88,7 @@ def test_no_episode_begins_while_the_clocks_are_apart(tmp_path: Path, jobs: cont
     remote = ["arm=remote", ON_THIS_COMPUTER, "namespace=left", *PATIENT]
     job = start(jobs, tmp_path / "run", "record", "demos=1", *remote)
     job.wait(lambda: said(job, "no episode begins: the arm's clock is 1"), "the clocks to be compared")
-    (line,) = [line for line in job.errors if "no episode begins" in line]
+    line = next(line for line in job.errors if "no episode begins: the arm's clock is 1" in line)
     assert "ms ahead" in line and "link.offset_limit, 20 ms: synchronise them (chrony, PTP)" in line
     assert job.steps == 0
     job.process.send_signal(signal.SIGINT)
