@@ -36,7 +36,7 @@ LEAST, MOST = 0.5, 0.95
 
 @dataclass(eq=False)
 class _Episode:
-    """What it has returned so far, the versions that acted, and whether it is over and a person steered."""
+    """Its return so far, the versions that acted, and whether it is over and a person steered."""
 
     total: float = 0.0
     versions: tuple[int, ...] = ()

@@ -72,7 +72,7 @@ class WarmState(NamedTuple):
 
 
 class WarmCarry(NamedTuple):
-    """What the agent within hands from step to step, and the clone's noise."""
+    """The carry of the agent within, and the clone's noise."""
 
     inner: Any
     held: HeldNoise

@@ -18,7 +18,7 @@ AGE = 3.0  # [s] after which a word about the link no longer counts
 
 
 class LinkWatch:
-    """What the process ``link`` says, as ``node`` hears it."""
+    """The words of the process ``link``, as ``node`` hears them."""
 
     def __init__(self, node: Node) -> None:
         self._said, self._heard = "", -AGE

@@ -87,7 +87,7 @@ class Clocks(NamedTuple):
 
 
 class Link:
-    """What is known of the link at present.
+    """Present knowledge of the link.
 
     Args:
         config: see `LinkConfig`.

@@ -1,4 +1,4 @@
-"""What two computers have to agree about before one drives the arm of the other."""
+"""The agreement of two computers, before one drives the arm of the other."""
 
 from __future__ import annotations
 
