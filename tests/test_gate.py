@@ -55,7 +55,7 @@ HOLDERS = {
     "hardware/franka/rt_probe.py",  # the same, on a timer
     "benchmarks/experiments/passivity/record.py",  # records a world
     "benchmarks/experiments/passivity/compare.py",
-    "benchmarks/experiments/imitation.py",
+    "benchmarks/experiments/tables/runs.py",
     # Build a driver and hand it to its gate.
     "robot_rl/jobs/processes/arm.py",
     "robot_rl/gym/envs.py",

@@ -52,7 +52,7 @@ class GymConfig:
         env: Gymnasium's id.
         json: file that gets one line for each evaluation; appended to.
         learner: agent and its settings; of the others, those that concern stores and processes mean nothing here.
-        steps: environment steps.
+        steps: environment steps; with 0 it only imitates the demonstrations, and is evaluated.
         seed: of the environment, exploration and learning.
         modules: imported first: they register the environment.
         env_kwargs: given to the environment.
@@ -67,7 +67,7 @@ class GymConfig:
     env: str
     json: Path
     learner: LearnerConfig
-    steps: Count = 100_000
+    steps: Natural = 100_000
     seed: Natural = 0
     modules: tuple[str, ...] = ()
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -173,13 +173,14 @@ class GymRun:
         """From the first step to the last, evaluations included."""
         every = self._config.eval_every or max(1, self._config.steps // EVALUATIONS)
         training, evaluating = seeds(self._config.seed, self._config.eval_episodes)
-        if self._step >= self._config.steps:  # a run that is done is evaluated once more
-            self._evaluate(evaluating)
-            return
         if self._step == 0:
             self._imitate()
-            if self._learner.has_clone:
-                self._evaluate(evaluating)
+        done = self._step >= self._config.steps  # a run that is done is evaluated once more
+        if done or (self._step == 0 and self._learner.has_clone):
+            self._evaluate(evaluating)
+        if done:
+            return
+        if self._step == 0:
             self._learn()
         episode = self._reset((training + 2 * self._step) % 2**31)
         while self._step < self._config.steps:

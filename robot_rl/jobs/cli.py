@@ -108,7 +108,12 @@ def _gym_options(parser: argparse.ArgumentParser) -> None:
         "--module", nargs="+", action="extend", default=[], metavar="PKG", help="import first; it registers the env"
     )
     parser.add_argument("--agent", metavar="NAME", help=f"{AGENTS.listed()}; default: the setting learner.agent")
-    parser.add_argument("--steps", type=int, default=100_000, help="environment steps (default 100000)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=100_000,
+        help="environment steps (default 100000); 0: imitate the demonstrations, and evaluate that",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of environment, exploration and learning (default 0)")
     parser.add_argument("--demos", type=Path, metavar="PATH", help="an episode store or a robomimic HDF5 file")
     parser.add_argument(

@@ -3,7 +3,7 @@
     python -m benchmarks.experiments.tables                     # run what the results lack, print and draw
     python -m benchmarks.experiments.tables --list              # only say what that would be
     python -m benchmarks.experiments.tables --draw              # only print and draw
-    python -m benchmarks.experiments.tables --tasks gear_mesh --rows script 'imitation (MLP)' --seeds 2
+    python -m benchmarks.experiments.tables --tasks gear_mesh --rows script imitation --seeds 2
     python -m benchmarks.experiments.tables --tune --rows rlpd --set settings.lr=1e-3 --results runs/tuning.jsonl
     python -m benchmarks.experiments.tables --outside 'their RLPD=python rlpd.py {env} {seed} {steps} {demos} {lines}'
 

@@ -1,7 +1,8 @@
 """A run as one line of JSON: what it came to, and everything by which it can be told from another.
 
 task, row, seed        who ran
-version                commit; with what was changed since, a digest of that behind a plus
+version                commit that last changed code on which a run depends; with what was changed since, a digest
+                       of that behind a plus
 settings, config       the learner's settings, and a digest of the whole configuration
 demos                  digest of the demonstrations
 machine                processor and number of cores
@@ -26,7 +27,25 @@ from pathlib import Path
 from typing import Any
 
 DONE = "done"
-CODE = ("*.py", "constraints.txt")  # files that decide what a run comes to
+# Files and folders that decide what a run in process comes to, beside what a line has digests of. Jobs, nodes, page and
+# drivers may change while tables are made, which takes more than a day.
+CODE = (
+    "constraints.txt",
+    "controllers",
+    "hardware/crisp",
+    "hardware/franka/hand.py",
+    "hardware/franka/model.py",
+    "hardware/sim",
+    "robot_rl/contract",
+    "robot_rl/data",
+    "robot_rl/gym",
+    "robot_rl/learner",
+    "robot_rl/perception",
+    "robot_rl/policies",
+    "robot_rl/session",
+    "robot_rl/tasks",
+    "benchmarks/experiments/tables/runs.py",
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +124,7 @@ def check_versions(lines: Sequence[Line], version: str = "") -> None:
 
 
 def version_of(root: Path) -> str:
-    """The commit that last changed code at ``root``, with a digest of the changes since, if there are any."""
+    """The commit that last changed `CODE` at ``root``, with a digest of the changes since, if there are any."""
     commit = _git(root, "log", "-1", "--abbrev=12", "--format=%h", "--", *CODE).decode().strip()
     changes = _git(root, "diff", "HEAD", "--", *CODE)
     names = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *CODE).split(b"\0")

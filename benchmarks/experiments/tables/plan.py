@@ -14,14 +14,14 @@ DEMOS = 20
 EPISODES = 50  # of an evaluation, for each of the two ways to act
 STEPS_PER_MINUTE = 600  # of robot time, in tasks that act 10 times a second
 TUNING = 100  # the first seed by which settings are chosen
-REFERENCE = "imitation (MLP)"  # the row with which the others are compared
+REFERENCE = "imitation"  # the row with which the others are compared
 
 
 class Kind(enum.Enum):
     """Source of a row's figures."""
 
     SCRIPT = "script"  # the task's script, driving in the style of the demonstrations
-    CLONE = "clone"  # `benchmarks.experiments.imitation`: copies the demonstrations, no step of the robot
+    CLONE = "clone"  # `robot-rl gym` without a step of the robot: what the agent starts from
     AGENT = "agent"  # `robot-rl gym`
     OUTSIDE = "outside"  # a command of somebody else's code, which writes lines like those of `robot-rl gym`
 
@@ -79,7 +79,9 @@ BUDGETS = {
 
 ROWS = (
     Row("script", Kind.SCRIPT, seeds=5),
-    Row("imitation (MLP)", Kind.CLONE, seeds=5),
+    Row(REFERENCE, Kind.CLONE, agent="flash_sac", seeds=5),
+    Row("imitation, flow", Kind.CLONE, agent="chunked", settings=("settings.horizon=1",)),
+    Row("imitation, flow of 5 steps", Kind.CLONE, agent="chunked"),
     Row("flash_sac", agent="flash_sac", seeds=5),
     Row("rlpd", agent="rlpd", seeds=5),
     Row("hil", agent="hil"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import json
@@ -10,24 +11,31 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.experiments.imitation import EVALUATION, evaluate, imitate, play, success_rate
 from benchmarks.experiments.tables.lines import DONE, Line, Point, digest, digest_of_files, machine
 from benchmarks.experiments.tables.plan import BUDGETS, DEMOS, EPISODES, STEPS_PER_MINUTE, Cell, Kind
-from robot_rl.contract import AgentView
-from robot_rl.data.reader import StoreReader
+from controllers.core import ControllerConfig
+from hardware.sim.world.inprocess import InProcessWorld
+from robot_rl.contract import Ending
 from robot_rl.jobs.config import load_config
 from robot_rl.learner.factory import make_loop_config
+from robot_rl.session.config import SessionConfig
+from robot_rl.session.directive import EpisodeSummary
+from robot_rl.session.errors import ResetError
+from robot_rl.session.in_process import Rollout
+from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
-from robot_rl.tasks.experts.person import make_driver
+from robot_rl.tasks.base import Task, scene_of
+from robot_rl.tasks.experts.person import Driver, make_driver
 
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+EVALUATION = 100_003  # added to the seed of the script's starts, so that they are not those it was recorded from
 LAST_WORDS = 200  # characters of a dead run's log that its line keeps
 
 
@@ -97,21 +105,30 @@ def _script(cell: Cell, place: Place, demos: Path) -> Outcome:
     task = make_task(cell.task)
     seed = cell.seed + EVALUATION
     episodes = itertools.islice(play(task, seed, make_driver(task, place.style, seed)), EPISODES)
-    return Outcome((Point(0.0, success_rate(list(episodes))),))
+    return Outcome((Point(0.0, float(np.mean([episode.ending is Ending.SUCCESS for episode in episodes]))),))
 
 
-def _clone(cell: Cell, place: Place, demos: Path) -> Outcome:
-    task = make_task(cell.task)
-    shown = StoreReader(demos, observe=AgentView(task).state, images=False, successes_only=True).poll().new
-    states = np.concatenate([part["state"][:-1] for part in shown])
-    clone = imitate(states, np.concatenate([part["action"] for part in shown]), cell.seed)
-    by_mean, acting = evaluate(task, clone, cell.seed, EPISODES)
-    return Outcome((Point(0.0, success_rate(by_mean), success_rate(acting)),))
+def play(task: Task, seed: int, driver: Driver) -> Iterator[EpisodeSummary]:
+    """Episodes without end. Where the arm does not get back, the world begins anew."""
+    for number in itertools.count():
+        with contextlib.suppress(ResetError):
+            yield from _play(task, seed + number * EVALUATION, driver)
+
+
+def _play(task: Task, seed: int, driver: Driver) -> Iterator[EpisodeSummary]:
+    """Episodes until a reset fails. Raises `ResetError` then."""
+    with InProcessWorld(scene_of(task), task.bound(ControllerConfig())) as world:
+        world.start()
+        rollout = Rollout(Session(task, SessionConfig(ask_policy=False), None, seed), world, driver)
+        while True:
+            if (ended := rollout.step().ended) is not None:
+                yield ended
 
 
 def _agent(cell: Cell, place: Place, demos: Path) -> Outcome:
     budget = BUDGETS[cell.task]
-    arguments = ["--env", budget.env, "--agent", cell.row.agent, "--seed", str(cell.seed), "--steps", str(budget.steps)]
+    steps = 0 if cell.row.kind is Kind.CLONE else budget.steps
+    arguments = ["--env", budget.env, "--agent", cell.row.agent, "--seed", str(cell.seed), "--steps", str(steps)]
     arguments += ["--eval-every", str(budget.every), "--eval-episodes", str(EPISODES), "--eval-acting"]
     arguments += ["--demos", str(demos), *(f"learner.{setting}" for setting in cell.row.settings)]
 
@@ -162,7 +179,7 @@ def outcome_of(lines: Sequence[dict[str, Any]], ended: str) -> Outcome:
 
 _MADE_BY: dict[Kind, Callable[[Cell, Place, Path], Outcome]] = {
     Kind.SCRIPT: _script,
-    Kind.CLONE: _clone,
+    Kind.CLONE: _agent,
     Kind.AGENT: _agent,
     Kind.OUTSIDE: _outside,
 }
@@ -171,7 +188,7 @@ _MADE_BY: dict[Kind, Callable[[Cell, Place, Path], Outcome]] = {
 def _config_digest(cell: Cell, place: Place) -> str:
     """Of all that decides what is run, but code and seed."""
     parts: list[object] = [cell.row, BUDGETS[cell.task], DEMOS, EPISODES, place.style]
-    if cell.row.kind is Kind.AGENT:
+    if cell.row.agent:
         learner = [f"learner.agent={cell.row.agent}", *(f"learner.{setting}" for setting in cell.row.settings)]
         config = load_config(None, learner).learner
         parts += [config, make_loop_config(config, 0, images=False)[0].config]

@@ -13,6 +13,7 @@ from benchmarks.experiments.tables import __main__ as command
 from benchmarks.experiments.tables import runs
 from benchmarks.experiments.tables.drawing import draw, report
 from benchmarks.experiments.tables.lines import (
+    CODE,
     DONE,
     Line,
     Point,
@@ -67,21 +68,50 @@ def test_a_version_knows_what_was_changed_and_what_does_not_matter(tmp_path: Pat
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
         subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
 
-    code, text = tmp_path / "code.py", tmp_path / "text.md"
+    code, text = tmp_path / "controllers" / "code.py", tmp_path / "robot_rl" / "jobs" / "text.py"
+    for path in (code, text):
+        path.parent.mkdir(parents=True)
     git("init")
     code.write_text("a = 1\n")
     git("add", ".")
     git("commit", "-m", "code")
     clean = version_of(tmp_path)
-    text.write_text("words\n")
+    text.write_text("words = 1\n")
     git("add", ".")
     git("commit", "-m", "words")
     assert version_of(tmp_path) == clean and "+" not in clean
     code.write_text("a = 2\n")
     changed = version_of(tmp_path)
     assert changed.startswith(f"{clean}+")
-    (tmp_path / "new.py").write_text("b = 1\n")
+    (tmp_path / "controllers" / "new.py").write_text("b = 1\n")
     assert version_of(tmp_path) not in (clean, changed)
+
+
+def test_a_version_knows_all_code_that_a_run_in_process_uses() -> None:
+    """But jobs, whose settings and demonstrations a line has digests of, and what says what a device is."""
+    program = (
+        "import sys, gymnasium\n"
+        "import benchmarks.experiments.tables.runs, robot_rl.gym.job\n"
+        "env = gymnasium.make('robot_rl/PickCube-v0')\n"
+        "env.reset(seed=0)\n"
+        "env.step(env.action_space.sample())\n"
+        "print(*(getattr(module, '__file__', None) or '' for module in sys.modules.values()), sep='\\n')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=command.ROOT, check=True, capture_output=True, text=True)
+    used = {
+        Path(line).relative_to(command.ROOT) for line in ran.stdout.splitlines() if line.startswith(str(command.ROOT))
+    }
+    ours = {path for path in used if not path.parts[0].startswith(".") and path.name != "__init__.py"}
+    known = [Path(path) for path in CODE]
+    unknown = {path.as_posix() for path in ours if not any(path.is_relative_to(one) for one in known)}
+    tables = "benchmarks/experiments/tables/"
+    assert {path for path in unknown if not path.startswith((tables, "robot_rl/jobs/", "robot_rl/console/"))} == {
+        "hardware/device.py",
+        "hardware/franka/collision.py",
+        "hardware/interfaces.py",
+        "hardware/registry.py",
+        "hardware/scene.py",
+    }
 
 
 def test_seeds_that_choose_are_never_reported() -> None:
@@ -107,7 +137,7 @@ def test_every_row_gets_as_many_seeds_as_it_wants_in_turn() -> None:
 
 
 def test_the_report_says_what_each_row_came_to_and_which_runs_died(tmp_path: Path) -> None:
-    made = [line("imitation (MLP)", seed, 0.4) for seed in range(3)]
+    made = [line("imitation", seed, 0.4) for seed in range(3)]
     made += [
         line("rlpd", 0, 0.5, 0.96, 1.0),
         line("rlpd", 1, 0.95, 0.9, 0.96),
@@ -127,7 +157,7 @@ def test_the_report_says_what_each_row_came_to_and_which_runs_died(tmp_path: Pat
 
 
 def test_the_default_is_never_below_imitation_and_then_the_fastest() -> None:
-    imitation = [line("imitation (MLP)", seed, 0.6) for seed in range(5)]
+    imitation = [line("imitation", seed, 0.6) for seed in range(5)]
     imitation = [dataclasses.replace(one, critic_steps=0) for one in imitation]
     slow = [line("slow", seed, 0.1, 0.2, 0.9) for seed in range(5)]
     fast = [line("fast", seed, 0.9, 0.9, 0.9) for seed in range(5)]
@@ -165,7 +195,7 @@ def test_a_run_is_a_line_with_everything(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_copy_of_the_demonstrations_takes_no_robot_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
     place = Place(tmp_path, "abc", "person")
-    copied = make_line(Cell("reach", Row("copy", Kind.CLONE), 0), place)
+    copied = make_line(Cell("reach", Row("copy", Kind.CLONE, agent="flash_sac", settings=("imitate=50",)), 0), place)
     assert len(copied.points) == 1 and copied.robot_minutes == 0.0 and copied.ended == DONE
     again = runs.demonstrations("reach", 0, place)
     assert runs.digest_of_files(again) == copied.demos, "recorded once"
