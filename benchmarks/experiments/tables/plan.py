@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 DEMOS = 20
-EPISODES = 50  # of an evaluation, for each of the two ways to act
+EPISODES = 25  # of an evaluation, for each of the two ways to act
 STEPS_PER_MINUTE = 600  # of robot time, in tasks that act 10 times a second
 TUNING = 100  # the first seed by which settings are chosen
 REFERENCE = "imitation"  # the row with which the others are compared
