@@ -33,7 +33,7 @@ class FrankaArm(Device):
         address: IP address or host name of the robot.
         controller: configuration of the control law, defaults when left out.
         collision: where the robot's own reflex stops the motion.
-        cpu: core for the real-time process; None takes the last of four or more, else none in particular.
+        cpu: core for the real-time process; None takes the last one, where there are two or more.
         dump_directory: where the last ten seconds of telemetry go on every fault (``fault-<time>.npz``) and at the end
             (``telemetry.npz``); see `hardware.franka.telemetry`. None: nowhere.
 

@@ -49,11 +49,11 @@ class RealtimeSettings:
         address: of the robot.
         controller: configuration of the control law.
         collision: thresholds of the robot's reflex.
-        cpu: core to run on; None leaves the choice to the system, or takes the last one of four or more.
+        cpu: core to run on; None takes the last one, where there are two or more.
         priority: SCHED_FIFO priority to ask for.
         dump_directory: where the telemetry goes on a fault, as .npz; None: nowhere.
-        rehearse: practise each tick just before it is due (`hardware.franka.rehearsal`), where the process has a core
-            of its own; on shared ones the others would pay for it.
+        rehearse: practise each tick just before it is due (`hardware.franka.rehearsal`), where the process runs as soon
+            as it wakes up.
     """
 
     address: str
@@ -287,7 +287,7 @@ class RealtimeProcess:
             mailbox.push_event(event)
         if self._quit:  # said while it began, which the controller has forgotten
             self.stop_and_quit()
-        rehearse = self._settings.rehearse and has_own_core()
+        rehearse = self._settings.rehearse and runs_at_once()
         ticks = 0
         while True:
             self._take_orders(state.time)
@@ -404,16 +404,16 @@ def _errors_of(received: Any) -> str:
     return str(received.current_errors if received.current_errors else received.last_motion_errors)
 
 
-def has_own_core() -> bool:
-    """Whether this process is bound to one core, and runs as soon as it wakes up."""
-    return len(os.sched_getaffinity(0)) == 1 and os.sched_getscheduler(0) == os.SCHED_FIFO
+def runs_at_once() -> bool:
+    """Whether this process runs as soon as it wakes up, whatever others compute."""
+    return os.sched_getscheduler(0) == os.SCHED_FIFO
 
 
 def prefer_realtime(settings: RealtimeSettings) -> tuple[str, ...]:
     """Ask the system for what a 1 kHz loop likes to have; returns what it did not grant, in words."""
     refused = []
     cores = sorted(os.sched_getaffinity(0))
-    cpu = settings.cpu if settings.cpu is not None else cores[-1] if len(cores) >= 4 else None
+    cpu = settings.cpu if settings.cpu is not None else cores[-1] if len(cores) >= 2 else None
     if cpu is None:
         refused.append(f"no core of its own: the machine has {len(cores)}")
     else:

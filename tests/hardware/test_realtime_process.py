@@ -42,7 +42,8 @@ class Loop:
 
     def __init__(self, address: str, directory: Path) -> None:
         self.mailbox = Mailbox.create()
-        settings = RealtimeSettings(address, ControllerConfig(), dump_directory=str(directory))
+        # Rehearsals measure, too, and states are spoiled by their number.
+        settings = RealtimeSettings(address, ControllerConfig(), dump_directory=str(directory), rehearse=False)
         self.process = SpoiledProcess(settings, Mailbox(self.mailbox.descriptor))
         self.process.connect()
         self.serve(Request.RECOVER)  # from the end of another test's motion
