@@ -18,6 +18,7 @@ import pytest
 from robot_rl.data.columns import IMAGE
 from robot_rl.data.reader import StoreReader
 from robot_rl.jobs.cli import main
+from tests.fault_table import FaultTable, check_torques, telemetry_of
 from tests.hardware.simulated import end
 from tests.processes.job import PATIENCE, Job
 from tests.processes.network import Host, Network, Quality, network, require_network
@@ -111,7 +112,9 @@ def test_the_arm_may_be_started_after_its_session_and_again(tmp_path: Path, jobs
     assert job.wait_end() == 130
 
 
-def test_a_link_that_drops_comes_back_by_itself(tmp_path: Path, computers: Network, jobs: contextlib.ExitStack) -> None:
+def test_a_link_that_drops_comes_back_by_itself(
+    tmp_path: Path, computers: Network, jobs: contextlib.ExitStack, fault_table: FaultTable
+) -> None:
     robot, workstation, elsewhere = computers.hosts
     common = ["cameras=front", "session.image_age=5"]  # a busy machine draws slowly
     arm = serve(jobs, tmp_path / "arm", f"peers={workstation.address}", "cameras=front", host=robot)
@@ -142,19 +145,24 @@ def test_a_link_that_drops_comes_back_by_itself(tmp_path: Path, computers: Netwo
         recorded.poll()
         job.wait(lambda: recorded.poll().new, "a step, so that an episode runs")
         computers.bridge.cut(inf)
+        cut = time.monotonic()
         job.wait(lambda aborted=aborted: job.run.status_of("session")["aborted"] > aborted, "the episode's end")
         job.wait(lambda outage=outage: said(job, "the link to the arm is lost") > outage, "that the link is lost")
         arm.wait(lambda outage=outage: said(arm, "damping: ") > outage, "the arm to have damped out")
+        what = "episode aborted; the arm holds, then damps out by itself"
+        fault_table.add("link between robot PC and workstation cut", what, 1e3 * (time.monotonic() - cut))
         recorded.poll()
         computers.bridge.cut(0.0)
         back = time.monotonic()
         job.wait(lambda outage=outage: said(job, "the arm's computer is there") > outage, "the link to be back")
         job.wait(lambda: recorded.poll().new, "it to go on by itself")
-        LOGGER.info("the first step %.1f s after the link was back", time.monotonic() - back)
+        took = time.monotonic() - back
+        fault_table.add("the same link is back", "next step of the next episode, by itself", 1e3 * took)
     assert said(arm, "setpoint_stale: ") >= 2, "it holds before it damps out"
     job.process.send_signal(signal.SIGINT)
     assert job.wait_end() == 130
     assert len(list(arm.run.logs.glob("fault-*.npz"))) >= 2, "the arm's last seconds before it damped out are on file"
+    check_torques(telemetry_of(arm.run.logs))
 
 
 def light_arm(
