@@ -9,8 +9,9 @@ critic that errs can lead away from it, to where data are. Without demonstration
 several values, a gripper's, is no matter of degree: there β = 2, or, where the agent chooses the value by itself
 (`hil`), π is its choice.
 
-Who acts in an episode, the clone alone or π, is decided by what their episodes returned (`trust`). The clone explores
-by a small noise that is held, ε of `networks.noise`: π(s) = clip(c(s) + σ ε, −1, 1).
+Who acts in an episode, the clone alone or π, is decided by what their episodes returned (`trust`). Friction holds an
+arm that a mean hardly pushes, and for ever, since nothing changes then. So whatever has no noise of its own, the clone
+always and π where it does not explore, has a small one that is held, ε of `networks.noise`: clip(… + σ ε, −1, 1).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class WarmConfig(Precision):
     """The settings of an agent that can start from a clone."""
 
     edit: Annotated[float, Gt(0), Le(2)] = 0.5  # β, the largest edit of the clone's action, which is in [−1, 1]
-    clone_noise: NonNegative = 0.05  # σ
+    held_noise: NonNegative = 0.1  # σ
     imitation_rate: Positive = 5e-4  # of the clone's optimiser (AdamW)
     imitation_decay: NonNegative = 1e-4  # of its weights
 
@@ -190,10 +191,9 @@ def _act(
     made = Clone(part(params, "seen"), part(params, "clone"))
     imitated = clone.apply(made, state[None], {name: image[None] for name, image in images.items()})
     start = part(params, "start")
-    if deterministic:
-        alone, edits, held = imitated, start["leads"], carry.held
-    else:
-        held = hold(jax.random.fold_in(key, BESIDE), carry.held)
-        alone, edits = jnp.clip(imitated + config.clone_noise * held.noise, -1.0, 1.0), start["explores"]
-    warmed = jnp.where(edits > 0.0, edited(imitated, edit, start["reach"]), alone)
+    edits = start["leads" if deterministic else "explores"] > 0.0
+    held = hold(jax.random.fold_in(key, BESIDE), carry.held)
+    quiet = jnp.where(edits & (not deterministic), 0.0, config.held_noise)
+    chosen = jnp.where(edits, edited(imitated, edit, start["reach"]), imitated)
+    warmed = jnp.clip(chosen + quiet * held.noise, -1.0, 1.0)
     return jnp.where(start["started"] > 0.0, warmed, edit), WarmCarry(within, held)

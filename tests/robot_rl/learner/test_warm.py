@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import jax
@@ -72,7 +73,7 @@ def acts(agent: Agent, state: Any, deterministic: bool = True) -> np.ndarray:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_every_agent_of_single_steps_begins_by_what_was_shown_and_is_bounded_around_it(name: str) -> None:
-    agent = make_agent(name, SMALL[name])
+    agent = make_agent(name, SMALL[name] | {"held_noise": 0.0})
     state = imitated(agent)
     wanted = shown(batch(1, 77).state[0])
     np.testing.assert_allclose(acts(agent, state), wanted, atol=0.15)
@@ -83,10 +84,30 @@ def test_every_agent_of_single_steps_begins_by_what_was_shown_and_is_bounded_aro
     state = agent.turn(state, 0.0, 1.0)
     led = acts(agent, state)
     assert 0.0 < np.abs(led - alone).max() <= agent.config.edit + 1e-6
-    noisy = acts(agent, state, deterministic=False)
-    assert 0.0 < np.abs(noisy - alone).max() <= 5.0 * agent.config.clone_noise
+    np.testing.assert_array_equal(acts(agent, state, deterministic=False), alone)
     state = agent.turn(state, 1.0, 0.0)
     np.testing.assert_array_equal(acts(agent, state), alone)
+
+
+@pytest.mark.parametrize(("leads", "deterministic"), [(0.0, True), (0.0, False), (1.0, True)])
+def test_an_arm_that_friction_holds_is_not_pushed_in_the_same_way_for_ever(leads: float, deterministic: bool) -> None:
+    quiet, noisy = (make_agent("rlpd", SMALL["rlpd"] | {"held_noise": noise}) for noise in (0.0, 0.1))
+    state = noisy.turn(imitated(noisy), 0.0, leads)
+    params, carry, seen = noisy.actor(state), noisy.carry(LAYOUT), batch(1, 77).state[0, 0]
+    mean = quiet.act(params, carry, seen, {}, jax.random.PRNGKey(0), True)[0][0]
+    pushes = []
+    for step in range(400):
+        action, carry = noisy.act(params, carry, seen, {}, jax.random.PRNGKey(step), deterministic)
+        pushes.append(np.asarray(action[0] - mean))
+    assert 0.07 < np.std(pushes) < 0.13
+    same = [np.array_equal(before, now) for before, now in itertools.pairwise(pushes)]
+    assert 0.2 < np.mean(same) < 0.95, "some are held, and none for ever"
+
+
+def test_what_explores_by_a_noise_of_its_own_has_no_other() -> None:
+    quiet, noisy = (make_agent("rlpd", SMALL["rlpd"] | {"held_noise": noise}) for noise in (0.0, 0.5))
+    state = noisy.turn(imitated(noisy), 1.0, 0.0)
+    np.testing.assert_array_equal(acts(noisy, state, deterministic=False), acts(quiet, state, deterministic=False))
 
 
 def test_a_step_is_to_the_agent_within_one_with_the_edit_that_makes_its_action() -> None:
