@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,7 @@ from robot_rl.learner.algorithms.rlpd import alpha_loss, critic_step, draw_subse
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample
 from robot_rl.learner.networks.mlp import (
+    Activation,
     Params,
     action_size_of,
     actor_apply,
@@ -64,6 +65,7 @@ from robot_rl.learner.networks.precision import Precision, cast, store, value_an
 class ExpoConfig(Precision):
     """Defaults: the paper's where no reason is given."""
 
+    activation: ClassVar[Activation] = "relu"  # as `rlpd.critic_step` asks; not a setting
     hidden: Widths = (256, 256)  # width of the hidden layers, critics and edit policy
     base_hidden: Widths = (256, 256)  # the same of the base policy
     critics: Count = 10  # E, members of the ensemble
