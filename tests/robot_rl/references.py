@@ -68,6 +68,7 @@ def batch_of(
             "previous_action": before,
             "return_deviation": np.ones(lead[:-1]),
             "return_largest": np.ones(lead[:-1]),
+            "example": rng.random(lead) < 0.7,
         },
     )
     return jax.tree.map(lambda c: np.asarray(c, np.float32), values)._replace(images=pixels[0], next_images=pixels[1])

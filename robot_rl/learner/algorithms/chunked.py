@@ -16,6 +16,10 @@ aloe       L_π = w L_flow(a),   w = sg exp(clip((A − Ā)/(β σ), −c, c)), 
            w is of A itself. Q is the minimum of the members, which share no layers here (in the paper they do).
            a' and acting: one chunk of the flow.
 
+In L_flow a window counts 1 if it is an example, of the demonstrations or of an episode that returned as much as they
+do (``Batch.columns["example"]``), and ``failed_weight`` otherwise: the papers imitate all alike, and with them every
+episode that failed or ran out of time.
+
 The critics see the chunk that was *executed*, which is why rewards can be summed over H steps without the bias of an
 n-step return. (Of an arm that a person steers, or a policy that was asked again meanwhile, this is true as far as the
 arm does what it is told: such actions answer to what happened within the window.)
@@ -44,8 +48,8 @@ import jax.numpy as jnp
 import optax
 
 from robot_rl.contract import Layout
-from robot_rl.contract.ranges import Count, Discount, NonNegative, Positive, Rate, Widths
-from robot_rl.data.replay import Batch
+from robot_rl.contract.ranges import Count, Discount, NonNegative, Positive, Rate, Share, Widths
+from robot_rl.data.replay import EXAMPLE, Batch
 from robot_rl.learner.agent import Agent, Algorithm, Base
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample, velocity
@@ -73,6 +77,7 @@ class ChunkedConfig(Precision):
     samples: Count = (
         8  # N, best_of_n: chunks to choose from, in the target, the costliest part of an update, as in acting
     )
+    failed_weight: Share = 0.25  # of windows that are no example, in imitation; 1: the papers'. It was not tuned
     distillation: NonNegative = 3.0  # α, one_step: how closely π₁ follows the flow; a few times the largest Q
     temperature: Positive = 1.0  # β, aloe: by how many σ the advantage makes a chunk count e times as much
     weight_limit: NonNegative = 5.0  # c, aloe: no chunk counts more than e^c times as much as an average one, or less
@@ -236,7 +241,8 @@ def policy_loss(
     """L_π; ``features (n, f)`` are taken as given."""
     flow_key, noise_key = jax.random.split(key)
     features = jax.lax.stop_gradient(features)
-    weight = jnp.repeat(batch.valid, batch.action.shape[-1], axis=-1)
+    counts = jnp.where(batch.columns[EXAMPLE] > 0.0, 1.0, config.failed_weight)
+    weight = counts[:, None] * jnp.repeat(batch.valid, batch.action.shape[-1], axis=-1)
     info = {}
     if config.extraction == "aloe":
         known = whole(batch)
@@ -392,6 +398,7 @@ def make_agent(config: ChunkedConfig | None = None) -> Agent:
         actor=partial(published, config=config),
         act=partial(act, config=config),
         horizon=config.horizon,
+        columns=(EXAMPLE,),
         base=base_of(config),
     )
 

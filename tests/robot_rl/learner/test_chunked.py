@@ -21,7 +21,9 @@ from robot_rl.learner.networks.mlp import LAYER_NORM_EPSILON
 N, D, A, H = 6, 3, 2, 3
 K = H * A
 LAYOUT = Layout(D, A)
-TINY = ChunkedConfig(horizon=H, hidden=(5, 4), critics=3, discount=0.9, flow_steps=2, samples=3, value_samples=2)
+TINY = ChunkedConfig(
+    horizon=H, hidden=(5, 4), critics=3, discount=0.9, flow_steps=2, samples=3, value_samples=2, failed_weight=0.3
+)
 TINY = replace(TINY, critic_steps=2, distillation=0.7, temperature=0.9, weight_limit=0.5)
 CONFIGS = {name: replace(TINY, extraction=name) for name in get_args(Extraction)}
 
@@ -52,6 +54,7 @@ def batch_of(*lead: int, seed: int = 0, horizon: int = H, images: tuple[int, int
         mask=np.resize((1, 0, 1, 0, 1), lead),
         next_state=rng.normal(size=(*lead, D)),
         valid=valid,
+        columns={"example": np.resize((1, 1, 0), lead)},
     )
     values = jax.tree.map(lambda column: np.asarray(column, np.float32), values)
     return values._replace(images=picture(), next_images=picture())
@@ -173,7 +176,9 @@ def flow_error(state, key, batch, chunk) -> np.ndarray:
 def expected_policy_loss(key, state, batch, chunk, config) -> float:
     flow_key, noise_key = jax.random.split(key)
     critics, valid = state.values.critics, np.repeat(batch.valid, A, axis=1)
-    error = flow_error(state, flow_key, batch, chunk)
+    assert set(batch.columns["example"]) == {0.0, 1.0}
+    error = np.array([1.0 if example else 0.3 for example in batch.columns["example"]])[:, None]
+    error = error * flow_error(state, flow_key, batch, chunk)
     if config.extraction == "best_of_n":
         return (valid * error).mean()
     if config.extraction == "aloe":
