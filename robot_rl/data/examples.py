@@ -50,7 +50,8 @@ class EpisodeReturns:
 
     def of(self, numbers: np.ndarray) -> np.ndarray:
         """Returns ``(n,)`` of the episodes ``numbers (n,)``."""
-        return self._values[numbers]
+        values: np.ndarray = self._values[numbers]
+        return values
 
     @property
     def known(self) -> np.ndarray:

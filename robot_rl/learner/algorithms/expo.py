@@ -26,6 +26,10 @@ m is 0 where the task ended and 1 otherwise.
 - *What acts is what averages*: base̅, target critics and, with cameras, the target encoder; in the backup, too, but for
   the base, whose newest weights it takes. Without noise (evaluation) N fixed draws, the edits' means and the mean of
   all Q̄_i take the place of chance: the minimum of two is pessimism for learning, the mean judges better.
+- *Reach.* β says how far the critics may lead away from what the base does. The paper chooses it by task, from 0.05,
+  where many demonstrations are near the best, to 0.7, where few are. The default lies in between and was not tuned:
+  choose about as much of an action's range as the demonstrations are off. It is not learnt, since by the critics' word
+  a longer reach is never worse, and every slope would lengthen it.
 - *Examples* are the demonstrations and the episodes that returned as much as they do (``Batch.columns["example"]``).
   The paper imitates all alike, and with them every episode that failed or ran out of time.
 - *Images* as in `rlpd`: the encoder is learnt by L_Q alone, base and edit see the features of the last critic step.
@@ -77,7 +81,7 @@ class ExpoConfig(Precision):
     candidates: Count = 8  # N, actions of the base, and as many edited ones
     base_steps: Count = 5  # Euler steps of the flow
     failed_weight: Share = 0.25  # of steps that are no example, in imitation; 1: the paper's. It was not tuned
-    edit_scale: Annotated[float, Gt(0), Le(2)] = 0.05  # β, the largest edit; an action is in [−1, 1]
+    edit_scale: Annotated[float, Gt(0), Le(2)] = 0.3  # β, the largest edit; an action is in [−1, 1]. See Reach
     discount: Discount = 0.97  # γ: a reward 33 steps (3.3 s) away counts for 1/e
     learning_rate: Positive = 3e-4  # of base, edit, critics and temperature (Adam)
     target_rate: Rate = 0.005  # τ: how fast the target critics follow
