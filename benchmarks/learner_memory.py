@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--agent", choices=SETTINGS, default="flash_sac")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--warm-up", type=int, default=4000, help="steps in which the replay fills up and all compiles")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=4)
     options = parser.parse_args(argv)
     if options.warm_up < CAPACITY + 2 * EPISODE or options.steps < options.warm_up + 2 * SAMPLE_EVERY:
         parser.error(

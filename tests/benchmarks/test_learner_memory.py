@@ -16,9 +16,9 @@ KEYS = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("leak", [0, 10])
+@pytest.mark.parametrize("leak", [0, 40])
 def test_what_grows_shows(leak: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory that each step leaves behind [KiB] is MiB in 1000 steps."""
+    """Memory that each step leaves behind [KiB] is about as many MiB in 1000 steps; allocators take some on top."""
     kept, step = [], learner_memory.step
 
     def leaking(number: int, rng: object):
@@ -29,7 +29,7 @@ def test_what_grows_shows(leak: int, capsys: pytest.CaptureFixture[str], monkeyp
     assert learner_memory.main(["--agent", "rlpd", "--steps", "4400", "--warm-up", "2400", "--batch", "2"]) == 0
     line = json.loads(capsys.readouterr().out)
     assert line.keys() == KEYS and line["updates"] == 4300
-    assert line["growth_mib_per_1000_steps"] == pytest.approx(1000 * leak / 1024, abs=3.0)
+    assert line["growth_mib_per_1000_steps"] == pytest.approx(1000 * leak / 1024, abs=8.0)
 
 
 def test_a_run_that_cannot_tell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
