@@ -18,7 +18,7 @@ import numpy as np
 
 from robot_rl.contract import Layout
 from robot_rl.data.episode import Transitions
-from robot_rl.data.replay import ReplayBuffer, Sampler
+from robot_rl.data.replay import EXAMPLE, ReplayBuffer, Sampler
 from robot_rl.learner.algorithms import chunked
 from robot_rl.learner.algorithms.chunked import ChunkedConfig
 
@@ -106,11 +106,11 @@ def evaluate(state: chunked.ChunkedState, config: ChunkedConfig) -> tuple[np.nda
 def measure(extraction: str, horizon: int, seed: int, demos: int, updates: int) -> dict[str, object]:
     """Train on ``demos`` demonstrations, then evaluate."""
     config = ChunkedConfig(
-        extraction=extraction, horizon=horizon, hidden=(64, 64), discount=DISCOUNT, flow_steps=5, target_samples=4,
-        samples=16, learning_rate=1e-3, critic_steps=25,
+        extraction=extraction, horizon=horizon, hidden=(64, 64), discount=DISCOUNT, flow_steps=5,
+        samples=8, learning_rate=1e-3, critic_steps=25,
     )  # fmt: skip
     rng = np.random.default_rng(seed)
-    buffer = ReplayBuffer((LIMIT + 1) * demos, Layout(5, 2))
+    buffer = ReplayBuffer((LIMIT + 1) * demos, Layout(5, 2), (EXAMPLE,))
     episodes = [demonstration(rng, number) for number in range(demos)]
     for episode in episodes:
         buffer.add(episode)

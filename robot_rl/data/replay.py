@@ -16,12 +16,13 @@ import numpy as np
 
 from robot_rl.contract import Layout, Source
 from robot_rl.data.episode import Correction, Transitions
+from robot_rl.data.examples import EpisodeReturns, standard
 
 BOOKKEEPING = 18  # bytes of a row beside state, action and images
 RECENT = 256  # steps of a policy that tell how it does now: 26 s of them
-PREVIOUS_ACTION, RECENT_COST = "previous_action", "recent_cost"  # columns that replay makes itself
+PREVIOUS_ACTION, RECENT_COST, EXAMPLE = "previous_action", "recent_cost", "example"  # columns that replay makes itself
 RETURN_DEVIATION, RETURN_LARGEST = "return_deviation", "return_largest"  # and that `robot_rl.data.returns` makes
-DERIVED = (PREVIOUS_ACTION, RECENT_COST, RETURN_DEVIATION, RETURN_LARGEST)
+DERIVED = (PREVIOUS_ACTION, RECENT_COST, EXAMPLE, RETURN_DEVIATION, RETURN_LARGEST)
 
 
 class Batch(NamedTuple):
@@ -41,6 +42,8 @@ class Batch(NamedTuple):
             ``previous_action (…, a)``: of the step before the window; at the start of a run, the window's first one.
             ``recent_cost (updates,)``: mean cost of the newest online steps that a policy decided, which says how it
             does these days where the other columns tell of all times; NaN when there are none.
+            ``example (…)``: 1 where the window is of the demonstrations, or of an episode that has ended and returned
+            as much as the median one of them (without any, of all episodes), 0 otherwise.
             ``return_deviation, return_largest (updates,)``: √Var(G) and max |G| of all steps so far, see
             `robot_rl.data.returns`.
     """
@@ -76,6 +79,7 @@ class ReplayBuffer:
         self.held = np.zeros(capacity, bool)  # rows that a transition starts from
         self.starts = np.zeros(capacity, bool)  # the same, where it counts
         self.dropped = 0  # transitions that made room for others
+        self.returns = EpisodeReturns()  # kept where `EXAMPLE` is asked for
         self._wanted = tuple(name for name in columns if name not in DERIVED)
         self._derived = tuple(name for name in columns if name in DERIVED)
         self._origin = np.full(capacity, -1, np.int32)  # number of the episode in `_origins` that a row is of
@@ -115,6 +119,8 @@ class ReplayBuffer:
             return
         asked = {name: self._column(transitions, name) for name in self._wanted}
         number = self._origins.setdefault((transitions.store, transitions.episode), len(self._origins))
+        if EXAMPLE in self._derived:
+            self.returns.add(number, transitions)
         images, counts = transitions.images, transitions.counts
         continued = self._tail == (transitions.store, transitions.episode, transitions.start)
         if not continued:
@@ -151,6 +157,8 @@ class ReplayBuffer:
         number = self._origins.get((correction.store, correction.episode))
         if number is None:
             return
+        if EXAMPLE in self._derived:
+            self.returns.correct(number, correction)
         rows = np.flatnonzero(self.held & (self._origin == number))
         rows = rows[self._step[rows] < len(correction)]
         steps = self._step[rows]
@@ -216,6 +224,10 @@ class ReplayBuffer:
             columns=columns,
         )
         return batch, first, after
+
+    def returns_at(self, rows: np.ndarray) -> np.ndarray:
+        """Returns ``(n,)`` of the episodes that ``rows (n,)`` are of; not a number while they go on."""
+        return self.returns.of(self._origin[rows])
 
     def asks_for(self, name: str) -> bool:
         """Whether a column that is derived was asked for."""
@@ -292,10 +304,16 @@ class Sampler:
         edges = np.floor(np.concatenate(([0.0], shares[:-1].round(9) + rng.random(), [batch_size]))).astype(int)
         parts = []
         images, following = (self._frames(updates, batch_size) for _ in range(2))
+        demos, *others = self.buffers
+        judges = demos.asks_for(EXAMPLE)
+        least = standard(demos.returns, (buffer.returns for buffer in others)) if judges else 0.0
         for (buffer, _), start, stop in zip(filled, edges, edges[1:], strict=False):
             if start == stop:
                 continue
             part, first, after = buffer.windows(rng, updates * (stop - start), horizon)
+            if judges:
+                good = np.full(len(first), buffer is demos) | (buffer.returns_at(first) >= least)
+                part = part._replace(columns={**part.columns, EXAMPLE: good.astype(np.float32)})
             parts.append(_reshape(part, updates, stop - start))
             _gather(buffer.images, first.reshape(updates, -1), images, slice(start, stop))
             _gather(buffer.images, after.reshape(updates, -1), following, slice(start, stop))

@@ -14,6 +14,15 @@ from robot_rl.data.replay import Batch
 
 def dense_relu(params: Mapping[str, Any], inputs: np.ndarray, member: int | None = None) -> np.ndarray:
     """Dense (→ LayerNorm) → ReLU, …, Dense; ``member``: of an ensemble."""
+    return _dense(lambda h: np.maximum(h, 0.0), params, inputs, member)
+
+
+def dense_tanh(params: Mapping[str, Any], inputs: np.ndarray, member: int | None = None) -> np.ndarray:
+    """Dense (→ LayerNorm) → tanh, …, Dense; ``member``: of an ensemble."""
+    return _dense(np.tanh, params, inputs, member)
+
+
+def _dense(activation: Any, params: Mapping[str, Any], inputs: np.ndarray, member: int | None) -> np.ndarray:
     p = {name: np.asarray(value, np.float64) for name, value in params.items()}
     p = p if member is None else {name: value[member] for name, value in p.items()}
     last = max(int(name[1:]) for name in p)
@@ -23,7 +32,7 @@ def dense_relu(params: Mapping[str, Any], inputs: np.ndarray, member: int | None
         if f"g{i}" in p:
             h = (h - h.mean(-1, keepdims=True)) / np.sqrt(h.var(-1, keepdims=True) + 1e-6)
             h = p[f"g{i}"] * h + p[f"c{i}"]
-        h = np.maximum(h, 0.0)
+        h = activation(h)
     return h @ p[f"w{last}"] + p[f"b{last}"]
 
 
@@ -59,6 +68,7 @@ def batch_of(
             "previous_action": before,
             "return_deviation": np.ones(lead[:-1]),
             "return_largest": np.ones(lead[:-1]),
+            "example": rng.random(lead) < 0.7,
         },
     )
     return jax.tree.map(lambda c: np.asarray(c, np.float32), values)._replace(images=pixels[0], next_images=pixels[1])

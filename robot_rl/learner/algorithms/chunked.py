@@ -10,9 +10,15 @@ best_of_n  L_π = L_flow(a): the flow v imitates the data. a' is the one of N ch
            acting takes the best of as many. Q is the mean of the members; Q chooses and Q̄ values.
 one_step   L_π = L_flow(a) + α mean (π₁(s, z) − sg a_v(s, z))² − Q(s, π₁(s, z)): π₁ goes in one step where the flow
            goes from the same noise z, as far as the critics do not know better. a' and acting: π₁.
-aloe       L_π = w L_flow(a),   w = sg exp(clip((Q(s, a) − V)/β, −c, c)),   V = mean of Q over some chunks of the flow.
-           Q is the minimum of the members, which share no layers here (in the paper they do). a' and acting: one
-           chunk of the flow.
+aloe       L_π = w L_flow(a),   w = sg exp(clip((A − Ā)/(β σ), −c, c)),   A = Q(s, a) − V,
+           V = mean of Q over some chunks of the flow; Ā and σ are the mean and the standard deviation of A over the
+           whole windows of the minibatch (see below), so β means the same for every reward and discount. In the paper
+           w is of A itself. Q is the minimum of the members, which share no layers here (in the paper they do).
+           a' and acting: one chunk of the flow.
+
+In L_flow a window counts 1 if it is an example, of the demonstrations or of an episode that returned as much as they
+do (``Batch.columns["example"]``), and ``failed_weight`` otherwise: the papers imitate all alike, and with them every
+episode that failed or ran out of time.
 
 The critics see the chunk that was *executed*, which is why rewards can be summed over H steps without the bias of an
 n-step return. (Of an arm that a person steers, or a policy that was asked again meanwhile, this is true as far as the
@@ -42,8 +48,8 @@ import jax.numpy as jnp
 import optax
 
 from robot_rl.contract import Layout
-from robot_rl.contract.ranges import Count, Discount, NonNegative, Positive, Rate, Widths
-from robot_rl.data.replay import Batch
+from robot_rl.contract.ranges import Count, Discount, NonNegative, Positive, Rate, Share, Widths
+from robot_rl.data.replay import EXAMPLE, Batch
 from robot_rl.learner.agent import Agent, Algorithm, Base
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample, velocity
@@ -52,6 +58,7 @@ from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
 
 Extraction = Literal["best_of_n", "one_step", "aloe"]
+LEAST_SPREAD = 1e-4  # of advantages, as a share of |Q|: float32 rounds differences of values not much finer
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,9 @@ class ChunkedConfig(Precision):
     samples: Count = (
         8  # N, best_of_n: chunks to choose from, in the target, the costliest part of an update, as in acting
     )
+    failed_weight: Share = 0.25  # of windows that are no example, in imitation; 1: the papers'. It was not tuned
     distillation: NonNegative = 3.0  # α, one_step: how closely π₁ follows the flow; a few times the largest Q
-    temperature: Positive = 0.5  # β, aloe: the advantage that makes a chunk count e times as much
+    temperature: Positive = 1.0  # β, aloe: by how many σ the advantage makes a chunk count e times as much
     weight_limit: NonNegative = 5.0  # c, aloe: no chunk counts more than e^c times as much as an average one, or less
     value_samples: Count = 4  # aloe: chunks that V is the mean of
     critic_steps: Count = 4  # G, steps in one call
@@ -192,15 +200,33 @@ def critic_loss(
 
 
 def advantage_weight(
-    key: jax.Array, critics: Params, flow: Params, features: jax.Array, chunk: jax.Array, config: ChunkedConfig
+    key: jax.Array,
+    critics: Params,
+    flow: Params,
+    features: jax.Array,
+    chunk: jax.Array,
+    known: jax.Array,
+    config: ChunkedConfig,
 ) -> jax.Array:
-    """w ``(n,)`` of ``aloe``."""
+    """w ``(n,)`` of ``aloe``, in units of the spread over the windows that are ``known (n,)``, i.e. `whole`."""
     noise = jax.random.normal(key, (len(chunk), config.value_samples, chunk.shape[-1]))
     proposed = flow_sample(flow, features[:, None], noise, config.flow_steps)
     q = aggregate(q_values(critics, features, jnp.concatenate((chunk[:, None], proposed), axis=1)), config)
-    advantage = q[:, 0] - q[:, 1:].mean(axis=1)
-    weight = jnp.exp(jnp.clip(advantage / config.temperature, -config.weight_limit, config.weight_limit))
+    scores = standard_scores(q[:, 0] - q[:, 1:].mean(axis=1), jnp.abs(q[:, 0]), known)
+    weight = jnp.exp(jnp.clip(scores / config.temperature, -config.weight_limit, config.weight_limit))
     return jax.lax.stop_gradient(weight)
+
+
+def standard_scores(advantage: jax.Array, size: jax.Array, known: jax.Array) -> jax.Array:
+    """``(A − Ā)/σ (n,)``, Ā and σ over the ``known (n,)`` ones; 0 where all are equal to the last digits.
+
+    ``size (n,)`` is of the values that A is a difference of.
+    """
+    share = known / jnp.maximum(known.sum(), 1.0)
+    centred = advantage - (share * advantage).sum()
+    spread = jnp.sqrt((share * centred**2).sum())
+    least = LEAST_SPREAD * (share * size).sum() + jnp.finfo(advantage.dtype).tiny
+    return centred / jnp.maximum(spread, least)
 
 
 def policy_loss(
@@ -215,11 +241,13 @@ def policy_loss(
     """L_π; ``features (n, f)`` are taken as given."""
     flow_key, noise_key = jax.random.split(key)
     features = jax.lax.stop_gradient(features)
-    weight = jnp.repeat(batch.valid, batch.action.shape[-1], axis=-1)
+    counts = jnp.where(batch.columns[EXAMPLE] > 0.0, 1.0, config.failed_weight)
+    weight = counts[:, None] * jnp.repeat(batch.valid, batch.action.shape[-1], axis=-1)
     info = {}
     if config.extraction == "aloe":
-        trust = advantage_weight(noise_key, critics, policies.flow, features, chunk, config)
-        weight = weight * (whole(batch) * trust)[:, None]
+        known = whole(batch)
+        trust = advantage_weight(noise_key, critics, policies.flow, features, chunk, known, config)
+        weight = weight * (known * trust)[:, None]
         info["policy/weight"] = trust.mean()
     imitation = flow_loss(policies.flow, flow_key, features, chunk, weight)
     info["policy/imitation"] = imitation
@@ -370,6 +398,7 @@ def make_agent(config: ChunkedConfig | None = None) -> Agent:
         actor=partial(published, config=config),
         act=partial(act, config=config),
         horizon=config.horizon,
+        columns=(EXAMPLE,),
         base=base_of(config),
     )
 

@@ -11,7 +11,8 @@ One call of `update` takes G minibatches: G critic steps, then one step of base,
 
     y    = r + γ m min_{i∈S'} Q̄_i(s', π*(s'))
     L_Q  = mean over members and batch of (Q_i(s, a) − y)²
-    L_b  = flow matching of the batch's actions (`flow.flow_loss`); what acts is an average of the weights, base̅
+    L_b  = flow matching of the batch's actions (`flow.flow_loss`), where a step that is no example (below) counts
+           ``failed_weight``; what acts is an average of the weights, base̅
     L_e  = mean of α (log π_e(w|s, a) − |A| log β) − mean_i Q_i(s, clip(a + β w)),   a of the batch, w ~ π_e(s, a)
     L_α  = log α · (H_e − H̄),   H_e = −mean log π_e(w)
 
@@ -25,6 +26,12 @@ m is 0 where the task ended and 1 otherwise.
 - *What acts is what averages*: base̅, target critics and, with cameras, the target encoder; in the backup, too, but for
   the base, whose newest weights it takes. Without noise (evaluation) N fixed draws, the edits' means and the mean of
   all Q̄_i take the place of chance: the minimum of two is pessimism for learning, the mean judges better.
+- *Reach.* β says how far the critics may lead away from what the base does. The paper chooses it by task, from 0.05,
+  where many demonstrations are near the best, to 0.7, where few are. The default lies in between and was not tuned:
+  choose about as much of an action's range as the demonstrations are off. It is not learnt, since by the critics' word
+  a longer reach is never worse, and every slope would lengthen it.
+- *Examples* are the demonstrations and the episodes that returned as much as they do (``Batch.columns["example"]``).
+  The paper imitates all alike, and with them every episode that failed or ran out of time.
 - *Images* as in `rlpd`: the encoder is learnt by L_Q alone, base and edit see the features of the last critic step.
 """
 
@@ -33,7 +40,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,13 +48,14 @@ import optax
 from annotated_types import Gt, Le
 
 from robot_rl.contract import Layout
-from robot_rl.contract.ranges import Count, Discount, Finite, Positive, RangeError, Rate, Widths
-from robot_rl.data.replay import Batch
+from robot_rl.contract.ranges import Count, Discount, Finite, Positive, RangeError, Rate, Share, Widths
+from robot_rl.data.replay import EXAMPLE, Batch
 from robot_rl.learner.agent import Agent, Algorithm, Base
 from robot_rl.learner.algorithms.rlpd import alpha_loss, critic_step, draw_subset
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample
 from robot_rl.learner.networks.mlp import (
+    Activation,
     Params,
     action_size_of,
     actor_apply,
@@ -64,6 +72,7 @@ from robot_rl.learner.networks.precision import Precision, cast, store, value_an
 class ExpoConfig(Precision):
     """Defaults: the paper's where no reason is given."""
 
+    activation: ClassVar[Activation] = "relu"  # as `rlpd.critic_step` asks; not a setting
     hidden: Widths = (256, 256)  # width of the hidden layers, critics and edit policy
     base_hidden: Widths = (256, 256)  # the same of the base policy
     critics: Count = 10  # E, members of the ensemble
@@ -71,7 +80,8 @@ class ExpoConfig(Precision):
     layer_norm: bool = True  # in the critics: keeps them from extrapolating beyond the data
     candidates: Count = 8  # N, actions of the base, and as many edited ones
     base_steps: Count = 5  # Euler steps of the flow
-    edit_scale: Annotated[float, Gt(0), Le(2)] = 0.05  # β, the largest edit; an action is in [−1, 1]
+    failed_weight: Share = 0.25  # of steps that are no example, in imitation; 1: the paper's. It was not tuned
+    edit_scale: Annotated[float, Gt(0), Le(2)] = 0.3  # β, the largest edit; an action is in [−1, 1]. See Reach
     discount: Discount = 0.97  # γ: a reward 33 steps (3.3 s) away counts for 1/e
     learning_rate: Positive = 3e-4  # of base, edit, critics and temperature (Adam)
     target_rate: Rate = 0.005  # τ: how fast the target critics follow
@@ -196,8 +206,9 @@ def policy_step(
 ) -> tuple[ExpoState, dict[str, jax.Array]]:
     """One step of base, edit and temperature; ``batch.state`` is the features."""
     base_key, edit_key = jax.random.split(key)
+    counts = jnp.where(batch.columns[EXAMPLE] > 0.0, 1.0, config.failed_weight)
     imitation, gradient = value_and_grad(flow_loss, config.dtype, has_aux=False)(
-        state.base, base_key, batch.state, batch.action
+        state.base, base_key, batch.state, batch.action, counts[:, None]
     )
     base, base_optimiser = _descend(state.base, gradient, state.base_optimiser, config)
 
@@ -332,6 +343,7 @@ def make_agent(config: ExpoConfig | None = None) -> Agent:
         update=partial(update, config=config),
         actor=published,
         act=partial(act, config=config),
+        columns=(EXAMPLE,),
         base=base_of(config),
     )
 

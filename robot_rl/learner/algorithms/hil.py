@@ -12,6 +12,15 @@ demonstrations, its own): p keeps the gripper from toggling, and the arm's criti
 chooses and its slow copy values what it chose (double DQN), which keeps the maximum's upward bias from feeding on
 itself. A layout without options has no G, and what is left is `rlpd` with other defaults.
 
+The networks are HIL-SERL's: Dense → LayerNorm → tanh in actor, critics and grasp critic. So are the two critics, both
+in the target, γ, the rates, minibatches of 256, half of them demonstrations and corrections, and two critic steps for
+one of the actor. Its learner runs freely beside the arm; here steps earn updates, ``learner.utd`` critic steps each.
+``learner.utd=8 learner.settings.critic_steps=2`` makes four such calls a step.
+
+*Evaluation.* Published success is that of the policy which explores: the arm's part is sampled, the gripper's greedy.
+Here an evaluation acts without noise, tanh μ and the best option, as it does for every Gaussian policy. `robot-rl gym
+--eval-acting` gives the other rate as well, with ``grasp_temperature=0`` as published.
+
 Differences from HIL-SERL:
 
 - *Options.* There, commands are increments: open, close, hold. Here a command says where the gripper shall be, −1
@@ -20,9 +29,9 @@ Differences from HIL-SERL:
   one as well, an exploring policy draws the option, P(o) ∝ exp(G(s, o)/T). T is of the order of what a lost step costs,
   1 − γ: options that are worth the same get tried, and one that drops what is held, which costs ten steps, does not; a
   fixed chance ε of a random option would drop it. T = 0 is HIL-SERL's. This was reasoned, not measured.
-- *Images.* There, G has an encoder of its own. Here it sees the features of the arm's critics, which alone teach the
-  encoder, as constants.
-- *Arm.* The entropy aimed at, −|A|, and the temperature at the start are `rlpd`'s.
+- *Images.* There, a pretrained ResNet-10 is the encoder, and G has one of its own. Here it is `encoder`'s, and G sees
+  the features of the arm's critics, which alone teach it, as constants.
+- *Arm.* The entropy aimed at, −|A|, is `rlpd`'s; there it is −|A|/2. The last layers start near 0, as all here do.
 """
 
 from __future__ import annotations
@@ -43,15 +52,17 @@ from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, RlpdState
 from robot_rl.learner.networks import encoder
-from robot_rl.learner.networks.mlp import Params, ensemble_apply, ensemble_create
+from robot_rl.learner.networks.mlp import Activation, Params, ensemble_apply, ensemble_create
 from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import cast, store, value_and_grad
 
 
 @dataclass(frozen=True)
 class HilConfig(RlpdConfig):
-    """`RlpdConfig` with HIL-SERL's ensemble and ratio, and what the gripper adds."""
+    """`RlpdConfig` with HIL-SERL's networks, ensemble and ratio, and what the gripper adds."""
 
+    activation: Activation = "tanh"
+    actor_layer_norm: bool = True
     critics: Count = 2  # E
     critic_steps: Count = 2  # critic steps per actor step
     toggle_penalty: NonNegative = 0.02  # p, in units of the reward
@@ -89,9 +100,9 @@ def create(key: jax.Array, layout: Layout, config: HilConfig) -> HilState:
     return store(key, state, config.parameter_dtype)
 
 
-def grasp_values(grasp: Params, features: jax.Array) -> jax.Array:
+def grasp_values(grasp: Params, features: jax.Array, config: HilConfig) -> jax.Array:
     """G ``(n, options)`` for ``features (n, f)``."""
-    return ensemble_apply(grasp, features)[0]
+    return ensemble_apply(grasp, features, config.activation)[0]
 
 
 def option_of(value: jax.Array, options: int) -> jax.Array:
@@ -101,8 +112,8 @@ def option_of(value: jax.Array, options: int) -> jax.Array:
 
 def grasp_target(state: HilState, batch: Batch, config: HilConfig) -> jax.Array:
     """y_G ``(n,)``; ``batch.next_state`` is the features, ``batch.action`` has all axes."""
-    ahead = grasp_values(state.grasp, batch.next_state)
-    value = grasp_values(state.target_grasp, batch.next_state)
+    ahead = grasp_values(state.grasp, batch.next_state, config)
+    value = grasp_values(state.target_grasp, batch.next_state, config)
     value = jnp.take_along_axis(value, ahead.argmax(axis=-1)[:, None], axis=-1)[:, 0]
     option, before = (option_of(a[:, -1], ahead.shape[-1]) for a in (batch.action, batch.columns["previous_action"]))
     reward = batch.reward - config.toggle_penalty * (option != before)
@@ -110,9 +121,9 @@ def grasp_target(state: HilState, batch: Batch, config: HilConfig) -> jax.Array:
     return target
 
 
-def grasp_loss(grasp: Params, target: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
+def grasp_loss(grasp: Params, target: jax.Array, batch: Batch, config: HilConfig) -> tuple[jax.Array, jax.Array]:
     """L_G, and G ``(n,)`` of the options chosen; ``batch.state`` is the features."""
-    values = grasp_values(grasp, batch.state)
+    values = grasp_values(grasp, batch.state, config)
     option = option_of(batch.action[:, -1], values.shape[-1])
     g = jnp.take_along_axis(values, option[:, None], axis=-1)[:, 0]
     return ((g - target) ** 2).mean(), g
@@ -129,7 +140,7 @@ def critic_step(
 
     whole = seen._replace(action=batch.action)
     target = grasp_target(cast(state, config.dtype), whole, config)
-    (loss, g), gradient = value_and_grad(grasp_loss, config.dtype)(state.grasp, target, whole)
+    (loss, g), gradient = value_and_grad(partial(grasp_loss, config=config), config.dtype)(state.grasp, target, whole)
     change, optimiser = optax.adam(config.learning_rate).update(gradient, state.grasp_optimiser)
     grasp = optax.apply_updates(state.grasp, change)
     state = HilState(
@@ -149,7 +160,8 @@ def update(state: HilState, batch: Batch, config: HilConfig) -> tuple[HilState, 
     state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
 
     arm, last = state.arm, jax.tree.map(lambda column: column[-1], seen)
-    (loss, entropy), gradient = value_and_grad(rlpd.actor_loss, config.dtype)(
+    loss_of = partial(rlpd.actor_loss, activation=config.activation)
+    (loss, entropy), gradient = value_and_grad(loss_of, config.dtype)(
         arm.actor, keys[1], arm.critics, arm.log_alpha, last
     )
     arm = rlpd.policy_step(arm, gradient, entropy, config)._replace(key=keys[0])
@@ -174,11 +186,11 @@ def act(
     """
     arm_key, option_key = jax.random.split(key)
     features = encoder.see(params, state, images)
-    action = rlpd.sample(part(params, "arm"), features, arm_key, deterministic)
+    action = rlpd.sample(part(params, "arm"), features, arm_key, deterministic, config.activation)
     grasp = part(params, "grasp")
     if not grasp:
         return action, carry
-    values = grasp_values(grasp, features)
+    values = grasp_values(grasp, features, config)
     if config.grasp_temperature and not deterministic:  # the largest of G/T and Gumbel noise is such a draw
         values = values / config.grasp_temperature + jax.random.gumbel(option_key, values.shape)
     axis = 2.0 * values.argmax(axis=-1, keepdims=True) / (values.shape[-1] - 1) - 1.0

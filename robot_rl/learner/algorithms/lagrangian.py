@@ -40,7 +40,14 @@ from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, RlpdState
 from robot_rl.learner.networks import encoder
-from robot_rl.learner.networks.mlp import Params, actor_apply, critics_apply, critics_create, tanh_gaussian
+from robot_rl.learner.networks.mlp import (
+    Activation,
+    Params,
+    actor_apply,
+    critics_apply,
+    critics_create,
+    tanh_gaussian,
+)
 from robot_rl.learner.networks.parts import join
 from robot_rl.learner.networks.precision import cast, store, value_and_grad
 
@@ -92,17 +99,19 @@ def create(key: jax.Array, layout: Layout, config: LagrangianConfig) -> Lagrangi
 
 def cost_target(key: jax.Array, state: LagrangianState, batch: Batch, config: LagrangianConfig) -> jax.Array:
     """y_C ``(n,)``; ``batch.next_state`` is the features."""
-    next_action, _ = tanh_gaussian(key, *actor_apply(state.rlpd.actor, batch.next_state))
-    cost = critics_apply(state.target_cost_critics, batch.next_state, next_action).max(axis=0)
+    next_action, _ = tanh_gaussian(key, *actor_apply(state.rlpd.actor, batch.next_state, config.activation))
+    cost = critics_apply(state.target_cost_critics, batch.next_state, next_action, config.activation).max(axis=0)
     gamma = config.cost_discount
     return jnp.clip((1.0 - gamma) * batch.columns["cost"] + gamma * batch.mask * cost, 0.0, 1.0)
 
 
-def actor_loss(actor: Params, key: jax.Array, state: LagrangianState, batch: Batch) -> tuple[jax.Array, jax.Array]:
+def actor_loss(
+    actor: Params, key: jax.Array, state: LagrangianState, batch: Batch, activation: Activation = "relu"
+) -> tuple[jax.Array, jax.Array]:
     """L_π, and the policy's entropy estimate H_π; ``batch.state`` is the features."""
-    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state))
-    q = critics_apply(state.rlpd.critics, batch.state, action).mean(axis=0)
-    cost = critics_apply(state.cost_critics, batch.state, action).mean(axis=0)
+    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state, activation))
+    q = critics_apply(state.rlpd.critics, batch.state, action, activation).mean(axis=0)
+    cost = critics_apply(state.cost_critics, batch.state, action, activation).mean(axis=0)
     value = (q - state.multiplier * cost) / (1.0 + state.multiplier)
     loss = jnp.exp(state.rlpd.log_alpha) * log_prob - value
     return loss.mean(), -log_prob.mean()
@@ -120,7 +129,8 @@ def critic_step(
     """One step of both ensembles on one minibatch; the targets follow. Returns what `rlpd.critic_step` does."""
     inner, (batch, info) = rlpd.critic_step(state.rlpd, key, batch, config)
     target = cost_target(jax.random.fold_in(key, rlpd.BESIDE), cast(state, config.dtype), batch, config)
-    (loss, cost), gradient = value_and_grad(rlpd.critic_loss, config.dtype)(state.cost_critics, target, batch)
+    loss_of = partial(rlpd.critic_loss, activation=config.activation)
+    (loss, cost), gradient = value_and_grad(loss_of, config.dtype)(state.cost_critics, target, batch)
     change, optimiser = optax.adam(config.learning_rate).update(gradient, state.cost_optimiser)
     critics = optax.apply_updates(state.cost_critics, change)
     state = LagrangianState(
@@ -144,7 +154,8 @@ def update(
     state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
 
     last = jax.tree.map(lambda column: column[-1], seen)
-    (loss, entropy), gradient = value_and_grad(actor_loss, config.dtype)(state.rlpd.actor, keys[1], state, last)
+    loss_of = partial(actor_loss, activation=config.activation)
+    (loss, entropy), gradient = value_and_grad(loss_of, config.dtype)(state.rlpd.actor, keys[1], state, last)
     inner = rlpd.policy_step(state.rlpd, gradient, entropy, config)._replace(key=keys[0])
     recent_cost = last.columns["recent_cost"]
     state = state._replace(rlpd=inner, multiplier=multiplier_step(state.multiplier, recent_cost, config))
@@ -167,7 +178,7 @@ def make_agent(config: LagrangianConfig | None = None) -> Agent:
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=lambda state: join(actor=state.rlpd.actor, encoder=state.rlpd.encoder),
-        act=rlpd.act,
+        act=partial(rlpd.act, config=config),
         columns=("cost", "recent_cost"),
     )
 

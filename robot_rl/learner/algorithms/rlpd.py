@@ -33,6 +33,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import (
+    Activation,
     Params,
     action_size_of,
     actor_apply,
@@ -56,7 +57,9 @@ class RlpdConfig(WarmConfig):
     hidden: Widths = (256, 256)  # width of the hidden layers, actor and critics
     critics: Count = 10  # E, members of the ensemble
     subset: Count = 2  # |S|, members the target is the minimum of
+    activation: Activation = "relu"  # of the hidden layers, actor and critics
     layer_norm: bool = True  # in the critics: keeps them from extrapolating beyond the data
+    actor_layer_norm: bool = False  # in the actor
     discount: Discount = 0.97  # γ: a reward 33 steps (3.3 s) away counts for 1/e
     learning_rate: Positive = 3e-4  # of actor, critics and temperature (Adam)
     target_rate: Rate = 0.005  # τ: how fast the target critics follow
@@ -92,7 +95,7 @@ def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
     actor_key, critic_key, key, encoder_key = jax.random.split(key, 4)
     sizes = encoder.size(layout), layout.action_size
     encoder_params = encoder.create(encoder_key, layout)
-    actor = actor_create(actor_key, *sizes, config.hidden)
+    actor = actor_create(actor_key, *sizes, config.hidden, config.actor_layer_norm)
     critics = critics_create(critic_key, *sizes, config.hidden, config.critics, config.layer_norm)
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     adam = optax.adam(config.learning_rate)
@@ -114,10 +117,10 @@ def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
 def critic_target(key: jax.Array, state: RlpdState, batch: Batch, config: RlpdConfig) -> jax.Array:
     """y ``(n,)``; ``batch.next_state`` is the features."""
     subset_key, action_key = jax.random.split(key)
-    next_action, log_prob = tanh_gaussian(action_key, *actor_apply(state.actor, batch.next_state))
+    next_action, log_prob = tanh_gaussian(action_key, *actor_apply(state.actor, batch.next_state, config.activation))
     chosen = draw_subset(subset_key, config.critics, config.subset)
     subset = jax.tree.map(lambda p: p[chosen], state.target_critics)
-    value = critics_apply(subset, batch.next_state, next_action).min(axis=0)
+    value = critics_apply(subset, batch.next_state, next_action, config.activation).min(axis=0)
     if config.entropy_backup:
         value = value - jnp.exp(state.log_alpha) * log_prob
     target: jax.Array = batch.reward + config.discount * batch.mask * value
@@ -129,18 +132,25 @@ def draw_subset(key: jax.Array, members: int, size: int) -> jax.Array:
     return jax.random.permutation(key, members)[:size]
 
 
-def critic_loss(critics: Params, target: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
+def critic_loss(
+    critics: Params, target: jax.Array, batch: Batch, activation: Activation = "relu"
+) -> tuple[jax.Array, jax.Array]:
     """L_Q over all members, and Q ``(members, n)``; ``batch.state`` is the features."""
-    q = critics_apply(critics, batch.state, batch.action)
+    q = critics_apply(critics, batch.state, batch.action, activation)
     return ((q - target) ** 2).mean(), q
 
 
 def actor_loss(
-    actor: Params, key: jax.Array, critics: Params, log_alpha: jax.Array, batch: Batch
+    actor: Params,
+    key: jax.Array,
+    critics: Params,
+    log_alpha: jax.Array,
+    batch: Batch,
+    activation: Activation = "relu",
 ) -> tuple[jax.Array, jax.Array]:
     """L_π, and the policy's entropy estimate H_π; ``batch.state`` is the features."""
-    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state))
-    q = critics_apply(critics, batch.state, action).mean(axis=0)
+    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state, activation))
+    q = critics_apply(critics, batch.state, action, activation).mean(axis=0)
     return (jnp.exp(log_alpha) * log_prob - q).mean(), -log_prob.mean()
 
 
@@ -154,8 +164,8 @@ def critic_step(
 ) -> tuple[State, tuple[Batch, dict[str, jax.Array]]]:
     """One step of encoder and critics on one minibatch towards ``target_of``'s; the targets follow.
 
-    ``state`` is an `RlpdState`, or has the same fields for encoder and critics. Returns the minibatch as the networks
-    saw it as well: features in place of states and images.
+    ``state`` is an `RlpdState`, or has the same fields for encoder and critics; so has ``config``. Returns also the
+    minibatch as the networks saw it: features in place of states and images.
     """
     batch = encoder.augment(jax.random.fold_in(key, 2), batch)
     seen = cast(state, config.dtype)
@@ -165,7 +175,7 @@ def critic_step(
     def loss_of(learnt: tuple[Params, Params]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         encoder_params, critics = learnt
         features = encoder.features(encoder_params, batch.state, batch.images)
-        loss, q = critic_loss(critics, target, batch._replace(state=features))
+        loss, q = critic_loss(critics, target, batch._replace(state=features), config.activation)
         return loss, (q, features)
 
     learnt = state.encoder, state.critics
@@ -211,7 +221,7 @@ def update(
     state, (seen, critic_info) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[2:], batch))
 
     last = jax.tree.map(lambda column: column[-1], seen)
-    (loss, entropy), gradient = value_and_grad(loss_of, config.dtype)(
+    (loss, entropy), gradient = value_and_grad(partial(loss_of, activation=config.activation), config.dtype)(
         state.actor, keys[1], state.critics, state.log_alpha, last
     )
     state = policy_step(state, gradient, entropy, config)._replace(key=keys[0])
@@ -229,18 +239,27 @@ def summary(
     return info | ({"encoder/norm": optax.tree.norm(state.encoder)} if state.encoder else {})
 
 
-@partial(jax.jit, static_argnames="deterministic")
-def sample(actor: Params, state: jax.Array, key: jax.Array, deterministic: bool = False) -> jax.Array:
+@partial(jax.jit, static_argnames=("deterministic", "activation"))
+def sample(
+    actor: Params, state: jax.Array, key: jax.Array, deterministic: bool = False, activation: Activation = "relu"
+) -> jax.Array:
     """Action ``(…, a)`` in [−1, 1] for features ``state (…, f)``: ``tanh μ``, or a draw."""
-    mean, log_std = actor_apply(actor, state)
+    mean, log_std = actor_apply(actor, state, activation)
     return jnp.tanh(mean) if deterministic else tanh_gaussian(key, mean, log_std)[0]
 
 
 def act(
-    params: Params, carry: Any, state: jax.Array, images: Mapping[str, jax.Array], key: jax.Array, deterministic: bool
+    params: Params,
+    carry: Any,
+    state: jax.Array,
+    images: Mapping[str, jax.Array],
+    key: jax.Array,
+    deterministic: bool,
+    config: RlpdConfig,
 ) -> tuple[jax.Array, Any]:
     """One action as a chunk ``(1, a)``; see `robot_rl.learner.agent.Agent.act`."""
-    return sample(part(params, "actor"), encoder.see(params, state, images), key, deterministic), carry
+    features = encoder.see(params, state, images)
+    return sample(part(params, "actor"), features, key, deterministic, config.activation), carry
 
 
 def make_agent(config: RlpdConfig | None = None) -> Agent:
@@ -254,7 +273,7 @@ def make_agent(config: RlpdConfig | None = None) -> Agent:
         create=partial(create, config=config),
         update=partial(update, config=config),
         actor=lambda state: join(actor=state.actor, encoder=state.encoder),
-        act=act,
+        act=partial(act, config=config),
     )
 
 

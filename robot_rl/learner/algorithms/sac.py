@@ -25,7 +25,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig
-from robot_rl.learner.networks.mlp import Params, actor_apply, critics_apply, tanh_gaussian
+from robot_rl.learner.networks.mlp import Activation, Params, actor_apply, critics_apply, tanh_gaussian
 from robot_rl.learner.networks.parts import join
 
 
@@ -43,11 +43,16 @@ class SacConfig(RlpdConfig):
 
 
 def actor_loss(
-    actor: Params, key: jax.Array, critics: Params, log_alpha: jax.Array, batch: Batch
+    actor: Params,
+    key: jax.Array,
+    critics: Params,
+    log_alpha: jax.Array,
+    batch: Batch,
+    activation: Activation = "relu",
 ) -> tuple[jax.Array, jax.Array]:
     """L_π, and the policy's entropy estimate H_π; ``batch.state`` is the features."""
-    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state))
-    q = critics_apply(critics, batch.state, action).min(axis=0)
+    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state, activation))
+    q = critics_apply(critics, batch.state, action, activation).min(axis=0)
     return (jnp.exp(log_alpha) * log_prob - q).mean(), -log_prob.mean()
 
 
@@ -65,7 +70,7 @@ def make_agent(config: SacConfig | None = None) -> Agent:
         create=partial(rlpd.create, config=config),
         update=partial(update, config=config),
         actor=lambda state: join(actor=state.actor, encoder=state.encoder),
-        act=rlpd.act,
+        act=partial(rlpd.act, config=config),
         demo_share=None,  # every step is as likely as any other
     )
 

@@ -6,36 +6,56 @@ They multiply in the format of their parameters (see `precision`) and hand out f
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
 Params = dict[str, jax.Array]
+Activation = Literal["relu", "tanh"]  # of hidden layers; parameters do not tell it, so both sides are given the same
+ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 LOG_STD_MIN, LOG_STD_MAX = math.log(1e-5), math.log(5.0)
 LAYER_NORM_EPSILON = 1e-6
 LAST_LAYER = 0.01  # values and actions start near 0; from anywhere in ±1 it takes hundreds of steps to get there
 
 
-def actor_create(key: jax.Array, state_size: int, action_size: int, hidden: Sequence[int]) -> Params:
-    """``w0, b0, …`` of an MLP with a last layer of width 2a: mean and log std."""
-    return mlp_create(key, (state_size, *hidden, 2 * action_size))
+def actor_create(
+    key: jax.Array, state_size: int, action_size: int, hidden: Sequence[int], layer_norm: bool = False
+) -> Params:
+    """An MLP with a last layer of width 2a, mean and log std: ``w0, b0, …``, and ``g, c`` of the LayerNorms."""
+    params = mlp_create(key, (state_size, *hidden, 2 * action_size))
+    return params | (norms_create(hidden) if layer_norm else {})
 
 
-def actor_apply(params: Params, state: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and log std ``(…, a)`` before the tanh, for ``state (…, d)``."""
-    last = len(params) // 2 - 1
+def actor_apply(params: Params, state: jax.Array, activation: Activation = "relu") -> tuple[jax.Array, jax.Array]:
+    """Mean and log std ``(…, a)`` before the tanh, for ``state (…, d)``: Dense (→ LayerNorm) → activation, …, Dense."""
+    last = last_layer(params)
     hidden = state.astype(params["w0"].dtype)
     for i in range(last):
-        hidden = jax.nn.relu(hidden @ params[f"w{i}"] + params[f"b{i}"])
+        hidden = hidden @ params[f"w{i}"] + params[f"b{i}"]
+        if f"g{i}" in params:
+            hidden = layer_norm(hidden) * params[f"g{i}"] + params[f"c{i}"]
+        hidden = ACTIVATIONS[activation](hidden)
     mean, log_std = jnp.split(head(hidden, params[f"w{last}"]) + params[f"b{last}"], 2, axis=-1)
     return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
 
 
 def action_size_of(params: Params) -> int:
     """a, from an actor's parameters."""
-    return params[f"b{len(params) // 2 - 1}"].shape[-1] // 2
+    return params[f"b{last_layer(params)}"].shape[-1] // 2
+
+
+def last_layer(params: Params) -> int:
+    """Number of the last Dense layer, from 0."""
+    return sum(name.startswith("w") for name in params) - 1
+
+
+def norms_create(widths: Sequence[int], members: Sequence[int] = ()) -> Params:
+    """``g0, c0, …``, scale and offset of LayerNorms of these ``widths``, with leading axes ``members``."""
+    scales = {f"g{i}": jnp.ones((*members, width)) for i, width in enumerate(widths)}
+    return scales | {f"c{i}": jnp.zeros((*members, width)) for i, width in enumerate(widths)}
 
 
 def tanh_gaussian(key: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -57,30 +77,26 @@ def critics_create(
     return ensemble_create(key, (state_size + action_size, *hidden, 1), members, layer_norm)
 
 
-def critics_apply(params: Params, state: jax.Array, action: jax.Array) -> jax.Array:
+def critics_apply(params: Params, state: jax.Array, action: jax.Array, activation: Activation = "relu") -> jax.Array:
     """``Q (members, n)`` for ``state (n, d)`` and ``action (n, a)``."""
-    return ensemble_apply(params, jnp.concatenate((state, action), axis=-1))[..., 0]
+    return ensemble_apply(params, jnp.concatenate((state, action), axis=-1), activation)[..., 0]
 
 
 def ensemble_create(key: jax.Array, sizes: Sequence[int], members: int, layer_norm: bool) -> Params:
     """MLPs side by side: a leading axis ``members`` on each parameter. ``g, c``: scale and offset of the LayerNorms."""
     params = jax.vmap(lambda k: mlp_create(k, sizes))(jax.random.split(key, members))
-    if layer_norm:
-        for i, width in enumerate(sizes[1:-1]):
-            params[f"g{i}"] = jnp.ones((members, width))
-            params[f"c{i}"] = jnp.zeros((members, width))
-    return params
+    return params | (norms_create(sizes[1:-1], (members,)) if layer_norm else {})
 
 
-def ensemble_apply(params: Params, inputs: jax.Array) -> jax.Array:
-    """``(members, n, outputs)`` for ``inputs (n, d)``: Dense → LayerNorm → ReLU, …, Dense."""
-    last = sum(name.startswith("w") for name in params) - 1
+def ensemble_apply(params: Params, inputs: jax.Array, activation: Activation = "relu") -> jax.Array:
+    """``(members, n, outputs)`` for ``inputs (n, d)``: Dense (→ LayerNorm) → activation, …, Dense."""
+    last = last_layer(params)
     hidden = jnp.broadcast_to(inputs.astype(params["w0"].dtype), (params["w0"].shape[0], *inputs.shape))
     for i in range(last):
         hidden = hidden @ params[f"w{i}"] + params[f"b{i}"][:, None]
         if f"g{i}" in params:
             hidden = layer_norm(hidden) * params[f"g{i}"][:, None] + params[f"c{i}"][:, None]
-        hidden = jax.nn.relu(hidden)
+        hidden = ACTIVATIONS[activation](hidden)
     return head(hidden, params[f"w{last}"]) + params[f"b{last}"][:, None]
 
 

@@ -17,7 +17,7 @@ from robot_rl.learner.factory import make_agent, make_algorithm
 from robot_rl.learner.networks import flash
 from robot_rl.learner.networks.parts import join, part
 from tests.robot_rl import flash_reference, references
-from tests.robot_rl.references import dense_relu, stir
+from tests.robot_rl.references import dense_relu, dense_tanh, stir
 
 D, A = 5, 3
 LAYOUT = Layout(D, A)
@@ -38,6 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "edit_scale": 0.4,
     },
 }
+LIKE_HIL = {"activation": "tanh", "actor_layer_norm": True}
 KEY = jax.random.PRNGKey(7)
 
 
@@ -85,13 +86,14 @@ def test_what_is_published_is_what_acting_takes(name: str, layout: Layout) -> No
 
 
 @pytest.mark.parametrize("name", ["rlpd", "sac", "rlpd_lagrangian"])
-def test_a_gaussian_acts_by_its_mean_of_state_and_images(name: str) -> None:
-    agent, images = make_algorithm(name, SETTINGS[name]), images_of(SEEING)
+@pytest.mark.parametrize(("settings", "dense"), [({}, dense_relu), (LIKE_HIL, dense_tanh)])
+def test_a_gaussian_acts_by_its_mean_of_state_and_images(name: str, settings: dict[str, Any], dense: Any) -> None:
+    agent, images = make_algorithm(name, {**SETTINGS[name], **settings}), images_of(SEEING)
     params = stirred(agent, SEEING)
     act = acting(agent, params, deterministic=True)
     seen = [references.embedding(part(params, "encoder"), camera, images[camera]) for camera in ("front", "wrist")]
     for state in states(5):
-        mean, _ = np.split(dense_relu(part(params, "actor"), np.concatenate((state, *seen))), 2)
+        mean, _ = np.split(dense(part(params, "actor"), np.concatenate((state, *seen))), 2)
         np.testing.assert_allclose(act(state, images, KEY)[0], np.tanh(mean), atol=1e-4)
 
 
@@ -115,9 +117,9 @@ def test_hil_takes_the_option_that_the_grasp_critic_values_most(layer_norm: bool
     act, chosen = acting(agent, params, deterministic=True), []
     for state in states(30):
         action = np.asarray(act(state, {}, KEY)[0])
-        mean, _ = np.split(dense_relu(part(params, "arm"), state), 2)
+        mean, _ = np.split(dense_tanh(part(params, "arm"), state), 2)
         np.testing.assert_allclose(action[:-1], np.tanh(mean), atol=1e-5)
-        chosen.append(int(dense_relu(part(params, "grasp"), state, 0).argmax()))
+        chosen.append(int(dense_tanh(part(params, "grasp"), state, 0).argmax()))
         assert action[-1] == chosen[-1] - 1.0  # −1, 0 or 1
     assert set(chosen) == {0, 1, 2}
 
@@ -126,7 +128,7 @@ def test_hil_draws_options_by_their_values() -> None:
     """P(o) ∝ exp(G(o)/T); none but the best as T → 0."""
     layout, state = Layout(D, A, options=3), states(1)[0]
     params = stirred(make_algorithm("hil", SETTINGS["hil"]), layout)
-    values = dense_relu(part(params, "grasp"), state, 0)
+    values = dense_tanh(part(params, "grasp"), state, 0)
     spread = float(np.ptp(values))
     odds = np.exp((values - values.max()) / spread)
     drawn = {}
@@ -146,7 +148,7 @@ def test_hil_without_a_gripper_leaves_all_axes_to_the_arm() -> None:
     agent = make_algorithm("hil", SETTINGS["hil"])
     params = stirred(agent, LAYOUT)
     assert not part(params, "grasp")
-    mean, _ = np.split(dense_relu(part(params, "arm"), states(1)[0]), 2)
+    mean, _ = np.split(dense_tanh(part(params, "arm"), states(1)[0]), 2)
     np.testing.assert_allclose(acting(agent, params, True)(states(1)[0], {}, KEY)[0], np.tanh(mean), atol=1e-5)
 
 

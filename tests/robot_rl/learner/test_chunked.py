@@ -21,8 +21,10 @@ from robot_rl.learner.networks.mlp import LAYER_NORM_EPSILON
 N, D, A, H = 6, 3, 2, 3
 K = H * A
 LAYOUT = Layout(D, A)
-TINY = ChunkedConfig(horizon=H, hidden=(5, 4), critics=3, discount=0.9, flow_steps=2, samples=3, value_samples=2)
-TINY = replace(TINY, critic_steps=2, distillation=0.7, temperature=0.3, weight_limit=0.5)
+TINY = ChunkedConfig(
+    horizon=H, hidden=(5, 4), critics=3, discount=0.9, flow_steps=2, samples=3, value_samples=2, failed_weight=0.3
+)
+TINY = replace(TINY, critic_steps=2, distillation=0.7, temperature=0.9, weight_limit=0.5)
 CONFIGS = {name: replace(TINY, extraction=name) for name in get_args(Extraction)}
 
 
@@ -52,6 +54,7 @@ def batch_of(*lead: int, seed: int = 0, horizon: int = H, images: tuple[int, int
         mask=np.resize((1, 0, 1, 0, 1), lead),
         next_state=rng.normal(size=(*lead, D)),
         valid=valid,
+        columns={"example": np.resize((1, 1, 0), lead)},
     )
     values = jax.tree.map(lambda column: np.asarray(column, np.float32), values)
     return values._replace(images=picture(), next_images=picture())
@@ -173,7 +176,9 @@ def flow_error(state, key, batch, chunk) -> np.ndarray:
 def expected_policy_loss(key, state, batch, chunk, config) -> float:
     flow_key, noise_key = jax.random.split(key)
     critics, valid = state.values.critics, np.repeat(batch.valid, A, axis=1)
-    error = flow_error(state, flow_key, batch, chunk)
+    assert set(batch.columns["example"]) == {0.0, 1.0}
+    error = np.array([1.0 if example else 0.3 for example in batch.columns["example"]])[:, None]
+    error = error * flow_error(state, flow_key, batch, chunk)
     if config.extraction == "best_of_n":
         return (valid * error).mean()
     if config.extraction == "aloe":
@@ -181,9 +186,11 @@ def expected_policy_loss(key, state, batch, chunk, config) -> float:
         proposed = [reference_flow(state.policies.flow, batch.state, noise[:, j], 2) for j in range(2)]
         v = np.mean([reference_q(critics, batch.state, p).min(axis=0) for p in proposed], axis=0)
         advantage = reference_q(critics, batch.state, chunk).min(axis=0) - v
-        assert (np.abs(advantage / 0.3) > 0.5).any() and (np.abs(advantage / 0.3) < 0.5).any()  # the clip shows
-        known = np.array([v[-1] or not m for v, m in zip(batch.valid, batch.mask, strict=True)])
-        return ((known * np.exp(np.clip(advantage / 0.3, -0.5, 0.5)))[:, None] * valid * error).mean()
+        known = np.array([bool(v[-1]) or not m for v, m in zip(batch.valid, batch.mask, strict=True)])
+        assert known.any() and not known.all()
+        scores = (advantage - advantage[known].mean()) / (0.9 * advantage[known].std())
+        assert (np.abs(scores) > 0.5).any() and (np.abs(scores) < 0.5).any()  # the clip shows
+        return ((known * np.exp(np.clip(scores, -0.5, 0.5)))[:, None] * valid * error).mean()
     z = np.asarray(jax.random.normal(noise_key, (N, K)), np.float64)
     teacher = reference_flow(state.policies.flow, batch.state, z, 2)
     action = z + reference_velocity(state.policies.one_step, batch.state, z, 0.0)
@@ -198,6 +205,47 @@ def test_policy_loss_equals_the_reference(name: str) -> None:
     loss, _ = chunked.policy_loss(state.policies, key, state.values.critics, batch.state, chunk, batch, config)
     expected = expected_policy_loss(key, state, batch, np.asarray(chunk, np.float64), config)
     np.testing.assert_allclose(loss, expected, rtol=2e-5)
+
+
+def test_scores_by_hand_whatever_the_scale_of_rewards() -> None:
+    """Of 1, 2, 3 and a window that is cut short: Ā = 2, σ = √(2/3). Values a thousand times as large: the same."""
+    advantage, known = np.float32([1, 2, 3, 100]), np.float32([1, 1, 1, 0])
+    expected = (advantage - 2.0) / np.sqrt(2.0 / 3.0)
+    for scale in np.float32([1e-3, 1.0, 1e3]):
+        scores = chunked.standard_scores(scale * advantage, scale * np.full(4, 30.0, np.float32), known)
+        np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 4e4])
+def test_equal_advantages_all_count_as_one(level: float) -> None:
+    """Differences of the last digit are no advantage either."""
+    values = np.full(4, level, np.float32)
+    rounded = np.spacing(values) * np.float32([1, -1, 0, 0])
+    np.testing.assert_allclose(chunked.standard_scores(rounded, values, np.ones(4, np.float32)), 0.0, atol=2e-3)
+
+
+def test_a_minibatch_without_a_whole_window_teaches_the_policy_of_aloe_nothing() -> None:
+    config, key = CONFIGS["aloe"], jax.random.PRNGKey(7)
+    batch = batch_of(N)._replace(mask=np.ones(N, np.float32), valid=np.tile(np.float32([1, 1, 0]), (N, 1)))
+    state, chunk = tiny(config), chunked.fill(key, batch)
+    loss, slope = jax.value_and_grad(
+        lambda p: chunked.policy_loss(p, key, state.values.critics, batch.state, chunk, batch, config)[0]
+    )(state.policies)
+    assert loss == 0.0 and size(slope) == 0.0
+
+
+def test_weights_stay_when_all_values_are_a_thousand_times_as_large() -> None:
+    """The last layer of the critics is linear, so its weights and biases scale Q."""
+    config, batch, key = replace(CONFIGS["aloe"], weight_limit=5.0), batch_of(N), jax.random.PRNGKey(7)
+    state, chunk = tiny(config), chunked.fill(jax.random.PRNGKey(3), batch)
+    critics = state.values.critics
+    larger = critics | {name: 1000.0 * critics[name] for name in ("w2", "b2")}
+    one, two = (
+        chunked.advantage_weight(key, c, state.policies.flow, batch.state, chunk, chunked.whole(batch), config)
+        for c in (critics, larger)
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+    assert np.ptp(one) > 0.5
 
 
 def size(tree) -> float:
@@ -225,7 +273,7 @@ def test_what_the_policy_loss_teaches_and_what_it_leaves_alone(name: str) -> Non
         assert size(jax.tree.map(jnp.subtract, without.one_step, policies.one_step)) > 0.0
     if name == "aloe":  # the weights are numbers: their gradient would be another
         weights = lambda flow: chunked.advantage_weight(  # noqa: E731
-            key, state.values.critics, flow, batch.state, chunk, config
+            key, state.values.critics, flow, batch.state, chunk, chunked.whole(batch), config
         ).sum()
         assert size(jax.grad(weights)(state.policies.flow)) == 0.0
 

@@ -53,7 +53,7 @@ def test_values_of_a_chain_converge_to_the_solution_next_to_the_goal_too() -> No
         buffer.add(episode(2 * number + 1, rows[[3] * 4], [0.4] * 3, terminated=False))
     state = chunked.create(jax.random.PRNGKey(0), Layout(5, 1), config)
     for _ in range(50):
-        batch = buffer.sample(rng, 20 * 64, 2)
+        batch = buffer.sample(rng, 20 * 64, 2)._replace(columns={"example": np.ones(20 * 64, np.float32)})
         batch = jax.tree.map(lambda c: c.reshape(20, 64, *np.shape(c)[1:]), batch)
         state, _ = chunked.update(state, batch, config=config)
     chunks = np.stack(np.meshgrid(*[np.linspace(-0.9, 0.9, 4)] * 2), -1).reshape(1, 16, 2)
@@ -82,6 +82,7 @@ def test_the_policy_finds_the_better_of_two_ways(name: str) -> None:
         worth = 0.5 + action.sum(axis=(2, 3))[..., None] / 2.4
         reward = np.concatenate((zeros, worth / config.discount), axis=-1)
         batch = Batch(zeros, action, reward, zeros[..., 0], zeros, np.tile(ones, (1, 1, 2)))
+        batch = batch._replace(columns={"example": ones[..., 0]})
         state, _ = chunked.update(state, batch, config=config)
     agent = chunked.make_agent(config)
     actor = AgentActor(agent, Layout(1, 1), agent.actor(state), (0,))

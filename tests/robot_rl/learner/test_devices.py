@@ -34,6 +34,7 @@ def batch(agent, seed):
             "cost": rng.random(lead).astype(np.float32), "recent_cost": np.full(lead[0], 0.1, np.float32),
             "previous_action": np.tanh(normal(*lead, 2)),
             "return_deviation": np.ones(lead[0], np.float32), "return_largest": np.ones(lead[0], np.float32),
+            "example": (rng.random(lead) < 0.7).astype(np.float32),
         },
     )
 

@@ -35,6 +35,7 @@ def batch(name: str, steps: int, seed: int) -> Batch:
         mask=np.ones(rows, np.float32),
         next_state=state,
         valid=ones[..., 0] if single else ones,
+        columns={"example": np.ones(rows, np.float32)},
     )
 
 

@@ -25,6 +25,7 @@ TINY = ExpoConfig(
     initial_temperature=0.3,
     candidates=3,
     base_steps=2,
+    failed_weight=0.3,
     edit_scale=0.4,
     target_rate=0.05,
     base_rate=0.2,
@@ -56,6 +57,7 @@ def batch_of(*lead: int, seed: int = 0, images: tuple[str, ...] = (), state_size
         reward=rng.normal(size=lead),
         mask=rng.random(lead) < 0.7,
         next_state=rng.normal(size=(*lead, state_size)),
+        columns={"example": np.resize((1, 1, 0, 1), lead)},
     )
     batch = jax.tree.map(lambda column: np.asarray(column, np.float32), values)
     pixels = [{name: rng.integers(0, 256, (*lead, 16, 16, 3), np.uint8) for name in images} or None for _ in range(2)]
@@ -222,9 +224,10 @@ def test_the_base_only_imitates() -> None:
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), after.base, strange.base))
     assert not np.allclose(after.critics["w0"], strange.critics["w0"])
     policy_key = jax.random.split(state.key, 4)[1]
-    gradient = jax.grad(flow.flow_loss)(
-        state.base, jax.random.split(policy_key)[0], last_of(batch).state, last_of(batch).action
-    )
+    last = last_of(batch)
+    counts = np.float32([1.0 if example else 0.3 for example in last.columns["example"]])[:, None]
+    assert counts.min() < counts.max()
+    gradient = jax.grad(flow.flow_loss)(state.base, jax.random.split(policy_key)[0], last.state, last.action, counts)
     for name, slope in gradient.items():  # Adam's first moment is 0.1 times the first gradient
         np.testing.assert_allclose(after.base_optimiser[0].mu[name], 0.1 * slope, rtol=1e-4, atol=1e-7)
 
@@ -350,7 +353,8 @@ def solved() -> tuple[ExpoConfig, ExpoState]:
         action = rng.uniform(-1, 1, (4, 64, 1)).astype(np.float32)
         reward = np.where(where == 1, 1.0 - (action[..., 0] - 0.5) ** 2, 0.0).astype(np.float32)
         mask = (where == 0).astype(np.float32)
-        batch = Batch(states[where], action, reward, mask, states[np.ones_like(where)])
+        example = {"example": np.ones((4, 64), np.float32)}
+        batch = Batch(states[where], action, reward, mask, states[np.ones_like(where)], columns=example)
         state, _ = expo.update(state, batch, config=config)
     return config, state
 

@@ -18,7 +18,7 @@ from robot_rl.learner.factory import make_agent, make_algorithm
 from robot_rl.learner.networks import encoder, mlp
 from robot_rl.policies.serving import AgentActor
 from robot_rl.tasks import make_task
-from tests.robot_rl.references import batch_of, dense_relu, equal, slopes, stir
+from tests.robot_rl.references import batch_of, dense_tanh, equal, slopes, stir
 
 TINY = HilConfig(hidden=(5, 4), discount=0.5, initial_temperature=0.3, toggle_penalty=0.25)
 N, D, A = 6, 3, 3
@@ -49,9 +49,9 @@ def test_the_target_by_hand() -> None:
 
 def test_the_target_equals_the_reference() -> None:
     state, batch = tiny(), batch_of(40, state=D, action=A)
-    chosen = dense_relu(state.grasp, batch.next_state, 0).argmax(-1)
+    chosen = dense_tanh(state.grasp, batch.next_state, 0).argmax(-1)
     assert 0 < chosen.sum() < 40
-    value = dense_relu(state.target_grasp, batch.next_state, 0)[np.arange(40), chosen]
+    value = dense_tanh(state.target_grasp, batch.next_state, 0)[np.arange(40), chosen]
     toggled = batch.action[:, -1] != batch.columns["previous_action"][:, -1]
     expected = batch.reward - 0.25 * toggled + 0.5 * batch.mask * value
     np.testing.assert_allclose(hil.grasp_target(state, batch, TINY), expected, rtol=1e-4, atol=1e-5)
@@ -59,12 +59,12 @@ def test_the_target_equals_the_reference() -> None:
 
 def test_the_loss_judges_the_option_that_was_taken() -> None:
     state, batch, target = tiny(), batch_of(N, state=D, action=A), np.arange(N, dtype=np.float32)
-    taken = dense_relu(state.grasp, batch.state, 0)[np.arange(N), (batch.action[:, -1] > 0).astype(int)]
-    loss, g = hil.grasp_loss(state.grasp, target, batch)
+    taken = dense_tanh(state.grasp, batch.state, 0)[np.arange(N), (batch.action[:, -1] > 0).astype(int)]
+    loss, g = hil.grasp_loss(state.grasp, target, batch, TINY)
     np.testing.assert_allclose(g, taken, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(loss, ((taken - target) ** 2).mean(), rtol=1e-4)
     batch.action[:, -1] = 1.0
-    slope = jax.grad(lambda p: hil.grasp_loss(p, target, batch)[0])(state.grasp)["b2"][0]
+    slope = jax.grad(lambda p: hil.grasp_loss(p, target, batch, TINY)[0])(state.grasp)["b2"][0]
     assert slope[0] == 0.0 != slope[1]
 
 
@@ -72,7 +72,7 @@ def test_its_gradient_equals_finite_differences() -> None:
     with jax.enable_x64(True):
         wide = lambda tree: jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float64), tree)  # noqa: E731
         grasp, batch = wide(tiny().grasp), wide(batch_of(N, state=D, action=A))
-        measured, derived = slopes(lambda p: hil.grasp_loss(p, batch.reward, batch)[0], grasp)
+        measured, derived = slopes(lambda p: hil.grasp_loss(p, batch.reward, batch, TINY)[0], grasp)
     np.testing.assert_allclose(derived, measured, rtol=1e-5, atol=1e-7)
 
 
@@ -82,7 +82,7 @@ def test_the_target_is_a_constant_to_the_gradient_and_follows_slowly() -> None:
     state, batch = tiny(), batch_of(1, N, state=D, action=A)
     single = jax.tree.map(lambda column: column[0], batch)
     target = np.asarray(hil.grasp_target(state, single, config))
-    gradient = jax.grad(lambda p: hil.grasp_loss(p, target, single)[0])(state.grasp)
+    gradient = jax.grad(lambda p: hil.grasp_loss(p, target, single, config)[0])(state.grasp)
     after, info = hil.update(state, batch, config=config)
     for name, slope in gradient.items():
         expected = state.grasp[name] - 1e-3 * slope / (np.abs(slope) + 1e-8)
@@ -123,7 +123,7 @@ def test_the_grasp_critic_learns_from_what_the_encoders_see() -> None:
         state=encoder.features(arm.encoder, batch.state[0], {"wrist": now[0]}),
         next_state=encoder.features(arm.target_encoder, batch.state[0], {"wrist": after[0]}),
     )
-    loss, _ = hil.grasp_loss(state.grasp, hil.grasp_target(state, seen, TINY), seen)
+    loss, _ = hil.grasp_loss(state.grasp, hil.grasp_target(state, seen, TINY), seen, TINY)
     np.testing.assert_allclose(info["grasp/loss"], loss, rtol=1e-4)
 
 
@@ -172,7 +172,7 @@ def test_the_values_of_a_grasp_converge_to_the_solution() -> None:
             columns={"previous_action": -np.ones_like(action)},
         )
         state, _ = hil.update(state, batch, config=config)
-    np.testing.assert_allclose(hil.grasp_values(state.grasp, places), [[0.175, 0.35], [0.175, 0.9]], atol=0.03)
+    np.testing.assert_allclose(hil.grasp_values(state.grasp, places, config), [[0.175, 0.35], [0.175, 0.9]], atol=0.03)
 
 
 def test_a_gripper_of_a_task_becomes_an_option_from_store_to_action() -> None:
@@ -183,9 +183,9 @@ def test_a_gripper_of_a_task_becomes_an_option_from_store_to_action() -> None:
     actor = AgentActor(agent, layout, agent.actor(state), (0,))
     features = np.random.default_rng(0).normal(size=(30, layout.state_size))
     chosen = np.concatenate([actor.act(row, {}, deterministic=True) for row in features])
-    mean, _ = mlp.actor_apply(state.arm.actor, jnp.asarray(features, jnp.float32))
+    mean, _ = mlp.actor_apply(state.arm.actor, jnp.asarray(features, jnp.float32), "tanh")
     np.testing.assert_allclose(chosen[:, :-1], np.tanh(mean), atol=1e-5)
-    best = hil.grasp_values(state.grasp, jnp.asarray(features, jnp.float32)).argmax(-1)
+    best = hil.grasp_values(state.grasp, jnp.asarray(features, jnp.float32), agent.config).argmax(-1)
     assert np.array_equal(chosen[:, -1], 2.0 * best - 1.0)
 
 

@@ -47,6 +47,7 @@ def batch_for(agent: Any, seed: int) -> Batch:
             "previous_action": np.tanh(rng.normal(size=(*lead, 2))),
             "return_deviation": np.ones(lead[0]),
             "return_largest": np.ones(lead[0]),
+            "example": rng.random(lead) < 0.7,
         },
     )
     return jax.tree.map(lambda column: np.asarray(column, np.float32), columns)
