@@ -311,7 +311,7 @@ def test_our_own_environments_learn_from_our_own_store(tmp_path: Path, capsys: p
         (("--env-kwargs", '{"sees": "grey"}'), "images have shape (height, width, 3)"),
         (("--env-kwargs", '{"acts": "wide"}'), "actions need finite bounds"),
         (("--env-kwargs", '{"acts": "many"}'), "the action space is MultiDiscrete"),
-        (("--steps", "0"), "--steps=0 must be an integer from 1"),
+        (("--steps", "-1"), "--steps=-1 must be an integer from 0"),
         (("--eval-episodes", "0"), "--eval-episodes=0 must be an integer from 1"),
         (("--seed", "-1"), "--seed=-1 must be an integer from 0"),
         (("--demos", "nowhere"), "nowhere: no such file or folder"),
