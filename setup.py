@@ -54,6 +54,7 @@ EXTRAS = {
     "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],  # `make docs`
 }
 # Packages that the loop and the learners are compared with.
+EXTRAS["public"] = ["metaworld==3.0.0", "gymnasium-robotics==1.4.2"]  # manipulation tasks of others, for benchmarks
 EXTRAS["bench"] = [*EXTRAS["sim"], *EXTRAS["franka"], *EXTRAS["learn"], "sbx-rl>=0.28", "stable-baselines3>=2.9"]
 
 setup(

@@ -44,6 +44,7 @@ CODE = (
     "robot_rl/policies",
     "robot_rl/session",
     "robot_rl/tasks",
+    "benchmarks/experiments/public",
     "benchmarks/experiments/tables/runs.py",
 )
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.experiments.public import demos as public_demos
 from benchmarks.experiments.tables.lines import DONE, Line, Point, digest, digest_of_files, machine
 from benchmarks.experiments.tables.plan import BUDGETS, DEMOS, EPISODES, STEPS_PER_MINUTE, Cell, Kind
 from controllers.core import ControllerConfig
@@ -36,6 +37,7 @@ from robot_rl.tasks.experts.person import Driver, make_driver
 
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 EVALUATION = 100_003  # added to the seed of the script's starts, so that they are not those it was recorded from
+PUBLIC_DEMOS = "demos.hdf5"
 LAST_WORDS = 200  # characters of a dead run's log that its line keeps
 
 
@@ -73,7 +75,7 @@ def make_line(cell: Cell, place: Place) -> Line:
         version=place.version,
         settings=cell.row.settings,
         config=_config_digest(cell, place),
-        demos=digest_of_files(demos),
+        demos=digest_of_files(demos.parent if demos.is_file() else demos),
         machine=machine(),
         wall_s=round(time.monotonic() - began, 1),
         cpu_s=round(_cpu_time() - before, 1),
@@ -87,25 +89,37 @@ def make_line(cell: Cell, place: Place) -> Line:
 
 
 def demonstrations(task: str, seed: int, place: Place) -> Path:
-    """The store of the demonstrations of ``seed``, recorded by this version; whoever comes first records them."""
+    """Demonstrations of ``seed``, a store or a public task's file, by this version; whoever is first records them."""
     run = place.work / place.version / f"demos-{task}-{place.style}-{seed}"
+    found = run / PUBLIC_DEMOS if BUDGETS[task].module else run / "demos"
     run.parent.mkdir(parents=True, exist_ok=True)
     complete = run.with_suffix(".complete")
     with run.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not complete.exists():
-            arguments = ["--fast", "--task", task, "--seed", str(seed), "--run", str(run)]
-            settings = [f"demos={DEMOS}", f"demo_style={place.style}"]
-            _robot_rl("record", [*arguments, *settings], run.with_suffix(".log"))  # goes on where it was, if it was
+            if BUDGETS[task].module:
+                run.mkdir(exist_ok=True)
+                arguments = [task, "--seed", str(seed), "--count", str(DEMOS), "--file", str(found)]
+                _run([sys.executable, "-m", public_demos.__name__, *arguments], run.with_suffix(".log"))
+            else:
+                arguments = ["--fast", "--task", task, "--seed", str(seed), "--run", str(run)]
+                settings = [f"demos={DEMOS}", f"demo_style={place.style}"]
+                _robot_rl("record", [*arguments, *settings], run.with_suffix(".log"))  # goes on where it was, if it was
             complete.touch()
-    return run / "demos"
+    return found
 
 
 def _script(cell: Cell, place: Place, demos: Path) -> Outcome:
-    task = make_task(cell.task)
-    seed = cell.seed + EVALUATION
-    episodes = itertools.islice(play(task, seed, make_driver(task, place.style, seed)), EPISODES)
-    return Outcome((Point(0.0, float(np.mean([episode.ending is Ending.SUCCESS for episode in episodes]))),))
+    succeeded = itertools.islice(_successes(cell.task, cell.seed + EVALUATION, place.style), EPISODES)
+    return Outcome((Point(0.0, float(np.mean(list(succeeded)))),))
+
+
+def _successes(name: str, seed: int, style: str) -> Iterator[bool]:
+    """Whether the script's episodes succeed, without end."""
+    if BUDGETS[name].module:
+        return (demo.succeeded for demo in public_demos.play(name, seed))
+    task = make_task(name)
+    return (episode.ending is Ending.SUCCESS for episode in play(task, seed, make_driver(task, style, seed)))
 
 
 def play(task: Task, seed: int, driver: Driver) -> Iterator[EpisodeSummary]:
@@ -130,6 +144,7 @@ def _agent(cell: Cell, place: Place, demos: Path) -> Outcome:
     steps = 0 if cell.row.kind is Kind.CLONE else budget.steps
     arguments = ["--env", budget.env, "--agent", cell.row.agent, "--seed", str(cell.seed), "--steps", str(steps)]
     arguments += ["--eval-every", str(budget.every), "--eval-episodes", str(EPISODES), "--eval-acting"]
+    arguments += ["--module", budget.module] if budget.module else []
     arguments += ["--demos", str(demos), *(f"learner.{setting}" for setting in cell.row.settings)]
 
     def run(lines: Path, log: Path) -> None:

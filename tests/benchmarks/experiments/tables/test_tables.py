@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 from benchmarks.experiments.tables import __main__ as command
@@ -23,7 +24,7 @@ from benchmarks.experiments.tables.lines import (
     read_lines,
     version_of,
 )
-from benchmarks.experiments.tables.plan import BUDGETS, REFERENCE, ROWS, TUNING, Budget, Cell, Kind, Row, cells
+from benchmarks.experiments.tables.plan import BUDGETS, OWN, REFERENCE, ROWS, TUNING, Budget, Cell, Kind, Row, cells
 from benchmarks.experiments.tables.rule import default_agent
 from benchmarks.experiments.tables.runs import Place, make_line
 from robot_rl.gym.envs import IDS
@@ -125,8 +126,9 @@ def test_seeds_that_choose_are_never_reported() -> None:
 
 
 def test_the_plan_names_tasks_and_rows_that_there_are() -> None:
-    assert set(BUDGETS) == set(TASKS.builtin)
-    assert {budget.env: task for task, budget in BUDGETS.items()} == IDS
+    assert set(OWN) == set(TASKS.builtin)
+    assert {BUDGETS[task].env: task for task in OWN} == IDS
+    assert {budget.env for task, budget in BUDGETS.items() if task not in OWN} <= set(gymnasium.registry)
     assert REFERENCE in {row.name for row in ROWS} and len({row.name for row in ROWS}) == len(ROWS)
     assert all(row.agent in AGENTS for row in ROWS if row.kind is Kind.AGENT)
 
