@@ -9,6 +9,7 @@ import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -22,7 +23,7 @@ from robot_rl.jobs.job import DEMO, EXPERT, JOBS, job_of
 from robot_rl.jobs.locks import RunLock, ros_domain
 from robot_rl.jobs.logs import tell
 from robot_rl.jobs.remote import discovery
-from robot_rl.jobs.report import plot_curve, write_report, write_summary
+from robot_rl.jobs.report import kept, plot_curve, write_report, write_summary
 from robot_rl.jobs.run import Run, settings_kept
 from robot_rl.jobs.supervisor import Supervisor
 from robot_rl.tasks import make_task
@@ -145,6 +146,8 @@ def do_job(job: str, run: Run, fast: bool, lock: RunLock) -> None:
     _, config = Run.open(run.root)
     for line in opening(job, run, config):
         tell(line)
+    if enough := already_done(job, run, config):
+        tell(enough)
     if job_of(job).learns:  # what an earlier one has said stays true but for this
         run.say("learner", run.status_of("learner") | {"phase": "starting"})
     with contextlib.closing(Display(run, job, config)) as display:
@@ -159,8 +162,21 @@ def do_job(job: str, run: Run, fast: bool, lock: RunLock) -> None:
                 tell(f"ROS_DOMAIN_ID={domain.number}, logs in {run.logs}")
                 held = (*domain.descriptors, *lock.descriptors)
                 Supervisor(run, job, specs(job, run, config), domain.number, held).run(display.update)
+        display.finish()
     for line in write_report(job, run, config, time.monotonic() - began):
         tell(line)
+
+
+def already_done(job: str, run: Run, config: RunConfig) -> str:
+    """A line that says that an earlier start has done all that is asked for; "" while there is something to do."""
+    spec = job_of(job)
+    found = kept(run.root / spec.records) if spec.records else []
+    successes, steps = sum(episode.success for episode in found), sum(episode.steps for episode in found)
+    done = spec.progress(SimpleNamespace(kept=len(found), steps=steps, successes=successes), config)
+    if done is None or done[0] < done[1]:
+        return ""
+    more = f"{spec.goal}={done[0] + done[1]} asks for as many more"
+    return f"{job}: {done[0]} of {done[1]} {spec.goal} are there already; {more}"
 
 
 def _command(name: str, run: Run, fast: bool) -> str:

@@ -11,7 +11,7 @@ from hardware.teleop.keyboard import LEGEND
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import JobSpec, job_of
 from robot_rl.jobs.logs import LIVE, tell
-from robot_rl.jobs.progress import WINDOW, robot_minutes
+from robot_rl.jobs.progress import WINDOW, counted, robot_minutes
 from robot_rl.jobs.run import CONSOLE, Run
 from robot_rl.session.directive import Phase
 from robot_rl.tasks import make_task
@@ -57,7 +57,7 @@ class Display:
             self._page = page
             tell(f"page: {page}")
         session = self._run.status_of("session")
-        spoken = session.get("job") == self._job.name
+        spoken = session.get("job") == self._job.name and session != self._before
         if spoken:
             self._tell_lines(session)
         done = self._job.progress(SimpleNamespace(**session), self._config) if spoken else None
@@ -74,6 +74,14 @@ class Display:
         if line and not (self._live.drawn and line == self._last):
             tell(f"{self._job.name}: {line}")
             self._last = line
+
+    def finish(self) -> None:
+        """Say once more how far it has come, at the end of a job that has gone well."""
+        session = self._run.status_of("session")
+        if session.get("job") == self._job.name:
+            line = self._line(session, self._job.progress(SimpleNamespace(**session), self._config))
+            if line != self._last:
+                tell(f"{self._job.name}: {line}")
 
     def close(self) -> None:
         """Leave no live line behind."""
@@ -105,11 +113,11 @@ class Display:
         else:
             parts.append(f"episode {session['episodes']}{goal}")
             parts += self._left.words(done)
-            parts.append(f"{session['successes']} successes")
+            parts.append(counted(session["successes"], "successes"))
         if self._job.learns:
             parts.append(f"success {session['success_rate']:.0%} of the last {WINDOW}")
             person = f" ({session['person_steps']} steps)" if session["interventions"] else ""
-            parts.append(f"{session['interventions']} interventions{person}")
+            parts.append(f"{counted(session['interventions'], 'interventions')}{person}")
             parts += self._learning()
         if session["last"]:
             parts.append(f"last: {session['last']}")
@@ -118,7 +126,7 @@ class Display:
                 f"action after {session['obs_to_action_ms_p50']:.0f} ms (p95 {session['obs_to_action_ms_p95']:.0f})"
             )
         counts = ("aborted", "reflexes", "late actions", "dropped answers")
-        parts += [f"{session[what]} {what}" for what in counts if session.get(what)]
+        parts += [counted(session[what], what) for what in counts if session.get(what)]
         return ", ".join(parts)
 
     def _phase(self) -> str:
@@ -155,16 +163,19 @@ class Display:
 
 
 class TimeLeft:
-    """An estimate from how fast it has gone since the first count that was seen."""
+    """An estimate from how fast it has gone since the count was first seen to grow; before, other things were done."""
 
     def __init__(self) -> None:
+        self._began: int | None = None
         self._first: tuple[int, float] | None = None
         self._now = (0, 0.0)
 
     def see(self, done: int, now: float) -> None:
         """``done`` at the steady time ``now`` [s]."""
         self._now = (done, now)
-        if self._first is None:
+        if self._began is None:
+            self._began = done
+        elif self._first is None and done > self._began:
             self._first = self._now
 
     def words(self, done: tuple[int, int] | None) -> list[str]:

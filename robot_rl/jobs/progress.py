@@ -24,6 +24,7 @@ from robot_rl.tasks.base import Task
 WINDOW = 20  # episodes over which the success rate is shown
 PERSON_TIME = 60.0  # [s] a person may take for a demonstration
 PAST = 3  # episodes of an earlier start that labels may still be about
+SINGULAR = {"aborted": "aborted", "reflexes": "reflex", "successes": "success"}
 LINES = 50  # newest lines for the terminal that are kept in the status
 
 
@@ -64,6 +65,12 @@ def robot_minutes(steps: int, period: float) -> float:
     return steps * period / 60.0
 
 
+def counted(number: int, plural: str) -> str:
+    """A number of things in words."""
+    one = SINGULAR.get(plural, plural.removesuffix("s"))
+    return f"{number} {one if number == 1 else plural}"
+
+
 class Progress:
     """Counts episodes, those of an earlier, interrupted start of the job included, and decides when it is done."""
 
@@ -99,18 +106,18 @@ class Progress:
     @property
     def line(self) -> str:
         """The latest episode and the counts, for a log."""
-        parts = [f"episode {self.episodes}: {self._last}", f"{self.successes} successes", f"{self.steps} steps"]
+        parts = [f"episode {self.episodes}: {self._last}", counted(self.successes, "successes"), f"{self.steps} steps"]
         counts = {"aborted": self.aborted, "reflexes": self.reflexes}
         if job_of(self._job).asks_policy:  # in the other jobs the person drives all the time
             counts["interventions"] = self.interventions
-        return ", ".join([*parts, *(f"{count} {what}" for what, count in counts.items() if count)])
+        return ", ".join([*parts, *(counted(count, what) for what, count in counts.items() if count)])
 
     @property
     def result(self) -> str:
         """The job in one line, once it is done."""
         minutes = robot_minutes(self.steps, make_task(self._config.task).control_period)
-        counts = f"{self.episodes} episodes, {self.successes} successes, {self.steps} steps ({minutes:.1f} robot-min)"
-        return f"{self._job} is done: {counts}, run {self._run.root}"
+        counts = counted(self.episodes, "episodes"), counted(self.successes, "successes"), counted(self.steps, "steps")
+        return f"{self._job} is done: {', '.join(counts)} ({minutes:.1f} robot-min), run {self._run.root}"
 
     def add(self, ended: EpisodeSummary, **more: float) -> None:
         """Count an episode; ``more`` belongs into the status as well."""

@@ -182,7 +182,7 @@ def test_demonstrations_are_recorded_and_told_of(workspace: Workspace) -> None:
     said = lines(output, "session")
     (episode,) = [line for line in said if "]: episode 1: success in " in line]
     assert episode.startswith("[INFO] [") and "[session]" in episode
-    (done,) = [line for line in said if "]: record is done: 1 episodes, 1 successes" in line]
+    (done,) = [line for line in said if "]: record is done: 1 episode, 1 success" in line]
     assert str(workspace.folder / "run") in done
     assert Run(workspace.folder / "run").status_of("session")["done"]
     assert not remains(workspace)

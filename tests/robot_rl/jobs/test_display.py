@@ -111,7 +111,7 @@ def test_a_line_of_progress_says_how_the_policy_does_and_which_one_is_kept(
     display.update()
     assert capsys.readouterr().out == (
         "train: 1200 of 2400 steps (2.0 of 4.0 robot-min), episode 30, success 85% of the last 20, 0 interventions, "
-        f"4000 updates, UTD 3.90 (actor 1.95){said and ', '}{said}, last: success in 31 steps, 1 reflexes\n"
+        f"4000 updates, UTD 3.90 (actor 1.95){said and ', '}{said}, last: success in 31 steps, 1 reflex\n"
     )
 
 
@@ -160,6 +160,8 @@ def test_the_learner_is_followed_from_its_start_before_there_is_an_episode(
 def test_the_time_left_is_told_from_what_was_done_in_this_start() -> None:
     left = TimeLeft()
     assert left.words((0, 2400)) == []
+    left.see(900, 0.0)
+    left.see(900, 45.0)
     left.see(1000, 50.0)
     left.see(1010, 55.0)
     assert left.words((1010, 2400)) == [], "too early"
