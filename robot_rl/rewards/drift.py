@@ -26,8 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from robot_rl.contract import ContractError
-from robot_rl.contract.ranges import Count, Share, check
-from robot_rl.rewards.promise import conformal_threshold
+from robot_rl.contract.ranges import Count, check
+from robot_rl.rewards.promise import Chance, conformal_threshold
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class DriftSettings:
         window: frames in a row that a distance has to last for.
     """
 
-    rate: Share = 0.05
+    rate: Chance = 0.05
     window: Count = 5
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class DriftState:
 
 
 def fit(learnt: Sequence[np.ndarray], held_out: Sequence[np.ndarray], settings: DriftSettings) -> DriftAlarm:
-    """The alarm for features of a training.
+    """The alarm for features of a training. It costs d³ of time and d² of memory: pool what is a grid.
 
     Args:
         learnt: features ``(T_e, d)`` of each episode that was learnt from, two at least, with other ones each.
@@ -97,7 +97,9 @@ def fit(learnt: Sequence[np.ndarray], held_out: Sequence[np.ndarray], settings: 
     if len(learnt) < 2:
         raise ContractError(f"{len(learnt)} episodes to learn a distribution from; it takes 2 at least")
     mean = np.mean([features.mean(axis=0, dtype=np.float64) for features in learnt], axis=0)
-    second = np.mean([_second(features, mean) for features in learnt], axis=0)
+    second = np.zeros((size, size))
+    for features in learnt:
+        second += _second(features, mean) / len(learnt)
     sphere = np.trace(second) / size * np.eye(size)
     beside = float(np.sum((second - sphere) ** 2)) / size
     spread = sum(float(np.sum((_second(features, mean) - second) ** 2)) for features in learnt)
@@ -134,17 +136,18 @@ def step(alarm: DriftAlarm, state: DriftState, stamp_ns: int, features: np.ndarr
     return DriftState(stamp_ns, recent, lasting, state.alarm or lasting > alarm.threshold)
 
 
-def policy_changed(measured_on: Iterable[int], acting: int, behind: int = 0) -> str:
-    """Reason why a promise does not hold for the policy of version ``acting``; "" where it does.
+def policy_changed(measured_on: Iterable[int], acting: int, ahead: int = 0) -> str:
+    """Reason why a promise does not hold while the policy of version ``acting`` acts; "" where it does.
 
     Args:
         measured_on: versions of the policies that acted in the episodes of the promise; −1 is none, e.g. a person.
-        behind: how many versions newer than the newest of these a policy may be.
+        acting: version; −1: no policy acts.
+        ahead: how many versions newer than the newest of these a policy may be.
     """
-    newest = max(measured_on, default=-1)
-    if acting <= newest + behind:
+    known = [version for version in measured_on if version >= 0]
+    if acting < 0 or (known and min(known) <= acting <= max(known) + ahead):
         return ""
-    measured = f"policies up to version {newest}" if newest >= 0 else "episodes that no policy acted in"
+    measured = f"versions {min(known)} to {max(known)}" if known else "episodes that no policy acted in"
     return f"the policy has changed since calibration: version {acting} acts, the promise was measured on {measured}"
 
 

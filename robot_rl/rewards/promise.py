@@ -132,7 +132,9 @@ def episodes_needed(wanted: Wanted) -> int:
 def conformal_threshold(peaks: Sequence[float], rate: float) -> float:
     """The ⌈(1 − rate)(n + 1)⌉-th smallest of n ``peaks``: another is above it with a chance of ``rate`` at most.
 
-    That holds on average over sets of peaks, not for each of them. Raises `PromiseError` where n is too small.
+    That holds on average over sets of peaks, not for each of them. ``rate`` is above 0 and below 1.
+
+    Raises `PromiseError` where n is too small.
     """
     rank = len(peaks) + 1 - math.floor(rate * (len(peaks) + 1) + 1e-9)
     if rank > len(peaks):
@@ -156,7 +158,7 @@ def doubt_threshold(peaks: Sequence[float], success: float, rate: float) -> floa
     """
     if not len(peaks):
         return success
-    rank = max(1, math.floor(rate * (len(peaks) + 1) + 1e-9))
+    rank = min(max(1, math.floor(rate * (len(peaks) + 1) + 1e-9)), len(peaks))
     lowest = np.nextafter(np.sort(peaks)[rank - 1], 0.0)  # that peak itself is above it
     return float(min(lowest, success))
 

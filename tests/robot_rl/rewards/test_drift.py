@@ -117,12 +117,17 @@ def test_features_of_another_encoder_are_refused() -> None:
             step(alarm, DriftState(), 0, features)
 
 
-def test_another_policy_is_named() -> None:
-    assert policy_changed((3, 5, 4), 5) == ""
-    assert policy_changed((3, 5, 4), 4) == ""
-    assert policy_changed((3, 5, 4), 6) == (
-        "the policy has changed since calibration: version 6 acts, the promise was measured on policies up to version 5"
+@pytest.mark.parametrize(("acting", "ahead"), [(5, 0), (4, 0), (3, 0), (7, 2), (-1, 0)])
+def test_the_policies_that_acted_are_known(acting: int, ahead: int) -> None:
+    assert policy_changed((-1, 3, 5), acting, ahead) == ""
+
+
+@pytest.mark.parametrize(("acting", "ahead"), [(6, 0), (2, 0), (8, 2)])
+def test_another_policy_is_named(acting: int, ahead: int) -> None:
+    assert policy_changed((-1, 3, 5), acting, ahead) == (
+        f"the policy has changed since calibration: version {acting} acts, the promise was measured on versions 3 to 5"
     )
-    assert policy_changed((3, 5), 7, behind=2) == ""
-    assert "on episodes that no policy acted in" in policy_changed((-1,), 0)
-    assert policy_changed((-1,), -1) == ""
+
+
+def test_demonstrations_promise_nothing_of_a_policy() -> None:
+    assert policy_changed((-1,), 0).endswith("the promise was measured on episodes that no policy acted in")

@@ -131,6 +131,7 @@ def test_a_person_is_asked_about_all_but_few_successes() -> None:
     assert doubt_threshold(peaks[-3:], 0.99, 0.05) == pytest.approx(0.85)
     assert doubt_threshold(peaks[-3:], 0.6, 0.05) == 0.6
     assert doubt_threshold([], 0.6, 0.05) == 0.6
+    assert doubt_threshold(peaks, 0.99, 1.0) == pytest.approx(0.95)
 
 
 def test_rates_of_all_or_nothing_are_refused() -> None:
