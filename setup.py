@@ -50,7 +50,7 @@ EXTRAS = {
     ],
     # Other people's programs that the simulated robot and the arm node are tested with. crisp-python is installed by
     # scripts/setup.sh: it asks for an older numpy than it needs.
-    "clients": ["franky-control>=2.0; platform_machine == 'x86_64'", "scipy>=1.11"],
+    "clients": ["franky-control>=2.0; platform_machine == 'x86_64'"],
     "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],  # `make docs`
 }
 # Packages that the loop and the learners are compared with.
@@ -83,6 +83,7 @@ setup(
         "pydantic>=2.10",
         "pyyaml>=6.0",
         "safetensors>=0.4.3",
+        "scipy>=1.11",
         "zarr>=3.1.3",
     ],
     extras_require=EXTRAS,
