@@ -132,7 +132,7 @@ def run(env_id: str, seed: int, steps: int, every: int, episodes: int, demos: Pa
         action = learner.act(seen.state, deterministic=False)
         answer = training.step(action)
         columns = {"state": np.stack((seen.state, answer.seen.state)), "action": answer.executed[None]}
-        columns |= {"reward": np.float32([answer.reward]), "terminated": np.array([answer.terminated])}
+        columns |= {"reward": np.array([answer.reward], np.float32), "terminated": np.array([answer.terminated])}
         learner.add(Transitions("", 0, step, columns))
         over = answer.terminated or answer.truncated
         seen = training.reset(None) if over else answer.seen
