@@ -8,8 +8,8 @@
     python -m benchmarks.experiments.tables --outside 'their RLPD=python rlpd.py {env} {seed} {steps} {demos} {lines}'
 
 Each run is a line in the results file (`benchmarks.experiments.tables.lines`); one that dies is a line, too. Whoever
-interrupts it loses the runs under way, and goes on with the same command. Lines of different versions are refused:
-commit the code first. Demonstrations are recorded anew for every seed and version, by scripts that drive like people.
+interrupts it loses the runs under way, and goes on with the same command. Lines of a task are of one version, or are
+refused: commit the code first. Demonstrations are recorded anew for every seed and version, by scripts that drive like people.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             have = {line.key for line in known}
             missing = [cell for cell in wanted if cell.key not in have]
             if missing:
-                check_versions(known, version)
+                tasks = {cell.task for cell in missing}
+                check_versions([line for line in known if line.task in tasks], version)
             _tell(f"{len(missing)} of {len(wanted)} runs are lacking, version {version}")
             if arguments.list:
                 _tell("\n".join(f"{cell.task}, {cell.row.name}, seed {cell.seed}" for cell in missing))

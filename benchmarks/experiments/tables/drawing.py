@@ -38,16 +38,16 @@ HEADS = (
 
 def report(lines: Sequence[Line]) -> Iterator[str]:
     """Markdown: provenance, then a table for each task, then the runs that died."""
-    versions, machines = sorted({line.version for line in lines}), sorted({line.machine for line in lines})
+    machines = sorted({line.machine for line in lines})
     wall = sum(line.wall_s for line in lines) / 3600.0
-    yield f"{len(lines)} runs of version {', '.join(versions)}, {wall:.1f} h of wall time, on {'; '.join(machines)}."
+    yield f"{len(lines)} runs, {wall:.1f} h of wall time, on {'; '.join(machines)}."
     for task, budget in BUDGETS.items():
         rows = rows_of(lines, task)
         if rows:
             yield ""
             yield (
                 f"`{task}`, {budget.steps / STEPS_PER_MINUTE:g} robot minutes; the aim: {budget.aim:.0%} within "
-                f"{budget.within:g}, and staying, evaluated either way"
+                f"{budget.within:g}, and staying, evaluated either way; version {next(iter(rows.values()))[0].version}"
             )
             yield ""
             yield f"| {' | '.join(HEADS)} |"

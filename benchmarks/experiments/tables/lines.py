@@ -114,13 +114,14 @@ def append_line(path: Path, line: Line) -> None:
 
 
 def check_versions(lines: Sequence[Line], version: str = "") -> None:
-    """Raises `VersionError` when ``lines`` are not all of one version, of ``version`` when one is given."""
-    versions = sorted({line.version for line in lines} | ({version} if version else set()))
-    if len(versions) > 1:
-        raise VersionError(
-            f"versions {', '.join(versions)} do not belong into one table; name another file with --results, or move "
-            "the old one away"
-        )
+    """Raises `VersionError` when the lines of a task are not all of one version, of ``version`` when one is given."""
+    for task in dict.fromkeys(line.task for line in lines):
+        versions = sorted({line.version for line in lines if line.task == task} | ({version} if version else set()))
+        if len(versions) > 1:
+            raise VersionError(
+                f"{task}: versions {', '.join(versions)} do not belong into one table; name another file with "
+                "--results, or take the old lines out"
+            )
 
 
 def version_of(root: Path) -> str:

@@ -61,6 +61,7 @@ def test_versions_are_not_mixed() -> None:
     with pytest.raises(VersionError, match="abc, now"):
         check_versions([line("rlpd", 0, 0.1)], "now")
     check_versions([line("rlpd", 0, 0.1)], "abc")
+    check_versions([line("rlpd", 0, 0.1), line("rlpd", 0, 0.1, version="abd", task="pick_cube")])
 
 
 def test_a_version_knows_what_was_changed_and_what_does_not_matter(tmp_path: Path) -> None:
