@@ -168,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments = parse(argv)
         launched = getattr(arguments, "launched", False)
         configure(arguments.name if arguments.command == "node" else "", launched)
-        from robot_rl.jobs.errors import USER_ERRORS, is_of_files, shortened
+        from robot_rl.jobs.errors import USER_ERRORS, is_of_files, one_line, shortened
 
         if arguments.command != "node":
             from robot_rl.jobs import commands  # noqa: F401
@@ -178,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
         if launched:
             LOGGER.error("%s", error)
         else:
-            sys.stderr.write(f"robot-rl: {' '.join(str(error).split())}\n")
+            sys.stderr.write(f"robot-rl: {one_line(error)}\n")
         return EXIT_USAGE
     except OSError as error:
         if not is_of_files(error):
