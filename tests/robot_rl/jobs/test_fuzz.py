@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
+import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -118,6 +120,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "run" / "policy.params").write_bytes(policy(make_task("peg_insertion")))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(commands, "do_job", lambda *arguments: None)
+    numeric = functools.partial(socket.getaddrinfo, flags=socket.AI_NUMERICHOST)  # no name server is asked
+    monkeypatch.setattr("robot_rl.jobs.remote.socket.getaddrinfo", numeric)
     return tmp_path
 
 
