@@ -28,6 +28,7 @@ try:
     from robot_rl.jobs.config import RunConfig
     from robot_rl.jobs.errors import USER_ERRORS, one_line
     from robot_rl.jobs.front_end import as_launched
+    from robot_rl.jobs.interrupt import LAUNCHED
     from robot_rl.jobs.job import job_of
     from robot_rl.jobs.run import Run
     from robot_rl.jobs.supervisor import DEFAULT_PATIENCE, PATIENCE, RESTARTS, End, JobFailed, end_of
@@ -90,7 +91,7 @@ class JobLaunch:
             exec_name=spec.name,
             namespace=spec.namespace,
             remappings=list(spec.remappings),
-            arguments=[*spec.arguments, "--launched"],
+            arguments=[*spec.arguments, LAUNCHED],
             additional_env={"PYTHONUNBUFFERED": "1", **dict(spec.environment)},
             output="screen",
             respawn=spec.respawn and not spec.optional,
