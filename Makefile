@@ -33,7 +33,7 @@ lint: setup ## ruff and mypy
 	@$(PY) -m mypy --no-error-summary
 
 bench: setup ## run every benchmark; they print JSON lines
-	@for file in $(filter-out $(addprefix benchmarks/,graph.py loop_comparison.py peers.py),$(wildcard benchmarks/*.py)); do $(PY) "$$file" || exit; done
+	@for file in $(filter-out $(addprefix benchmarks/,graph.py loop_comparison.py peers.py stopped_browser.py),$(wildcard benchmarks/*.py)); do $(PY) "$$file" || exit; done
 
 docs: setup ## build the documentation and the reference into site/
 	@$(PY) -c 'import material, mkdocstrings_handlers.python' 2>/dev/null || \

@@ -10,6 +10,7 @@ import contextlib
 import hmac
 import http
 import ipaddress
+import logging
 import os
 import secrets
 import socket
@@ -68,13 +69,17 @@ def guarded(guard: Guard) -> Iterator[None]:
     """
     original = websocket_server.serve
     started: list[bool] = []
+    quiet = logging.getLogger(__name__)
+    quiet.setLevel(logging.CRITICAL)  # browsers connect in advance and go without a request, which is no error
 
     def serve(handler: Any, *args: Any, process_request: Callable[..., Any], **kwargs: Any) -> Any:
         def first(connection: Any, request: Request) -> Any:
             return guard.refuse(request) or process_request(connection, request)
 
         started.append(True)
-        return original(handler, *args, process_request=first, ping_interval=PING, ping_timeout=SILENCE, **kwargs)
+        return original(
+            handler, *args, process_request=first, ping_interval=PING, ping_timeout=SILENCE, logger=quiet, **kwargs
+        )
 
     websocket_server.serve = serve  # type: ignore[misc, assignment]
     try:

@@ -12,6 +12,7 @@ from robot_rl.contract.ranges import hints, shown
 from robot_rl.contract.settings import ConfigError, nearest
 from robot_rl.jobs.bringup import READ_TERMINAL, NodeSpec, node_names, prepare, specs
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.errors import shortened
 from robot_rl.jobs.job import EXPERT, TOPIC, sources
 from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.run import Run, settings_of
@@ -78,7 +79,10 @@ def prepare_launch(job: str, arguments: Mapping[str, str]) -> tuple[Run, RunConf
     overrides = [f"{name}={value}" for name, value in given.items() if name not in OF_LAUNCHING]
     overrides += given.get(OVERRIDES, "").split()
     root = Path(given["run"]) if "run" in given else None
-    config = settings_of(Path(given["config"]) if "config" in given else None, root, overrides)
+    try:
+        config = settings_of(Path(given["config"]) if "config" in given else None, root, overrides)
+    except OSError as error:
+        raise ConfigError(f"the run's folder is none: {shortened(error)}") from error
     if config.source == KEYBOARD and not READ_TERMINAL.isdisjoint(node_names(job, config)):
         raise ConfigError(
             f"source={KEYBOARD} reads a terminal, and ros2 launch gives its processes none; choose source={TOPIC}, and "

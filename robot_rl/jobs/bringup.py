@@ -181,7 +181,10 @@ def check_drawn(cameras: Sequence[str]) -> None:
 
     for name in cameras:
         if name not in CAMERAS:
-            raise ConfigError(f"the simulated scene has no camera {name!r}; choose from {', '.join(CAMERAS)}")
+            raise ConfigError(
+                f"cameras={shown(tuple(cameras))}: the simulated scene has no camera {shown(name)}; choose from "
+                f"{', '.join(CAMERAS)}"
+            )
 
 
 def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, lock: RunLock | None = None) -> Run:

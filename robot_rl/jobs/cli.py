@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hardware.registry import look_here
 from robot_rl.contract import Registry
-from robot_rl.jobs.interrupt import STOPPED, quits_at_once
+from robot_rl.jobs.interrupt import LAUNCHED, quits_at_once, stopped
 from robot_rl.jobs.job import COMMANDS, EXPERT, JobSpec, job_of, sources
 from robot_rl.jobs.logs import configure
 from robot_rl.jobs.task_commands import add_task_parser, check_task, teach_task
@@ -85,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     node.add_argument("name")
     node.add_argument("--run", type=Path, required=True)
     node.add_argument("--job", required=True)
-    node.add_argument("--launched", action="store_true", help="speak as processes of ros2 launch do")
+    node.add_argument(LAUNCHED, action="store_true", help="speak as processes of ros2 launch do")
     return parser
 
 
@@ -168,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments = parse(argv)
         launched = getattr(arguments, "launched", False)
         configure(arguments.name if arguments.command == "node" else "", launched)
-        from robot_rl.jobs.errors import USER_ERRORS, is_of_files, shortened
+        from robot_rl.jobs.errors import USER_ERRORS, is_of_files, one_line, shortened
 
         if arguments.command != "node":
             from robot_rl.jobs import commands  # noqa: F401
@@ -178,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
         if launched:
             LOGGER.error("%s", error)
         else:
-            sys.stderr.write(f"robot-rl: {' '.join(str(error).split())}\n")
+            sys.stderr.write(f"robot-rl: {one_line(error)}\n")
         return EXIT_USAGE
     except OSError as error:
         if not is_of_files(error):
@@ -187,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_USAGE
     except KeyboardInterrupt:
         sys.stderr.write("robot-rl: stopped\n")
-        return STOPPED
+        return stopped()
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:

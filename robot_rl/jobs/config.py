@@ -149,6 +149,10 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
             raise ConfigError(f"{path}: {error}") from error
         if is_file(config.task):
             config = dataclasses.replace(config, task=str(path.parent / config.task))
+    for override in overrides:
+        key = override.partition("=")[0]
+        if "=" in override and "" in key.split("."):
+            raise ConfigError(f"key {shown(key)} has a part that is empty; write e.g. learner.utd=4")
     changes = nested(overrides)
     of_learner = changes.get("learner")
     if isinstance(of_learner, dict) and of_learner.get("agent", config.learner.agent) != config.learner.agent:

@@ -31,6 +31,14 @@ OF_FILES = (
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
 )
 
+LONGEST = 1000  # characters of a message; a setting that is in it may be of any length
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error in one line, cut short in its middle where it is long."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
+
 
 def is_of_files(error: OSError) -> bool:
     """Whether ``error`` is about files or their disk, which the user can put right."""

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 
 STOPPED = 130  # exit status after Ctrl-C
+LAUNCHED = "--launched"  # option of the processes of ros2 launch
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -34,9 +35,14 @@ def quits_at_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def stopped() -> int:
+    """Exit status after Ctrl-C. ros2 launch, which interrupts those that it ends, takes all but 0 for a failure."""
+    return 0 if LAUNCHED in sys.argv else STOPPED
+
+
 def _quit(*_: object) -> None:
     os.write(sys.stderr.fileno(), b"robot-rl: stopped\n")
-    os._exit(STOPPED)
+    os._exit(stopped())
 
 
 class Requests:

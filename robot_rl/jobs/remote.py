@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controllers.config import ControllerConfig
+from robot_rl.contract.ranges import shown
 from robot_rl.contract.settings import ConfigError, plain, plain_value
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import EXPERT, job_of
@@ -116,9 +117,9 @@ def check_fit(there: Served, config: RunConfig, job: str) -> None:
     here = json.loads(json.dumps({"control period": task.control_period, **flat(task.bound(config.controller))}))
     theirs: dict[str, object] = {"control period": there.control_period, **there.controller}
     if different := [key for key in here | theirs if here.get(key) != theirs.get(key)]:
-        shown = "; ".join(f"{key}={theirs.get(key)} {THERE}, {here.get(key)} {HERE}" for key in different[:SHOWN])
+        differ = "; ".join(f"{key}={theirs.get(key)} {THERE}, {here.get(key)} {HERE}" for key in different[:SHOWN])
         more = f"; and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
-        raise ConfigError(f"settings of the two computers differ: {shown}{more}; give both the same")
+        raise ConfigError(f"settings of the two computers differ: {differ}{more}; give both the same")
     if config.source == EXPERT and spec.person_drives and not there.knows_scene:
         raise ConfigError(
             f"source=expert drives only a simulated arm, which knows where things are; {THERE} it is blind, or a robot"
@@ -152,7 +153,7 @@ def check_peers(config: RunConfig) -> None:
     for peer in config.peers:
         try:
             socket.getaddrinfo(peer, None, socket.AF_INET)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that is none
             raise ConfigError(
-                f"peers={','.join(config.peers)}: nobody knows the address of {peer} ({error})"
+                f"peers={shown(config.peers)}: nobody knows the address of {shown(peer)} ({error})"
             ) from error

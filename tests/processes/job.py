@@ -29,13 +29,14 @@ class Job:
         address: str | None = None,
         stdin: int = subprocess.DEVNULL,
         host: Host | None = None,
+        task: str = "reach",
     ) -> None:
         require_job_mark()
         self.run = Run(folder)
         self.address = address or unused_address()
         folder.mkdir(parents=True, exist_ok=True)
         self._out, self._err = folder / "stdout", folder / "stderr"
-        arguments = ["--task", "reach", "--run", str(folder), f"robot_ip={self.address}", "console.show=never"]
+        arguments = ["--task", task, "--run", str(folder), f"robot_ip={self.address}", "console.show=never"]
         arguments += overrides
         with self._out.open("wb") as out, self._err.open("wb") as err:
             words = [sys.executable, "-m", "robot_rl", command, *arguments]

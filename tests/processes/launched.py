@@ -15,7 +15,7 @@ PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
 ROS2 = "import sys; from ros2cli.cli import main; sys.exit(main())"
 EXECUTABLE = """#!{python}
 import sys
-from robot_rl.jobs.cli import main
+from robot_rl.__main__ import main
 sys.exit(main())
 """
 # Ends with the statuses of its plan, one after the other, then lasts until it is asked to stop.

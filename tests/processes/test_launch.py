@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -63,6 +64,17 @@ def test_a_required_process_that_fails_fails_the_launch(workspace: Workspace, st
     assert "arm ended with exit status" in output
     assert lines(output, "arm") == [f"arm ends with {status if status >= 0 else 128 - status}"]
     assert workspace.starts("arm") == 1
+    assert not remains(workspace)
+
+
+def test_those_that_end_because_another_failed_are_not_blamed(workspace: Workspace) -> None:
+    address = unused_address()
+    with socket.create_server((address, 1337)):  # where the simulator would be
+        status, output = workspace.run("robot_rl", "record.launch.py", *reach(workspace, f"robot_ip:={address}"))
+    assert status != 0
+    assert f"port 1337 at {address} is taken" in output
+    died = [line for line in output.splitlines() if "process has died" in line]
+    assert len(died) == 1 and died[0].startswith("[ERROR] [sim-")
     assert not remains(workspace)
 
 
@@ -125,6 +137,9 @@ def test_processes_end_with_a_launch_that_was_terminated(workspace: Workspace) -
         (["seed:=-1"], "seed:=-1 must be"),
         (["source:=keyboard"], "source:=keyboard reads a terminal"),
         (["task:=reech"], "unknown task 'reech'"),
+        (["demo_style:=persn"], "demo_style:='persn' must be one of script, person"),
+        (["arm:=remote", "peers:=a..b"], "peers:=['a..b']: nobody knows the address of 'a..b'"),
+        (["run:=" + 300 * "a"], "the run's folder is none: 'aaaa"),
     ],
 )
 def test_a_misspelt_argument_or_value_is_refused_in_the_words_of_launch(

@@ -62,7 +62,9 @@ def main(
         node.attach(lambda board, dragging: page.refresh(board, history, dragging), lambda: page.watched)
         run.say(CONSOLE, {"address": page.address, "protected": bool(guard.token)})
         served()
-        threading.Thread(target=_draw, args=(page, scene, node.board), daemon=True).start()
+        drawing = threading.Thread(target=_draw, args=(page, scene, node.board))
+        stack.callback(drawing.join)  # a process that ends beside a thread in MuJoCo dies of it
+        drawing.start()
         spin(node, stop)
     return 0
 

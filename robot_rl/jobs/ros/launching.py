@@ -26,8 +26,9 @@ try:
     from robot_rl.jobs.arguments import LAUNCH_ARGUMENTS, check_arguments, prepare_launch
     from robot_rl.jobs.bringup import NodeSpec, node_spec, opening, specs
     from robot_rl.jobs.config import RunConfig
-    from robot_rl.jobs.errors import USER_ERRORS
+    from robot_rl.jobs.errors import USER_ERRORS, one_line
     from robot_rl.jobs.front_end import as_launched
+    from robot_rl.jobs.interrupt import LAUNCHED
     from robot_rl.jobs.job import job_of
     from robot_rl.jobs.run import Run
     from robot_rl.jobs.supervisor import DEFAULT_PATIENCE, PATIENCE, RESTARTS, End, JobFailed, end_of
@@ -90,7 +91,7 @@ class JobLaunch:
             exec_name=spec.name,
             namespace=spec.namespace,
             remappings=list(spec.remappings),
-            arguments=[*spec.arguments, "--launched"],
+            arguments=[*spec.arguments, LAUNCHED],
             additional_env={"PYTHONUNBUFFERED": "1", **dict(spec.environment)},
             output="screen",
             respawn=spec.respawn and not spec.optional,
@@ -125,7 +126,7 @@ def job_description(job: str) -> LaunchDescription:
                 check_arguments(word.partition(":=")[0] for word in context.argv if ":=" in word)
             run, config = prepare_launch(job, chosen)
         except USER_ERRORS as error:
-            raise ConfigError(as_launched(str(error))) from error
+            raise ConfigError(as_launched(one_line(error))) from error
         domain = int(os.environ.get("ROS_DOMAIN_ID", "0"))
         run.say("job", {"arm": config.arm, "job": job, "domain": domain, "began": time.time()})
         said = [LogInfo(msg=as_launched(line)) for line in opening(job, run, config)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def test_the_token_in_the_address_becomes_a_cookie(served: tuple[int, str]) -> N
     cookie = headers["Set-Cookie"].split(";")[0]
     assert "HttpOnly" in headers["Set-Cookie"]
     assert get(port, Cookie=cookie)[0] == 200
+
+
+def test_a_browser_that_connects_in_advance_and_goes_is_no_error(
+    served: tuple[int, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    port, _ = served
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""  # the server has noticed
+    get(port)
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("headers", [{}, {"Cookie": f"{COOKIE}=wrong"}, {"Cookie": f"{COOKIE}=;;;"}])
