@@ -1,0 +1,94 @@
+"""The arm's own estimate of the wrench on its tool centre point, as a force–torque sensor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from hardware.device import Device
+from hardware.force.log import EventLog
+from hardware.interfaces import ArmReading, ForceError, ForceEvent, ForceEventKind, ForceReading
+
+FRAME = "fr3_hand_tcp"
+
+
+class ArmForceSensor(Device):
+    """Wrench that the arm estimates from its joint torques, in the axes of the tool centre point.
+
+    What the arm knows of its load (in Desk, for a Franka) is taken off already; what it does not know, and its bias,
+    is in the readings. The stamp is robot time.
+
+    Args:
+        name: the sensor's name in messages.
+        source: the arm's newest reading, or None while there is none; never waits.
+        frame: name of the tool centre point's frame.
+        timeout: `read` gives up when the reading has stayed the same for this time [s].
+        clock: steady time [s].
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Callable[[], ArmReading | None],
+        frame: str = FRAME,
+        timeout: float = 0.1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not timeout > 0.0:
+            raise ValueError(f"timeout={timeout} s of force sensor {name!r} must be positive")
+        self.name = name
+        self.frame = frame
+        self._source = source
+        self._timeout = timeout
+        self._clock = clock
+        self._label = f"force sensor {name!r} (the arm's estimate)"
+        self._log = EventLog()
+        self._connected = self._silent = False
+        self._seq = -1  # of the newest reading, and when it was first seen [s]
+        self._seen = 0.0
+
+    def connect(self) -> None:
+        """Raises `ForceError` when there is no reading of the arm yet."""
+        if self._connected:
+            return
+        if self._source() is None:
+            raise ForceError(f"{self._label} has no reading of the arm; is the arm connected?")
+        self._log.clear()
+        self._connected, self._silent, self._seq = True, False, -1
+
+    def disconnect(self) -> None:
+        self._connected = False
+
+    def read(self) -> ForceReading:
+        """The newest reading; does not wait for it. Raises `ForceError` when the arm has fallen silent."""
+        if not self._connected:
+            raise ForceError(f"{self._label} is not connected; call connect() first")
+        reading, now = self._source(), self._clock()
+        if reading is None:
+            raise self._silence(now, "has no reading of the arm")
+        if reading.seq != self._seq:
+            self._seq, self._seen, self._silent = reading.seq, now, False
+        elif now - self._seen > self._timeout:
+            words = f"has not changed for {now - self._seen:.2f} s; is the arm running?"
+            raise self._silence(reading.state.time, words)
+        turn = reading.pose.rotation.T
+        force, moment = turn @ reading.state.wrench[:3], turn @ reading.state.wrench[3:]
+        wrench = np.concatenate((force, moment))
+        if not np.isfinite(wrench).all():
+            raise ForceError(f"{self._label} is not finite: {wrench}")
+        return ForceReading(reading.seq, wrench, self.frame, reading.state.time, reading.received, status=reading.fault)
+
+    def events(self) -> tuple[ForceEvent, ...]:
+        return self._log.take()
+
+    def counts(self) -> dict[ForceEventKind, int]:
+        return self._log.counts()
+
+    def _silence(self, stamp: float, words: str) -> ForceError:
+        text = f"{self._label} {words}"
+        if not self._silent:
+            self._log.add(ForceEvent(stamp, ForceEventKind.SILENT, text, 0))
+        self._silent = True
+        return ForceError(text)
