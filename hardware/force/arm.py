@@ -4,14 +4,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple, Self
 
 import numpy as np
 
+from controllers.spatial import Pose
 from hardware.device import Device
 from hardware.force.log import EventLog
 from hardware.interfaces import ArmReading, ForceError, ForceEvent, ForceEventKind, ForceReading
 
 FRAME = "fr3_hand_tcp"
+
+
+class ArmWrench(NamedTuple):
+    """The arm's estimate at one instant.
+
+    Attributes:
+        seq: rises with every new measurement.
+        time: robot time [s].
+        pose: TCP in the base frame.
+        wrench: ``(6,)`` [N, N·m] on the TCP, base axes.
+        received: `time.monotonic()` [s].
+        fault: why the arm has stopped; "" otherwise.
+    """
+
+    seq: int
+    time: float
+    pose: Pose
+    wrench: np.ndarray
+    received: float
+    fault: str = ""
+
+    @classmethod
+    def of(cls, reading: ArmReading) -> Self:
+        """The part of a driver's reading."""
+        state = reading.state
+        return cls(reading.seq, state.time, reading.pose, state.wrench, reading.received, reading.fault)
 
 
 class ArmForceSensor(Device):
@@ -22,7 +50,7 @@ class ArmForceSensor(Device):
 
     Args:
         name: the sensor's name in messages.
-        source: the arm's newest reading, or None while there is none; never waits.
+        source: the arm's newest estimate, or None while there is none; never waits.
         frame: name of the tool centre point's frame.
         timeout: `read` gives up when the reading has stayed the same for this time [s].
         clock: steady time [s].
@@ -31,7 +59,7 @@ class ArmForceSensor(Device):
     def __init__(
         self,
         name: str,
-        source: Callable[[], ArmReading | None],
+        source: Callable[[], ArmWrench | None],
         frame: str = FRAME,
         timeout: float = 0.1,
         clock: Callable[[], float] = time.monotonic,
@@ -72,13 +100,13 @@ class ArmForceSensor(Device):
             self._seq, self._seen, self._silent = reading.seq, now, False
         elif now - self._seen > self._timeout:
             words = f"has not changed for {now - self._seen:.2f} s; is the arm running?"
-            raise self._silence(reading.state.time, words)
+            raise self._silence(reading.time, words)
         turn = reading.pose.rotation.T
-        force, moment = turn @ reading.state.wrench[:3], turn @ reading.state.wrench[3:]
+        force, moment = turn @ reading.wrench[:3], turn @ reading.wrench[3:]
         wrench = np.concatenate((force, moment))
         if not np.isfinite(wrench).all():
             raise ForceError(f"{self._label} is not finite: {wrench}")
-        return ForceReading(reading.seq, wrench, self.frame, reading.state.time, reading.received, status=reading.fault)
+        return ForceReading(reading.seq, wrench, self.frame, reading.time, reading.received, status=reading.fault)
 
     def events(self) -> tuple[ForceEvent, ...]:
         return self._log.take()

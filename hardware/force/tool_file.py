@@ -1,16 +1,22 @@
-"""The file of a tool: YAML, written by ``robot-rl calibrate tool``, to be read and changed by people."""
+"""Files of a tool: the tool itself as YAML, and the readings at rest that it is identified from as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from hardware.force.tool import Tool, ToolError, ToolEstimate
+from controllers.spatial import Pose, SpatialError
+from hardware.force.tool import StaticPose, Tool, ToolError, ToolEstimate
 from hardware.registry import meant
 
+# Of a sensor at rest: rotation in the base, and wrench [N, N·m] in its own axes.
+COLUMNS = ("qx", "qy", "qz", "qw", "fx", "fy", "fz", "tx", "ty", "tz")
 KEYS = ("frame", "mass", "centre", "first_moment", "bias", "residual")
 
 
@@ -53,6 +59,37 @@ def read_tool(path: Path) -> Tool:
     (mass,) = _numbers(path, held, "mass", 1)
     moment = mass * _numbers(path, held, "centre", 3) if "centre" in held else _numbers(path, held, "first_moment", 3)
     return Tool(frame, float(mass), moment, _numbers(path, held, "bias", 6))
+
+
+def readings_text(poses: Sequence[StaticPose]) -> str:
+    """A CSV file of readings at rest: a line of `COLUMNS`, then one for each."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for pose in poses:
+        quat = Pose.from_rotation(np.zeros(3), pose.rotation).quat_xyzw
+        writer.writerow([f"{value:.9g}" for value in (*quat, *pose.wrench)])
+    return out.getvalue()
+
+
+def read_readings(path: Path) -> list[StaticPose]:
+    """The readings in such a file. Raises `ToolError` that names file and line."""
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ToolError(f"{path} cannot be read: {error}") from error
+    if not rows or tuple(name.strip() for name in rows[0]) != COLUMNS:
+        raise ToolError(f"{path} must begin with the line {','.join(COLUMNS)}")
+    poses = []
+    for number, row in enumerate(rows[1:], start=2):
+        try:
+            values = np.array([float(value) for value in row])
+            if values.shape != (len(COLUMNS),):
+                raise ValueError(f"{len(COLUMNS)} numbers, not {len(values)}")
+            poses.append(StaticPose(Pose(np.zeros(3), values[:4]).rotation, values[4:]))
+        except (ValueError, SpatialError) as error:
+            raise ToolError(f"{path}, line {number}: {error}") from None
+    return poses
 
 
 def _numbers(path: Path, held: dict[Any, Any], key: str, size: int) -> np.ndarray:

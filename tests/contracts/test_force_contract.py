@@ -13,7 +13,7 @@ import pytest
 
 from controllers.spatial import Pose
 from controllers.state import JOINTS, ArmState, Mode
-from hardware.force.arm import ArmForceSensor
+from hardware.force.arm import ArmForceSensor, ArmWrench
 from hardware.force.ati import NetFT
 from hardware.force.bota import BotaSensor
 from hardware.interfaces import ArmReading
@@ -58,10 +58,10 @@ class TestArm(ForceContract):
         self.newest: ArmReading | None = None
         self.measure()
 
-    def source(self) -> ArmReading | None:
+    def source(self) -> ArmWrench | None:
         if self.stalled:
             self.now += 0.1
-        return self.newest
+        return ArmWrench.of(self.newest) if self.newest is not None else None
 
     def sensor(self, timeout: float = PATIENT) -> ArmForceSensor:
         return ArmForceSensor(self.NAME, self.source, self.FRAME, timeout, lambda: self.now)
