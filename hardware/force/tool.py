@@ -124,7 +124,7 @@ def identify(poses: Sequence[StaticPose], frame: str, correction: bool = False) 
     force = _solve(of_force, wrenches[:, :3].ravel())
     torque = _solve(of_torque, wrenches[:, 3:].ravel())
     mass, mass_std = float(force.x[3]), float(force.std[3])
-    if mass < -3.0 * mass_std and not correction:
+    if mass < -max(3.0 * mass_std, LIGHT) and not correction:
         raise ToolError(
             f"the mass would be {mass:.3f} kg: the sensor reports the load that it exerts, or its axes are turned; "
             "look at the sign, and at the mounting (rotation of the sensor in the hand)"

@@ -138,10 +138,15 @@ def caveats(estimate: ToolEstimate) -> Iterator[str]:
 def _choice(arguments: argparse.Namespace) -> SensorChoice:
     """The sensor that is asked for. Raises `ForceError` when there is none of that name."""
     from hardware.force.arm import FRAME
+    from hardware.interfaces import ForceError
+    from hardware.registry import meant
+    from robot_rl.contract.ranges import shown
     from robot_rl.tasks.keys import rotation_of
 
-    if arguments.sensor != ARM:
-        FORCE_SENSORS.check(arguments.sensor)
+    if arguments.sensor != ARM and arguments.sensor not in FORCE_SENSORS:
+        names = FORCE_SENSORS.listed(ARM)
+        hint = meant(arguments.sensor, (ARM, *FORCE_SENSORS.names()))
+        raise ForceError(f"unknown force sensor {shown(arguments.sensor)}; choose from {names}{hint}")
     frame = arguments.frame or (FRAME if arguments.sensor == ARM else "wrist_ft")
     return SensorChoice(arguments.sensor, arguments.device, frame, rotation_of(tuple(arguments.mount)).tolist())
 

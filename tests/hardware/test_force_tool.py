@@ -92,6 +92,13 @@ def test_no_load_leaves_the_bias_and_no_centre() -> None:
     np.testing.assert_allclose(found.tool.bias, nothing.bias, atol=0.5)
 
 
+def test_a_sensor_that_always_shows_the_same_has_a_bias_and_no_tool() -> None:
+    same = np.array([1.0, 0.0, -7.5, 0.0, 0.1, 0.0])
+    found = identify([StaticPose(rotation, same) for rotation in turned()], "wrist")
+    assert found.tool.centre is None
+    np.testing.assert_allclose(found.tool.bias, same, atol=1e-9)
+
+
 def test_a_pose_that_touched_something_is_the_worst() -> None:
     tool = Tool("wrist", 1.0, np.array([0.0, 0.0, 0.05]), np.zeros(6))
     poses = measured(tool, turned())
