@@ -52,8 +52,8 @@ class ArmForceSensor(Device):
         name: the sensor's name in messages.
         source: the arm's newest estimate, or None while there is none; never waits.
         frame: name of the tool centre point's frame.
-        timeout: `read` gives up when the reading has stayed the same for this time [s].
-        clock: steady time [s].
+        timeout: age of a reading [s] at which `read` gives up.
+        clock: steady time [s], as that of the readings.
     """
 
     def __init__(
@@ -74,8 +74,6 @@ class ArmForceSensor(Device):
         self._label = f"force sensor {name!r} (the arm's estimate)"
         self._log = EventLog()
         self._connected = self._silent = False
-        self._seq = -1  # of the newest reading, and when it was first seen [s]
-        self._seen = 0.0
 
     def connect(self) -> None:
         """Raises `ForceError` when there is no reading of the arm yet."""
@@ -84,7 +82,7 @@ class ArmForceSensor(Device):
         if self._source() is None:
             raise ForceError(f"{self._label} has no reading of the arm; is the arm connected?")
         self._log.clear()
-        self._connected, self._silent, self._seq = True, False, -1
+        self._connected, self._silent = True, False
 
     def disconnect(self) -> None:
         self._connected = False
@@ -95,12 +93,10 @@ class ArmForceSensor(Device):
             raise ForceError(f"{self._label} is not connected; call connect() first")
         reading, now = self._source(), self._clock()
         if reading is None:
-            raise self._silence(now, "has no reading of the arm")
-        if reading.seq != self._seq:
-            self._seq, self._seen, self._silent = reading.seq, now, False
-        elif now - self._seen > self._timeout:
-            words = f"has not changed for {now - self._seen:.2f} s; is the arm running?"
-            raise self._silence(reading.time, words)
+            raise self._silence(0.0, "has no reading of the arm")
+        if now - reading.received > self._timeout:
+            raise self._silence(reading.time, f"is {now - reading.received:.2f} s old; is the arm running?")
+        self._silent = False
         turn = reading.pose.rotation.T
         force, moment = turn @ reading.wrench[:3], turn @ reading.wrench[3:]
         wrench = np.concatenate((force, moment))

@@ -5,6 +5,7 @@ A queue would hand out its oldest reading first: whoever reads more slowly than 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from abc import abstractmethod
@@ -15,6 +16,7 @@ from hardware.device import Device
 from hardware.force.log import EventLog
 from hardware.interfaces import ForceError, ForceEvent, ForceEventKind, ForceReading
 
+LOGGER = logging.getLogger(__name__)
 JOIN_TIMEOUT = 10.0  # [s]
 PATIENCE = 4.0  # times the timeout that the first reading may take
 
@@ -76,7 +78,7 @@ class StreamedSensor(Device):
         except BaseException:
             self._close()
             raise
-        self._reader = threading.Thread(target=self._listen, name=f"force {self.name}", daemon=True)
+        self._reader = threading.Thread(target=self._run, name=f"force {self.name}", daemon=True)
         self._reader.start()
         try:
             with self._changed:
@@ -109,16 +111,27 @@ class StreamedSensor(Device):
         return self._log.counts()
 
     def _await(self, timeout: float) -> ForceReading:
-        self._changed.wait_for(lambda: self._newest is not None or bool(self._fault), timeout)
+        self._changed.wait_for(lambda: self._is_fresh() or bool(self._fault), timeout)
         if self._fault:
             raise ForceError(f"{self._label}: {self._fault}")
-        if self._newest is None:
+        if self._newest is None or not self._is_fresh():
             self._fall_silent(time.time())
             raise ForceError(
                 f"{self._label} measured nothing new for {timeout:g} s; check its power and cable, and that no other "
                 "program reads it"
             )
         return self._newest
+
+    def _is_fresh(self) -> bool:
+        """Whether a reading is there that is neither read yet nor older than the timeout: late readers get no past."""
+        return self._newest is not None and time.monotonic() - self._newest.received <= self._timeout
+
+    def _run(self) -> None:
+        try:
+            self._listen()
+        except Exception as error:
+            LOGGER.exception("%s cannot be read any more", self._label)
+            self._break(f"it cannot be read any more: {error}", time.time())
 
     def _deliver(
         self, wrench: np.ndarray, stamp: float, received: float, saturated: bool = False, status: str = ""
@@ -145,7 +158,8 @@ class StreamedSensor(Device):
             self._tell(ForceEventKind.FAULT, fault, stamp)
 
     def _fall_silent(self, stamp: float) -> None:
-        known, self._silent = self._silent, True
+        with self._changed:
+            known, self._silent = self._silent, True
         if not known:
             self._tell(ForceEventKind.SILENT, f"nothing new for {self._timeout:g} s", stamp, 0)
 

@@ -103,9 +103,16 @@ class SurveyNode(Node):
             self.survey = Survey(poses, self._mount)
             self._say(f"the hand is tilted in {len(poses) - 2} directions where it stands; keep clear of it")
         before = len(self.survey.taken)
-        target = self.survey.step(reading.robot_time, reading.pose, reading.twist, self._sensor.read().wrench)
+        measured = self._sensor.read()
+        if measured.saturated:
+            raise ForceError(
+                f"force sensor {self._sensor.name!r} is saturated by what hangs on it at pose {before + 1}"
+            )
+        target = self.survey.step(reading.robot_time, reading.pose, reading.twist, measured.wrench)
         if len(self.survey.taken) > before:
             self._say(f"pose {len(self.survey.taken)} of {self.survey.count}")
+        if self.survey.done and (counts := self._sensor.counts()):
+            self._say(f"meanwhile: {', '.join(f'{count} {kind.value}' for kind, count in counts.items())}")
         if reading.robot_time - self._sent >= PERIOD - 1e-6 or reading.robot_time < self._sent:
             self._sent = reading.robot_time
             self._send(target)

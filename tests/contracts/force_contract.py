@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 
@@ -36,6 +37,10 @@ class ForceContract(ABC):
     @abstractmethod
     def silence(self) -> None:
         """From now on the sensor measures nothing, until `measure` is called again."""
+
+    def pass_time(self, seconds: float) -> None:
+        """Let so much time [s] pass in which nobody reads."""
+        time.sleep(seconds)
 
     def connected(self, timeout: float = PATIENT) -> AbstractContextManager[ForceSensor]:
         return self.sensor(timeout)  # type: ignore[return-value]
@@ -98,6 +103,14 @@ class ForceContract(ABC):
             assert all(wrench.any() for wrench in read)
             assert ForceEventKind.SILENT in [event.kind for event in sensor.events()]
             assert ForceEventKind.SILENT in sensor.counts()
+
+    def test_who_reads_late_gets_nothing_of_the_past(self) -> None:
+        with self.connected(HASTY) as sensor:
+            self.measure()
+            self.silence()
+            self.pass_time(2.0 * HASTY)
+            with pytest.raises(ForceError, match=self.NAME):
+                sensor.read()
 
     def test_a_sensor_that_measures_again_is_read_again(self) -> None:
         with self.connected(HASTY) as sensor:

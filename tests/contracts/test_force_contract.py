@@ -79,6 +79,9 @@ class TestArm(ForceContract):
     def silence(self) -> None:
         self.stalled = True
 
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
 
 class TestBota(ForceContract):
     """The simulated sensor in the vendor's library, which measures `LOAD` with noise, ten times a second."""

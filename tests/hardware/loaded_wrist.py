@@ -25,7 +25,7 @@ class LoadedWrist:
     def __init__(self, source: Callable[[], ArmWrench | None]) -> None:
         self._source = source
         self._rng = np.random.default_rng(0)
-        self.broken = self.connected = False
+        self.broken = self.saturated = self.connected = False
 
     def connect(self) -> None:
         self.connected = True
@@ -38,10 +38,10 @@ class LoadedWrist:
         if arm is None or self.broken:
             raise ForceError("force sensor 'wrist' measured nothing new")
         wrench = TOOL.bias + TOOL.weight(arm.pose.rotation @ MOUNT) + NOISE * self._rng.standard_normal(6)
-        return ForceReading(arm.seq, wrench, self.frame, arm.time, arm.received)
+        return ForceReading(arm.seq, wrench, self.frame, arm.time, arm.received, self.saturated)
 
     def events(self) -> tuple[ForceEvent, ...]:
         return ()
 
     def counts(self) -> dict[ForceEventKind, int]:
-        return {}
+        return {ForceEventKind.LOST: 12}

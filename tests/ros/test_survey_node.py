@@ -59,7 +59,7 @@ def test_the_tool_is_found_and_the_motion_ends(ros: Any, world: InProcessWorld) 
     assert found.tool.centre is not None and TOOL.centre is not None
     assert np.linalg.norm(found.tool.centre - TOOL.centre) < 0.003
     assert surveying.said[0].startswith("the hand is tilted in 6 directions")
-    assert surveying.said[-1] == "pose 8 of 8"
+    assert surveying.said[-2:] == ["pose 8 of 8", "meanwhile: 12 lost"]
     ros.spin_until(node.end_motion)
     assert world.read().mode is Mode.IDLE
 
@@ -70,6 +70,14 @@ def test_a_sensor_that_falls_silent_ends_it(ros: Any, world: InProcessWorld) -> 
     surveying.wrists[0].broken = True
     ros.spin_until(lambda: surveying.node.done)
     assert "measured nothing new" in str(surveying.node.failure)
+
+
+def test_a_saturated_sensor_tells_no_tool(ros: Any, world: InProcessWorld) -> None:
+    surveying = Surveying(ros, world)
+    ros.spin_until(lambda: surveying.said)
+    surveying.wrists[0].saturated = True
+    ros.spin_until(lambda: surveying.node.done)
+    assert "'wrist' is saturated" in str(surveying.node.failure)
 
 
 def test_an_arm_that_stops_in_the_midst_of_it_ends_it(ros: Any, world: InProcessWorld) -> None:
