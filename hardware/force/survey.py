@@ -131,6 +131,10 @@ class Survey:
             )
         return self._target
 
+    def resume(self, pose: Pose) -> None:
+        """Go on from ``pose`` after the motion was interrupted; what was taken at rest stays taken."""
+        self._target, self._rest = pose, Rest()
+
 
 def _towards(here: Pose, goal: Pose, dt: float) -> Pose:
     """The pose on the way from ``here`` to ``goal`` after ``dt`` [s]; ``goal`` itself at the end."""

@@ -13,6 +13,7 @@ from controllers.model import ArmModel
 from controllers.ros import topics
 from controllers.ros.converters import fill_pose
 from controllers.spatial import Pose
+from controllers.state import Mode
 from controllers.workspace import Workspace
 from hardware.force.arm import ArmWrench
 from hardware.force.survey import Survey, tilted
@@ -58,7 +59,7 @@ class SurveyNode(Node):
         self._target = self.create_publisher(PoseStamped, topics.TARGET_POSES[Priority.RESET], 1)
         self._end = MotionEnd(self)
         self._control = ControlRequest(self, self._end)
-        self._sensor = make_sensor(self._estimate)
+        self._sensor, self._connected = make_sensor(self._estimate), False
         self._arm = ArmTopics(self, (), {}, self._on_reading)
 
     @property
@@ -86,11 +87,15 @@ class SurveyNode(Node):
         self._reading = reading
         if self._end.begun or self.done:
             return
-        if reading.mode in IDLE:
-            self._bring_back(reading)
-            return
         try:
-            self._measure(reading)
+            if not self._connected:
+                # Before the arm is asked for control: opening a device takes longer than an arm waits for setpoints.
+                self._sensor.connect()
+                self._connected = True
+            elif reading.mode in IDLE:
+                self._bring_back(reading)
+            else:
+                self._measure(reading)
         except ForceError as error:
             self.failure = error
 
@@ -99,7 +104,6 @@ class SurveyNode(Node):
             if not self._room.contains(reading.pose):
                 raise ForceError("the hand stands outside the room in which arms are driven; bring it above the table")
             poses = tilted(reading.target, self._model, reading.q)
-            self._sensor.connect()
             self.survey = Survey(poses, self._mount)
             self._say(f"the hand is tilted in {len(poses) - 2} directions where it stands; keep clear of it")
         before = len(self.survey.taken)
@@ -118,13 +122,17 @@ class SurveyNode(Node):
             self._send(target)
 
     def _bring_back(self, reading: Reading) -> None:
-        """Ask for control; what was measured before a fault is void."""
+        """Ask for control, in the midst of it, too, where a motion has ended for want of setpoints.
+
+        Raises `ForceError` when it was a fault or a stop that ended it.
+        """
         if reading.fault and reading.fault != self._fault:
             self._fault = reading.fault
             self._say(f"the arm has stopped: {reading.fault}")
         if self.survey is not None:
-            self.failure = ForceError(f"the arm stopped in the midst of it: {reading.fault or reading.mode.name}")
-            return
+            if reading.mode is not Mode.IDLE:
+                raise ForceError(f"the arm stopped in the midst of it: {reading.fault or reading.mode.name}")
+            self.survey.resume(reading.pose)
         self._control.ask(reading.mode)
 
     def _send(self, target: Pose) -> None:

@@ -64,6 +64,18 @@ def test_the_tool_is_found_and_the_motion_ends(ros: Any, world: InProcessWorld) 
     assert world.read().mode is Mode.IDLE
 
 
+def test_a_motion_that_ends_for_want_of_setpoints_is_begun_again(ros: Any, world: InProcessWorld) -> None:
+    surveying = Surveying(ros, world)
+    ros.spin_until(lambda: "pose 3 of 8" in surveying.said)
+    world.advance(5.0)
+    assert world.read().mode is Mode.IDLE
+    ros.spin_until(lambda: surveying.node.done)
+    assert surveying.node.failure is None
+    survey = surveying.node.survey
+    assert survey is not None
+    assert identify(survey.taken, FRAME).tool.mass == pytest.approx(TOOL.mass, rel=0.05)
+
+
 def test_a_sensor_that_falls_silent_ends_it(ros: Any, world: InProcessWorld) -> None:
     surveying = Surveying(ros, world)
     ros.spin_until(lambda: len(surveying.said) > 1)

@@ -19,7 +19,7 @@ from robot_rl.jobs.run import Run
 from robot_rl.ros.survey_node import SurveyNode
 from robot_rl.tasks import make_task
 
-ESTIMATE_TIMEOUT = 1.0  # [s] without a new estimate of the arm
+TIMEOUT = 0.5  # [s] without a reading that ends it; the arm waits as long, and holds
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
@@ -32,8 +32,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
 
     def make_sensor(source: Callable[[], ArmWrench | None]) -> ForceSensor:
         if choice.sensor == ARM:
-            return ArmForceSensor(ARM, source, choice.frame, ESTIMATE_TIMEOUT)
-        return make_force_sensor(choice.sensor, "wrist", choice.device, frame=choice.frame)
+            return ArmForceSensor(ARM, source, choice.frame, TIMEOUT)
+        return make_force_sensor(choice.sensor, "wrist", choice.device, frame=choice.frame, timeout=TIMEOUT)
 
     with ros() as stop:
         room = make_task(config.task).workspace
