@@ -26,7 +26,7 @@ def text_of(estimate: ToolEstimate) -> str:
     lines = [
         "# A tool on a force–torque sensor, by robot-rl calibrate tool; axes and origin are those of the frame.",
         f"frame: {tool.frame}",
-        f"mass: {tool.mass:.6g}  # kg, ± {estimate.mass_std:.2g}",
+        f"mass: {_number(tool.mass)}  # kg, ± {estimate.mass_std:.2g}",
     ]
     if tool.centre is not None:
         spread = ", ".join(f"{1000 * value:.2g}" for value in estimate.centre_std)
@@ -105,4 +105,9 @@ def _numbers(path: Path, held: dict[Any, Any], key: str, size: int) -> np.ndarra
 
 
 def _list(values: np.ndarray) -> str:
-    return f"[{', '.join(f'{value:.6g}' for value in values)}]"
+    return f"[{', '.join(map(_number, values))}]"
+
+
+def _number(value: float) -> str:
+    """Without exponents, of which YAML takes some for text."""
+    return f"{round(value, 6) + 0.0:.6f}"
