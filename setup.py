@@ -22,6 +22,7 @@ EXTRAS = {
     # A Franka FR3, or the simulated one, which speaks the same protocol.
     "franka": ["pylibfranka>=0.21.3; platform_machine == 'x86_64'"],
     "realsense": ["pyrealsense2>=2.55"],
+    "bota": ["bota-driver>=1.1"],  # force–torque sensors of Bota Systems
     "learn": ["jax>=0.10", "optax>=0.2.8", "tensorboard>=2.17"],
     # Pretrained models. Install the build of torch that you want (CPU or CUDA) before this extra.
     "vla": ["torch>=2.6"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,6 +35,10 @@ class TelemetryError(HardwareError):
 
 class CameraError(HardwareError):
     """A camera that is missing, or stopped delivering frames."""
+
+
+class ForceError(HardwareError):
+    """A force–torque sensor that is missing, wrongly set up, in a fault, or silent."""
 
 
 class TeleopError(HardwareError):
@@ -172,6 +176,89 @@ class Camera(Protocol):
 
     def read(self) -> Frame:
         """The newest frame. Raises `CameraError` when none came within the driver's timeout."""
+
+
+class ForceEventKind(enum.Enum):
+    """Things about a force–torque sensor that somebody outside must hear of."""
+
+    LOST = "lost"  # readings that never arrived
+    REPEATED = "repeated"  # one that arrived twice
+    REORDERED = "reordered"  # one that arrived after a later one
+    RESTARTED = "restarted"  # the device counts anew
+    FROZEN = "frozen"  # the device sends, but measures nothing new
+    SILENT = "silent"  # the device sends nothing
+    FAULT = "fault"  # the device says that it is broken
+    SATURATED = "saturated"  # a load at or beyond the range
+    DRIFTED = "drifted"  # the sensor shows a load though nothing is touched
+
+
+class ForceEvent(NamedTuple):
+    """Something that happened at ``stamp`` [s], the time of the readings, in words, to so many ``readings``."""
+
+    stamp: float
+    kind: ForceEventKind
+    detail: str
+    readings: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ForceReading:
+    """One measurement of a force–torque sensor.
+
+    Attributes:
+        seq: rises with every new measurement.
+        wrench: ``(6,)`` [N, N·m] that acts on the sensor from outside, at the origin and in the axes of ``frame``. What
+            hangs on the sensor acts by its weight.
+        frame: name of the frame.
+        stamp: when it was measured [s]: robot time for the arm's own estimate and in the simulator, the host's clock
+            otherwise.
+        received: `time.monotonic()` [s].
+        saturated: an axis is at or beyond its range: the true load may be any larger one.
+        status: state of the device in words; "" when it is well.
+
+    Raises ValueError when the wrench is not six finite numbers.
+    """
+
+    seq: int
+    wrench: np.ndarray
+    frame: str
+    stamp: float
+    received: float
+    saturated: bool = False
+    status: str = ""
+
+    def __post_init__(self) -> None:
+        wrench = np.array(self.wrench, dtype=np.float64)
+        if wrench.shape != (6,) or not np.isfinite(wrench).all():
+            raise ValueError(f"a wrench is six finite numbers [N, N·m], not {self.wrench}")
+        wrench.flags.writeable = False
+        object.__setattr__(self, "wrench", wrench)
+
+
+@runtime_checkable
+class ForceSensor(Protocol):
+    """A force–torque sensor. Silence is never a wrench of zeros: it is an error, and an event."""
+
+    name: str
+    frame: str
+
+    def connect(self) -> None:
+        """Open the device and wait for its first measurement. Raises `ForceError`."""
+
+    def disconnect(self) -> None: ...
+
+    def read(self) -> ForceReading:
+        """The newest reading.
+
+        Raises `ForceError` when nothing new was measured within the driver's timeout, or the device is in a fault. A
+        sensor that measures again can be read again.
+        """
+
+    def events(self) -> tuple[ForceEvent, ...]:
+        """Events since the last call, oldest first."""
+
+    def counts(self) -> dict[ForceEventKind, int]:
+        """How many readings each kind of event has concerned since `connect`; without those that never happened."""
 
 
 class Word(enum.Enum):

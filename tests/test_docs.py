@@ -13,6 +13,7 @@ import pytest
 from controllers.ros import topics as arm_topics
 from controllers.ros.topics import TARGET_POSES
 from hardware.cameras import CAMERA_DRIVERS
+from hardware.force import FORCE_SENSORS
 from hardware.teleop import TELEOP_DEVICES
 from robot_rl.jobs.arguments import LAUNCH_ARGUMENTS
 from robot_rl.jobs.bringup import prepare
@@ -100,7 +101,7 @@ def test_names_in_documents_are_those_of_the_registries() -> None:
     assert sorted(re.findall(r"`(\w+)`", said)) == sorted(AGENTS.builtin)
     table = architecture.partition("| `learner.agent` | Is |")[2].partition("\n\n")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(AGENTS.builtin)
-    for registry in (AGENTS, TASKS, TELEOP_DEVICES, CAMERA_DRIVERS):
+    for registry in (AGENTS, TASKS, TELEOP_DEVICES, CAMERA_DRIVERS, FORCE_SENSORS):
         assert f"`{registry.group}`" in architecture
 
 

@@ -70,6 +70,7 @@ TORQUE_WRITERS = {
 PUBLISHERS = {
     "robot_rl/ros/session_node.py",
     "robot_rl/ros/teach_node.py",  # on behalf of the person who teaches a task
+    "robot_rl/ros/survey_node.py",  # tilts the hand where it stands
     "hardware/crisp/ros/topics.py",  # a driver: behind the gate, to CRISP's controllers
 }
 COMMAND_TOPICS = {

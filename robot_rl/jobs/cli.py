@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hardware.registry import look_here
 from robot_rl.contract import Registry
+from robot_rl.jobs.calibrate_commands import add_calibrate_parser, calibrate_tool
 from robot_rl.jobs.interrupt import LAUNCHED, quits_at_once, stopped
 from robot_rl.jobs.job import COMMANDS, EXPERT, JobSpec, job_of, sources
 from robot_rl.jobs.logs import configure
@@ -81,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     page.add_argument("--host", help="address that serves it; all but this computer's own ask for a token")
     page.add_argument("--port", type=int, help="TCP port; default: the run's console.port")
     add_task_parser(commands)
+    add_calibrate_parser(commands)
     node = commands.add_parser("node", help="run one process of a job (bringup does this)")
     node.add_argument("name")
     node.add_argument("--run", type=Path, required=True)
@@ -213,6 +215,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         return check_task(arguments.name)
     if arguments.command == "task":
         return teach_task(arguments)
+    if arguments.command == "calibrate":
+        return calibrate_tool(arguments)
     from robot_rl.jobs.run import settings_of
 
     overrides = list(arguments.overrides)

@@ -54,7 +54,7 @@ class JobSpec:
 
     name: str
     help: str
-    node: Literal["session", "teach", ""] = "session"
+    node: Literal["session", "teach", "survey", ""] = "session"
     command: bool = True
     sources: tuple[str, ...] = (EXPERT, TOPIC, PAGE)
     person_drives: bool = False
@@ -136,6 +136,14 @@ JOBS: dict[str, JobSpec] = {
             node="teach",
             command=False,
             sources=(TOPIC, PAGE, HAND),
+            has_episodes=False,
+        ),
+        JobSpec(
+            "survey",
+            "read a force sensor at rest, while the arm tilts its hand, for `robot-rl calibrate tool`",
+            node="survey",
+            command=False,
+            sources=(EXPERT,),
             has_episodes=False,
         ),
     )

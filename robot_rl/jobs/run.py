@@ -89,6 +89,11 @@ class Run:
         return self.root / "taught.yaml"
 
     @property
+    def tool_readings(self) -> Path:
+        """Readings that `robot-rl calibrate tool` identifies a tool from."""
+        return self.root / "tool-readings.csv"
+
+    @property
     def demos(self) -> Path:
         return self.root / "demos"
 

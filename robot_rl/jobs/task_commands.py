@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from robot_rl.jobs.run import Run
     from robot_rl.tasks.base import Task
     from robot_rl.tasks.checking import Finding
 
@@ -60,6 +59,7 @@ def teach_task(arguments: argparse.Namespace) -> int:
     from robot_rl.jobs.job import HAND
     from robot_rl.jobs.locks import RunLock, ros_domain
     from robot_rl.jobs.run import Run
+    from robot_rl.jobs.said import Said
     from robot_rl.jobs.supervisor import Supervisor
     from robot_rl.tasks.teaching import free_task, text_of
 
@@ -86,27 +86,13 @@ def teach_task(arguments: argparse.Namespace) -> int:
         tell(f"teach: {out}, run {run.root}")
         tell(f"ROS_DOMAIN_ID={domain.number}, logs in {run.logs}; Enter takes a pose, Ctrl-C gives up")
         held = (*domain.descriptors, *lock.descriptors)
-        Supervisor(run, TEACH, specs(TEACH, run, config), domain.number, held).run(Said(run).update)
+        Supervisor(run, TEACH, specs(TEACH, run, config), domain.number, held).run(Said(run, "teach").update)
     if not run.taught.exists():
         raise ConfigError(f"the lesson ended before everything was shown; logs in {run.logs}")
     out.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run.taught, out)
     tell(f"written: {out}")
     return check_task(str(out))
-
-
-class Said:
-    """Messages of the process that teaches, line by line, as they come."""
-
-    def __init__(self, run: Run) -> None:
-        self._run, self._shown = run, 0
-
-    def update(self) -> None:
-        lines = self._run.status_of("teach").get("said", [])
-        for line in lines[self._shown :]:
-            sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-        self._shown = len(lines)
 
 
 def check_task(name: str) -> int:

@@ -10,7 +10,6 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Float64MultiArray, String
-from std_srvs.srv import Trigger
 
 from controllers.lease import Priority
 from controllers.ros import topics as arm_topics
@@ -22,14 +21,15 @@ from hardware.interfaces import Word
 from robot_rl.contract import Answer, Label, Reading, lead_of
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
+from robot_rl.ros.control_request import IDLE, ControlRequest
 from robot_rl.ros.motion_end import MotionEnd
 from robot_rl.ros.operator_topics import OperatorTopics
 from robot_rl.session.intervention import Led, reference_of
 from robot_rl.tasks.teaching import Lesson, Mark, TeachError
 
 PERIOD = 0.1  # [s] of robot time between targets
-ASK_PERIOD = 2.0  # [s] between requests to an arm that is not under control
 SOFT = [0.0] * 6  # stiffness [N/m, N·m/rad] of an arm that is guided by hand; its damping stays
+SOFTEN_PERIOD = 2.0  # [s] between words about it
 MARK, UNDO = "mark", "undo"  # the words on `topics.TEACH_MARK`, beside the names of marks
 NAMES = tuple(mark.value for mark in Mark)
 
@@ -59,7 +59,7 @@ class TeachNode(Node):
         self._workspace, self._by_hand, self._say = workspace, by_hand, say
         self._reading: Reading | None = None
         self._due = -1.0
-        self._asked = self._softened = -np.inf  # steady time [s]
+        self._softened = -np.inf  # steady time [s]
         self._fault = ""
         self._led: Led | None = None
         self._target = self.create_publisher(PoseStamped, arm_topics.TARGET_POSES[Priority.PERSON], 1)
@@ -67,9 +67,8 @@ class TeachNode(Node):
         self._stiffness = self.create_publisher(Float64MultiArray, arm_topics.TARGET_STIFFNESS, 1)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._next = self.create_publisher(String, topics.TEACH_NEXT, latched)
-        self._start = self.create_client(Trigger, arm_topics.START)
-        self._recover = self.create_client(Trigger, arm_topics.ERROR_RECOVERY)
         self._end = MotionEnd(self)
+        self._control = ControlRequest(self, self._end)
         self.create_subscription(String, topics.TEACH_MARK, lambda message: self.hear(message.data), 5)
         self._teleop = TeleopTopics(self, timeout)
         self._operator = OperatorTopics(self, self._on_label)
@@ -144,7 +143,7 @@ class TeachNode(Node):
             return
         self._due = reading.robot_time + PERIOD
         command = self._teleop.command(reading.gripper)
-        if reading.mode in (Mode.IDLE, Mode.FAULT, Mode.STOPPED):
+        if reading.mode in IDLE:
             self._bring_back(reading)
             return
         self._fault = ""
@@ -173,18 +172,13 @@ class TeachNode(Node):
         if reading.fault and reading.fault != self._fault:
             self._fault = reading.fault
             self._tell(f"the arm has stopped: {reading.fault}")
-        now = time.monotonic()
-        if reading.mode is Mode.STOPPED or now - self._asked < ASK_PERIOD:
-            return
-        self._asked, self._softened = now, -np.inf
-        client = self._recover if reading.mode is Mode.FAULT else self._start
-        if client.service_is_ready():
-            self._end.after(client.call_async(Trigger.Request()))
+        if self._control.ask(reading.mode):
+            self._softened = -np.inf
 
     def _soften(self) -> None:
         """Say how stiff the arm shall be, again now and then: whoever starts to listen late shall hear it."""
         now = time.monotonic()
-        if now - self._softened > ASK_PERIOD:
+        if now - self._softened > SOFTEN_PERIOD:
             self._softened = now
             self._stiffness.publish(Float64MultiArray(data=SOFT))
 

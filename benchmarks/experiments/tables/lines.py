@@ -5,7 +5,7 @@ version                commit that last changed code on which a run depends; wit
                        of that behind a plus
 settings, config       the learner's settings, and a digest of the whole configuration
 demos                  digest of the demonstrations
-machine                processor and number of cores
+machine                processor and number of cores; versions of the packages that compute
 wall_s, cpu_s          of the whole run, demonstrations not included
 robot_minutes          of learning, without resets
 critic_steps, actor_steps, reflexes
@@ -23,14 +23,15 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 DONE = "done"
+PACKAGES = ("jax", "mujoco", "numpy", "optax", "pin")
 # Files and folders that decide what a run in process comes to, beside what a line has digests of. Jobs, nodes, page and
 # drivers may change while tables are made, which takes more than a day.
 CODE = (
-    "constraints.txt",
     "controllers",
     "hardware/crisp",
     "hardware/franka/hand.py",
@@ -150,10 +151,11 @@ def digest_of_files(folder: Path) -> str:
 
 
 def machine() -> str:
-    """Processor and number of cores of this computer."""
+    """Processor and number of cores of this computer, and versions of `PACKAGES`."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         found = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         model = found[0] if found else model
-    return f"{model}, {os.cpu_count()} cores"
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    return f"{model}, {os.cpu_count()} cores; {versions}"

@@ -35,6 +35,7 @@ NAMES = (
     "learner",
     "session",
     "teach",
+    "survey",
     "report",
     "console",
 )
