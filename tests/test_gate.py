@@ -61,7 +61,10 @@ HOLDERS = {
     "robot_rl/gym/envs.py",
     "robot_rl/jobs/fast.py",
 }
-WITHOUT_ARM = {"hardware/franka/rt_probe.py"}  # its controller moves nothing
+WITHOUT_ARM = {
+    "hardware/franka/rt_probe.py",  # its controller moves nothing
+    "benchmarks/experiments/tables/runs.py",  # its `command` is one of a shell
+}
 TORQUE_WRITERS = {
     "hardware/franka/realtime.py",
     "hardware/sim/world/inprocess.py",
