@@ -23,11 +23,11 @@ Rows = dict[str, list[Line]]  # row → its lines of one task, by seed
 HEADS = (
     "Row",
     "Seeds",
-    "Success at the end (IQM, 95 %), mean action",
+    "Success at the end (IQM, 95 %), in use",
     "as it learns",
     "Area under the curve",
     "Beats imitation",
-    "Minutes to the aim and staying, mean action",
+    "Minutes to the aim and staying, in use",
     "as it learns",
     "Aim",
     "Critic, actor steps",
@@ -115,7 +115,7 @@ def _one_line(text: str) -> str:
 
 
 def draw(lines: Sequence[Line], picture: Path) -> None:
-    """A panel for each task: interquartile mean over the seeds, mean action solid, as it learns dashed."""
+    """A panel for each task: interquartile mean over the seeds, in use solid, as it learns dashed."""
     import matplotlib
 
     matplotlib.use("Agg")
