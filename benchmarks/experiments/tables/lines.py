@@ -10,7 +10,7 @@ wall_s, cpu_s          of the whole run, demonstrations not included
 robot_minutes          of learning, without resets
 critic_steps, actor_steps, reflexes
 ended                  "done", or why it ended before
-points                 evaluations: robot minutes, success of the mean action, and as it acts while learning (or null)
+points                 evaluations: robot minutes, success in use, and as it acts while learning (or null)
 """
 
 from __future__ import annotations

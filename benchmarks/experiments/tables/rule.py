@@ -2,7 +2,7 @@
 
 Eligible is a row of an agent that has run on every task of the tables and is never below imitation: on each task its
 success at the end, evaluated either way, has an interval that reaches imitation's mean. Of these it is the one with the
-largest area under the curve of the mean action, averaged over the tasks. When none is eligible, none is chosen.
+largest area under the curve of success in use, averaged over the tasks. When none is eligible, none is chosen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.experiments.tables.lines import Line
 from benchmarks.experiments.tables.plan import BUDGETS, REFERENCE, STEPS_PER_MINUTE
 from benchmarks.experiments.tables.statistics import area_under_curve, bootstrap, interquartile_mean
 
-WAYS = (False, True)  # to evaluate: the mean action; as it acts while learning
+WAYS = (False, True)  # to evaluate: in use; as it acts while learning
 
 
 def default_agent(lines: Sequence[Line]) -> str:
