@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 FIGURES = {"p50_ms", "p95_ms", "cpu_ms", "second_ms", "start_s", "load_s", "peak_mb"}
 
 
+@pytest.mark.slow  # a minute of compiling, of a benchmark that is seldom run
 @pytest.mark.timeout(300)
 def test_a_line_for_each_case_with_the_figures_of_both(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "benchmarks.policy_serving", "--agents", "rlpd", "--turns", "1", "--calls", "3")

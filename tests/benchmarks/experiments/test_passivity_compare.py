@@ -54,6 +54,7 @@ def test_a_policy_that_hurries_runs_the_tank_dry_only_without_the_filter(monkeyp
     assert off["success"] == 0.0
 
 
+@pytest.mark.slow
 def test_compare_trains_deploys_and_does_nothing_twice(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(compare, "DEMOS", 1)
     monkeypatch.setattr(compare, "IMITATION", 50)

@@ -67,7 +67,14 @@ def test_values_of_a_two_state_chain_converge_to_the_solution() -> None:
         np.testing.assert_allclose(q.mean(axis=1), value, atol=0.04)
 
 
-@pytest.mark.parametrize(("norm", "scale"), [("layer", 1.0), ("layer", 20.0), ("batch", 1.0)])
+@pytest.mark.parametrize(
+    ("norm", "scale"),
+    [
+        ("layer", 1.0),
+        pytest.param("layer", 20.0, marks=pytest.mark.slow),
+        pytest.param("batch", 1.0, marks=pytest.mark.slow),
+    ],
+)
 def test_the_actor_finds_the_best_action_of_a_bandit(norm: str, scale: float) -> None:
     """Reward 1 − 4 (a − 0.5 s)², s = ±1, always terminal: a* = 0.5 s. The numbers that stand for s do not matter.
 
