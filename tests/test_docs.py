@@ -20,6 +20,7 @@ from robot_rl.jobs.bringup import prepare
 from robot_rl.jobs.cli import parse
 from robot_rl.jobs.config import load_config
 from robot_rl.learner.config import AGENTS
+from robot_rl.perception.encoders import ENCODERS
 from robot_rl.ros import topics
 from robot_rl.tasks import TASKS
 
@@ -101,7 +102,7 @@ def test_names_in_documents_are_those_of_the_registries() -> None:
     assert sorted(re.findall(r"`(\w+)`", said)) == sorted(AGENTS.builtin)
     table = architecture.partition("| `learner.agent` | Is |")[2].partition("\n\n")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(AGENTS.builtin)
-    for registry in (AGENTS, TASKS, TELEOP_DEVICES, CAMERA_DRIVERS, FORCE_SENSORS):
+    for registry in (AGENTS, TASKS, TELEOP_DEVICES, CAMERA_DRIVERS, FORCE_SENSORS, ENCODERS):
         assert f"`{registry.group}`" in architecture
 
 

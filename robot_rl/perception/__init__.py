@@ -1,4 +1,6 @@
-"""From camera pictures to what a policy sees.
+"""From camera pictures to what a policy sees: cut and scaled (`images`), and features of a frozen network (`encoders`).
+
+Torch is imported by the encoders that need it, when one is made, and by nothing else here.
 
 May import: contract.
 """

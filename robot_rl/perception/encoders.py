@@ -1,0 +1,73 @@
+"""Frozen encoders: camera pictures → grids of features, by networks that others have trained.
+
+``encoder=<name>``, or ``<name>:<local path>`` for one whose weights lie in a file or folder. Features keep where things
+are: they are a grid over the picture, never a pool of it. Which weights and layer made them is the encoder's `digest`;
+features of two digests are never mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from robot_rl.contract import ContractError, Registry
+
+
+class EncoderError(ContractError):
+    """An encoder that cannot be made: a library or file is missing, or does not fit."""
+
+
+# Each is called with the local path that its name came with, None without one.
+ENCODERS = Registry("encoder", {"efficientnet_lite0": "robot_rl.perception.efficientnet:EfficientNetLite0"})
+
+
+class Encoder(Protocol):
+    """A frozen network.
+
+    Attributes:
+        name: as in the setting ``encoder``.
+        digest: of weights, layer and preprocessing, hexadecimal.
+    """
+
+    name: str
+    digest: str
+
+    def shape(self, size: int) -> tuple[int, int, int]:
+        """Rows, columns and channels of the grid for square pictures of ``size`` pixels. Raises `EncoderError`."""
+
+    def encode(self, pictures: np.ndarray) -> np.ndarray:
+        """Grids ``(n, rows, columns, channels)`` float16 of ``pictures (n, size, size, 3)`` uint8 RGB."""
+
+
+def make_encoder(name: str) -> Encoder:
+    """The encoder called ``name``, or ``name:path``.
+
+    Raises `EncoderError` when there is none, a library or file is missing, or the file does not fit.
+    """
+    registered, _, path = name.partition(":")
+    known = registered in ENCODERS.names()
+    try:
+        make = ENCODERS.load(registered if known else name)
+        if known and path and not Path(path).expanduser().exists():
+            raise EncoderError(f"encoder={name}: there is nothing at {path}")
+        encoder: Encoder = make(Path(path).expanduser() if known and path else None)
+    except ImportError as error:
+        raise EncoderError(
+            f"encoder={name} needs {error.name}, which is not installed: "
+            "pip install 'torch' (the build for your machine), then 'robot_rl[vision]'"
+        ) from error
+    return encoder
+
+
+def encode_views(encoder: Encoder, pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Grids ``(rows, columns, channels)`` float16 of ``pictures`` (camera → ``(size, size, 3)`` uint8)."""
+    sizes: dict[Any, list[str]] = {}
+    for camera, picture in pictures.items():
+        sizes.setdefault(picture.shape, []).append(camera)
+    found: dict[str, np.ndarray] = {}
+    for cameras in sizes.values():
+        found |= zip(cameras, encoder.encode(np.stack([pictures[camera] for camera in cameras])), strict=True)
+    return found

