@@ -59,14 +59,15 @@ class RunConfig:
         demo_style: how the task's script drives in the place of a person: ``script`` (straight, free of noise) or
             ``person`` (`robot_rl.tasks.experts.person`: pauses, detours, noise, now fast and now slow; by ``seed``).
         judge: who says what a step came to (see `robot_rl.session.judge`): ``task``, ``person`` (only a person's label
-            or a fault ends an episode), one that a package adds, or ``module:Class``; "" is the task's own.
+            or a fault ends an episode), ``classifier:DIR`` (by `robot-rl reward`), ``all_of(…)`` or ``any_of(…)`` of
+            several, one that a package adds, or ``module:Class``; "" is the task's own.
         cameras: names of the cameras whose images belong to the observation; empty: the task's own.
         camera_driver: of `hardware.cameras.CAMERA_DRIVERS`, for cameras that are not drawn.
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
         camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
         demos: successful demonstrations to record.
         steps: online steps to train for.
-        episodes: episodes to evaluate, those that a person discards not counted.
+        episodes: episodes to evaluate, or to collect for a reward classifier, those that a person discards not counted.
         demo_stores: stores of demonstrations to learn from, relative to the run's folder or absolute.
         policy: parameter file to evaluate, a policy's class (a name of `robot_rl.policies.POLICIES`, or
             ``module:Class``), or ``topic`` (another program answers); "" takes the run's champion

@@ -47,8 +47,10 @@ class ArmTopics:
         cameras: cameras whose newest image belongs to a reading, and what of it. A camera without a recent image makes
             a fault.
         on_reading: callback.
-        image_age: see `SessionConfig`; signals of judges, which are of images, may be as old.
+        image_age: see `SessionConfig`.
         compressed: pictures come as JPEG, and one that is lost is not sent again: the next one is as good.
+        signals: of judges, without which a reading is a fault.
+        signal_age: see `SessionConfig`; default: ``image_age``.
     """
 
     def __init__(
@@ -59,12 +61,14 @@ class ArmTopics:
         on_reading: Callable[[Reading], None],
         image_age: float = SessionConfig.image_age,
         compressed: bool = False,
+        signals: tuple[str, ...] = (),
+        signal_age: float | None = None,
     ) -> None:
         self._node, self._objects, self._cameras, self._on_reading = node, objects, cameras, on_reading
         self._image_age = image_age
         self._images: dict[str, tuple[int, np.ndarray]] = {}
         self._wanted = [name for name in TYPES if name != topics.OBJECTS or objects]
-        self._signals = Signals(node, image_age)
+        self._signals, self._needed = Signals(node, image_age if signal_age is None else signal_age), signals
         self._join: StampJoin[Any] = StampJoin(self._wanted, KEPT)
         self.received = -np.inf  # monotonic time [s] of the last reading
         self._heard = dict.fromkeys(self._wanted, -np.inf)  # monotonic time [s] of the last message of each topic
@@ -118,6 +122,7 @@ class ArmTopics:
                 lost.append(f"camera {camera}: its last image is stamped {ahead}; are the clocks synchronised?")
             else:
                 images[camera] = image
+        lost += self._signals.lost(stamp, self._needed)
         fault = "; ".join(lost)
         if mode in (Mode.FAULT, Mode.STOPPED):  # the robot's own words
             fault = group[topics.ARM_FAULT].status[0].message

@@ -56,6 +56,7 @@ class SessionNode(Node):
         tell: called with each line that the person at the terminal shall read: answers to labels, and requests.
         awaits_learner: the first episode waits until the learner is ready to learn from it, as long as one is there.
         link: settings of the link to an arm of another computer; None: it is one of this computer.
+        signals: of judges, without which no step can begin.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class SessionNode(Node):
         tell: Callable[[str], None] = lambda line: None,
         awaits_learner: bool = False,
         link: LinkConfig | None = None,
+        signals: tuple[str, ...] = (),
     ) -> None:
         super().__init__("session")
         self._session, self._config, self._on_episode = session, config, on_episode
@@ -95,7 +97,8 @@ class SessionNode(Node):
         self._phases = self.create_subscription(String, topics.LEARNER_PHASE, self._on_learner_phase, LATCHED)
         compressed = link is not None and link.images == COMPRESSED
         views = session.task.views(cameras)
-        self._arm = ArmTopics(self, objects, views, self._on_reading, config.image_age, compressed)
+        ages = config.image_age, config.signal_age
+        self._arm = ArmTopics(self, objects, views, self._on_reading, ages[0], compressed, signals, ages[1])
         self._teleop = TeleopTopics(self, config.teleop_timeout)
         self._operator = OperatorTopics(self, self._on_label)
         self._targets = {

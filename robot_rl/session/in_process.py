@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,7 @@ class Rollout:
         views: camera → what of its picture; the task's where it is not said.
         latency: [s] of robot time, to the millisecond, until an answer of the policy is there: always the same, or the
             next one of an iterator without end. It answers one request after the other, like a process of its own.
+        signals: what judges make of a reading, name → value; None: there are none.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Rollout:
         renderer: SceneRenderer | None = None,
         views: Mapping[str, View] | None = None,
         latency: float | Iterator[float] = 0.0,
+        signals: Callable[[Reading], Mapping[str, float]] | None = None,
     ) -> None:
         self._session = session
         self._world = world
@@ -59,6 +62,7 @@ class Rollout:
         self._teleop = teleop
         self._renderer = renderer
         self._views = session.task.views(renderer.cameras if renderer is not None else ()) if views is None else views
+        self._signals = signals
         self._period = session.task.control_period
         self._latency = itertools.repeat(latency) if isinstance(latency, int | float) else latency
         self._coming: list[_Coming] = []
@@ -76,7 +80,7 @@ class Rollout:
         """Everything the world says at this instant; its stamp is the robot's time."""
         arm, objects = self._world.read(), self._world.objects()
         gripper = self._world.gripper.read().width
-        return Reading(
+        reading = Reading(
             round(arm.state.time * 1e9),
             arm.state.time,
             arm.state.q,
@@ -93,6 +97,7 @@ class Rollout:
             arm.budget,
             arm.activity,
         )
+        return reading if self._signals is None else replace(reading, signals=self._signals(reading))
 
     def advance(self) -> Directive:
         """Read, let the session advance, and do what it asks for. When it asks for an action, call `act` next."""

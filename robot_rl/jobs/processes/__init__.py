@@ -29,6 +29,7 @@ NAMES = (
     "arm",
     "link",
     "camera",
+    "reward",
     "teleop",
     "expert",
     "policy",
