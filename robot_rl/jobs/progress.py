@@ -185,7 +185,7 @@ def open_store(run: Run, job: str, config: RunConfig, task: Task) -> EpisodeStor
 def schema_of(task: Task, config: RunConfig) -> StoreSchema:
     """Layout of the steps of this run."""
     images = {name: (view.size, view.size) for name, view in task.views(config.cameras).items()}
-    return StoreSchema.of(task, images, task.control_period)
+    return StoreSchema.of(task, images, task.control_period, bool(config.force.sensor))
 
 
 def view_of(task: Task, config: RunConfig) -> AgentView:

@@ -14,7 +14,9 @@ from sensor_msgs.msg import JointState, Joy
 
 from controllers.ros import topics
 from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
+from controllers.spatial import Pose
 from controllers.state import Mode
+from hardware.force.lane import ForceConfig, at_tcp
 from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import TeleopCommand
 from hardware.ros.joining import StampJoin
@@ -49,6 +51,7 @@ class ArmTopics:
         on_reading: callback.
         image_age: see `SessionConfig`; signals of judges, which are of images, may be as old.
         compressed: pictures come as JPEG, and one that is lost is not sent again: the next one is as good.
+        sensor: a force–torque sensor, whose newest wrench belongs to a reading; one that is too old makes a fault.
     """
 
     def __init__(
@@ -59,7 +62,10 @@ class ArmTopics:
         on_reading: Callable[[Reading], None],
         image_age: float = SessionConfig.image_age,
         compressed: bool = False,
+        sensor: ForceConfig | None = None,
     ) -> None:
+        self._sensor = sensor
+        self._sensed: tuple[int, np.ndarray] | None = None
         self._node, self._objects, self._cameras, self._on_reading = node, objects, cameras, on_reading
         self._image_age = image_age
         self._images: dict[str, tuple[int, np.ndarray]] = {}
@@ -72,6 +78,17 @@ class ArmTopics:
             node.create_subscription(TYPES[name], name, self._collector(name), KEPT)
         for camera, view in cameras.items():
             listen_to_camera(node, camera, compressed, self._image_keeper(camera, view))
+        if sensor is not None:
+            node.create_subscription(WrenchStamped, topics.SENSED_WRENCH, self._on_sensed, 1)
+
+    def _on_sensed(self, message: WrenchStamped) -> None:
+        wrench = vectors_from(message.wrench.force, message.wrench.torque)
+        if np.isfinite(wrench).all():
+            self._sensed = stamp_to_ns(message.header.stamp), wrench
+        else:
+            self._node.get_logger().error(
+                f"{topics.SENSED_WRENCH} refused: {wrench} is not finite", throttle_duration_sec=1.0
+            )
 
     def _image_keeper(self, camera: str, view: View) -> Callable[[Any], None]:
         def keep(message: Any) -> None:
@@ -106,6 +123,7 @@ class ArmTopics:
         status = dict(zip(group[topics.ARM_STATUS].name, group[topics.ARM_STATUS].position, strict=True))
         twist, wrench = group[topics.CURRENT_TWIST].twist, group[topics.EXTERNAL_WRENCH].wrench
         poses = group[topics.OBJECTS].poses if self._objects else []
+        pose = pose_from(group[topics.CURRENT_POSE].pose)
         mode, lost, images = Mode(int(status["mode"])), [], {}
         for camera in self._cameras:
             captured, image = self._images.get(camera, (None, None))
@@ -118,6 +136,7 @@ class ArmTopics:
                 lost.append(f"camera {camera}: its last image is stamped {ahead}; are the clocks synchronised?")
             else:
                 images[camera] = image
+        sensed = self._sensed_at(stamp, pose, self._sensor, lost) if self._sensor is not None else None
         fault = "; ".join(lost)
         if mode in (Mode.FAULT, Mode.STOPPED):  # the robot's own words
             fault = group[topics.ARM_FAULT].status[0].message
@@ -125,7 +144,7 @@ class ArmTopics:
             stamp,
             status["robot_time"],
             np.array(joints.position[:7]),
-            pose_from(group[topics.CURRENT_POSE].pose),
+            pose,
             vectors_from(twist.linear, twist.angular),
             vectors_from(wrench.force, wrench.torque),
             pose_from(group[topics.REFERENCE_POSE].pose),
@@ -138,7 +157,24 @@ class ArmTopics:
             status["budget"],
             status["activity"],
             self._signals.at(stamp),
+            sensed,
         )
+
+    def _sensed_at(self, stamp: int, tcp: Pose, sensor: ForceConfig, lost: list[str]) -> np.ndarray | None:
+        """The sensor's wrench at the TCP; None, with the reason added to ``lost``, where none is of that time."""
+        if self._sensed is None:
+            lost.append("the force sensor has not measured yet")
+            return None
+        measured, wrench = self._sensed
+        age = (stamp - measured) / 1e9
+        if age > sensor.timeout:
+            lost.append(f"force sensor lost: its last wrench is {age:.2f} s old")
+            return None
+        if -age > sensor.timeout:
+            ahead = f"{-age:.2f} s later than the arm's state"
+            lost.append(f"force sensor: its last wrench is stamped {ahead}; are the clocks synchronised?")
+            return None
+        return at_tcp(wrench, sensor.pose, tcp)
 
 
 class TeleopTopics:

@@ -29,6 +29,7 @@ NAMES = (
     "arm",
     "link",
     "camera",
+    "force",
     "teleop",
     "expert",
     "policy",
