@@ -62,7 +62,7 @@ def test_a_lost_camera_ends_the_episode_and_not_the_job(ros: Ros, tmp_path: Path
         still = time.monotonic()
         os.kill(camera, signal.SIGSTOP)
         try:
-            witness.wait(began, "episode:aborted", because="camera front lost")
+            witness.wait(still, "episode:aborted", because=" lost: its last image is")
             happened = "episode aborted: camera lost (here after session.image_age=2); the next begins when it sends"
             fault_table.add("camera process stands still", happened, 1e3 * (time.monotonic() - still))
         finally:
@@ -71,19 +71,15 @@ def test_a_lost_camera_ends_the_episode_and_not_the_job(ros: Ros, tmp_path: Path
         assert job.node("camera") == camera
         assert job.errors == []
 
-        killed = time.monotonic()
         job.kill("camera")
-        witness.wait(killed, "episode:aborted", because="camera front lost")
         ros.spin_until(lambda: job.errors, PATIENCE)
         assert "camera ended with status -9; starting it again" in job.errors[0]
-        resumed = time.monotonic()
-        witness.wait(resumed, "phase:running")
-        witness.wait(resumed, "chunk")
-        assert job.node("camera") != camera
+        ros.spin_until(lambda: job.node("camera") != camera, PATIENCE)
+        witness.wait(time.monotonic(), "chunk")  # the policy acts, and so has its images
         job.process.send_signal(signal.SIGINT)
         assert job.wait_end() == 130
     finally:
         job.stop()
     episodes = StoreReader(job.run.evaluation).episodes()
     lost = [episode for episode in episodes if episode.ending is Ending.ABORTED and "lost" in episode.reason]
-    assert len(lost) >= 2
+    assert lost
