@@ -65,6 +65,8 @@ class RunConfig:
         cameras: names of the cameras whose images belong to the observation; empty: the task's own.
         camera_driver: of `hardware.cameras.CAMERA_DRIVERS`, for cameras that are not drawn.
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
+        camera_calibrations: files of `robot-rl calibrate camera`, in the order of ``cameras``: their lenses go to
+            ``camera_info``, their places to ``/tf_static``.
         camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
         demos: successful demonstrations to record.
         steps: online steps to train for.
@@ -98,6 +100,7 @@ class RunConfig:
     cameras: tuple[str, ...] = ()
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()
+    camera_calibrations: tuple[str, ...] = ()
     camera_exposure: Annotated[float, Ge(1), AllowInfNan(False)] | None = None
     demos: Count = 20
     steps: Count = 2400
@@ -117,6 +120,11 @@ class RunConfig:
         if self.camera_exposure is not None and self.camera_driver != "realsense":
             raise RangeError(
                 f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
+            )
+        if self.camera_calibrations and len(self.camera_calibrations) != len(self.cameras):
+            raise RangeError(
+                f"camera_calibrations={list(self.camera_calibrations)} needs a file for each of "
+                f"cameras={list(self.cameras)}"
             )
         if self.blind and self.arm != "sim":
             why = "say so on the arm's computer" if self.remote else f"arm={self.arm} is blind anyway: leave it out"
@@ -158,6 +166,8 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
             raise ConfigError(f"{path}: {error}") from error
         if is_file(config.task):
             config = dataclasses.replace(config, task=str(path.parent / config.task))
+        calibrations = tuple(str(path.parent / file) for file in config.camera_calibrations)
+        config = dataclasses.replace(config, camera_calibrations=calibrations)
         if config.force.tool:
             config = with_tool(config, str(path.parent / config.force.tool))
     for override in overrides:
