@@ -31,6 +31,7 @@ class Reading:
         activity: for how long the passivity filter has held back, weighted by the share held back [s]; it only grows
             while a motion lasts. See `controllers.state.Tick`.
         signals: name of a judge → what it makes of this instant, finite.
+        features: camera name → ``(rows, columns, channels)`` float16, an encoder's grid of that image, if there is one.
     """
 
     stamp_ns: int
@@ -49,3 +50,4 @@ class Reading:
     budget: float = 0.0
     activity: float = 0.0
     signals: Mapping[str, float] = field(default_factory=dict)
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)

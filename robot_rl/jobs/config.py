@@ -26,6 +26,7 @@ from robot_rl.contract import ContractError
 from robot_rl.contract.ranges import Count, Natural, RangeError, check, shown
 from robot_rl.contract.settings import ConfigError, nested, plain, put_over, read_mapping, write_yaml
 from robot_rl.learner.config import AGENTS, LearnerConfig
+from robot_rl.perception.encoders import ENCODERS
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.link import LinkConfig
 from robot_rl.tasks import is_file
@@ -61,6 +62,9 @@ class RunConfig:
         judge: who says what a step came to (see `robot_rl.session.judge`): ``task``, ``person`` (only a person's label
             or a fault ends an episode), one that a package adds, or ``module:Class``; "" is the task's own.
         cameras: names of the cameras whose images belong to the observation; empty: the task's own.
+        encoder: frozen network whose features of the images an agent sees in place of pixels; they are recorded beside
+            the images. A name of `robot_rl.perception.encoders.ENCODERS`, ``<name>:<file of weights>``, or
+            ``module:Class``; "" for none.
         camera_driver: of `hardware.cameras.CAMERA_DRIVERS`, for cameras that are not drawn.
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
         camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
@@ -93,6 +97,7 @@ class RunConfig:
     demo_style: Literal["script", "person"] = "script"
     judge: str = ""
     cameras: tuple[str, ...] = ()
+    encoder: str = ""
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()
     camera_exposure: Annotated[float, Ge(1), AllowInfNan(False)] | None = None
@@ -192,6 +197,7 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
     for key, name, registry in (
         ("learner.agent", config.learner.agent, AGENTS),
         ("camera_driver", config.camera_driver, CAMERA_DRIVERS),
+        *([("encoder", config.encoder, ENCODERS)] if config.encoder else []),
     ):
         try:
             registry.check(name)

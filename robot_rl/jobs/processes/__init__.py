@@ -29,6 +29,7 @@ NAMES = (
     "arm",
     "link",
     "camera",
+    "encoder",
     "teleop",
     "expert",
     "policy",
