@@ -17,7 +17,17 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from robot_rl.contract import Ending, FrameSize, Source
-from robot_rl.data.columns import COUNTS, FEATURE, IMAGE, NUMBERS, OBJECT, STEP_TYPES, is_observed
+from robot_rl.data.columns import (
+    COUNTS,
+    FEATURE,
+    IMAGE,
+    MISSING,
+    NUMBERS,
+    OBJECT,
+    SENSED,
+    STEP_TYPES,
+    is_observed,
+)
 from robot_rl.data.schema import StoreError, StoreSchema
 
 IMAGE_CHUNK = 16  # frames a chunk: small enough for random access, large enough to compress
@@ -242,6 +252,8 @@ def _canonical(attributes: Mapping[str, Any]) -> int:
 def _shapes(steps: int, schema: StoreSchema) -> dict[str, tuple[int, ...]]:
     """Shapes of the columns that an episode must have; faults, objects and signals have shapes of their own."""
     observed = {"stamp_ns": (), "mode": (), **NUMBERS, **{f"{IMAGE}{n}": (*s, 3) for n, s in schema.images.items()}}
+    if schema.force_sensor:
+        observed[SENSED] = MISSING[SENSED]
     observed |= {f"{FEATURE}{name}": size for name, size in schema.features.items()}
     return {
         **{name: (steps + 1, *shape) for name, shape in observed.items()},

@@ -24,9 +24,9 @@ from robot_rl.data.columns import (
     FEATURE,
     IMAGE,
     NUMBERS,
-    OBJECT,
     SOMETIMES,
     is_observed,
+    missing_shape,
     pose_to_row,
     reading_to_row,
     stack_rows,
@@ -205,10 +205,12 @@ def _put_reading(arrays: dict[str, np.ndarray], prefix: str, reading: Reading, s
         if name in NUMBERS:
             _numbers(name, row, NUMBERS[name])
         elif name.startswith(SOMETIMES):
-            _numbers(name, row, (7,) if name.startswith(OBJECT) else ())
+            _numbers(name, row, missing_shape(name))
         elif name.startswith((IMAGE, FEATURE)):
             continue
         arrays[f"{prefix}{name}"] = row
+    if schema.force_sensor and reading.sensed is None:
+        raise StoreError("sensed: this store takes what a force–torque sensor measures, the step has none")
     for name, (height, width) in schema.images.items():
         image = reading.images.get(name)
         if image is None or image.shape != (height, width, 3) or image.dtype != np.uint8:

@@ -28,6 +28,7 @@ class StoreSchema:
         action: axes and scale of the actions, which define what an action means.
         images: camera name → (height, width) of its uint8 RGB images.
         control_period: robot time between steps [s].
+        force_sensor: whether a force–torque sensor measured the wrench, not the arm alone.
         features: camera name → (rows, columns, channels) of its float16 grids of features; each of ``images``, or none.
         encoder: digest of the encoder whose features these are; "" without.
     """
@@ -36,13 +37,19 @@ class StoreSchema:
     action: ActionSpec
     images: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     control_period: float = 0.1
+    force_sensor: bool = False
     features: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     encoder: str = ""
 
     @staticmethod
-    def of(task: Shaped, images: Mapping[str, tuple[int, int]] | None = None, period: float = 0.1) -> StoreSchema:
+    def of(
+        task: Shaped,
+        images: Mapping[str, tuple[int, int]] | None = None,
+        period: float = 0.1,
+        force_sensor: bool = False,
+    ) -> StoreSchema:
         """The schema of a task's episodes, recorded with ``images`` (camera name → (height, width)) if any."""
-        return StoreSchema(task.name, task.action, dict(images or {}), period)
+        return StoreSchema(task.name, task.action, dict(images or {}), period, force_sensor)
 
     @property
     def action_size(self) -> int:
@@ -67,6 +74,7 @@ class StoreSchema:
                 "action_scale": list(self.action.scale),
                 "images": {name: list(size) for name, size in self.images.items()},
                 "control_period": self.control_period,
+                "force_sensor": self.force_sensor,
                 **(encoding if self.encoder else {}),
             },
             indent=1,
@@ -83,6 +91,7 @@ class StoreSchema:
                 ActionSpec(tuple(values["action_axes"]), tuple(values["action_scale"])),
                 {name: (height, width) for name, (height, width) in values["images"].items()},
                 values["control_period"],
+                values.get("force_sensor", False),
                 {
                     name: (rows, columns, channels)
                     for name, (rows, columns, channels) in values.get("features", {}).items()
@@ -103,6 +112,7 @@ class StoreSchema:
             ("action scale", self.action.scale, other.action.scale),
             ("images", dict(self.images), dict(other.images)),
             ("control period", self.control_period, other.control_period),
+            ("force sensor", self.force_sensor, other.force_sensor),
         )
         return "; ".join(f"{name} {mine} instead of {theirs}" for name, mine, theirs in pairs if mine != theirs)
 

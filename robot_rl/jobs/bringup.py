@@ -74,6 +74,8 @@ def node_names(job: str, config: RunConfig) -> list[str]:
     names.append("link" if config.remote else "arm")
     if config.cameras and not config.remote:
         names.append("camera")
+    if config.force.sensor and not config.remote:
+        names.append("force")
     if not spec.node:
         return names
     if config.encoder and spec.node == "session":
@@ -132,7 +134,7 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
 
 def node_spec(name: str, job: str, run: Run) -> NodeSpec:
     """The process ``name`` of ``job``, by itself."""
-    respawn = name in ("learner", "policy", "camera", "encoder", "teleop", "expert", "console")
+    respawn = name in ("learner", "policy", "camera", "force", "encoder", "teleop", "expert", "console")
     arguments = ("node", name, "--run", str(run.root), "--job", job)
     return NodeSpec(
         name,
@@ -223,6 +225,8 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
         )
     if fast and config.blind:
         raise ConfigError("blind=true rehearses a robot, which nothing is faster than; leave out --fast or blind=true")
+    if fast and config.force.sensor:
+        raise ConfigError(f"force.sensor={config.force.sensor} measures in real time; leave out --fast or force.sensor")
     if fast and spec.person_drives and config.source != EXPERT:
         raise ConfigError(f"{job} --fast needs source=expert, not {config.source}: a person is not as fast")
     if fast or config.arm == "sim":

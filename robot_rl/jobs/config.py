@@ -19,6 +19,8 @@ from pydantic import AllowInfNan
 from controllers.core import ControlError, ControllerConfig
 from hardware.cameras import CAMERA_DRIVERS
 from hardware.crisp.driver import CrispConfig
+from hardware.force import FORCE_SENSORS
+from hardware.force.lane import ForceConfig
 from hardware.interfaces import HardwareError
 from hardware.sim.channel.channel import SCENE_PORT
 from robot_rl.console.config import ConsoleConfig
@@ -78,6 +80,7 @@ class RunConfig:
         session: how episodes run.
         controller: of the arm, with its limits.
         crisp: names of an arm under CRISP's controllers.
+        force: a force–torque sensor on the arm.
         learner: what learns, and from what.
         console: the operator's page.
         link: to the arm of another computer.
@@ -109,6 +112,7 @@ class RunConfig:
     session: SessionConfig = field(default_factory=SessionConfig)
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     crisp: CrispConfig = field(default_factory=CrispConfig)
+    force: ForceConfig = field(default_factory=ForceConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     link: LinkConfig = field(default_factory=LinkConfig)
@@ -139,6 +143,11 @@ class RunConfig:
         return self.arm == "remote"
 
 
+def with_tool(config: RunConfig, file: str) -> RunConfig:
+    """The same with another file of the tool on the force–torque sensor."""
+    return dataclasses.replace(config, force=dataclasses.replace(config.force, tool=file))
+
+
 def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
     """The run's configuration: defaults, then the YAML file at ``path``, then ``key=value`` overrides.
 
@@ -154,6 +163,8 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
             raise ConfigError(f"{path}: {error}") from error
         if is_file(config.task):
             config = dataclasses.replace(config, task=str(path.parent / config.task))
+        if config.force.tool:
+            config = with_tool(config, str(path.parent / config.force.tool))
     for override in overrides:
         key = override.partition("=")[0]
         if "=" in override and "" in key.split("."):
@@ -197,10 +208,12 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
     for key, name, registry in (
         ("learner.agent", config.learner.agent, AGENTS),
         ("camera_driver", config.camera_driver, CAMERA_DRIVERS),
-        *([("encoder", config.encoder, ENCODERS)] if config.encoder else []),
+        ("force.sensor", config.force.sensor, FORCE_SENSORS),
+        ("encoder", config.encoder, ENCODERS),
     ):
         try:
-            registry.check(name)
+            if name:
+                registry.check(name)
         except (ContractError, HardwareError) as error:
             raise ConfigError(f"{key}={shown(name)}: {error}") from error
     return config

@@ -188,7 +188,7 @@ def schema_of(task: Task, config: RunConfig) -> StoreSchema:
     """Layout of the steps of this run. Raises `ConfigError` for an encoder that cannot be used."""
     views = task.views(config.cameras)
     images = {name: (view.size, view.size) for name, view in views.items()}
-    schema = StoreSchema.of(task, images, task.control_period)
+    schema = StoreSchema.of(task, images, task.control_period, bool(config.force.sensor))
     encoder = encoder_of(config)
     if encoder is None:
         return schema

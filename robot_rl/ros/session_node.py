@@ -20,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 from controllers.ros import topics as arm_topics
 from controllers.ros.converters import fill_pose, stamp_to_ns
 from controllers.spatial import Pose
+from hardware.force.lane import ForceConfig
 from hardware.interfaces import SceneControl
 from robot_rl.contract import NO_ENCODING, ContractError, Encoding, Label, Observation, Reading, Relabel
 from robot_rl.ros import topics
@@ -56,6 +57,7 @@ class SessionNode(Node):
         tell: called with each line that the person at the terminal shall read: answers to labels, and requests.
         awaits_learner: the first episode waits until the learner is ready to learn from it, as long as one is there.
         link: settings of the link to an arm of another computer; None: it is one of this computer.
+        force_sensor: on the arm; None: there is none.
         encoding: features that belong to the observation in place of images, which are recorded with them.
     """
 
@@ -72,6 +74,7 @@ class SessionNode(Node):
         tell: Callable[[str], None] = lambda line: None,
         awaits_learner: bool = False,
         link: LinkConfig | None = None,
+        force_sensor: ForceConfig | None = None,
         encoding: Encoding = NO_ENCODING,
     ) -> None:
         super().__init__("session")
@@ -97,7 +100,9 @@ class SessionNode(Node):
         self._phases = self.create_subscription(String, topics.LEARNER_PHASE, self._on_learner_phase, LATCHED)
         compressed = link is not None and link.images == COMPRESSED
         views = session.task.views(cameras)
-        self._arm = ArmTopics(self, objects, views, self._on_reading, config.image_age, compressed, encoding)
+        self._arm = ArmTopics(
+            self, objects, views, self._on_reading, config.image_age, compressed, force_sensor, encoding
+        )
         self._teleop = TeleopTopics(self, config.teleop_timeout)
         self._operator = OperatorTopics(self, self._on_label)
         self._targets = {

@@ -214,7 +214,7 @@ class Session:
         if self._phase is Phase.RUNNING:
             pending, episode, due = self._pending, self._episode, self._operator.due(reading.stamp_ns)
             moving = pending if holding is None else None  # who is held has not brought a fault about
-            if fault and (moving is None or not brought_about(reading, moving.reading.images)):
+            if fault and (moving is None or not brought_about(reading, moving.reading)):
                 ended = self.abort(fault)
             elif due is not None and not due.in_flight:
                 self._pending = None

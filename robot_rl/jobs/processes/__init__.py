@@ -29,6 +29,7 @@ NAMES = (
     "arm",
     "link",
     "camera",
+    "force",
     "encoder",
     "teleop",
     "expert",

@@ -74,6 +74,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             progress.tell,
             awaits_learner=job_of(job).learns,
             link=config.link if config.remote else None,
+            force_sensor=config.force if config.force.sensor else None,
             encoding=schema_of(task, config).encoding,
         )
         progress.say()

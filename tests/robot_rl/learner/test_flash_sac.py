@@ -237,7 +237,7 @@ def test_the_learning_rate_falls_by_half_a_cosine() -> None:
     np.testing.assert_allclose(sizes, [-3e-4, -2.25e-4, -1.5e-4, -1.5e-4], rtol=1e-4)
 
 
-@pytest.mark.parametrize(("size", "cameras"), [(0, SQUARES), (D, SQUARES)])
+@pytest.mark.parametrize(("size", "cameras"), [pytest.param(0, SQUARES, marks=pytest.mark.slow), (D, SQUARES)])
 def test_images_with_and_without_a_state(size: int, cameras) -> None:
     """The encoder learns by the critics through s alone; it costs the actor nothing and learns nothing from it."""
     state = tiny(layout=Layout(size, A, cameras))
