@@ -32,6 +32,7 @@ class Reading:
             while a motion lasts. See `controllers.state.Tick`.
         signals: name of a judge → what it makes of this instant, finite.
         sensed: wrench ``(6,)`` like ``wrench``, measured by a force–torque sensor; None without one.
+        features: camera name → ``(rows, columns, channels)`` float16, an encoder's grid of that image, if there is one.
     """
 
     stamp_ns: int
@@ -51,6 +52,7 @@ class Reading:
     activity: float = 0.0
     signals: Mapping[str, float] = field(default_factory=dict)
     sensed: np.ndarray | None = None
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def contact(self) -> np.ndarray:

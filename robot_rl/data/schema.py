@@ -1,4 +1,4 @@
-"""Schema of a store: the task by name, the meaning of its actions, its cameras and the time between steps."""
+"""Schema of a store: the task by name, the meaning of its actions, its cameras, its encoder, the time between steps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from robot_rl.contract import ActionSpec, Shaped
+from robot_rl.contract import ActionSpec, Encoding, FrameSize, Shaped
 
 FAMILY = "robot_rl-episodes-"
 FORMAT = f"{FAMILY}2"
@@ -29,6 +29,8 @@ class StoreSchema:
         images: camera name → (height, width) of its uint8 RGB images.
         control_period: robot time between steps [s].
         force_sensor: whether a force–torque sensor measured the wrench, not the arm alone.
+        features: camera name → (rows, columns, channels) of its float16 grids of features; each of ``images``, or none.
+        encoder: digest of the encoder whose features these are; "" without.
     """
 
     task: str
@@ -36,6 +38,8 @@ class StoreSchema:
     images: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     control_period: float = 0.1
     force_sensor: bool = False
+    features: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    encoder: str = ""
 
     @staticmethod
     def of(
@@ -51,7 +55,17 @@ class StoreSchema:
     def action_size(self) -> int:
         return self.action.size
 
+    @property
+    def seen(self) -> Mapping[str, FrameSize]:
+        """Camera → size of what an agent sees of it, see `robot_rl.contract.Layout`: features where there are some."""
+        return self.features or self.images
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(self.encoder, self.features)
+
     def to_json(self) -> str:
+        encoding = {"encoder": self.encoder, "features": {name: list(size) for name, size in self.features.items()}}
         return json.dumps(
             {
                 "format": FORMAT,
@@ -61,6 +75,7 @@ class StoreSchema:
                 "images": {name: list(size) for name, size in self.images.items()},
                 "control_period": self.control_period,
                 "force_sensor": self.force_sensor,
+                **(encoding if self.encoder else {}),
             },
             indent=1,
         )
@@ -77,12 +92,20 @@ class StoreSchema:
                 {name: (height, width) for name, (height, width) in values["images"].items()},
                 values["control_period"],
                 values.get("force_sensor", False),
+                {
+                    name: (rows, columns, channels)
+                    for name, (rows, columns, channels) in values.get("features", {}).items()
+                },
+                values.get("encoder", ""),
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not an episode store's schema: {error!r}") from error
 
     def difference(self, other: StoreSchema) -> str:
-        """The differences of this schema from ``other``, in words; empty when there are none."""
+        """The differences of this schema from ``other`` in words, features aside; empty when there are none.
+
+        Features can be made anew from images; see `encoding_difference`.
+        """
         pairs = (
             ("task", self.task, other.task),
             ("action axes", self.action.axes, other.action.axes),
@@ -92,6 +115,13 @@ class StoreSchema:
             ("force sensor", self.force_sensor, other.force_sensor),
         )
         return "; ".join(f"{name} {mine} instead of {theirs}" for name, mine, theirs in pairs if mine != theirs)
+
+    def encoding_difference(self, other: StoreSchema) -> str:
+        """The difference of this schema's features from those of ``other``, in words; empty when there is none."""
+        if self.encoder == other.encoder:
+            return ""
+        mine, theirs = (f"features of encoder {one.encoder}" if one.encoder else "no features" for one in (self, other))
+        return f"{mine} instead of {theirs}"
 
 
 def _check_format(found: str) -> None:

@@ -78,6 +78,8 @@ def node_names(job: str, config: RunConfig) -> list[str]:
         names.append("force")
     if not spec.node:
         return names
+    if config.encoder and spec.node == "session":
+        names.append("encoder")
     if spec.learns and not config.learner.shared:
         names.append("learner")
     if spec.asks_policy and not (spec.deterministic and config.policy == TOPIC):
@@ -132,7 +134,7 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
 
 def node_spec(name: str, job: str, run: Run) -> NodeSpec:
     """The process ``name`` of ``job``, by itself."""
-    respawn = name in ("learner", "policy", "camera", "force", "teleop", "expert", "console")
+    respawn = name in ("learner", "policy", "camera", "force", "encoder", "teleop", "expert", "console")
     arguments = ("node", name, "--run", str(run.root), "--job", job)
     return NodeSpec(
         name,
@@ -202,6 +204,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
     JUDGES.check(config.judge or task.judge)
     config = dataclasses.replace(config, cameras=tuple(task.views(config.cameras)))
     view_of(task, config)  # raises where it does not fit
+    schema = schema_of(task, config)  # the same
     node_names(job, config)
     spec = job_of(job)
     if not spec.node and config.remote:
@@ -246,7 +249,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
                 "which policy? name a run (--run DIR), a file (policy=FILE) or a class (policy=MODULE:CLASS)"
             )
         try:
-            check_evaluated(Run((root or Path()).absolute()), config, task, schema_of(task, config).images, fast)
+            check_evaluated(Run((root or Path()).absolute()), config, task, schema, fast)
         except ConfigError:
             raise
         except ValueError as error:

@@ -28,6 +28,7 @@ from robot_rl.contract import ContractError
 from robot_rl.contract.ranges import Count, Natural, RangeError, check, shown
 from robot_rl.contract.settings import ConfigError, nested, plain, put_over, read_mapping, write_yaml
 from robot_rl.learner.config import AGENTS, LearnerConfig
+from robot_rl.perception.encoders import ENCODERS
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.link import LinkConfig
 from robot_rl.tasks import is_file
@@ -63,6 +64,9 @@ class RunConfig:
         judge: who says what a step came to (see `robot_rl.session.judge`): ``task``, ``person`` (only a person's label
             or a fault ends an episode), one that a package adds, or ``module:Class``; "" is the task's own.
         cameras: names of the cameras whose images belong to the observation; empty: the task's own.
+        encoder: frozen network whose features of the images an agent sees in place of pixels; they are recorded beside
+            the images. A name of `robot_rl.perception.encoders.ENCODERS`, ``<name>:<file of weights>``, or
+            ``module:Class``; "" for none.
         camera_driver: of `hardware.cameras.CAMERA_DRIVERS`, for cameras that are not drawn.
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
         camera_calibrations: files of `robot-rl calibrate camera`, in the order of ``cameras``: their lenses go to
@@ -98,6 +102,7 @@ class RunConfig:
     demo_style: Literal["script", "person"] = "script"
     judge: str = ""
     cameras: tuple[str, ...] = ()
+    encoder: str = ""
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()
     camera_calibrations: tuple[str, ...] = ()
@@ -214,6 +219,7 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
         ("learner.agent", config.learner.agent, AGENTS),
         ("camera_driver", config.camera_driver, CAMERA_DRIVERS),
         ("force.sensor", config.force.sensor, FORCE_SENSORS),
+        ("encoder", config.encoder, ENCODERS),
     ):
         try:
             if name:

@@ -12,7 +12,7 @@ from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of, job_seed
 from robot_rl.jobs.logs import tell
-from robot_rl.jobs.progress import Progress, judge_name, open_store, schema_of, session_config, view_of
+from robot_rl.jobs.progress import Progress, encoder_of, judge_name, open_store, schema_of, session_config, view_of
 from robot_rl.jobs.run import Run
 from robot_rl.perception.images import picture_size
 from robot_rl.session.in_process import Rollout
@@ -35,7 +35,9 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         controller = task.bound(config.controller)
         world = stack.enter_context(InProcessWorld(scene, controller))
         world.start()
-        renderer = None
+        renderer, encoder = None, encoder_of(config)
+        if encoder is not None:
+            encoder.load()
         if views := task.views(config.cameras):
             side = picture_size(views)
             renderer = stack.enter_context(SceneRenderer(scene, side, side, tuple(views)))
@@ -44,20 +46,21 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         settings, seed = session_config(job, config), job_seed(job, config.seed)
         session = Session(task, settings, store, seed, first=progress.episodes, judge=judge, view=view)
         teleop = make_driver(task, config.demo_style, seed) if spec.person_drives else None
-        rollout = Rollout(session, world, teleop, renderer)
-        images = schema_of(task, config).images
+        rollout = Rollout(session, world, teleop, renderer, encoder=encoder)
+        schema = schema_of(task, config)
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing
         if spec.deterministic:
             from robot_rl.jobs.policies import make_evaluated
 
-            policy = make_evaluated(run, config, task, images)
+            policy = make_evaluated(run, config, task, schema)
         elif spec.learns:
             from robot_rl.jobs.learning import make_learner
             from robot_rl.jobs.training import Trainer
             from robot_rl.policies.loading import ActorLoader
 
-            acting = _Newest(ActorLoader(view, config.seed, deterministic=False, images=images))
+            loader = ActorLoader(view, config.seed, deterministic=False, images=schema.seen, encoder=schema.encoder)
+            acting = _Newest(loader)
             trainer = Trainer(run, config, make_learner(run, config), acting.take, lambda phase: show())
             trainer.start()
             trainer.warm_up()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from robot_rl.contract import Layout
+from robot_rl.contract import FrameSize, Layout
 from robot_rl.data.replay import Batch
 
 
@@ -42,7 +42,7 @@ class Agent(NamedTuple):
             ``info`` scalar metrics named like ``critic/q_mean``.
         actor: ``state -> params``: exactly what ``act`` needs, flat name → float32 array.
         act: ``(params, carry, state, images, key, deterministic) -> (actions, carry)`` for one observation: ``state
-            (d,)`` float32, ``images`` camera → ``(h, w, 3)`` uint8, ``actions (H, a)`` float32 in [−1, 1]. It is
+            (d,)`` float32, ``images`` as in `Observation`, ``actions (H, a)`` float32 in [−1, 1]. It is
             compiled by whoever serves it, ``deterministic`` a constant (True: no exploration).
         carry: ``layout -> carry``: what acting begins with and hands from step to step, e.g. noise that is held.
         horizon: steps H of a window in a batch; above 1, its actions are chunks.
@@ -84,8 +84,8 @@ class Agent(NamedTuple):
     adopt: Callable[[Any, Mapping[str, Any]], Any] | None = None
 
 
-def describe_agent(agent: Agent, images: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-    """JSON values that go with published parameters: whose they are, and which ``images`` it sees, by (height, width).
+def describe_agent(agent: Agent, images: Mapping[str, FrameSize]) -> dict[str, Any]:
+    """JSON values that go with published parameters: whose they are, and which ``images`` it sees, by size.
 
     By them `robot_rl.policies.loading` makes the same agent again.
     """

@@ -20,10 +20,8 @@ from hardware.force.lane import ForceConfig, at_tcp
 from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import TeleopCommand
 from hardware.ros.joining import StampJoin
-from robot_rl.contract import ContractError, Reading, View
-from robot_rl.perception.images import fit
-from robot_rl.ros.camera_topics import listen_to_camera
-from robot_rl.ros.converters import image_from
+from robot_rl.contract import NO_ENCODING, Encoding, Reading, View
+from robot_rl.ros.camera_topics import CameraTopics, Seen
 from robot_rl.ros.signals import Signals
 from robot_rl.session.config import SessionConfig
 
@@ -46,12 +44,13 @@ class ArmTopics:
     Args:
         node: the node to subscribe with.
         objects: names of the scene's objects, in the order in which they are published; empty when there are none.
-        cameras: cameras whose newest image belongs to a reading, and what of it. A camera without a recent image makes
-            a fault.
+        cameras: cameras whose newest image belongs to a reading, and what of it. A camera without a recent image, or
+            without its features, makes a fault.
         on_reading: callback.
         image_age: see `SessionConfig`; signals of judges, which are of images, may be as old.
         compressed: pictures come as JPEG, and one that is lost is not sent again: the next one is as good.
         sensor: a force–torque sensor, whose newest wrench belongs to a reading; one that is too old makes a fault.
+        encoding: features that belong to an image.
     """
 
     def __init__(
@@ -63,12 +62,14 @@ class ArmTopics:
         image_age: float = SessionConfig.image_age,
         compressed: bool = False,
         sensor: ForceConfig | None = None,
+        encoding: Encoding = NO_ENCODING,
     ) -> None:
+        self._node, self._objects, self._on_reading = node, objects, on_reading
         self._sensor = sensor
         self._sensed: tuple[int, np.ndarray] | None = None
-        self._node, self._objects, self._cameras, self._on_reading = node, objects, cameras, on_reading
-        self._image_age = image_age
-        self._images: dict[str, tuple[int, np.ndarray]] = {}
+        self._cameras = [
+            CameraTopics(node, name, view, image_age, compressed, encoding) for name, view in cameras.items()
+        ]
         self._wanted = [name for name in TYPES if name != topics.OBJECTS or objects]
         self._signals = Signals(node, image_age)
         self._join: StampJoin[Any] = StampJoin(self._wanted, KEPT)
@@ -76,8 +77,6 @@ class ArmTopics:
         self._heard = dict.fromkeys(self._wanted, -np.inf)  # monotonic time [s] of the last message of each topic
         for name in self._wanted:
             node.create_subscription(TYPES[name], name, self._collector(name), KEPT)
-        for camera, view in cameras.items():
-            listen_to_camera(node, camera, compressed, self._image_keeper(camera, view))
         if sensor is not None:
             node.create_subscription(WrenchStamped, topics.SENSED_WRENCH, self._on_sensed, 1)
 
@@ -89,15 +88,6 @@ class ArmTopics:
             self._node.get_logger().error(
                 f"{topics.SENSED_WRENCH} refused: {wrench} is not finite", throttle_duration_sec=1.0
             )
-
-    def _image_keeper(self, camera: str, view: View) -> Callable[[Any], None]:
-        def keep(message: Any) -> None:
-            try:
-                self._images[camera] = (stamp_to_ns(message.header.stamp), fit(image_from(message), view))
-            except ContractError as error:
-                self._node.get_logger().error(f"camera {camera}: {error}", throttle_duration_sec=1.0)
-
-        return keep
 
     def _collector(self, name: str) -> Callable[[Any], None]:
         def collect(message: Any) -> None:
@@ -124,18 +114,11 @@ class ArmTopics:
         twist, wrench = group[topics.CURRENT_TWIST].twist, group[topics.EXTERNAL_WRENCH].wrench
         poses = group[topics.OBJECTS].poses if self._objects else []
         pose = pose_from(group[topics.CURRENT_POSE].pose)
-        mode, lost, images = Mode(int(status["mode"])), [], {}
-        for camera in self._cameras:
-            captured, image = self._images.get(camera, (None, None))
-            if captured is None or image is None:
-                lost.append(f"camera {camera} has not sent an image yet")
-            elif (stamp - captured) / 1e9 > self._image_age:
-                lost.append(f"camera {camera} lost: its last image is {(stamp - captured) / 1e9:.2f} s old")
-            elif (captured - stamp) / 1e9 > self._image_age:
-                ahead = f"{(captured - stamp) / 1e9:.2f} s later than the arm's state"
-                lost.append(f"camera {camera}: its last image is stamped {ahead}; are the clocks synchronised?")
-            else:
-                images[camera] = image
+        mode = Mode(int(status["mode"]))
+        seen = {camera.name: camera.at(stamp) for camera in self._cameras}
+        images = {name: one.image for name, one in seen.items() if isinstance(one, Seen)}
+        features = {name: one.grid for name, one in seen.items() if isinstance(one, Seen) and one.grid is not None}
+        lost = [one for one in seen.values() if isinstance(one, str)]
         sensed = self._sensed_at(stamp, pose, self._sensor, lost) if self._sensor is not None else None
         fault = "; ".join(lost)
         if mode in (Mode.FAULT, Mode.STOPPED):  # the robot's own words
@@ -158,6 +141,7 @@ class ArmTopics:
             status["activity"],
             self._signals.at(stamp),
             sensed,
+            features,
         )
 
     def _sensed_at(self, stamp: int, tcp: Pose, sensor: ForceConfig, lost: list[str]) -> np.ndarray | None:

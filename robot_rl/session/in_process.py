@@ -14,6 +14,7 @@ from hardware.interfaces import ArmFault, TeleopCommand, Word
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Label, Memory, Policy, Reading, View
+from robot_rl.perception.encoders import Encoder, encode_views
 from robot_rl.perception.images import fit
 from robot_rl.session.directive import Command, Directive, Hands
 from robot_rl.session.session import Session
@@ -42,6 +43,7 @@ class Rollout:
         views: camera → what of its picture; the task's where it is not said.
         latency: [s] of robot time, to the millisecond, until an answer of the policy is there: always the same, or the
             next one of an iterator without end. It answers one request after the other, like a process of its own.
+        encoder: makes features of the images; None for none.
     """
 
     def __init__(
@@ -52,12 +54,13 @@ class Rollout:
         renderer: SceneRenderer | None = None,
         views: Mapping[str, View] | None = None,
         latency: float | Iterator[float] = 0.0,
+        encoder: Encoder | None = None,
     ) -> None:
         self._session = session
         self._world = world
         self._hands = Hands(self._start, world.begin_episode, world.place, self._send)
         self._teleop = teleop
-        self._renderer = renderer
+        self._renderer, self._encoder = renderer, encoder
         self._views = session.task.views(renderer.cameras if renderer is not None else ()) if views is None else views
         self._period = session.task.control_period
         self._latency = itertools.repeat(latency) if isinstance(latency, int | float) else latency
@@ -76,6 +79,7 @@ class Rollout:
         """Everything the world says at this instant; its stamp is the robot's time."""
         arm, objects = self._world.read(), self._world.objects()
         gripper = self._world.gripper.read().width
+        images = self._render(arm.state.q, gripper, objects)
         return Reading(
             round(arm.state.time * 1e9),
             arm.state.time,
@@ -87,11 +91,12 @@ class Rollout:
             gripper,
             arm.tank,
             arm.mode,
-            self._render(arm.state.q, gripper, objects),
+            images,
             objects,
             arm.fault,
             arm.budget,
             arm.activity,
+            features=encode_views(self._encoder, images) if self._encoder is not None else {},
         )
 
     def advance(self) -> Directive:

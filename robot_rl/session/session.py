@@ -382,7 +382,8 @@ class Session:
 
     def _observe(self, reading: Reading) -> Observation:
         self._observations += 1
-        return Observation(reading.stamp_ns, self._observations, self._view.state(reading), dict(reading.images))
+        seen = dict(reading.features or reading.images)
+        return Observation(reading.stamp_ns, self._observations, self._view.state(reading), seen)
 
     def _close_step(
         self, reading: Reading, pending: _Pending, episode: _Episode, outcome: Outcome

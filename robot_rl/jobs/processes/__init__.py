@@ -30,6 +30,7 @@ NAMES = (
     "link",
     "camera",
     "force",
+    "encoder",
     "teleop",
     "expert",
     "policy",
