@@ -24,8 +24,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from robot_rl.contract import Layout
-from robot_rl.data.episode import Transitions
+from robot_rl.contract import FrameSize, Layout, frame_spec
+from robot_rl.data.episode import Transitions, frame_column
 from robot_rl.learner.agent import Agent
 from robot_rl.learner.algorithms import flash_sac
 from robot_rl.learner.factory import make_algorithm
@@ -43,7 +43,7 @@ class Case:
 
     agent: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    images: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    images: Mapping[str, FrameSize] = field(default_factory=dict)
     steps: int = 20_000  # in the buffer
     critics: int | None = None
     layer_norm: bool = False
@@ -124,10 +124,7 @@ def filled(agent: Agent, case: Case, layout: Layout, batch_size: int) -> Learner
                 0,
                 {
                     "state": rng.normal(size=(EPISODE + 1, layout.state_size)).astype(np.float32),
-                    **{
-                        f"image/{name}": rng.integers(0, 256, (EPISODE + 1, *size, 3), np.uint8)
-                        for name, size in layout.images.items()
-                    },
+                    **{frame_column(name, size): _frames(rng, size) for name, size in layout.images.items()},
                     "action": rng.uniform(-1.0, 1.0, (EPISODE, layout.action_size)).astype(np.float32),
                     "reward": ends.astype(np.float32),
                     "terminated": ends,
@@ -139,6 +136,13 @@ def filled(agent: Agent, case: Case, layout: Layout, batch_size: int) -> Learner
             )
         )
     return learner
+
+
+def _frames(rng: np.random.Generator, size: FrameSize) -> np.ndarray:
+    """An episode of noise, in place of images or of features."""
+    shape, kind = frame_spec(size)
+    many = EPISODE + 1, *shape
+    return rng.integers(0, 256, many, np.uint8) if kind is np.uint8 else rng.normal(size=many).astype(kind)
 
 
 class Peer:

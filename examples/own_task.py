@@ -62,7 +62,7 @@ class Touch(Task):
 
     def outcome(self, reading: Reading) -> Outcome:
         above = np.abs(to_pad(reading)[:2]).max() < PAD_HALF
-        return Outcome.success() if above and reading.wrench[2] > PRESSURE else Outcome.running()
+        return Outcome.success() if above and reading.contact[2] > PRESSURE else Outcome.running()
 
     def expert(self, reading: Reading) -> TeleopCommand:
         """Sideways at height, then down and a little further."""

@@ -16,6 +16,7 @@ JOINT_STATES = "joint_states"  # sensor_msgs/JointState: arm and fingers
 CURRENT_POSE = "current_pose"  # geometry_msgs/PoseStamped: TCP in the base frame
 CURRENT_TWIST = "current_twist"  # geometry_msgs/TwistStamped: TCP, base axes
 EXTERNAL_WRENCH = "external_wrench"  # geometry_msgs/WrenchStamped: on the TCP, base axes
+SENSED_WRENCH = "force_sensor/wrench"  # geometry_msgs/WrenchStamped: on a force–torque sensor, in its own frame
 REFERENCE_POSE = "reference_pose"  # geometry_msgs/PoseStamped: where the controller pulls the TCP
 ARM_STATUS = "arm_status"  # sensor_msgs/JointState as a named vector: STATUS_NAMES in position
 OBJECTS = "objects"  # geometry_msgs/PoseArray: movable objects, in the scene's order (simulator only)

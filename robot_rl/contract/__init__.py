@@ -6,10 +6,10 @@ May import: no other room; of `hardware` only its interfaces and its registry.
 from hardware.interfaces import Word
 from robot_rl.contract.acting import Memory, Policy, check_policy, warm_up
 from robot_rl.contract.actions import ACTION_AXES, LEAD, ActionSpec, lead_of
-from robot_rl.contract.agent_view import AgentView, Observed, identity_of, layout_of
+from robot_rl.contract.agent_view import ENCODER, AgentView, Observed, differences, identity_of, layout_of
 from robot_rl.contract.errors import ContractError
 from robot_rl.contract.judging import DISCARDED, Answer, Judge, Label, Verdict
-from robot_rl.contract.layout import Field, Layout, Shaped
+from robot_rl.contract.layout import NO_ENCODING, Encoding, Field, FrameSize, Layout, Shaped, frame_spec
 from robot_rl.contract.outcome import Ending, Outcome, Source
 from robot_rl.contract.reading import Reading
 from robot_rl.contract.registry import Registry
@@ -20,14 +20,18 @@ from robot_rl.contract.view import View
 __all__ = [
     "ACTION_AXES",
     "DISCARDED",
+    "ENCODER",
     "LEAD",
+    "NO_ENCODING",
     "ActionChunk",
     "ActionSpec",
     "AgentView",
     "Answer",
     "ContractError",
+    "Encoding",
     "Ending",
     "Field",
+    "FrameSize",
     "Judge",
     "Label",
     "Layout",
@@ -47,6 +51,8 @@ __all__ = [
     "View",
     "Word",
     "check_policy",
+    "differences",
+    "frame_spec",
     "identity_of",
     "layout_of",
     "lead_of",

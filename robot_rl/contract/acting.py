@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from robot_rl.contract.errors import ContractError
+from robot_rl.contract.layout import FrameSize, frame_spec
 from robot_rl.contract.steps import MAX_ROWS, ActionChunk, Observation
 
 MAX_HISTORY = 32  # observations that a policy may look back at
@@ -89,11 +90,11 @@ def check_policy(policy: Policy) -> None:
         raise ContractError(f"policy {name}: rate={policy.rate} must be from {lowest:g} to {highest:g} Hz, or None")
 
 
-def warm_up(policy: Policy, state_size: int, images: Mapping[str, tuple[int, int]], instruction: str) -> None:
+def warm_up(policy: Policy, state_size: int, images: Mapping[str, FrameSize], instruction: str) -> None:
     """Ask ``policy`` once about nothing, so that its first answer in an episode does not wait for compilers.
 
-    Its next noise is another than it would have been. ``images``: camera → (height, width).
+    Its next noise is another than it would have been. ``images``: camera → size, see `Layout`.
     """
-    dark = {name: np.zeros((*size, 3), np.uint8) for name, size in images.items()}
+    dark: dict[str, np.ndarray] = {name: np.zeros(*frame_spec(size)) for name, size in images.items()}
     policy.begin(instruction)
     policy.act([Observation(0, 0, np.zeros(state_size, np.float32), dark)] * policy.history)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from hardware.registry import meant
 from robot_rl.contract.errors import ContractError
-from robot_rl.contract.layout import Layout, Shaped
+from robot_rl.contract.layout import FrameSize, Layout, Shaped
 from robot_rl.contract.reading import Reading
 from robot_rl.contract.values import JsonValue
 
@@ -60,16 +60,17 @@ class AgentView:
         whole = self._task.state(reading)
         return whole[self._kept] if self.without else whole
 
-    def layout(self, images: Mapping[str, tuple[int, int]] | None = None) -> Layout:
-        """The sizes, for an agent that sees ``images`` (camera → (height, width)) too."""
+    def layout(self, images: Mapping[str, FrameSize] | None = None) -> Layout:
+        """The sizes, for an agent that sees ``images`` (camera → size, see `Layout`) too."""
         return layout_of(self, images)
 
 
+ENCODER = "encoder"  # of an identity: whose features are seen
 LEAST_SPREAD = 1.0  # of a state whose fields are scaled to order 1
 
 
-def layout_of(task: Shaped, images: Mapping[str, tuple[int, int]] | None = None) -> Layout:
-    """The sizes of states, actions and ``images`` (camera → (height, width)) of a task.
+def layout_of(task: Shaped, images: Mapping[str, FrameSize] | None = None) -> Layout:
+    """The sizes of states, actions and ``images`` (camera → size, see `Layout`) of a task.
 
     A gripper is open or closed: its axis has two values.
     """
@@ -77,11 +78,29 @@ def layout_of(task: Shaped, images: Mapping[str, tuple[int, int]] | None = None)
     return Layout(sum(field.size for field in task.fields), task.action.size, dict(images or {}), options, LEAST_SPREAD)
 
 
-def identity_of(task: Shaped) -> dict[str, JsonValue]:
-    """The values that must be the same for an agent's parameters to make sense."""
+def identity_of(task: Shaped, encoder: str = "") -> dict[str, JsonValue]:
+    """The values that must be the same for an agent's parameters to make sense.
+
+    ``encoder``: digest of the one whose features it sees; "" for pixels, or no cameras.
+    """
     return {
         "task": task.name,
         "fields": [[field.name, field.size, float(field.scale)] for field in task.fields],
         "axes": list(task.action.axes),
         "scale": list(task.action.scale),
+        ENCODER: encoder,
     }
+
+
+class Difference(NamedTuple):
+    """A value that is another one there than here."""
+
+    name: str
+    there: JsonValue
+    here: JsonValue
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, JsonValue]) -> list[Difference]:
+    """The values of an identity that are not the same ``there``, where earlier versions may have written it."""
+    found = {ENCODER: "", **there}
+    return [Difference(name, found.get(name), value) for name, value in here.items() if found.get(name) != value]

@@ -1,12 +1,40 @@
-"""The shape of states and actions."""
+"""The shape of states, actions and what is seen by cameras."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from robot_rl.contract.actions import ActionSpec
+
+FrameSize = tuple[int, ...]
+
+
+class FrameSpec(NamedTuple):
+    """Shape and type of the array by which an agent sees one camera."""
+
+    shape: tuple[int, ...]
+    dtype: type
+
+
+def frame_spec(size: FrameSize) -> FrameSpec:
+    """The array of a ``size``: ``(height, width)`` of a uint8 RGB image, or ``(rows, columns, channels)`` of a float16
+    grid of features."""
+    return FrameSpec((*size, 3), np.uint8) if len(size) == 2 else FrameSpec(tuple(size), np.float16)
+
+
+class Encoding(NamedTuple):
+    """Features that come with images: ``digest`` of the encoder, and camera → (rows, columns, channels)."""
+
+    digest: str = ""
+    shapes: Mapping[str, tuple[int, int, int]] = MappingProxyType({})
+
+
+NO_ENCODING = Encoding()
 
 
 @dataclass(frozen=True)
@@ -24,14 +52,15 @@ class Layout:
 
     Attributes:
         state_size, action_size: d and a.
-        images: camera → (height, width) of its uint8 RGB images.
+        images: camera → (height, width) of its uint8 RGB images, or (rows, columns, channels) of its float16 grids of
+            features, which an encoder has put in their place.
         options: the last axis of an action has so many values, evenly spaced from −1 to 1; 0: it is as continuous as
             the others.
     """
 
     state_size: int
     action_size: int
-    images: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    images: Mapping[str, FrameSize] = field(default_factory=dict)
     options: int = 0
     least_spread: float = 0.0
 

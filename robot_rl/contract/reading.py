@@ -31,6 +31,8 @@ class Reading:
         activity: for how long the passivity filter has held back, weighted by the share held back [s]; it only grows
             while a motion lasts. See `controllers.state.Tick`.
         signals: name of a judge → what it makes of this instant, finite.
+        sensed: wrench ``(6,)`` like ``wrench``, measured by a force–torque sensor; None without one.
+        features: camera name → ``(rows, columns, channels)`` float16, an encoder's grid of that image, if there is one.
     """
 
     stamp_ns: int
@@ -49,3 +51,10 @@ class Reading:
     budget: float = 0.0
     activity: float = 0.0
     signals: Mapping[str, float] = field(default_factory=dict)
+    sensed: np.ndarray | None = None
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def contact(self) -> np.ndarray:
+        """The wrench ``(6,)`` of what touches the arm: the sensor's, or the arm's own estimate without one."""
+        return self.wrench if self.sensed is None else self.sensed

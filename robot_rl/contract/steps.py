@@ -18,7 +18,10 @@ MAX_SPACING = 0.5  # [s] between the rows of a chunk: for so long one action may
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """Input of a policy: ``state (d,)`` float32, scaled, and images; ``seq`` counts observations of a session."""
+    """Input of a policy: ``state (d,)`` float32, scaled, and images; ``seq`` counts observations of a session.
+
+    ``images``: camera → ``(h, w, 3)`` uint8, or ``(rows, columns, channels)`` float16 where an encoder is set.
+    """
 
     stamp_ns: int
     seq: int

@@ -4,8 +4,9 @@ An episode of T steps has T + 1 rows of every *observed* column, which keep its 
 
     observed   stamp_ns (int64) [ns]; robot_time [s]; q (7) [rad]; pose, reference (7) [xyz m, quat_xyzw, base frame];
                twist (6) [m/s, rad/s]; wrench (6) [N, N·m]; gripper 0–1; tank, budget [J]; activity [s]; mode (uint8);
-               fault (w) uint8, UTF-8 filled up with zeros; objects/<name> (7) like pose, signals/<name>, both not a
-               number where the reading had none; image/<camera> (h, w, 3) uint8
+               fault (w) uint8, UTF-8 filled up with zeros; objects/<name> (7) like pose, signals/<name>, sensed
+               (6) like wrench, all three not a number where the reading had none; image/<camera> (h, w, 3) uint8;
+               features/<camera> (rows, columns, channels) float16, of an encoder
     a step     target (7) like pose, as commanded; action, policy_action (a); reward; terminated, truncated (bool);
                source; version; cost; decision_ms, period_ms; late (bool)
 
@@ -34,8 +35,9 @@ NUMBERS: dict[str, tuple[int, ...]] = {  # of a reading that always has them; fl
     "budget": (),
     "activity": (),
 }
-OBJECT, SIGNAL, IMAGE = "objects/", "signals/", "image/"
-SOMETIMES = (OBJECT, SIGNAL)  # in some readings and not in others
+OBJECT, SIGNAL, IMAGE, FEATURE, SENSED = "objects/", "signals/", "image/", "features/", "sensed"
+SOMETIMES = (OBJECT, SIGNAL, SENSED)  # in some readings and not in others
+MISSING = {OBJECT: (7,), SIGNAL: (), SENSED: (6,)}  # shapes of theirs
 OBSERVED = ("stamp_ns", "mode", "fault", *NUMBERS)  # and those with a prefix above
 STATE = "state"  # what an agent's view of the task makes of a reading; never recorded
 STEP_TYPES: dict[str, type] = {
@@ -54,7 +56,12 @@ COUNTS = "counts"  # bool: the step is not behind an ending that was given to an
 
 def is_observed(name: str) -> bool:
     """Whether a column has a row for every instant, that after the last step included."""
-    return name in OBSERVED or name == STATE or name.startswith((*SOMETIMES, IMAGE))
+    return name in OBSERVED or name == STATE or name.startswith((*SOMETIMES, IMAGE, FEATURE))
+
+
+def missing_shape(name: str) -> tuple[int, ...]:
+    """The shape of a row of a column that is in some readings and not in others."""
+    return next(shape for prefix, shape in MISSING.items() if name.startswith(prefix))
 
 
 def pose_to_row(pose: Pose) -> np.ndarray:
@@ -84,20 +91,24 @@ def reading_to_row(reading: Reading) -> dict[str, np.ndarray]:
         "mode": np.array(reading.mode, np.uint8),
         "fault": np.frombuffer(reading.fault.encode(), np.uint8),
     }
+    if reading.sensed is not None:
+        row[SENSED] = np.asarray(reading.sensed, np.float64)
     row |= {f"{OBJECT}{name}": pose_to_row(pose) for name, pose in reading.objects.items()}
     row |= {f"{SIGNAL}{name}": np.array(value, np.float64) for name, value in reading.signals.items()}
-    return row | {f"{IMAGE}{name}": image for name, image in reading.images.items()}
+    row |= {f"{IMAGE}{name}": image for name, image in reading.images.items()}
+    return row | {f"{FEATURE}{name}": grid for name, grid in reading.features.items()}
 
 
 def columns_to_readings(columns: Mapping[str, np.ndarray]) -> Iterator[Reading]:
     """A reading for every row of the observed columns, in order: the inverse of `reading_to_row`."""
-    objects, signals, images = (
+    objects, signals, images, features = (
         [(name.removeprefix(prefix), column) for name, column in columns.items() if name.startswith(prefix)]
-        for prefix in (OBJECT, SIGNAL, IMAGE)
+        for prefix in (OBJECT, SIGNAL, IMAGE, FEATURE)
     )
     scalars = {name: columns[name].tolist() for name in ("stamp_ns", "mode", *NUMBERS) if columns[name].ndim == 1}
     faults = columns["fault"]
     silent = not faults.any()
+    sensed = columns.get(SENSED)
     for i in range(len(faults)):
         yield Reading(
             stamp_ns=scalars["stamp_ns"][i],
@@ -116,6 +127,8 @@ def columns_to_readings(columns: Mapping[str, np.ndarray]) -> Iterator[Reading]:
             budget=scalars["budget"][i],
             activity=scalars["activity"][i],
             signals={name: float(column[i]) for name, column in signals if column[i] == column[i]},
+            sensed=None if sensed is None or np.isnan(sensed[i, 0]) else sensed[i],
+            features={name: column[i] for name, column in features},
         )
 
 
@@ -128,6 +141,6 @@ def stack_rows(name: str, rows: list[np.ndarray | None]) -> np.ndarray:
             column[i, : len(row) if row is not None else 0] = row if row is not None else 0
         return column
     if name.startswith(SOMETIMES):
-        missing = np.full((7,) if name.startswith(OBJECT) else (), np.nan)
+        missing = np.full(missing_shape(name), np.nan)
         return np.stack([missing if row is None else row for row in rows])
     return np.stack([row for row in rows if row is not None])

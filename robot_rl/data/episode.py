@@ -16,8 +16,18 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from robot_rl.contract import Ending, Source
-from robot_rl.data.columns import COUNTS, IMAGE, NUMBERS, OBJECT, STEP_TYPES, is_observed
+from robot_rl.contract import Ending, FrameSize, Source
+from robot_rl.data.columns import (
+    COUNTS,
+    FEATURE,
+    IMAGE,
+    MISSING,
+    NUMBERS,
+    OBJECT,
+    SENSED,
+    STEP_TYPES,
+    is_observed,
+)
 from robot_rl.data.schema import StoreError, StoreSchema
 
 IMAGE_CHUNK = 16  # frames a chunk: small enough for random access, large enough to compress
@@ -92,6 +102,10 @@ class Transitions:
         """Camera → ``(n+1, h, w, 3)`` uint8."""
         return images_of(self.columns)
 
+    def frames(self, sizes: Mapping[str, FrameSize]) -> dict[str, np.ndarray]:
+        """Camera → images, or grids of features, ``(n+1, …)`` of ``sizes`` (see `robot_rl.contract.Layout`)."""
+        return {camera: self.columns[frame_column(camera, size)] for camera, size in sizes.items()}
+
     @property
     def counts(self) -> np.ndarray:
         """``(n,)`` bool."""
@@ -153,6 +167,11 @@ def images_of(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {k.removeprefix(IMAGE): v for k, v in columns.items() if k.startswith(IMAGE)}
 
 
+def frame_column(camera: str, size: FrameSize) -> str:
+    """The column of what an agent sees of ``camera`` as frames of ``size``."""
+    return f"{IMAGE if len(size) == 2 else FEATURE}{camera}"
+
+
 def write_episode(path: Path, scratch: Path, info: EpisodeInfo, columns: Mapping[str, np.ndarray]) -> None:
     """Write an episode to ``path`` by way of ``scratch`` and one rename. Raises `StoreError` when the disk fails."""
     attributes = {
@@ -167,7 +186,9 @@ def write_episode(path: Path, scratch: Path, info: EpisodeInfo, columns: Mapping
         group = zarr.open_group(scratch, mode="w", zarr_format=3)
         codec = ZstdCodec(level=1)
         for name, array in columns.items():
-            chunks = (min(IMAGE_CHUNK, len(array)), *array.shape[1:]) if name.startswith(IMAGE) else array.shape
+            chunks = (
+                (min(IMAGE_CHUNK, len(array)), *array.shape[1:]) if name.startswith((IMAGE, FEATURE)) else array.shape
+            )
             group.create_array(name, data=array, chunks=chunks, compressors=codec)
         group.attrs.put(attributes | {CHECKSUM: _canonical(attributes)})
         os.rename(scratch, path)
@@ -186,8 +207,10 @@ def read_info(path: Path) -> EpisodeInfo:
         raise StoreError(f"{path}: damaged: {error!r}") from error
 
 
-def read_episode(path: Path, schema: StoreSchema, names: Iterable[str] | None = None, images: bool = True) -> Episode:
-    """A whole episode as it was recorded, or only its columns ``names``; without ``images``, all but these.
+def read_episode(
+    path: Path, schema: StoreSchema, names: Iterable[str] | None = None, *, without: tuple[str, ...] = ()
+) -> Episode:
+    """A whole episode as it was recorded, or only its columns ``names``, but for those that begin with ``without``.
 
     Raises `StoreError` when anything asked for is missing, damaged or of another layout.
     """
@@ -197,7 +220,7 @@ def read_episode(path: Path, schema: StoreSchema, names: Iterable[str] | None = 
     wanted = dict.fromkeys((*shapes, *checksums)) if names is None else names
     columns = {}
     for name in wanted:
-        if name.startswith(IMAGE) and not images:
+        if name.startswith(without):
             continue
         if name not in checksums:
             raise StoreError(f"{path}: damaged: {name} is missing")
@@ -229,6 +252,9 @@ def _canonical(attributes: Mapping[str, Any]) -> int:
 def _shapes(steps: int, schema: StoreSchema) -> dict[str, tuple[int, ...]]:
     """Shapes of the columns that an episode must have; faults, objects and signals have shapes of their own."""
     observed = {"stamp_ns": (), "mode": (), **NUMBERS, **{f"{IMAGE}{n}": (*s, 3) for n, s in schema.images.items()}}
+    if schema.force_sensor:
+        observed[SENSED] = MISSING[SENSED]
+    observed |= {f"{FEATURE}{name}": size for name, size in schema.features.items()}
     return {
         **{name: (steps + 1, *shape) for name, shape in observed.items()},
         **dict.fromkeys(STEP_TYPES, (steps,)),

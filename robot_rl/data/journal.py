@@ -21,11 +21,12 @@ import numpy as np
 from robot_rl.contract import Ending, Reading, Step
 from robot_rl.data.blob import Blob, BlobError, decode, encode
 from robot_rl.data.columns import (
+    FEATURE,
     IMAGE,
     NUMBERS,
-    OBJECT,
     SOMETIMES,
     is_observed,
+    missing_shape,
     pose_to_row,
     reading_to_row,
     stack_rows,
@@ -204,13 +205,21 @@ def _put_reading(arrays: dict[str, np.ndarray], prefix: str, reading: Reading, s
         if name in NUMBERS:
             _numbers(name, row, NUMBERS[name])
         elif name.startswith(SOMETIMES):
-            _numbers(name, row, (7,) if name.startswith(OBJECT) else ())
-        elif name.startswith(IMAGE):
+            _numbers(name, row, missing_shape(name))
+        elif name.startswith((IMAGE, FEATURE)):
             continue
         arrays[f"{prefix}{name}"] = row
+    if schema.force_sensor and reading.sensed is None:
+        raise StoreError("sensed: this store takes what a force–torque sensor measures, the step has none")
     for name, (height, width) in schema.images.items():
         image = reading.images.get(name)
         if image is None or image.shape != (height, width, 3) or image.dtype != np.uint8:
             found = "none" if image is None else f"{image.dtype} {image.shape}"
             raise StoreError(f"image {name!r}: this store takes uint8 ({height}, {width}, 3), the step has {found}")
         arrays[f"{prefix}{IMAGE}{name}"] = image
+    for name, size in schema.features.items():
+        grid = reading.features.get(name)
+        if grid is None or grid.shape != size or grid.dtype != np.float16:
+            found = "none" if grid is None else f"{grid.dtype} {grid.shape}"
+            raise StoreError(f"features of camera {name!r}: this store takes float16 {size}, the step has {found}")
+        arrays[f"{prefix}{FEATURE}{name}"] = _numbers(f"{FEATURE}{name}", grid, size)

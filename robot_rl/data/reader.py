@@ -11,7 +11,8 @@ import numpy as np
 
 from robot_rl.contract import Ending, Outcome, Reading
 from robot_rl.data.blob import Blob
-from robot_rl.data.columns import COUNTS, STATE, columns_to_readings
+from robot_rl.data.columns import COUNTS, FEATURE, IMAGE, STATE, columns_to_readings
+from robot_rl.data.encoding import Encodes, FeatureReading
 from robot_rl.data.episode import Correction, Episode, EpisodeInfo, Transitions, read_episode, read_info, span
 from robot_rl.data.journal import records_to_columns, scan
 from robot_rl.data.layout import StoreLayout
@@ -40,6 +41,8 @@ class StoreReader:
     Args:
         observe: reading → state ``(d,)`` float32, an agent's view of the task; None: steps have no ``state``.
         images: read them too.
+        encoder: hand out its features in place of images: those recorded, or made anew of the images where there are
+            none or another's.
         successes_only: hand out only finished episodes that succeeded: what belongs among demonstrations. One that is
             relabelled later enters, or counts no longer.
     """
@@ -51,10 +54,12 @@ class StoreReader:
         observe: Observe | None = None,
         images: bool = True,
         successes_only: bool = False,
+        encoder: Encodes | None = None,
     ) -> None:
         self._layout = StoreLayout(path)
         self._observe = observe
         self._images = images
+        self._features = FeatureReading(self._layout.root, encoder, images)
         self._successes_only = successes_only
         self._schema: StoreSchema | None = None
         self._book = RelabelBook(self._layout.relabels)
@@ -160,7 +165,8 @@ class StoreReader:
             raise StoreError(f"{self.path} has no finished episode {index} (it has {len(known)}: {extent})")
         self._refresh()
         wanted = None if names is None else dict.fromkeys((*names, *SUMMARY))
-        recorded = read_episode(path, schema, wanted, images=self._images or names is not None)
+        without = () if self._images or names is not None else (IMAGE, FEATURE)
+        recorded = read_episode(path, schema, wanted, without=without)
         ruling = rule(recorded.columns, self._book.of(index), finished=True)
         whole = {**recorded.columns, **{name: ruling.columns[name] for name in LABELS}}
         columns = span(whole, 0, int(ruling.columns["counts"].sum()))
@@ -262,8 +268,9 @@ class StoreReader:
         if self._loaded is not None and self._loaded[0] == index:
             return self._loaded[1]
         path = self._layout.episode(index)
+        schema = self.schema or self._layout.read_schema()
         try:
-            episode = read_episode(path, self.schema or self._layout.read_schema(), images=self._images)
+            episode = read_episode(path, schema, without=self._features.left_out(schema))
         except StoreError as error:
             _log.warning("%s; %s", error, self._layout.set_aside(path))
             return None
@@ -277,7 +284,9 @@ class StoreReader:
     ) -> Transitions:
         """Recorded steps from number ``start`` on, as they are labelled now and as the agent sees them."""
         ruling = rule(recorded, self._book.of(index), start=start, finished=finished)
-        columns = {**recorded, **ruling.columns}
+        schema = self.schema or self._layout.read_schema()
+        seen = self._features.seen(schema, index, len(self._layout.all_indices()), recorded)
+        columns = {**seen, **ruling.columns}
         if self._observe is not None:
             columns[STATE] = np.stack([self._observe(reading) for reading in columns_to_readings(recorded)])
         return Transitions(str(self.path), index, start, columns)

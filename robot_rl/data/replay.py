@@ -7,6 +7,7 @@ keeps its row, so that what is drawn depends on what arrived and how it is label
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from robot_rl.contract import Layout, Source
+from robot_rl.contract import Layout, Source, frame_spec
 from robot_rl.data.episode import Correction, Transitions
 from robot_rl.data.examples import EpisodeReturns, standard
 
@@ -36,7 +37,8 @@ class Batch(NamedTuple):
         mask: ``(…)``: 0 where the task ended within the window (nothing to bootstrap from), 1 otherwise, time limits
             and aborts included.
         valid: ``(…, H)``: 1 where the run went on that far, 0 after its end.
-        images, next_images: camera → ``(…, h, w, 3)`` uint8 at ``state`` and ``next_state``; None without cameras.
+        images, next_images: camera → ``(…, h, w, 3)`` uint8 at ``state`` and ``next_state``, or
+            ``(…, rows, columns, channels)`` float16 where the layout has grids of features; None without cameras.
         columns: what the agent asked for beside these (`robot_rl.learner.agent.Agent.columns`), by name. Any recorded
             column, of the window's first step ``(…, …)``; or
             ``previous_action (…, a)``: of the step before the window; at the start of a run, the window's first one.
@@ -71,7 +73,11 @@ class ReplayBuffer:
             raise ValueError(f"a replay buffer needs a capacity of at least 2, not {capacity}")
         self.capacity = capacity
         self.state = np.zeros((capacity, layout.state_size), np.float32)
-        self.images = {name: np.zeros((capacity, *size, 3), np.uint8) for name, size in layout.images.items()}
+        self._sizes = dict(layout.images)
+        specs = {name: frame_spec(size) for name, size in layout.images.items()}
+        self.images: dict[str, np.ndarray] = {
+            name: np.zeros((capacity, *spec.shape), spec.dtype) for name, spec in specs.items()
+        }
         self.action = np.zeros((capacity, layout.action_size), np.float32)
         self.reward = np.zeros(capacity, np.float32)
         self.mask = np.zeros(capacity, np.float32)
@@ -96,8 +102,9 @@ class ReplayBuffer:
     @staticmethod
     def bytes_for(capacity: int, layout: Layout) -> int:
         """Memory that ``capacity`` observations of ``layout`` take, once they are there."""
-        pixels = sum(height * width * 3 for height, width in layout.images.values())
-        return capacity * (4 * (layout.state_size + layout.action_size) + pixels + BOOKKEEPING)
+        specs = [frame_spec(size) for size in layout.images.values()]
+        frames = sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs)
+        return capacity * (4 * (layout.state_size + layout.action_size) + frames + BOOKKEEPING)
 
     def __len__(self) -> int:
         """Transitions that can be sampled."""
@@ -121,7 +128,7 @@ class ReplayBuffer:
         number = self._origins.setdefault((transitions.store, transitions.episode), len(self._origins))
         if EXAMPLE in self._derived:
             self.returns.add(number, transitions)
-        images, counts = transitions.images, transitions.counts
+        images, counts = transitions.frames(self._sizes), transitions.counts
         continued = self._tail == (transitions.store, transitions.episode, transitions.start)
         if not continued:
             self._write(self._take_rows(1), transitions["state"], images, slice(0, 1))
@@ -328,7 +335,7 @@ class Sampler:
     def _frames(self, updates: int, batch_size: int) -> dict[str, np.ndarray]:
         """Room for a batch's images."""
         kept = self.buffers[0].images
-        return {name: np.empty((updates, batch_size, *frames.shape[1:]), np.uint8) for name, frames in kept.items()}
+        return {name: np.empty((updates, batch_size, *frames.shape[1:]), frames.dtype) for name, frames in kept.items()}
 
 
 def _gather(kept: Mapping[str, np.ndarray], rows: np.ndarray, into: Mapping[str, np.ndarray], columns: slice) -> None:

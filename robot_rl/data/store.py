@@ -83,11 +83,8 @@ class EpisodeStore:
         try:
             if held is None and layout.has_schema():  # made by another process meanwhile
                 held = layout.read_schema()
-            if held is not None and schema is not None and (difference := held.difference(schema)):
-                raise StoreError(
-                    f"{layout.root} holds task {held.task!r} with {difference}; choose another directory for "
-                    f"task {schema.task!r} or move this one away"
-                )
+            if held is not None and schema is not None:
+                _check_schema(layout, held, schema)
             if held is None and schema is not None:
                 write_atomically(layout.schema, schema.to_json().encode())
             store = cls(layout, held or schema or layout.read_schema(), lock)
@@ -292,6 +289,20 @@ class EpisodeWriter:
             self._journal.path.unlink(missing_ok=True)
             return None
         return self._store._commit(self.index, outcome)
+
+
+def _check_schema(layout: StoreLayout, held: StoreSchema, wanted: StoreSchema) -> None:
+    """Raises `StoreError` when steps of the schema ``wanted`` cannot go into a store that has ``held``."""
+    if difference := held.difference(wanted):
+        raise StoreError(
+            f"{layout.root} holds task {held.task!r} with {difference}; choose another directory for "
+            f"task {wanted.task!r} or move this one away"
+        )
+    if difference := held.encoding_difference(wanted):
+        raise StoreError(
+            f"{layout.root} holds {difference}, and a store never mixes them; record into another directory, or set "
+            "encoder= as it was (to learn from it, any will do: its images are encoded anew)"
+        )
 
 
 def _lock(layout: StoreLayout) -> int:

@@ -16,6 +16,7 @@ from robot_rl.jobs.errors import shortened
 from robot_rl.jobs.job import EXPERT, TOPIC, sources
 from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.run import Run, settings_of
+from robot_rl.perception.encoders import ENCODERS
 from robot_rl.policies import POLICIES
 from robot_rl.session.judge import JUDGES
 from robot_rl.tasks import TASKS
@@ -33,6 +34,7 @@ NAMES = {  # which registries hold
     "source": f"names: {sources(EXPERT)}",
     "judge": f"names: {JUDGES.listed('classifier:DIR', 'all_of(…)', 'any_of(…)')}",
     "camera_driver": f"names: {CAMERA_DRIVERS.listed()}",
+    "encoder": f"names: {ENCODERS.listed()}",
     "policy": f"names: {POLICIES.listed()}",
 }
 

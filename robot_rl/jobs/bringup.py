@@ -30,6 +30,7 @@ from robot_rl.tasks.base import expert_of
 
 EXECUTABLE = "robot-rl"
 READ_TERMINAL = frozenset({"teleop", "teach"})
+RESTARTED = ("learner", "policy", "camera", "force", "encoder", "reward", "teleop", "expert", "console")
 OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT, topics.LEARNER_PHASE)  # what policy and session hear of it
 
 
@@ -75,10 +76,14 @@ def node_names(job: str, config: RunConfig) -> list[str]:
     names.append("link" if config.remote else "arm")
     if config.cameras and not config.remote:
         names.append("camera")
+    if config.force.sensor and not config.remote:
+        names.append("force")
     if asked_classifiers(job, config):
         names.append("reward")
     if not spec.node:
         return names
+    if config.encoder and spec.node == "session":
+        names.append("encoder")
     if spec.learns and not config.learner.shared:
         names.append("learner")
     if spec.asks_policy and not (spec.deterministic and config.policy == TOPIC):
@@ -133,7 +138,7 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
 
 def node_spec(name: str, job: str, run: Run) -> NodeSpec:
     """The process ``name`` of ``job``, by itself."""
-    respawn = name in ("learner", "policy", "camera", "reward", "teleop", "expert", "console")
+    respawn = name in RESTARTED
     arguments = ("node", name, "--run", str(run.root), "--job", job)
     return NodeSpec(
         name,
@@ -210,6 +215,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
             Saved.read(folder).check(folder, task.name, task.views(config.cameras))
     if job_of(job).marks and not config.cameras:
         raise ConfigError(f"a reward classifier sees cameras, and task={config.task} has none; choose cameras=NAME,…")
+    schema = schema_of(task, config)  # the same
     node_names(job, config)
     spec = job_of(job)
     if not spec.node and config.remote:
@@ -230,6 +236,8 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
         )
     if fast and config.blind:
         raise ConfigError("blind=true rehearses a robot, which nothing is faster than; leave out --fast or blind=true")
+    if fast and config.force.sensor:
+        raise ConfigError(f"force.sensor={config.force.sensor} measures in real time; leave out --fast or force.sensor")
     if fast and spec.person_drives and config.source != EXPERT:
         raise ConfigError(f"{job} --fast needs source=expert, not {config.source}: a person is not as fast")
     if fast or config.arm == "sim":
@@ -252,7 +260,7 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
                 "which policy? name a run (--run DIR), a file (policy=FILE) or a class (policy=MODULE:CLASS)"
             )
         try:
-            check_evaluated(Run((root or Path()).absolute()), config, task, schema_of(task, config).images, fast)
+            check_evaluated(Run((root or Path()).absolute()), config, task, schema, fast)
         except ConfigError:
             raise
         except ValueError as error:

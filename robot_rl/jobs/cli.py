@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hardware.registry import look_here
 from robot_rl.contract import Registry
+from robot_rl.jobs.calibrate_camera import calibrate_camera
 from robot_rl.jobs.calibrate_commands import add_calibrate_parser, calibrate_tool
 from robot_rl.jobs.interrupt import LAUNCHED, quits_at_once, stopped
 from robot_rl.jobs.job import COMMANDS, EXPERT, JobSpec, job_of, sources
@@ -218,7 +219,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "task":
         return teach_task(arguments)
     if arguments.command == "calibrate":
-        return calibrate_tool(arguments)
+        return calibrate_tool(arguments) if arguments.action == "tool" else calibrate_camera(arguments)
     if arguments.command == "reward" and hasattr(arguments, "work"):
         return reward(arguments)
     from robot_rl.jobs.run import settings_of

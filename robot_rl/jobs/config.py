@@ -19,6 +19,8 @@ from pydantic import AllowInfNan
 from controllers.core import ControlError, ControllerConfig
 from hardware.cameras import CAMERA_DRIVERS
 from hardware.crisp.driver import CrispConfig
+from hardware.force import FORCE_SENSORS
+from hardware.force.lane import ForceConfig
 from hardware.interfaces import HardwareError
 from hardware.sim.channel.channel import SCENE_PORT
 from robot_rl.console.config import ConsoleConfig
@@ -26,6 +28,7 @@ from robot_rl.contract import ContractError
 from robot_rl.contract.ranges import Count, Natural, RangeError, check, shown
 from robot_rl.contract.settings import ConfigError, nested, plain, put_over, read_mapping, write_yaml
 from robot_rl.learner.config import AGENTS, LearnerConfig
+from robot_rl.perception.encoders import ENCODERS
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.link import LinkConfig
 from robot_rl.tasks import is_file
@@ -62,8 +65,13 @@ class RunConfig:
             or a fault ends an episode), ``classifier:DIR`` (by `robot-rl reward`), ``all_of(…)`` or ``any_of(…)`` of
             several, one that a package adds, or ``module:Class``; "" is the task's own.
         cameras: names of the cameras whose images belong to the observation; empty: the task's own.
+        encoder: frozen network whose features of the images an agent sees in place of pixels; they are recorded beside
+            the images. A name of `robot_rl.perception.encoders.ENCODERS`, ``<name>:<file of weights>``, or
+            ``module:Class``; "" for none.
         camera_driver: of `hardware.cameras.CAMERA_DRIVERS`, for cameras that are not drawn.
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
+        camera_calibrations: files of `robot-rl calibrate camera`, in the order of ``cameras``: their lenses go to
+            ``camera_info``, their places to ``/tf_static``.
         camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
         demos: successful demonstrations to record.
         steps: online steps to train for.
@@ -75,6 +83,7 @@ class RunConfig:
         session: how episodes run.
         controller: of the arm, with its limits.
         crisp: names of an arm under CRISP's controllers.
+        force: a force–torque sensor on the arm.
         learner: what learns, and from what.
         console: the operator's page.
         link: to the arm of another computer.
@@ -94,8 +103,10 @@ class RunConfig:
     demo_style: Literal["script", "person"] = "script"
     judge: str = ""
     cameras: tuple[str, ...] = ()
+    encoder: str = ""
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()
+    camera_calibrations: tuple[str, ...] = ()
     camera_exposure: Annotated[float, Ge(1), AllowInfNan(False)] | None = None
     demos: Count = 20
     steps: Count = 2400
@@ -105,6 +116,7 @@ class RunConfig:
     session: SessionConfig = field(default_factory=SessionConfig)
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     crisp: CrispConfig = field(default_factory=CrispConfig)
+    force: ForceConfig = field(default_factory=ForceConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     link: LinkConfig = field(default_factory=LinkConfig)
@@ -114,6 +126,11 @@ class RunConfig:
         if self.camera_exposure is not None and self.camera_driver != "realsense":
             raise RangeError(
                 f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
+            )
+        if self.camera_calibrations and len(self.camera_calibrations) != len(self.cameras):
+            raise RangeError(
+                f"camera_calibrations={list(self.camera_calibrations)} needs a file for each of "
+                f"cameras={list(self.cameras)}"
             )
         if self.blind and self.arm != "sim":
             why = "say so on the arm's computer" if self.remote else f"arm={self.arm} is blind anyway: leave it out"
@@ -135,6 +152,11 @@ class RunConfig:
         return self.arm == "remote"
 
 
+def with_tool(config: RunConfig, file: str) -> RunConfig:
+    """The same with another file of the tool on the force–torque sensor."""
+    return dataclasses.replace(config, force=dataclasses.replace(config.force, tool=file))
+
+
 def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
     """The run's configuration: defaults, then the YAML file at ``path``, then ``key=value`` overrides.
 
@@ -150,6 +172,10 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
             raise ConfigError(f"{path}: {error}") from error
         if is_file(config.task):
             config = dataclasses.replace(config, task=str(path.parent / config.task))
+        calibrations = tuple(str(path.parent / file) for file in config.camera_calibrations)
+        config = dataclasses.replace(config, camera_calibrations=calibrations)
+        if config.force.tool:
+            config = with_tool(config, str(path.parent / config.force.tool))
     for override in overrides:
         key = override.partition("=")[0]
         if "=" in override and "" in key.split("."):
@@ -193,9 +219,12 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
     for key, name, registry in (
         ("learner.agent", config.learner.agent, AGENTS),
         ("camera_driver", config.camera_driver, CAMERA_DRIVERS),
+        ("force.sensor", config.force.sensor, FORCE_SENSORS),
+        ("encoder", config.encoder, ENCODERS),
     ):
         try:
-            registry.check(name)
+            if name:
+                registry.check(name)
         except (ContractError, HardwareError) as error:
             raise ConfigError(f"{key}={shown(name)}: {error}") from error
     return config

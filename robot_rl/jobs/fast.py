@@ -15,6 +15,7 @@ from robot_rl.jobs.logs import tell
 from robot_rl.jobs.progress import (
     Progress,
     asked_classifiers,
+    encoder_of,
     judge_name,
     open_store,
     schema_of,
@@ -44,7 +45,9 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         controller = task.bound(config.controller)
         world = stack.enter_context(InProcessWorld(scene, controller))
         world.start()
-        renderer = None
+        renderer, encoder = None, encoder_of(config)
+        if encoder is not None:
+            encoder.load()
         if views := task.views(config.cameras):
             side = picture_size(views)
             renderer = stack.enter_context(SceneRenderer(scene, side, side, tuple(views)))
@@ -60,20 +63,21 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             from robot_rl.rewards.serving import make_signals
 
             signals = make_signals(folders)
-        rollout = Rollout(session, world, teleop, renderer, signals=signals)
-        images = schema_of(task, config).images
+        rollout = Rollout(session, world, teleop, renderer, encoder=encoder, signals=signals)
+        schema = schema_of(task, config)
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing
         if spec.deterministic:
             from robot_rl.jobs.policies import make_evaluated
 
-            policy = make_evaluated(run, config, task, images)
+            policy = make_evaluated(run, config, task, schema)
         elif spec.learns:
             from robot_rl.jobs.learning import make_learner
             from robot_rl.jobs.training import Trainer
             from robot_rl.policies.loading import ActorLoader
 
-            acting = _Newest(ActorLoader(view, config.seed, deterministic=False, images=images))
+            loader = ActorLoader(view, config.seed, deterministic=False, images=schema.seen, encoder=schema.encoder)
+            acting = _Newest(loader)
             trainer = Trainer(run, config, make_learner(run, config), acting.take, lambda phase: show())
             trainer.start()
             trainer.warm_up()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.progress import domain_of
+from robot_rl.jobs.progress import domain_of, encoder_of
 from robot_rl.jobs.run import Run
 from robot_rl.learner.factory import check_checkpoint, make_loop
 from robot_rl.learner.loop import LearnerLoop
@@ -25,6 +25,7 @@ def check_run(run: Run, config: RunConfig) -> None:
 def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
     """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
     domain = domain_of(make_task(config.task), config)
+    encoder = encoder_of(config)
     online = (run.online, *(run.root / name for name in config.learner.online_stores))
     for path in online[1:]:
         if not path.exists():
@@ -34,9 +35,10 @@ def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
         domain,
         config.seed,
         demos=[
-            StoreReader(run.root / name, observe=domain.observe, successes_only=True) for name in config.demo_stores
+            StoreReader(run.root / name, observe=domain.observe, successes_only=True, encoder=encoder)
+            for name in config.demo_stores
         ],
-        online=[StoreReader(path, observe=domain.observe) for path in online],
+        online=[StoreReader(path, observe=domain.observe, encoder=encoder) for path in online],
         checkpoints=run.checkpoints,
         rows=_rows(config, online),
     )

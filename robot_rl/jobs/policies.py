@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from robot_rl.contract import Policy
 from robot_rl.contract.settings import ConfigError
+from robot_rl.data.schema import StoreSchema
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import TOPIC
 from robot_rl.jobs.progress import view_of
@@ -28,7 +28,7 @@ def identity(run: Run, config: RunConfig) -> bytes:
     return config.policy.encode() if is_named(config) or config.policy == TOPIC else read_parameters(run, config)
 
 
-def check_evaluated(run: Run, config: RunConfig, task: Task, images: Mapping[str, tuple[int, int]], fast: bool) -> None:
+def check_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema, fast: bool) -> None:
     """Raises ValueError when the policy to evaluate, in process when ``fast``, cannot be used.
 
     A class is made where that is in this process, else only looked up.
@@ -36,16 +36,16 @@ def check_evaluated(run: Run, config: RunConfig, task: Task, images: Mapping[str
     if is_named(config) and not fast:
         POLICIES.load(config.policy)
     elif is_named(config) or (config.policy == TOPIC and fast):
-        make_evaluated(run, config, task, images)
+        make_evaluated(run, config, task, schema)
     elif config.policy != TOPIC:
         from robot_rl.policies.loading import ActorLoader
 
-        ActorLoader(view_of(task, config), seed=0, deterministic=True, images=images).check(
-            read_parameters(run, config)
-        )
+        view = view_of(task, config)
+        loader = ActorLoader(view, seed=0, deterministic=True, images=schema.seen, encoder=schema.encoder)
+        loader.check(read_parameters(run, config))
 
 
-def make_evaluated(run: Run, config: RunConfig, task: Task, images: Mapping[str, tuple[int, int]]) -> Policy:
+def make_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema) -> Policy:
     """The policy to evaluate. Raises `ConfigError` when there is none, ValueError when it does not fit."""
     if is_named(config):
         return make_policy(config.policy, task, config.seed)
@@ -56,4 +56,4 @@ def make_evaluated(run: Run, config: RunConfig, task: Task, images: Mapping[str,
     from robot_rl.policies.loading import load_actor
 
     view, data = view_of(task, config), read_parameters(run, config)
-    return load_actor(data, view, config.seed, deterministic=True, images=images)
+    return load_actor(data, view, config.seed, deterministic=True, images=schema.seen, encoder=schema.encoder)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from robot_rl.contract import DISCARDED, AgentView, ContractError, Ending, Relabel
+from robot_rl.contract import DISCARDED, AgentView, ContractError, Ending, Relabel, View
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
@@ -15,6 +16,7 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import EXPERT, job_of
 from robot_rl.jobs.run import Run
 from robot_rl.learner.domain import TaskDomain
+from robot_rl.perception.encoders import Encoder, make_encoder
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.judge import classifiers_in
@@ -215,9 +217,39 @@ def open_store(run: Run, job: str, config: RunConfig, task: Task) -> EpisodeStor
 
 
 def schema_of(task: Task, config: RunConfig) -> StoreSchema:
-    """Layout of the steps of this run."""
-    images = {name: (view.size, view.size) for name, view in task.views(config.cameras).items()}
-    return StoreSchema.of(task, images, task.control_period)
+    """Layout of the steps of this run. Raises `ConfigError` for an encoder that cannot be used."""
+    views = task.views(config.cameras)
+    images = {name: (view.size, view.size) for name, view in views.items()}
+    schema = StoreSchema.of(task, images, task.control_period, bool(config.force.sensor))
+    encoder = encoder_of(config)
+    if encoder is None:
+        return schema
+    if not views:
+        raise ConfigError(
+            f"encoder={config.encoder} encodes images, and there are no cameras; name some, e.g. cameras=front"
+        )
+    features = {name: _grid(encoder, name, view) for name, view in views.items()}
+    return dataclasses.replace(schema, features=features, encoder=encoder.digest)
+
+
+def encoder_of(config: RunConfig) -> Encoder | None:
+    """The encoder that is set; None where there is none. Raises `ConfigError` when it cannot be used."""
+    return _made(config.encoder) if config.encoder else None
+
+
+@lru_cache(maxsize=1)
+def _made(name: str) -> Encoder:
+    try:
+        return make_encoder(name)
+    except ContractError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _grid(encoder: Encoder, camera: str, view: View) -> tuple[int, int, int]:
+    try:
+        return encoder.shape(view.size)
+    except ContractError as error:
+        raise ConfigError(f"camera {camera}: {error}") from error
 
 
 def view_of(task: Task, config: RunConfig) -> AgentView:

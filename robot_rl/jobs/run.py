@@ -25,11 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hardware.force.tool import ToolError
+from hardware.force.tool_file import read_tool
 from robot_rl.contract.files import write_atomically
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreError
 from robot_rl.data.store import StoreReader
-from robot_rl.jobs.config import RunConfig, load_config, save_config
+from robot_rl.jobs.config import RunConfig, load_config, save_config, with_tool
 from robot_rl.tasks import is_file
 from robot_rl.tasks.file import KEPT, keep_task
 
@@ -61,6 +63,9 @@ class Run:
                 (run.status_folder / f"{gone}.json").unlink(missing_ok=True)
             if is_file(config.task):
                 config = dataclasses.replace(config, task=keep_task(Path(config.task), run.root).name)
+            if config.force.tool:
+                config = with_tool(config, run.keep_tool(Path(config.force.tool)).name)
+            config = dataclasses.replace(config, camera_calibrations=run.keep_calibrations(config))
             save_config(config, run.config_file)
         except OSError as error:
             raise ConfigError(f"the run's folder cannot be made: {error}") from error
@@ -92,6 +97,39 @@ class Run:
     def tool_readings(self) -> Path:
         """Readings that `robot-rl calibrate tool` identifies a tool from."""
         return self.root / "tool-readings.csv"
+
+    def keep_tool(self, file: Path) -> Path:
+        """Copy the file of the tool on the force–torque sensor into the folder; returns the copy's path.
+
+        Raises `ConfigError` when it is none.
+        """
+        kept = self.root / "tool.yaml"
+        try:
+            read_tool(file)
+        except ToolError as error:
+            raise ConfigError(f"force.tool={file}: {error}") from error
+        if file.absolute() != kept:
+            write_atomically(kept, file.read_bytes())
+        return kept
+
+    def keep_calibrations(self, config: RunConfig) -> tuple[str, ...]:
+        """Copy the files of calibrated cameras into the folder; returns the copies' names. Raises `ConfigError`."""
+        if not config.camera_calibrations:
+            return ()
+        from hardware.cameras.calibration import CalibrationError
+        from hardware.cameras.calibration_file import read_calibration
+
+        kept = []
+        for camera, name in zip(config.cameras, config.camera_calibrations, strict=True):
+            file, copy = Path(name), self.root / f"camera-{camera}.yaml"
+            try:
+                read_calibration(file)
+            except CalibrationError as error:
+                raise ConfigError(f"camera_calibrations: {error}") from error
+            if file.absolute() != copy:
+                write_atomically(copy, file.read_bytes())
+            kept.append(copy.name)
+        return tuple(kept)
 
     @property
     def demos(self) -> Path:

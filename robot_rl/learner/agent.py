@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from robot_rl.contract import Layout
+from robot_rl.contract import FrameSize, Layout
 from robot_rl.data.replay import Batch
 
 
@@ -42,7 +42,7 @@ class Agent(NamedTuple):
             ``info`` scalar metrics named like ``critic/q_mean``.
         actor: ``state -> params``: exactly what ``act`` needs, flat name → float32 array.
         act: ``(params, carry, state, images, key, deterministic) -> (actions, carry)`` for one observation: ``state
-            (d,)`` float32, ``images`` camera → ``(h, w, 3)`` uint8, ``actions (H, a)`` float32 in [−1, 1]. It is
+            (d,)`` float32, ``images`` as in `Observation`, ``actions (H, a)`` float32 in [−1, 1]. It is
             compiled by whoever serves it, ``deterministic`` a constant (True: no exploration).
         carry: ``layout -> carry``: what acting begins with and hands from step to step, e.g. noise that is held.
         horizon: steps H of a window in a batch; above 1, its actions are chunks.
@@ -55,6 +55,8 @@ class Agent(NamedTuple):
             (n, d)``; by default it takes them as they are.
         imitate: ``(state, batch) -> (state, info)``: steps of imitation, before everything else, on demonstrations
             ``batch`` with leading axes ``(steps, n)``, one compiled call; None: it has no part that imitates.
+        still: ``state -> state`` whose policy takes actions near 0 in every state, until it learns otherwise; by
+            default it begins as it was created.
         turn: ``(state, explores, leads) -> state`` of an agent that can act by its clone alone: whether what it has
             learnt since then acts while exploring, and whether it does without noise, each 0 or 1; None: it cannot.
         adopt: ``(state, params) -> state`` that starts from the clone among the published ``params`` of another agent.
@@ -80,12 +82,13 @@ class Agent(NamedTuple):
     measure: Callable[[Any, Any], Any] = lambda state, states: state
     imitate: Callable[[Any, Batch], tuple[Any, Mapping[str, jax.Array]]] | None = None
     imitation_loss: Callable[[Any, Batch], jax.Array] | None = None
+    still: Callable[[Any], Any] = lambda state: state
     turn: Callable[[Any, float, float], Any] | None = None
     adopt: Callable[[Any, Mapping[str, Any]], Any] | None = None
 
 
-def describe_agent(agent: Agent, images: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-    """JSON values that go with published parameters: whose they are, and which ``images`` it sees, by (height, width).
+def describe_agent(agent: Agent, images: Mapping[str, FrameSize]) -> dict[str, Any]:
+    """JSON values that go with published parameters: whose they are, and which ``images`` it sees, by size.
 
     By them `robot_rl.policies.loading` makes the same agent again.
     """

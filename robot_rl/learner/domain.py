@@ -38,11 +38,11 @@ class TaskDomain:
 
     @property
     def layout(self) -> Layout:
-        return self.view.layout(self.schema.images)
+        return self.view.layout(self.schema.seen)
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        return identity_of(self.view)
+        return identity_of(self.view, self.schema.encoder)
 
     def observe(self, reading: Reading) -> np.ndarray:
         """State ``(d,)`` float32."""

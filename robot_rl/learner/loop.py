@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from robot_rl.contract import Source
+from robot_rl.contract import Source, differences
 from robot_rl.data.episode import Transitions
 from robot_rl.data.parameters import ParameterError, pack, unpack
 from robot_rl.data.store import StoreReader
@@ -183,9 +183,8 @@ class LearnerLoop:
         Raises `ParameterError` when they are damaged, of another domain, or have none that fits.
         """
         found = unpack(data)
-        for name, mine in self.domain.identity.items():
-            if found.meta.get(name) != mine:
-                raise ParameterError(f"{name} is {found.meta.get(name)!r} there, this learner's is {mine!r}")
+        for name, there, mine in differences(found.meta, self.domain.identity):
+            raise ParameterError(f"{name} is {there!r} there, this learner's is {mine!r}")
         if self.agent.adopt is None:
             raise ParameterError(f"agent {self.agent.name} does not start from a clone")
         try:
@@ -394,9 +393,8 @@ def identity(agent: Agent, domain: Domain) -> dict[str, Any]:
 
 def state_of(found: Checkpoint, template: Any, agent: Agent, domain: Domain) -> Any:
     """The state of ``agent`` in a checkpoint, like ``template``. Raises `CheckpointError` when it is of another one."""
-    for name, mine in identity(agent, domain).items():
-        if found.meta.get(name) != mine:
-            raise CheckpointError(f"{found.path}: {name} is {found.meta.get(name)!r}, this learner's is {mine!r}")
+    for name, there, mine in differences(found.meta, identity(agent, domain)):
+        raise CheckpointError(f"{found.path}: {name} is {there!r}, this learner's is {mine!r}")
     try:
         return leaves_to_tree(template, found.leaves)
     except CheckpointError as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from robot_rl.contract import Layout, Source
-from robot_rl.data.columns import IMAGE, NUMBERS, OBJECT, STATE, STEP_TYPES
-from robot_rl.data.episode import Transitions
+from robot_rl.contract import Layout, Source, frame_spec
+from robot_rl.data.columns import NUMBERS, OBJECT, STATE, STEP_TYPES
+from robot_rl.data.episode import Transitions, frame_column
 from robot_rl.data.replay import DERIVED, Batch, ReplayBuffer, Sampler
 from robot_rl.learner.agent import Agent
 
@@ -18,7 +18,9 @@ def blank_batch(agent: Agent, layout: Layout, batch_size: int) -> Batch:
     columns["source"][:] = Source.POLICY
     columns[STATE] = np.zeros((steps + 1, layout.state_size), np.float32)
     columns["action"] = np.zeros((steps, layout.action_size), np.float32)
-    columns |= {f"{IMAGE}{name}": np.zeros((steps + 1, *size, 3), np.uint8) for name, size in layout.images.items()}
+    for name, size in layout.images.items():
+        shape, kind = frame_spec(size)
+        columns[frame_column(name, size)] = np.zeros((steps + 1, *shape), kind)
     wanted = [name for name in agent.columns if name not in DERIVED and name not in columns]
     columns |= {name: np.zeros((steps + 1, *_shape(name, layout))) for name in wanted}
     buffer = ReplayBuffer(steps + 2, layout, agent.columns)

@@ -25,7 +25,7 @@ ENCODERS = Registry("encoder", {"efficientnet_lite0": "robot_rl.perception.effic
 
 
 class Encoder(Protocol):
-    """A frozen network.
+    """A frozen network. Making one imports no torch: whoever records, acts or learns needs but digest and shape.
 
     Attributes:
         name: as in the setting ``encoder``.
@@ -38,6 +38,10 @@ class Encoder(Protocol):
     def shape(self, size: int) -> tuple[int, int, int]:
         """Rows, columns and channels of the grid for square pictures of ``size`` pixels. Raises `EncoderError`."""
 
+    def load(self) -> None:
+        """Get ready to encode, which `encode` does when it is asked first. Raises `EncoderError` for a file that does
+        not fit."""
+
     def encode(self, pictures: np.ndarray) -> np.ndarray:
         """Grids ``(n, rows, columns, channels)`` float16 of ``pictures (n, size, size, 3)`` uint8 RGB."""
 
@@ -45,21 +49,23 @@ class Encoder(Protocol):
 def make_encoder(name: str) -> Encoder:
     """The encoder called ``name``, or ``name:path``.
 
-    Raises `EncoderError` when there is none, a library or file is missing, or the file does not fit.
+    Raises `ContractError` when there is none, `EncoderError` when a library or file is missing.
     """
     registered, _, path = name.partition(":")
     known = registered in ENCODERS.names()
-    try:
-        make = ENCODERS.load(registered if known else name)
-        if known and path and not Path(path).expanduser().exists():
-            raise EncoderError(f"encoder={name}: there is nothing at {path}")
-        encoder: Encoder = make(Path(path).expanduser() if known and path else None)
-    except ImportError as error:
-        raise EncoderError(
-            f"encoder={name} needs {error.name}, which is not installed: "
-            "pip install 'torch' (the build for your machine), then 'robot_rl[vision]'"
-        ) from error
+    make = ENCODERS.load(registered if known else name)
+    if known and path and not Path(path).expanduser().exists():
+        raise EncoderError(f"encoder={name}: there is nothing at {path}")
+    encoder: Encoder = make(Path(path).expanduser() if known and path else None)
     return encoder
+
+
+def missing(name: str, library: str) -> EncoderError:
+    """The error of an encoder whose ``library`` is not installed."""
+    return EncoderError(
+        f"encoder={name} needs {library}, which is not installed: pip install 'torch' (the build for your machine), "
+        "then 'robot_rl[vision]'"
+    )
 
 
 def encode_views(encoder: Encoder, pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

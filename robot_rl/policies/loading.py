@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from robot_rl.contract import Layout, Shaped, identity_of, layout_of
+from robot_rl.contract import ENCODER, FrameSize, Layout, Shaped, differences, identity_of, layout_of
 from robot_rl.data.parameters import ParameterError, unpack
 from robot_rl.learner.agent import Agent, describe_agent
 from robot_rl.learner.factory import make_agent
@@ -22,7 +22,7 @@ class _Make(NamedTuple):
 
     agent: str  # name
     settings: str  # of the agent, JSON
-    images: tuple[tuple[str, tuple[int, int]], ...]
+    images: tuple[tuple[str, FrameSize], ...]
     shapes: tuple[tuple[str, tuple[int, ...]], ...]  # of the parameters, by name
 
 
@@ -42,14 +42,20 @@ class ActorLoader:
     noise goes on. Others, of another agent, settings or sizes, get a new actor, which is compiled when it is made.
 
     Args:
-        images: camera → (height, width) of the images that come with the observations.
+        images: camera → size of the images, or grids of features, that come with the observations.
+        encoder: digest of the encoder whose features these are; "" for images.
     """
 
     def __init__(
-        self, task: Shaped, seed: int, deterministic: bool, images: Mapping[str, tuple[int, int]] | None = None
+        self,
+        task: Shaped,
+        seed: int,
+        deterministic: bool,
+        images: Mapping[str, FrameSize] | None = None,
+        encoder: str = "",
     ) -> None:
         self._task, self._seed, self._deterministic = task, seed, deterministic
-        self._images = dict(images or {})
+        self._images, self._encoder = dict(images or {}), encoder
         self._actor: AgentActor | None = None
         self._make: _Make | None = None  # of the actor's parameters
 
@@ -83,16 +89,22 @@ class ActorLoader:
 
     def _read(self, data: bytes) -> _Published:
         params, version, meta = unpack(data)
-        for key, value in identity_of(self._task).items():
-            if meta.get(key) != value:
-                if key == "fields" and (hint := _hidden(meta.get(key), value)):
-                    raise ParameterError(hint)
-                raise ParameterError(f"it was trained with {key} {meta.get(key)!r}, but this run has {key} {value!r}")
+        for key, there, here in differences(meta, identity_of(self._task, self._encoder)):
+            if key == "fields" and (hint := _hidden(there, here)):
+                raise ParameterError(hint)
+            if key == ENCODER:
+                theirs, ours = (
+                    f"features of encoder {one}" if one else "no encoder's features" for one in (there, here)
+                )
+                raise ParameterError(
+                    f"it was trained on {theirs}, but this run has {ours}; set encoder= as it was then"
+                )
+            raise ParameterError(f"it was trained with {key} {there!r}, but this run has {key} {here!r}")
         try:
             name, settings, images = meta["agent"], _text(meta["settings"]), meta["images"]
         except KeyError as error:
             raise ParameterError(f"they do not say which agent acts by them: {error} is missing") from error
-        layout = self._layout({camera: (height, width) for camera, (height, width) in images.items()})
+        layout = self._layout({camera: tuple(size) for camera, size in images.items()})
         self._check_images(layout.images)
         shapes = tuple(sorted((key, np.shape(value)) for key, value in params.items()))
         make = _Make(name, settings, tuple(sorted(layout.images.items())), shapes)
@@ -102,17 +114,16 @@ class ActorLoader:
             raise ParameterError(f"{', '.join(wrong)} of agent {name} {'is' if len(wrong) == 1 else 'are'} not finite")
         return _Published(make, layout, params, version)
 
-    def _layout(self, images: Mapping[str, tuple[int, int]]) -> Layout:
+    def _layout(self, images: Mapping[str, FrameSize]) -> Layout:
         return layout_of(self._task, images)
 
-    def _check_images(self, needed: Mapping[str, tuple[int, int]]) -> None:
+    def _check_images(self, needed: Mapping[str, FrameSize]) -> None:
         if missing := [name for name in needed if name not in self._images]:
             raise ParameterError(f"the policy needs images of {missing}; this run has cameras={sorted(self._images)}")
         for name, size in needed.items():
             if size != self._images[name]:
-                raise ParameterError(
-                    f"camera {name}: the policy needs images of (height, width) {size}, not {self._images[name]}"
-                )
+                kind = "images of (height, width)" if len(size) == 2 else "features of (rows, columns, channels)"
+                raise ParameterError(f"camera {name}: the policy needs {kind} {size}, not {self._images[name]}")
 
 
 def check_shapes(agent: str, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
@@ -153,7 +164,7 @@ def _traced_shapes(
     settings: str,
     state_size: int,
     action_size: int,
-    images: tuple[tuple[str, tuple[int, int]], ...],
+    images: tuple[tuple[str, FrameSize], ...],
     options: int,
 ) -> dict[str, tuple[int, ...]]:
     agent = _agent(name, settings)
@@ -168,13 +179,18 @@ def _text(settings: Mapping[str, Any]) -> str:
 
 
 def load_actor(
-    data: bytes, task: Shaped, seed: int, deterministic: bool, images: Mapping[str, tuple[int, int]] | None = None
+    data: bytes,
+    task: Shaped,
+    seed: int,
+    deterministic: bool,
+    images: Mapping[str, FrameSize] | None = None,
+    encoder: str = "",
 ) -> ActorPolicy:
     """The policy packed in ``data``, by itself. Raises `ParameterError` as `ActorLoader` does."""
-    return ActorLoader(task, seed, deterministic, images)(data)
+    return ActorLoader(task, seed, deterministic, images, encoder)(data)
 
 
-def describe(task: Shaped, agent: Agent, images: Mapping[str, tuple[int, int]] | None = None) -> dict[str, object]:
+def describe(task: Shaped, agent: Agent, images: Mapping[str, FrameSize] | None = None) -> dict[str, object]:
     """JSON values that go with parameters of ``agent`` for ``task``, as a learner publishes them."""
     return identity_of(task) | describe_agent(agent, images or {})
 

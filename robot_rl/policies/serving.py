@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
-from robot_rl.contract import Layout
+from robot_rl.contract import Layout, frame_spec
 from robot_rl.data.parameters import ParameterError
 from robot_rl.learner.agent import Agent
 
@@ -63,23 +63,25 @@ class AgentActor:
     def warm_up(self, deterministic: bool) -> None:
         """Compile, so that the first action takes as long as all others. Noise stays where it is."""
         layout = self._layout
-        images = {name: np.zeros((*size, 3), np.uint8) for name, size in layout.images.items()}
+        images: dict[str, np.ndarray] = {name: np.zeros(*frame_spec(size)) for name, size in layout.images.items()}
         state = np.zeros(layout.state_size, np.float32)
         actions, _ = self._step(self._params, self._streams[deterministic], state, images, deterministic=deterministic)
         actions.block_until_ready()
 
     def act(self, state: np.ndarray, images: Mapping[str, np.ndarray], deterministic: bool) -> np.ndarray:
-        """Actions ``(H, a)`` float32 in [−1, 1] for ``state (d,)`` and ``images`` (camera → ``(h, w, 3)`` uint8).
+        """Actions ``(H, a)`` float32 in [−1, 1] for ``state (d,)`` and ``images``, as in `Observation`.
 
         Raises `ParameterError` when state or images are not of the layout's sizes; images beyond it are left alone.
         """
         state = np.asarray(state, np.float32)
         if state.shape != (self._layout.state_size,):
             raise ParameterError(f"state has shape {state.shape}; the policy is for ({self._layout.state_size},)")
-        for name, (height, width) in self._layout.images.items():
-            if name not in images or images[name].shape != (height, width, 3):
+        for name, size in self._layout.images.items():
+            needed = frame_spec(size)
+            if name not in images or images[name].shape != needed.shape:
                 found = images[name].shape if name in images else "none"
-                raise ParameterError(f"camera {name}: the policy needs an image {(height, width, 3)}, not {found}")
+                kind = "an image" if needed.dtype is np.uint8 else "a grid of features"
+                raise ParameterError(f"camera {name}: the policy needs {kind} {needed.shape}, not {found}")
         seen = {name: images[name] for name in self._layout.images}
         actions, self._streams[deterministic] = self._step(
             self._params, self._streams[deterministic], state, seen, deterministic=deterministic

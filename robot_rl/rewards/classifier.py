@@ -25,8 +25,8 @@ from torch import nn
 
 from robot_rl.contract import Reading
 from robot_rl.contract.files import write_atomically
-from robot_rl.perception.encoders import Encoder, make_encoder
-from robot_rl.rewards.saved import WEIGHTS, ClassifierError, Saved, Seen, digest_of, weights_of
+from robot_rl.perception.encoders import Encoder
+from robot_rl.rewards.saved import WEIGHTS, ClassifierError, Saved, Seen, digest_of, encoder_of, weights_of
 
 EMBEDDINGS, WIDTH, DROPOUT = 8, 256, 0.1  # f; of h; as in HIL-SERL
 AT_ONCE = 16  # readings that are encoded together
@@ -171,12 +171,8 @@ def load(folder: Path) -> Classifier:
     """The classifier in ``folder``. Raises `ClassifierError` or `EncoderError` when it cannot be used."""
     saved = Saved.read(folder)
     data = weights_of(folder, saved)
-    encoder = make_encoder(saved.encoder)
-    if encoder.digest != saved.digest:
-        raise ClassifierError(
-            f"the reward classifier at {folder} was made on features {saved.digest} of encoder={saved.encoder}, and "
-            f"this computer's are {encoder.digest}: other weights or another version; take those, or train anew"
-        )
+    encoder = encoder_of(folder, saved)
+    encoder.load()
     preparation = Preparation(saved.seen, encoder)
     head = Head(preparation.shapes, saved.seen.state_size)
     try:

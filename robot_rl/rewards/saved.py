@@ -23,6 +23,7 @@ import numpy as np
 from robot_rl.contract import ContractError, Reading, View
 from robot_rl.contract.files import write_atomically
 from robot_rl.contract.settings import make_settings, plain
+from robot_rl.perception.encoders import Encoder, make_encoder
 from robot_rl.rewards.filtering import FilterSettings, Thresholds
 
 FORMAT = "robot_rl reward classifier 1"
@@ -183,6 +184,7 @@ class Saved:
         if misfit := self.seen.misfit(views):
             raise ClassifierError(f"{who}: {misfit}")
         weights_of(folder, self)
+        encoder_of(folder, self)
         if self.thresholds is None:
             raise ClassifierError(f"{who} has no threshold yet; find one: robot-rl reward eval --run DIR")
 
@@ -196,6 +198,17 @@ def weights_of(folder: Path, saved: Saved) -> bytes:
     if digest_of(data) != saved.weights:
         raise ClassifierError(f"{path} is damaged, or of another classifier than {CARD} beside it; copy both anew")
     return data
+
+
+def encoder_of(folder: Path, saved: Saved) -> Encoder:
+    """The encoder of the classifier in ``folder``. Raises `ClassifierError` when this computer's has other features."""
+    encoder = make_encoder(saved.encoder)
+    if encoder.digest != saved.digest:
+        raise ClassifierError(
+            f"the reward classifier at {folder} was made on features {saved.digest} of encoder={saved.encoder}, and "
+            f"this computer's are {encoder.digest}: other weights or another version; take those, or train anew"
+        )
+    return encoder
 
 
 def digest_of(data: bytes) -> str:

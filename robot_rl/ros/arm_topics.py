@@ -15,13 +15,13 @@ from sensor_msgs.msg import JointState, Joy
 from controllers.ros import topics
 from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
 from controllers.state import Mode
+from hardware.force.lane import ForceConfig
 from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import TeleopCommand
 from hardware.ros.joining import StampJoin
-from robot_rl.contract import ContractError, Reading, View
-from robot_rl.perception.images import fit
-from robot_rl.ros.camera_topics import listen_to_camera
-from robot_rl.ros.converters import image_from
+from robot_rl.contract import NO_ENCODING, Encoding, Reading, View
+from robot_rl.ros.camera_topics import CameraTopics, Seen
+from robot_rl.ros.force_topics import ForceTopics
 from robot_rl.ros.signals import Signals
 from robot_rl.session.config import SessionConfig
 
@@ -44,11 +44,13 @@ class ArmTopics:
     Args:
         node: the node to subscribe with.
         objects: names of the scene's objects, in the order in which they are published; empty when there are none.
-        cameras: cameras whose newest image belongs to a reading, and what of it. A camera without a recent image makes
-            a fault.
+        cameras: cameras whose newest image belongs to a reading, and what of it. A camera without a recent image, or
+            without its features, makes a fault.
         on_reading: callback.
         image_age: see `SessionConfig`.
         compressed: pictures come as JPEG, and one that is lost is not sent again: the next one is as good.
+        sensor: a force–torque sensor, whose newest wrench belongs to a reading; one that is too old makes a fault.
+        encoding: features that belong to an image.
         signals: of judges, without which a reading is a fault.
         signal_age: see `SessionConfig`; default: ``image_age``.
     """
@@ -61,12 +63,16 @@ class ArmTopics:
         on_reading: Callable[[Reading], None],
         image_age: float = SessionConfig.image_age,
         compressed: bool = False,
+        sensor: ForceConfig | None = None,
+        encoding: Encoding = NO_ENCODING,
         signals: tuple[str, ...] = (),
         signal_age: float | None = None,
     ) -> None:
-        self._node, self._objects, self._cameras, self._on_reading = node, objects, cameras, on_reading
-        self._image_age = image_age
-        self._images: dict[str, tuple[int, np.ndarray]] = {}
+        self._node, self._objects, self._on_reading = node, objects, on_reading
+        self._force = ForceTopics(node, sensor) if sensor is not None else None
+        self._cameras = [
+            CameraTopics(node, name, view, image_age, compressed, encoding) for name, view in cameras.items()
+        ]
         self._wanted = [name for name in TYPES if name != topics.OBJECTS or objects]
         self._signals, self._needed = Signals(node, image_age if signal_age is None else signal_age), signals
         self._join: StampJoin[Any] = StampJoin(self._wanted, KEPT)
@@ -74,17 +80,6 @@ class ArmTopics:
         self._heard = dict.fromkeys(self._wanted, -np.inf)  # monotonic time [s] of the last message of each topic
         for name in self._wanted:
             node.create_subscription(TYPES[name], name, self._collector(name), KEPT)
-        for camera, view in cameras.items():
-            listen_to_camera(node, camera, compressed, self._image_keeper(camera, view))
-
-    def _image_keeper(self, camera: str, view: View) -> Callable[[Any], None]:
-        def keep(message: Any) -> None:
-            try:
-                self._images[camera] = (stamp_to_ns(message.header.stamp), fit(image_from(message), view))
-            except ContractError as error:
-                self._node.get_logger().error(f"camera {camera}: {error}", throttle_duration_sec=1.0)
-
-        return keep
 
     def _collector(self, name: str) -> Callable[[Any], None]:
         def collect(message: Any) -> None:
@@ -110,27 +105,21 @@ class ArmTopics:
         status = dict(zip(group[topics.ARM_STATUS].name, group[topics.ARM_STATUS].position, strict=True))
         twist, wrench = group[topics.CURRENT_TWIST].twist, group[topics.EXTERNAL_WRENCH].wrench
         poses = group[topics.OBJECTS].poses if self._objects else []
-        mode, lost, images = Mode(int(status["mode"])), [], {}
-        for camera in self._cameras:
-            captured, image = self._images.get(camera, (None, None))
-            if captured is None or image is None:
-                lost.append(f"camera {camera} has not sent an image yet")
-            elif (stamp - captured) / 1e9 > self._image_age:
-                lost.append(f"camera {camera} lost: its last image is {(stamp - captured) / 1e9:.2f} s old")
-            elif (captured - stamp) / 1e9 > self._image_age:
-                ahead = f"{(captured - stamp) / 1e9:.2f} s later than the arm's state"
-                lost.append(f"camera {camera}: its last image is stamped {ahead}; are the clocks synchronised?")
-            else:
-                images[camera] = image
-        lost += self._signals.lost(stamp, self._needed)
-        fault = "; ".join(lost)
+        pose = pose_from(group[topics.CURRENT_POSE].pose)
+        mode = Mode(int(status["mode"]))
+        seen = {camera.name: camera.at(stamp) for camera in self._cameras}
+        images = {name: one.image for name, one in seen.items() if isinstance(one, Seen)}
+        features = {name: one.grid for name, one in seen.items() if isinstance(one, Seen) and one.grid is not None}
+        sensed = self._force.at(stamp, pose) if self._force is not None else None
+        lost = [one for one in (*seen.values(), sensed) if isinstance(one, str)]
+        fault = "; ".join((*lost, *self._signals.lost(stamp, self._needed)))
         if mode in (Mode.FAULT, Mode.STOPPED):  # the robot's own words
             fault = group[topics.ARM_FAULT].status[0].message
         return Reading(
             stamp,
             status["robot_time"],
             np.array(joints.position[:7]),
-            pose_from(group[topics.CURRENT_POSE].pose),
+            pose,
             vectors_from(twist.linear, twist.angular),
             vectors_from(wrench.force, wrench.torque),
             pose_from(group[topics.REFERENCE_POSE].pose),
@@ -143,6 +132,8 @@ class ArmTopics:
             status["budget"],
             status["activity"],
             self._signals.at(stamp),
+            None if isinstance(sensed, str) else sensed,
+            features,
         )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import array
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -74,6 +77,38 @@ def fill_image(image: np.ndarray, stamp_ns: int, frame: str, message: Any) -> An
     ns_to_stamp(stamp_ns, message.header.stamp)
     message.header.frame_id = frame
     return fill_pixels(image, message)
+
+
+GRID = re.compile(r"16FC([1-9]\d{0,4})")  # encoding of a grid of features: so many float16 channels
+
+
+def fill_grid(grid: np.ndarray, stamp_ns: int, digest: str, message: Any) -> Any:
+    """``(rows, columns, channels)`` float16 → sensor_msgs/Image in 16FC<channels>; its frame is the ``digest``."""
+    ns_to_stamp(stamp_ns, message.header.stamp)
+    message.header.frame_id = digest
+    message.data = array.array("B", np.ascontiguousarray(grid, "<f2").tobytes())
+    message.height, message.width, channels = grid.shape
+    message.encoding, message.step = f"16FC{channels}", 2 * channels * message.width
+    return message
+
+
+def grid_from(message: Any, shape: tuple[int, int, int], digest: str) -> np.ndarray:
+    """The inverse of `fill_grid`.
+
+    Raises `ContractError` for another encoding, another encoder's grid, one of another ``shape``, torn or not finite.
+    """
+    found = GRID.fullmatch(message.encoding)
+    if found is None:
+        raise ContractError(f"features have encoding {message.encoding!r}, not '16FC{shape[2]}'")
+    if message.header.frame_id != digest:
+        raise ContractError(f"features are of encoder {message.header.frame_id!r}, not {digest!r}")
+    size = message.height, message.width, int(found[1])
+    if size != shape or len(message.data) != 2 * math.prod(shape):
+        raise ContractError(f"features are {size} in {len(message.data)} bytes, not {shape} in {2 * math.prod(shape)}")
+    grid = np.frombuffer(message.data, dtype="<f2").reshape(shape)
+    if not np.isfinite(grid).all():
+        raise ContractError("features are not finite")
+    return grid
 
 
 def image_from(message: Any) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, JointState
@@ -13,9 +14,9 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from controllers.ros.converters import stamp_to_ns
 from hardware.ros.joining import StampJoin
-from robot_rl.contract import AgentView, ContractError, Memory, Policy
+from robot_rl.contract import NO_ENCODING, AgentView, ContractError, Encoding, Memory, Policy
 from robot_rl.ros import topics
-from robot_rl.ros.converters import fill_chunk, image_from, observation_from, request_from, state_names
+from robot_rl.ros.converters import fill_chunk, grid_from, image_from, observation_from, request_from, state_names
 from robot_rl.tasks.base import Task
 
 KEPT = 64  # observations, and images of each camera, that may come while the policy thinks
@@ -35,6 +36,7 @@ class PolicyNode(Node):
         load: turns the bytes of `POLICY_PARAMETERS` into a policy, raising ValueError on what it cannot use; None
             ignores the topic.
         view: the task as the policy sees it; default: whole.
+        encoding: features that come in place of images.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class PolicyNode(Node):
         cameras: tuple[str, ...],
         load: Callable[[bytes], Policy] | None,
         view: AgentView | None = None,
+        encoding: Encoding = NO_ENCODING,
     ) -> None:
         super().__init__("policy")
         self._names = state_names((view or AgentView(task)).fields)
         self._sizes = {name: of_camera.size for name, of_camera in task.views(cameras).items()}
+        self._encoding = encoding
         self._axes, self._period, self._policy, self._load = task.action.axes, task.control_period, policy, load
         self._instruction = task.instruction
         self._memory = Memory()
@@ -56,7 +60,8 @@ class PolicyNode(Node):
         self.create_subscription(JointState, topics.OBSERVATION, self._on_observation, KEPT)
         self.create_subscription(String, topics.INSTRUCTION, self._on_instruction, LATCHED)
         for name in cameras:
-            self.create_subscription(Image, f"{topics.OBSERVATION_IMAGE}/{name}", self._image_keeper(name), KEPT)
+            topic = topics.OBSERVATION_FEATURES if encoding.digest else topics.OBSERVATION_IMAGE
+            self.create_subscription(Image, f"{topic}/{name}", self._image_keeper(name), KEPT)
         if load is not None:
             self.create_subscription(UInt8MultiArray, topics.POLICY_PARAMETERS, self._on_parameters, LATCHED)
 
@@ -64,15 +69,25 @@ class PolicyNode(Node):
         def keep(message: Image) -> None:
             stamp = stamp_to_ns(message.header.stamp)
             try:
-                image, size = image_from(message), self._sizes[name]
-                if image.shape != (size, size, 3):
-                    raise ContractError(f"an image of camera {name} is {image.shape[:2]}, and not {(size, size)}")
+                seen = self._grid(name, message) if self._encoding.digest else self._image(name, message)
             except ContractError as error:
                 self._complain(error)
                 return
-            self._see(name, stamp, image)
+            self._see(name, stamp, seen)
 
         return keep
+
+    def _image(self, camera: str, message: Image) -> np.ndarray:
+        image, size = image_from(message), self._sizes[camera]
+        if image.shape != (size, size, 3):
+            raise ContractError(f"an image of camera {camera} is {image.shape[:2]}, and not {(size, size)}")
+        return image
+
+    def _grid(self, camera: str, message: Image) -> np.ndarray:
+        try:
+            return grid_from(message, self._encoding.shapes[camera], self._encoding.digest)
+        except ContractError as error:
+            raise ContractError(f"camera {camera}: {error}") from error
 
     def _on_instruction(self, message: String) -> None:
         self._instruction = message.data

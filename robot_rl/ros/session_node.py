@@ -20,11 +20,12 @@ from trajectory_msgs.msg import JointTrajectory
 from controllers.ros import topics as arm_topics
 from controllers.ros.converters import fill_pose, stamp_to_ns
 from controllers.spatial import Pose
+from hardware.force.lane import ForceConfig
 from hardware.interfaces import SceneControl
-from robot_rl.contract import ContractError, Label, Observation, Reading, Relabel
+from robot_rl.contract import NO_ENCODING, ContractError, Encoding, Label, Observation, Reading, Relabel
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
-from robot_rl.ros.converters import chunk_from, fill_image, fill_observation, state_names
+from robot_rl.ros.converters import chunk_from, fill_grid, fill_image, fill_observation, state_names
 from robot_rl.ros.link_topics import LinkWatch, RemoteScene
 from robot_rl.ros.motion_end import MotionEnd
 from robot_rl.ros.operator_topics import LATCHED, OperatorTopics
@@ -56,6 +57,8 @@ class SessionNode(Node):
         tell: called with each line that the person at the terminal shall read: answers to labels, and requests.
         awaits_learner: the first episode waits until the learner is ready to learn from it, as long as one is there.
         link: settings of the link to an arm of another computer; None: it is one of this computer.
+        force_sensor: on the arm; None: there is none.
+        encoding: features that belong to the observation in place of images, which are recorded with them.
         signals: of judges, without which no step can begin.
     """
 
@@ -72,6 +75,8 @@ class SessionNode(Node):
         tell: Callable[[str], None] = lambda line: None,
         awaits_learner: bool = False,
         link: LinkConfig | None = None,
+        force_sensor: ForceConfig | None = None,
+        encoding: Encoding = NO_ENCODING,
         signals: tuple[str, ...] = (),
     ) -> None:
         super().__init__("session")
@@ -97,8 +102,18 @@ class SessionNode(Node):
         self._phases = self.create_subscription(String, topics.LEARNER_PHASE, self._on_learner_phase, LATCHED)
         compressed = link is not None and link.images == COMPRESSED
         views = session.task.views(cameras)
-        ages = config.image_age, config.signal_age
-        self._arm = ArmTopics(self, objects, views, self._on_reading, ages[0], compressed, signals, ages[1])
+        self._arm = ArmTopics(
+            self,
+            objects,
+            views,
+            self._on_reading,
+            config.image_age,
+            compressed,
+            force_sensor,
+            encoding,
+            signals,
+            config.signal_age,
+        )
         self._teleop = TeleopTopics(self, config.teleop_timeout)
         self._operator = OperatorTopics(self, self._on_label)
         self._targets = {
@@ -107,7 +122,9 @@ class SessionNode(Node):
         }
         self._gripper = self.create_publisher(Float64MultiArray, arm_topics.GRIPPER_COMMAND, 1)
         self._observation = self.create_publisher(JointState, topics.OBSERVATION, 1)
-        self._images = {name: self.create_publisher(Image, f"{topics.OBSERVATION_IMAGE}/{name}", 1) for name in cameras}
+        self._encoder = encoding.digest
+        frames = topics.OBSERVATION_FEATURES if self._encoder else topics.OBSERVATION_IMAGE
+        self._frames = {name: self.create_publisher(Image, f"{frames}/{name}", 1) for name in cameras}
         self._phase = self.create_publisher(String, topics.SESSION_PHASE, LATCHED)
         self._reward = self.create_publisher(Float64, topics.REWARD, 10)
         self._episodes = self.create_publisher(DiagnosticStatus, topics.EPISODES, 10)
@@ -253,8 +270,9 @@ class SessionNode(Node):
         asked = self._session.policy.wants
         if asked:
             self._sent = dict(list(self._sent.items())[-SENT:]) | {observation.stamp_ns: time.monotonic()}
-        for name, image in observation.images.items():
-            self._images[name].publish(fill_image(image, observation.stamp_ns, name, Image()))
+        for name, frame in observation.images.items():
+            fill, label = (fill_grid, self._encoder) if self._encoder else (fill_image, name)
+            self._frames[name].publish(fill(frame, observation.stamp_ns, label, Image()))
         episode = self._session.episodes
         self._observation.publish(fill_observation(observation, self._names, JointState(), episode, asked))
 

@@ -15,6 +15,7 @@ from hardware.interfaces import ArmFault, TeleopCommand, Word
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Label, Memory, Policy, Reading, View
+from robot_rl.perception.encoders import Encoder, encode_views
 from robot_rl.perception.images import fit
 from robot_rl.session.directive import Command, Directive, Hands
 from robot_rl.session.session import Session
@@ -43,6 +44,7 @@ class Rollout:
         views: camera → what of its picture; the task's where it is not said.
         latency: [s] of robot time, to the millisecond, until an answer of the policy is there: always the same, or the
             next one of an iterator without end. It answers one request after the other, like a process of its own.
+        encoder: makes features of the images; None for none.
         signals: what judges make of a reading, name → value; None: there are none.
     """
 
@@ -54,13 +56,14 @@ class Rollout:
         renderer: SceneRenderer | None = None,
         views: Mapping[str, View] | None = None,
         latency: float | Iterator[float] = 0.0,
+        encoder: Encoder | None = None,
         signals: Callable[[Reading], Mapping[str, float]] | None = None,
     ) -> None:
         self._session = session
         self._world = world
         self._hands = Hands(self._start, world.begin_episode, world.place, self._send)
         self._teleop = teleop
-        self._renderer = renderer
+        self._renderer, self._encoder = renderer, encoder
         self._views = session.task.views(renderer.cameras if renderer is not None else ()) if views is None else views
         self._signals = signals
         self._period = session.task.control_period
@@ -80,6 +83,7 @@ class Rollout:
         """Everything the world says at this instant; its stamp is the robot's time."""
         arm, objects = self._world.read(), self._world.objects()
         gripper = self._world.gripper.read().width
+        images = self._render(arm.state.q, gripper, objects)
         reading = Reading(
             round(arm.state.time * 1e9),
             arm.state.time,
@@ -91,11 +95,12 @@ class Rollout:
             gripper,
             arm.tank,
             arm.mode,
-            self._render(arm.state.q, gripper, objects),
+            images,
             objects,
             arm.fault,
             arm.budget,
             arm.activity,
+            features=encode_views(self._encoder, images) if self._encoder is not None else {},
         )
         return reading if self._signals is None else replace(reading, signals=self._signals(reading))
 

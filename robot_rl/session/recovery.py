@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 
 from controllers.state import Mode
@@ -33,12 +31,14 @@ def fault_of(reading: Reading) -> str:
     return reading.fault or idle.get(reading.mode, "")
 
 
-def brought_about(reading: Reading, images: Collection[str]) -> bool:
+def brought_about(reading: Reading, before: Reading) -> bool:
     """Whether the robot stopped because of how it was moved, not of the network or a person, and all of it was seen.
 
-    ``images``: names of the cameras that the observation before had.
+    ``before``: the reading that the motion began at.
     """
     moved_badly = any(name in reading.fault for name in MOTION_ERRORS) and NETWORK_ERROR not in reading.fault
     measured = np.concatenate((reading.q, reading.twist, reading.wrench))
-    seen = np.isfinite(measured).all() and reading.images.keys() == set(images)
+    pictures = reading.images.keys() == before.images.keys() and reading.features.keys() == before.features.keys()
+    lanes = pictures and (reading.sensed is None) == (before.sensed is None)
+    seen = np.isfinite(measured).all() and lanes
     return bool(reading.mode is Mode.FAULT and moved_badly and seen)

@@ -214,7 +214,7 @@ class Session:
         if self._phase is Phase.RUNNING:
             pending, episode, due = self._pending, self._episode, self._operator.due(reading.stamp_ns)
             moving = pending if holding is None else None  # who is held has not brought a fault about
-            if fault and (moving is None or not brought_about(reading, moving.reading.images)):
+            if fault and (moving is None or not brought_about(reading, moving.reading)):
                 ended = self.abort(fault)
             elif due is not None and not due.in_flight:
                 self._pending = None
@@ -384,7 +384,8 @@ class Session:
 
     def _observe(self, reading: Reading) -> Observation:
         self._observations += 1
-        return Observation(reading.stamp_ns, self._observations, self._view.state(reading), dict(reading.images))
+        seen = dict(reading.features or reading.images)
+        return Observation(reading.stamp_ns, self._observations, self._view.state(reading), seen)
 
     def _close_step(
         self, reading: Reading, pending: _Pending, episode: _Episode, outcome: Outcome

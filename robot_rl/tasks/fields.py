@@ -29,8 +29,8 @@ def arm_values(reading: Reading) -> dict[str, np.ndarray | float]:
     return {
         "linear_velocity": reading.twist[:3],
         "angular_velocity": reading.twist[3:],
-        "force": reading.wrench[:3],
-        "moment": reading.wrench[3:],
+        "force": reading.contact[:3],
+        "moment": reading.contact[3:],
         "linear_spring": spring[:3],
         "angular_spring": spring[3:],
         "gripper": reading.gripper,

@@ -87,6 +87,7 @@ def test_convolutions_count_like_the_products_they_are(throughput: ModuleType) -
     assert throughput.matmul_flops(jax.make_jaxpr(seen)(image)) == 2 * 27 * 16
 
 
+@pytest.mark.slow
 def test_the_load_of_the_loop_comparison_learns() -> None:
     """The learner that runs beside both torque loops."""
     command = [sys.executable, str(BENCHMARKS / "loop_comparison.py"), "load"]

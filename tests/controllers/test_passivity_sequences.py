@@ -18,10 +18,12 @@ from controllers.model import ArmModel
 from controllers.passivity import EnergyTank
 from tests.controllers.sequences import play
 
+FEW = 2000  # sequences of each run of the tests
 
-@pytest.mark.parametrize("block", range(20))
+
+@pytest.mark.parametrize("block", range(4))
 def test_energy_over_any_window_is_bounded_by_tank_and_budget(block: int) -> None:
-    play(range(500 * block, 500 * (block + 1)))
+    play(range(FEW // 4 * block, FEW // 4 * (block + 1)))
 
 
 @pytest.mark.slow
@@ -32,7 +34,7 @@ def test_energy_over_any_window_is_bounded_in_a_million_sequences() -> None:
     size = -(-1_000_000 // shares)
     context = multiprocessing.get_context("fork")
     processes = [
-        context.Process(target=play, args=(range(10_000 + size * k, 10_000 + size * (k + 1)),)) for k in range(shares)
+        context.Process(target=play, args=(range(FEW + size * k, FEW + size * (k + 1)),)) for k in range(shares)
     ]
     for process in processes:
         process.start()

@@ -32,6 +32,7 @@ TASK = Felt()
 OBJECTS = ("peg", "goal", "hole", "cube")  # those of our tasks too, whose names some tests record under
 SCHEMA = StoreSchema.of(TASK)
 PIXELS = StoreSchema.of(TASK, {"wrist": (4, 6)})
+FEATURES = dataclasses.replace(PIXELS, features={"wrist": (2, 3, 4)}, encoder="a1")
 DOMAIN = TaskDomain(AgentView(TASK), SCHEMA)
 
 
@@ -58,6 +59,7 @@ def reading(rng: np.random.Generator, stamp_ns: int = 0, schema: StoreSchema = S
         budget=float(rng.random()),
         activity=float(rng.random()),
         signals={"person": float(rng.random())},
+        features={name: rng.normal(size=size).astype(np.float16) for name, size in schema.features.items()},
     )
 
 

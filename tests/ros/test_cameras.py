@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.ros import topics
 from robot_rl.ros.converters import fill_image, fill_observation, state_names
+from robot_rl.ros.encoder_node import EncoderNode
 from robot_rl.ros.policy_node import PolicyNode
 from robot_rl.ros.session_node import LATCHED, SessionNode
 from robot_rl.session.config import SessionConfig
@@ -30,11 +32,14 @@ from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.session import Session
 from robot_rl.tasks.reach import Reach
 from tests.robot_rl.acting import Decides
+from tests.robot_rl.colours import Colours
 
 TASK = Reach()
 CAMERAS = ("front", "wrist")
 SHAPE = (View().size, View().size, 3)
 PATIENT = 5.0  # [s] for an answer, on however busy a machine
+ENCODER = Colours()
+GRIDS = dict.fromkeys(CAMERAS, ENCODER.shape(SHAPE[0]))
 LOST = 1.0  # [s] without an image
 TURNS = 20  # callbacks, so that an answer that should not come has had its chance
 
@@ -67,6 +72,7 @@ class Graph:
     """An arm node, its cameras and a session that records, around a world that advances by a timer."""
 
     def __init__(self, ros: Any, world: InProcessWorld, store: EpisodeStore) -> None:
+        encoding = store.schema.encoding
         config = SessionConfig(
             policy_wait=PATIENT, teleop_timeout=PATIENT, stall_timeout=PATIENT, image_age=LOST, horizon=10**6
         )
@@ -77,7 +83,9 @@ class Graph:
         session = Session(TASK, config, store, seed=1)
         objects = TASK.scene().objects
         ros.add(ArmNode(world, world.gripper, world, objects))
-        ros.add(SessionNode(session, config, objects, CAMERAS, world, self.ended.append, 0))
+        ros.add(SessionNode(session, config, objects, CAMERAS, world, self.ended.append, 0, encoding=encoding))
+        if encoding.digest:
+            ros.add(EncoderNode(ENCODER, TASK.views(CAMERAS)))
         ros.node("world").create_timer(0.005, lambda: world.advance(0.01))
         ros.node().create_subscription(String, topics.SESSION_PHASE, lambda m: self.phases.append(m.data), LATCHED)
 
@@ -86,8 +94,10 @@ class Graph:
 
 
 @pytest.fixture
-def graph(ros: Any, tmp_path: Path) -> Iterator[Graph]:
+def graph(ros: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Graph]:
+    """``request.param``: more of the store's schema."""
     schema = StoreSchema.of(TASK, dict.fromkeys(CAMERAS, SHAPE[:2]))
+    schema = dataclasses.replace(schema, **getattr(request, "param", {}))
     with (
         InProcessWorld(TASK.scene(), ControllerConfig(workspace=TASK.workspace)) as world,
         EpisodeStore.create_or_open(tmp_path / "store", schema) as store,
@@ -123,6 +133,24 @@ def test_the_policy_sees_the_images_that_are_recorded(graph: Graph) -> None:
         np.testing.assert_array_equal(
             images[:-1], [observation.images[name] for observation in seen[: len(images) - 1]]
         )
+
+
+@pytest.mark.parametrize("graph", [{"features": GRIDS, "encoder": ENCODER.digest}], indirect=True)
+def test_with_an_encoder_the_policy_sees_the_features_that_are_recorded(graph: Graph) -> None:
+    seen: list[Observation] = []
+
+    def policy(observation: Observation) -> ActionChunk:
+        seen.append(observation)
+        return to_goal(observation)
+
+    graph.ros.add(PolicyNode(TASK, Decides(policy), CAMERAS, None, encoding=graph.store.schema.encoding))
+    graph.ros.spin_until(lambda: graph.ended)
+    assert graph.ended[0].ending is Ending.SUCCESS
+    episode = graph.store.load_episode(graph.store.episodes()[0].index)
+    for name in CAMERAS:
+        grids = episode[f"features/{name}"]
+        np.testing.assert_array_equal(grids, ENCODER.encode(episode.images[name]))
+        np.testing.assert_array_equal(grids[:-1], [observation.images[name] for observation in seen[: len(grids) - 1]])
 
 
 @pytest.mark.parametrize("camera", CAMERAS)

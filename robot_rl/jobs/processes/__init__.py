@@ -29,6 +29,8 @@ NAMES = (
     "arm",
     "link",
     "camera",
+    "force",
+    "encoder",
     "reward",
     "teleop",
     "expert",

@@ -21,15 +21,17 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     from robot_rl.policies.loading import ActorLoader
 
     task = make_task(config.task)
-    spec, view, images = job_of(job), view_of(task, config), schema_of(task, config).images
-    load = ActorLoader(view, config.seed, deterministic=False, images=images)
+    spec, view, schema = job_of(job), view_of(task, config), schema_of(task, config)
+    load = ActorLoader(view, config.seed, deterministic=False, images=schema.seen, encoder=schema.encoder)
     policy: Policy = RandomPolicy(task, config.seed)
     if spec.deterministic:
-        policy = make_evaluated(run, config, task, images)
-        warm_up(policy, view.state_size, images, task.instruction)  # no episode begins before the node is there
+        policy = make_evaluated(run, config, task, schema)
+        warm_up(policy, view.state_size, schema.seen, task.instruction)  # no episode begins before the node is there
     else:
-        agent, _ = make_loop_config(config.learner, config.seed, images=bool(images))
+        agent, _ = make_loop_config(config.learner, config.seed, images=bool(schema.images))
         load.warm_up(agent)
+    loading = load if spec.learns else None
     with ros() as stop:
-        spin(PolicyNode(task, policy, config.cameras, load if spec.learns else None, view), stop)
+        node = PolicyNode(task, policy, config.cameras, loading, view, schema.encoding)
+        spin(node, stop)
     return 0

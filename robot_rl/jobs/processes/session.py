@@ -12,7 +12,16 @@ from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of, job_seed
 from robot_rl.jobs.processes import await_link, await_simulator
-from robot_rl.jobs.progress import Progress, asked_classifiers, judge_name, open_store, past_of, session_config, view_of
+from robot_rl.jobs.progress import (
+    Progress,
+    asked_classifiers,
+    judge_name,
+    open_store,
+    past_of,
+    schema_of,
+    session_config,
+    view_of,
+)
 from robot_rl.jobs.remote import knows_scene, scene_objects
 from robot_rl.jobs.run import Run
 from robot_rl.rewards.saved import Saved
@@ -75,6 +84,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             progress.tell,
             awaits_learner=job_of(job).learns,
             link=config.link if config.remote else None,
+            force_sensor=config.force if config.force.sensor else None,
+            encoding=schema_of(task, config).encoding,
             signals=tuple(Saved.read(folder).signal for folder in asked_classifiers(job, config)),
         )
         progress.say()

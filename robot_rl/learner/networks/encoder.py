@@ -1,12 +1,15 @@
 """Features: the state, and of each camera's image a few numbers that a small convolutional network finds.
 
     f(s, images) = s, tanh(LayerNorm(W flatten(ReLU(conv(… ReLU(conv(x/255 − ½))))))), …   one such part for each camera
+    f(s, grids)  = s, tanh(LayerNorm(W flatten(ReLU(P x + q)))), …            where grids of a frozen encoder are seen
 
 The convolutions are `LAYERS`. Departures from SERL, which takes a pretrained network: the
 first layer cuts the image into patches of 4×4 pixels, as vision transformers do, which costs a quarter of what four
 layers of 3×3 windows do and finds a dot in as many updates; and a dense layer reads where things are from all positions
-at once, where SERL's spatial embeddings are such a layer of low rank, which finds the dot later. Without cameras there
-is nothing to learn, and the features are the state.
+at once, where SERL's spatial embeddings are such a layer of low rank, which finds the dot later. Grids of features
+x (rows, columns, channels) keep their places too: P makes `GRID_CHANNELS` numbers of each cell, W reads all cells at
+once. SERL's spatial embeddings in place of P find a cube no better and take longer. Without cameras there is nothing to
+learn, and the features are the state.
 """
 
 from __future__ import annotations
@@ -35,25 +38,33 @@ class Convolution(NamedTuple):
 
 
 LAYERS = (Convolution(4, 4, 32), Convolution(3, 2, 32))
+GRID_CHANNELS = 16  # numbers for each cell of a grid
 EMBEDDING = 64  # numbers that stand for an image
-SHIFT = 1 / 32  # share of an image's shorter side by which `shift` moves it at most: 4 pixels of 128 (SERL)
+SHIFT = 1 / 32  # share of a shorter side by which `shift` moves it at most: 4 pixels of 128 (SERL), a cell of a grid
 
 
 def create(key: jax.Array, layout: Layout) -> Params:
     """Parameters ``<camera>/k0 (4, 4, 3, 32), /b0, …, /w, /b, /g, /c``; empty without cameras.
 
-    Weights are Glorot-uniform, as all others; ``g, c``: scale and offset of the LayerNorm.
+    Of grids ``<camera>/p (channels, 16), /q, /w, /b, /g, /c``. Weights are Glorot-uniform, as all others; ``g, c``:
+    scale and offset of the LayerNorm.
     """
     params: Params = {}
-    for name, (height, width) in sorted(layout.images.items()):
+    for name, (height, width, *channels) in sorted(layout.images.items()):
         inputs = 3
-        for i, (kernel, stride, outputs) in enumerate(LAYERS):
+        for i, (kernel, stride, outputs) in enumerate(() if channels else LAYERS):
             key, subkey = jax.random.split(key)
             bound = (6.0 / (kernel**2 * (inputs + outputs))) ** 0.5
             shape = kernel, kernel, inputs, outputs
             params[f"{name}/k{i}"] = jax.random.uniform(subkey, shape, minval=-bound, maxval=bound)
             params[f"{name}/b{i}"] = jnp.zeros(outputs)
             inputs, height, width = outputs, -(-height // stride), -(-width // stride)
+        if channels:
+            key, subkey = jax.random.split(key)
+            bound = (6.0 / (channels[0] + GRID_CHANNELS)) ** 0.5
+            params[f"{name}/p"] = jax.random.uniform(subkey, (*channels, GRID_CHANNELS), minval=-bound, maxval=bound)
+            params[f"{name}/q"] = jnp.zeros(GRID_CHANNELS)
+            inputs = GRID_CHANNELS
         key, subkey = jax.random.split(key)
         flat = height * width * inputs
         bound = (6.0 / (flat + EMBEDDING)) ** 0.5
@@ -69,14 +80,17 @@ def size(layout: Layout) -> int:
 
 
 def features(params: Params, state: jax.Array, images: Mapping[str, jax.Array] | None) -> jax.Array:
-    """``(n, f)``: ``state (n, d)`` and the embeddings of ``images`` (camera → ``(n, h, w, 3)`` uint8), by name."""
+    """``(n, f)``: ``state (n, d)`` and the embeddings of ``images``, by name.
+
+    ``images``: camera → ``(n, h, w, 3)`` uint8, or ``(n, rows, columns, channels)`` float16.
+    """
     if not images:
         return state
     return jnp.concatenate((state, *(_embed(params, name, images[name]) for name in sorted(images))), axis=-1)
 
 
 def shift(key: jax.Array, images: Mapping[str, jax.Array] | None) -> Mapping[str, jax.Array] | None:
-    """Each image ``(n, h, w, 3)`` moved by up to `SHIFT`, at least a pixel, its edge repeated (DrQ's augmentation)."""
+    """Each image ``(n, h, w, c)`` moved by up to `SHIFT`, at least a pixel, its edge repeated (DrQ's augmentation)."""
     if images is None:
         return None
     moved = {}
@@ -97,7 +111,7 @@ def augment(key: jax.Array, batch: Batch) -> Batch:
 
 
 def see(params: Params, state: jax.Array, images: Mapping[str, jax.Array]) -> jax.Array:
-    """Features ``(1, f)`` of one ``state (d,)`` and its ``images`` (camera → ``(h, w, 3)`` uint8).
+    """Features ``(1, f)`` of one ``state (d,)`` and its ``images``, as in `robot_rl.contract.Observation`.
 
     ``params`` are published ones, with the encoder's among them.
     """
@@ -112,11 +126,20 @@ def padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 def _embed(params: Params, name: str, image: jax.Array) -> jax.Array:
     dtype = params[f"{name}/w"].dtype
+    if f"{name}/p" in params:
+        hidden = jax.nn.relu(image.astype(dtype) @ params[f"{name}/p"] + params[f"{name}/q"])
+    else:
+        hidden = _convolved(params, name, image)
+    hidden = head(hidden.reshape(len(hidden), -1), params[f"{name}/w"]) + params[f"{name}/b"]
+    return jnp.tanh(layer_norm(hidden) * params[f"{name}/g"] + params[f"{name}/c"])
+
+
+def _convolved(params: Params, name: str, image: jax.Array) -> jax.Array:
+    dtype = params[f"{name}/w"].dtype
     hidden = (image.astype(jnp.promote_types(dtype, jnp.float32)) / 255.0 - 0.5).astype(dtype)
     for i, (_, stride, _) in enumerate(LAYERS):
         hidden = jax.nn.relu(_convolve(hidden, params[f"{name}/k{i}"], stride) + params[f"{name}/b{i}"])
-    hidden = head(hidden.reshape(len(hidden), -1), params[f"{name}/w"]) + params[f"{name}/b"]
-    return jnp.tanh(layer_norm(hidden) * params[f"{name}/g"] + params[f"{name}/c"])
+    return hidden
 
 
 def _convolve(image: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

@@ -53,7 +53,7 @@ def feel(task: PegSearch, reading: Reading) -> TeleopCommand:
         if astray < NEAR and np.abs(rotation - LEAN * AXIS).max() < LEANING:
             to_entry[2] = PUSH[2]
         return _move(task, reading, to_entry, LEAN * AXIS, FRICTION[:2])
-    walls = reading.wrench[:2] < -WALL
+    walls = reading.contact[:2] < -WALL
     if leans and not walls.all():
         return _move(task, reading, PUSH, LEAN * AXIS, np.where(walls, 0.0, FRICTION[:2]))
     return _move(task, reading, PUSH * (0.5, 0.5, 1.0), max(0.0, lean - RISE) * AXIS + yaw)

@@ -104,7 +104,7 @@ class Person:
 
 def is_free(reading: Reading) -> bool:
     """Whether the hand touches nothing to speak of."""
-    return bool(np.linalg.norm(reading.wrench[:3]) < FREE)
+    return bool(np.linalg.norm(reading.contact[:3]) < FREE)
 
 
 def make_driver(task: Task, style: str, seed: int, marks: bool = False) -> Driver:

@@ -188,7 +188,12 @@ def test_an_executed_action_that_is_none_ends_the_run_in_words(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("sees", "acts"),
-    [("dict", "tuple"), ("both", "box"), ("image", "dict"), ("box", "discrete")],
+    [
+        pytest.param("dict", "tuple", marks=pytest.mark.slow),
+        pytest.param("both", "box", marks=pytest.mark.slow),
+        ("image", "dict"),
+        ("box", "discrete"),
+    ],
 )
 def test_all_spaces_can_be_learnt_in(sees: str, acts: str, tmp_path: Path) -> None:
     file = tmp_path / "out"
@@ -201,11 +206,11 @@ def test_all_spaces_can_be_learnt_in(sees: str, acts: str, tmp_path: Path) -> No
     [
         ("sac", "box", {"hidden": "8,8"}),
         ("rlpd", "box", {"hidden": "8,8", "critics": 2}),
-        ("rlpd_lagrangian", "box", {"hidden": "8,8", "critics": 2}),
+        pytest.param("rlpd_lagrangian", "box", {"hidden": "8,8", "critics": 2}, marks=pytest.mark.slow),
         ("hil", "tuple", {"hidden": "8,8"}),
         ("flash_sac", "box", {"actor_width": 8, "critic_width": 8}),
         ("chunked", "box", {"hidden": "8,8", "extraction": "one_step"}),
-        ("chunked", "dict", {"hidden": "8,8", "extraction": "aloe"}),
+        pytest.param("chunked", "dict", {"hidden": "8,8", "extraction": "aloe"}, marks=pytest.mark.slow),
         ("expo", "box", {"hidden": "8,8"}),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_policy_of_ones_own_needs_no_run(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(sys, "path", [*sys.path])
     config = dataclasses.replace(REACH, policy="my_pkg:MyPolicy")
     run = prepare("eval", config, tmp_path / "run")
-    made = make_evaluated(run, config, make_task("reach"), {})
+    made = make_evaluated(run, config, make_task("reach"), StoreSchema.of(make_task("reach")))
     assert (type(made).__name__, made.history) == ("MyPolicy", 2)
     mark = (run.evaluation / "policy.sha256").read_text()
     prepare("eval", dataclasses.replace(REACH, policy="random"), run.root)

@@ -122,6 +122,7 @@ def test_a_learner_on_four_devices_checkpoints_and_publishes_like_any_other(tmp_
     on_four_devices(LOOP, str(tmp_path))
 
 
+@pytest.mark.slow
 def test_four_devices_learn_what_one_learns() -> None:
     learnt = json.loads(on_four_devices(SCRIPT, json.dumps(AGENTS)))
     assert learnt.keys() == AGENTS.keys()

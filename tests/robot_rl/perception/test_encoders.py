@@ -1,5 +1,7 @@
 """Frozen encoders: what each must keep to, by name."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +42,7 @@ def test_a_grid_tells_where_something_is(encoder: Encoder) -> None:
     left, right = np.zeros((2, 128, 128, 3), np.uint8)
     left[48:80, 16:48], right[48:80, 80:112] = 255, 255
     grids = encoder.encode(np.stack([left, right])).astype(np.float32)
-    strength = np.abs(grids - encoder.encode(np.zeros((1, 128, 128, 3), np.uint8))).sum(axis=(1, 3))
+    strength = ((grids - encoder.encode(np.zeros((1, 128, 128, 3), np.uint8))) ** 2).sum(axis=(1, 3))
     columns = np.arange(strength.shape[1])
     centres = (strength * columns).sum(axis=1) / strength.sum(axis=1)
     assert centres[1] - centres[0] > 2.0
@@ -48,6 +50,17 @@ def test_a_grid_tells_where_something_is(encoder: Encoder) -> None:
 
 def test_two_of_one_name_have_one_digest(encoder: Encoder) -> None:
     assert make_encoder(encoder.name).digest == encoder.digest
+
+
+def test_digest_and_shape_need_no_torch() -> None:
+    """Whoever records or learns knows an encoder without carrying it."""
+    program = (
+        "import sys; from robot_rl.perception.encoders import make_encoder; made = make_encoder('efficientnet_lite0'); "
+        "print(made.digest, made.shape(128), 'torch' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    made = make_encoder("efficientnet_lite0")
+    assert said.split("\n")[-2] == f"{made.digest} {made.shape(128)} False"
 
 
 def test_views_of_several_sizes_are_encoded_by_camera(encoder: Encoder) -> None:
@@ -67,7 +80,9 @@ def test_the_grid_is_a_layer_of_the_published_network(pictures: np.ndarray) -> N
     with torch.inference_mode():
         network.extract_features((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127.0) / 128.0)
     grids = make_encoder("efficientnet_lite0").encode(pictures)
-    np.testing.assert_allclose(grids, found[0].permute(0, 2, 3, 1).numpy(), atol=0.02)
+    cells = found[0].permute(0, 2, 3, 1).numpy()
+    normal = (cells - cells.mean(axis=-1, keepdims=True)) / cells.std(axis=-1, keepdims=True)
+    np.testing.assert_allclose(grids, normal, atol=0.02)
 
 
 def test_a_size_that_does_not_fit_is_refused() -> None:
@@ -88,7 +103,7 @@ def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path: Path, content: by
     else:
         file.write_bytes(content)
     with pytest.raises(EncoderError, match=r"weights\.pth does not fit"):
-        make_encoder(f"efficientnet_lite0:{file}")
+        make_encoder(f"efficientnet_lite0:{file}").load()
 
 
 def test_an_unknown_encoder_is_refused_with_the_nearest() -> None:

@@ -172,6 +172,7 @@ def test_the_default_is_never_below_imitation_and_then_the_fastest() -> None:
     assert default_agent([*imitation, *slow, *fast, *elsewhere]) == "slow", "the fast one has not run everywhere"
 
 
+@pytest.mark.slow
 def test_a_run_is_a_line_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real thing, small: one demonstration, twenty steps, two evaluations."""
     small(monkeypatch)
