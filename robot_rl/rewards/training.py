@@ -25,6 +25,7 @@ from robot_rl.rewards.classifier import Head, Preparation, Prepared, logits
 from robot_rl.rewards.config import TrainingSettings
 from robot_rl.rewards.labels import LEFT_OUT, SUCCESS
 
+FALL = 1e-3  # of the stopping loss that is worth waiting for
 SHIFT, BRIGHTNESS = 4, 0.2  # pixels, and share, by which copies differ at most
 
 
@@ -96,8 +97,10 @@ def fit(
         losses.clear()
         say(f"step {step} of {settings.steps}: loss {looks[-1].learning:.4f}, held out {looks[-1].stopping:.4f}")
         waited += 1
+        if looks[-1].stopping < least - FALL:
+            waited = 0
         if looks[-1].stopping < least:
-            best, least, waited = copy.deepcopy(head.state_dict()), looks[-1].stopping, 0
+            best, least = copy.deepcopy(head.state_dict()), looks[-1].stopping
         if waited >= settings.patience:
             break
     head.load_state_dict(best)
