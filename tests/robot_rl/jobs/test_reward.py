@@ -160,11 +160,11 @@ def test_a_person_corrects_what_the_classifier_doubts(
     record(run.root / "rewards", [forgotten])
     record(run.root / "demos", [episode(21, [0] * 5, Outcome.success())], marks=False)
     capsys.readouterr()
-    monkeypatch.setattr("sys.stdin", io.StringIO("s\nf\n"))
-    assert main(["reward", "relabel", *of_run, "--stores", "rewards", "demos"]) == 0
-    said = capsys.readouterr().out
-    assert "rewards/000008 is a failure" in said and "demos/000000 is a success" in said
-    assert "2 of 2 corrected" in said
+    for store, answer, doubted in (("rewards", "s", "rewards/000008 is a failure"), ("demos", "f", "is a success")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{answer}\n"))
+        assert main(["reward", "relabel", *of_run, "--stores", store]) == 0
+        said = capsys.readouterr().out
+        assert doubted in said and "1 of 1 corrected" in said
     labelled = [one.labelled for one in recordings([run.root / "rewards"], "reach", VIEWS, MARGIN)]
     assert [one.success for one in labelled] == [True] * 4 + [False] * 4 + [True]
     (demonstration,) = recordings([run.root / "demos"], "reach", VIEWS, MARGIN)
