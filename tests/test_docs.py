@@ -15,12 +15,14 @@ from controllers.ros.topics import TARGET_POSES
 from hardware.cameras import CAMERA_DRIVERS
 from hardware.force import FORCE_SENSORS
 from hardware.teleop import TELEOP_DEVICES
+from robot_rl.contract.settings import nested, put_over
 from robot_rl.jobs.arguments import LAUNCH_ARGUMENTS
 from robot_rl.jobs.bringup import prepare
 from robot_rl.jobs.cli import parse
 from robot_rl.jobs.config import load_config
 from robot_rl.learner.config import AGENTS
 from robot_rl.perception.encoders import ENCODERS
+from robot_rl.rewards.config import RewardConfig
 from robot_rl.ros import topics
 from robot_rl.tasks import TASKS
 
@@ -65,7 +67,10 @@ def check_command(words: list[str]) -> None:
     match words:
         case ["robot-rl", *arguments]:
             given = parse(arguments)
-            load_config(None, getattr(given, "overrides", ()))
+            if hasattr(given, "work"):  # of `robot-rl reward`
+                put_over(RewardConfig(), nested(given.overrides))
+            else:
+                load_config(None, getattr(given, "overrides", ()))
         case ["make", *targets]:
             makefile = (ROOT / "Makefile").read_text()
             for target in targets:

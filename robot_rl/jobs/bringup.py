@@ -19,16 +19,18 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import EXPERT, PAGE, job_of, sources
 from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.policies import TOPIC, check_evaluated, identity
-from robot_rl.jobs.progress import schema_of, view_of
+from robot_rl.jobs.progress import asked_classifiers, ends_freely, schema_of, view_of
 from robot_rl.jobs.remote import check_peers, discovery, patience_of
 from robot_rl.jobs.run import Run, policy_file
+from robot_rl.rewards.saved import Saved
 from robot_rl.ros import topics
-from robot_rl.session.judge import JUDGES
+from robot_rl.session.judge import check_judge, classifiers_in, with_absolute_paths
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import expert_of
 
 EXECUTABLE = "robot-rl"
 READ_TERMINAL = frozenset({"teleop", "teach"})
+RESTARTED = ("learner", "policy", "camera", "force", "encoder", "reward", "teleop", "expert", "console")
 OF_LEARNER = (topics.POLICY_PARAMETERS, topics.LEARNER_DEBT, topics.LEARNER_PHASE)  # what policy and session hear of it
 
 
@@ -76,6 +78,8 @@ def node_names(job: str, config: RunConfig) -> list[str]:
         names.append("camera")
     if config.force.sensor and not config.remote:
         names.append("force")
+    if asked_classifiers(job, config):
+        names.append("reward")
     if not spec.node:
         return names
     if config.encoder and spec.node == "session":
@@ -134,7 +138,7 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
 
 def node_spec(name: str, job: str, run: Run) -> NodeSpec:
     """The process ``name`` of ``job``, by itself."""
-    respawn = name in ("learner", "policy", "camera", "force", "encoder", "teleop", "expert", "console")
+    respawn = name in RESTARTED
     arguments = ("node", name, "--run", str(run.root), "--job", job)
     return NodeSpec(
         name,
@@ -201,9 +205,16 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
         lock.take(root)
     check_peers(config)
     task = make_task(config.task)
-    JUDGES.check(config.judge or task.judge)
+    check_judge(config.judge or task.judge)
     config = dataclasses.replace(config, cameras=tuple(task.views(config.cameras)))
     view_of(task, config)  # raises where it does not fit
+    judge = with_absolute_paths(config.judge or task.judge)
+    if classifiers_in(judge) and not ends_freely(job, config):
+        config = dataclasses.replace(config, judge=judge)
+        for folder in classifiers_in(judge):
+            Saved.read(folder).check(folder, task.name, task.views(config.cameras))
+    if job_of(job).marks and not config.cameras:
+        raise ConfigError(f"a reward classifier sees cameras, and task={config.task} has none; choose cameras=NAME,…")
     schema = schema_of(task, config)  # the same
     node_names(job, config)
     spec = job_of(job)

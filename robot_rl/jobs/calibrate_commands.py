@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardware.force import FORCE_SENSORS
+from robot_rl.jobs.calibrate_camera import add_camera_parser
 
 if TYPE_CHECKING:
     from hardware.force.tool import StaticPose, ToolEstimate
@@ -45,6 +46,7 @@ def add_calibrate_parser(commands: Any) -> None:
     actions = commands.add_parser("calibrate", help=text, description=text).add_subparsers(
         dest="action", required=True, metavar="WHAT"
     )
+    add_camera_parser(actions)
     text = "mass, centre of mass and bias of the tool on a force sensor"
     tool = actions.add_parser(
         "tool",

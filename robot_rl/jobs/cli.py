@@ -9,10 +9,12 @@ from pathlib import Path
 
 from hardware.registry import look_here
 from robot_rl.contract import Registry
+from robot_rl.jobs.calibrate_camera import calibrate_camera
 from robot_rl.jobs.calibrate_commands import add_calibrate_parser, calibrate_tool
 from robot_rl.jobs.interrupt import LAUNCHED, quits_at_once, stopped
 from robot_rl.jobs.job import COMMANDS, EXPERT, JobSpec, job_of, sources
 from robot_rl.jobs.logs import configure
+from robot_rl.jobs.reward_commands import add_reward_parser, reward
 from robot_rl.jobs.task_commands import add_task_parser, check_task, teach_task
 from robot_rl.learner.config import AGENTS
 from robot_rl.tasks import TASKS
@@ -83,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     page.add_argument("--port", type=int, help="TCP port; default: the run's console.port")
     add_task_parser(commands)
     add_calibrate_parser(commands)
+    add_reward_parser(commands, _common)
     node = commands.add_parser("node", help="run one process of a job (bringup does this)")
     node.add_argument("name")
     node.add_argument("--run", type=Path, required=True)
@@ -216,7 +219,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "task":
         return teach_task(arguments)
     if arguments.command == "calibrate":
-        return calibrate_tool(arguments)
+        return calibrate_tool(arguments) if arguments.action == "tool" else calibrate_camera(arguments)
+    if arguments.command == "reward" and hasattr(arguments, "work"):
+        return reward(arguments)
     from robot_rl.jobs.run import settings_of
 
     overrides = list(arguments.overrides)
@@ -235,5 +240,6 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             return commands.pretrain(config, arguments.run)
         case "demo":
             return commands.run_demo(config, arguments.run, fast=arguments.fast)
-    commands.run_job(arguments.command, config, arguments.run, fast=getattr(arguments, "fast", False))
+    job = getattr(arguments, "job", arguments.command)
+    commands.run_job(job, config, arguments.run, fast=getattr(arguments, "fast", False))
     return 0

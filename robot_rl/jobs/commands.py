@@ -185,8 +185,10 @@ def _command(name: str, run: Run, fast: bool) -> str:
     with contextlib.suppress(ValueError):
         root = root.relative_to(Path.cwd())
     if name not in JOBS:
-        return f"robot-rl {name} {shlex.quote(str(root))}"
-    return f"robot-rl {name} --run {shlex.quote(str(root))}{' --fast' if fast and job_of(name).fast else ''}"
+        return f"robot-rl {name} {'--run ' if ' ' in name else ''}{shlex.quote(str(root))}"
+    spec = job_of(name)
+    typed = name if spec.command else f"reward {name}"
+    return f"robot-rl {typed} --run {shlex.quote(str(root))}{' --fast' if fast and spec.fast else ''}"
 
 
 def show_page(root: Path, settings: Mapping[str, Any]) -> int:

@@ -62,17 +62,20 @@ class RunConfig:
         demo_style: how the task's script drives in the place of a person: ``script`` (straight, free of noise) or
             ``person`` (`robot_rl.tasks.experts.person`: pauses, detours, noise, now fast and now slow; by ``seed``).
         judge: who says what a step came to (see `robot_rl.session.judge`): ``task``, ``person`` (only a person's label
-            or a fault ends an episode), one that a package adds, or ``module:Class``; "" is the task's own.
+            or a fault ends an episode), ``classifier:DIR`` (by `robot-rl reward`), ``all_of(…)`` or ``any_of(…)`` of
+            several, one that a package adds, or ``module:Class``; "" is the task's own.
         cameras: names of the cameras whose images belong to the observation; empty: the task's own.
         encoder: frozen network whose features of the images an agent sees in place of pixels; they are recorded beside
             the images. A name of `robot_rl.perception.encoders.ENCODERS`, ``<name>:<file of weights>``, or
             ``module:Class``; "" for none.
         camera_driver: of `hardware.cameras.CAMERA_DRIVERS`, for cameras that are not drawn.
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
+        camera_calibrations: files of `robot-rl calibrate camera`, in the order of ``cameras``: their lenses go to
+            ``camera_info``, their places to ``/tf_static``.
         camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
         demos: successful demonstrations to record.
         steps: online steps to train for.
-        episodes: episodes to evaluate, those that a person discards not counted.
+        episodes: episodes to evaluate, or to collect for a reward classifier, those that a person discards not counted.
         demo_stores: stores of demonstrations to learn from, relative to the run's folder or absolute.
         policy: parameter file to evaluate, a policy's class (a name of `robot_rl.policies.POLICIES`, or
             ``module:Class``), or ``topic`` (another program answers); "" takes the run's champion
@@ -103,6 +106,7 @@ class RunConfig:
     encoder: str = ""
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()
+    camera_calibrations: tuple[str, ...] = ()
     camera_exposure: Annotated[float, Ge(1), AllowInfNan(False)] | None = None
     demos: Count = 20
     steps: Count = 2400
@@ -122,6 +126,11 @@ class RunConfig:
         if self.camera_exposure is not None and self.camera_driver != "realsense":
             raise RangeError(
                 f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
+            )
+        if self.camera_calibrations and len(self.camera_calibrations) != len(self.cameras):
+            raise RangeError(
+                f"camera_calibrations={list(self.camera_calibrations)} needs a file for each of "
+                f"cameras={list(self.cameras)}"
             )
         if self.blind and self.arm != "sim":
             why = "say so on the arm's computer" if self.remote else f"arm={self.arm} is blind anyway: leave it out"
@@ -163,6 +172,8 @@ def load_config(path: Path | None = None, overrides: list[str] | tuple[str, ...]
             raise ConfigError(f"{path}: {error}") from error
         if is_file(config.task):
             config = dataclasses.replace(config, task=str(path.parent / config.task))
+        calibrations = tuple(str(path.parent / file) for file in config.camera_calibrations)
+        config = dataclasses.replace(config, camera_calibrations=calibrations)
         if config.force.tool:
             config = with_tool(config, str(path.parent / config.force.tool))
     for override in overrides:

@@ -12,15 +12,25 @@ from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of, job_seed
 from robot_rl.jobs.logs import tell
-from robot_rl.jobs.progress import Progress, encoder_of, judge_name, open_store, schema_of, session_config, view_of
+from robot_rl.jobs.progress import (
+    Progress,
+    asked_classifiers,
+    encoder_of,
+    judge_name,
+    open_store,
+    schema_of,
+    session_config,
+    view_of,
+)
 from robot_rl.jobs.run import Run
 from robot_rl.perception.images import picture_size
+from robot_rl.session.directive import Phase
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
-from robot_rl.tasks.experts.person import make_driver
+from robot_rl.tasks.experts.person import Driver, make_driver
 
 
 def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) -> None:
@@ -45,8 +55,15 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         judge = make_judge(judge_name(job, config, task), task)
         settings, seed = session_config(job, config), job_seed(job, config.seed)
         session = Session(task, settings, store, seed, first=progress.episodes, judge=judge, view=view)
-        teleop = make_driver(task, config.demo_style, seed) if spec.person_drives else None
-        rollout = Rollout(session, world, teleop, renderer, encoder=encoder)
+        teleop = make_driver(task, config.demo_style, seed, spec.marks) if spec.person_drives else None
+        if teleop is not None and spec.marks:
+            teleop = _while_driven(teleop, session)
+        signals = None
+        if folders := asked_classifiers(job, config):
+            from robot_rl.rewards.serving import make_signals
+
+            signals = make_signals(folders)
+        rollout = Rollout(session, world, teleop, renderer, encoder=encoder, signals=signals)
         schema = schema_of(task, config)
         policy: Policy | None = None
         after_step: Callable[[], None] = _nothing
@@ -81,6 +98,11 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
                     "stopping: the learner makes its last updates and a checkpoint; Ctrl-C again does not wait for that"
                 )
             raise
+
+
+def _while_driven(driver: Driver, session: Session) -> Driver:
+    """``driver``, who is asked only while an episode runs or waits for the person."""
+    return lambda reading: driver(reading) if session.phase in (Phase.READY, Phase.RUNNING) else None
 
 
 class _Newest(Policy):

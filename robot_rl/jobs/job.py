@@ -12,6 +12,7 @@ from robot_rl.jobs.config import RunConfig
 # Who drives beside the devices: the task's script, any publisher of twist_cmd, the person on the page, the person's
 # hand on the arm itself.
 EXPERT, TOPIC, PAGE, HAND = "expert", "topic", "console", "hand"
+SEEDS = 4  # jobs whose episodes have starts of their own, beside `collect`
 
 
 class Tally(Protocol):
@@ -39,6 +40,7 @@ class JobSpec:
         sources: who may drive, beside the devices.
         person_drives: a person acts, or the task's expert in their stead; an episode waits for the first movement.
         person_ends: an episode goes on until the person ends it, whatever the task says of it.
+        marks: a person's success and failure mark steps for a reward classifier, and end no episode.
         asks_policy: a policy acts when no person does.
         deterministic: the policy is one that is given, and acts without exploring.
         learns: a learner is fed by the steps and hands out the parameters that act.
@@ -59,12 +61,13 @@ class JobSpec:
     sources: tuple[str, ...] = (EXPERT, TOPIC, PAGE)
     person_drives: bool = False
     person_ends: bool = False
+    marks: bool = False
     asks_policy: bool = False
     deterministic: bool = False
     learns: bool = False
     patience: float = 0.0
     has_episodes: bool = True
-    records: Literal["", "demos", "online", "evaluation"] = ""
+    records: Literal["", "demos", "online", "evaluation", "rewards"] = ""
     seed_offset: int = 0
     counts: Literal["", "successes", "steps", "kept"] = ""
     goal: Literal["", "demos", "steps", "episodes"] = ""
@@ -124,6 +127,19 @@ JOBS: dict[str, JobSpec] = {
             next="record",
         ),
         JobSpec(
+            "collect",
+            "record successes and near misses for a reward classifier, for `robot-rl reward train`",
+            command=False,
+            person_drives=True,
+            marks=True,
+            records="rewards",
+            seed_offset=1 + SEEDS * 1_000_000,  # beyond all that others have, whose starts stay as they are
+            counts="kept",
+            goal="episodes",
+            fast=True,
+            next="reward train",
+        ),
+        JobSpec(
             "arm",
             "serve the arm's topics to other programs: sessions of other computers (peers=), clients of CRISP",
             node="",
@@ -150,7 +166,6 @@ JOBS: dict[str, JobSpec] = {
 }
 COMMANDS = tuple(name for name, spec in JOBS.items() if spec.command)
 DEMO = ("record", "train", "eval")  # from nothing to a policy that has been evaluated
-SEEDS = 4  # jobs whose episodes have starts of their own
 
 
 def job_of(name: str) -> JobSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from robot_rl.learner.domain import TaskDomain
 from robot_rl.perception.encoders import Encoder, make_encoder
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
+from robot_rl.session.judge import classifiers_in
 from robot_rl.session.operator import Span
 from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks import make_task
@@ -35,20 +37,42 @@ def session_config(job: str, config: RunConfig) -> SessionConfig:
     spec = job_of(job)
     if not spec.person_drives:
         return config.session
-    limited = not spec.person_ends and config.source != EXPERT
+    limited = not spec.person_ends and (config.source != EXPERT or spec.marks)
     patience = round(PERSON_TIME * make_task(config.task).rate) if limited else 0
     return dataclasses.replace(
         config.session,
         ask_policy=spec.asks_policy,
         wait_for_person=True,
+        marks=spec.marks,
         horizon=config.session.horizon or patience,
     )
 
 
 def judge_name(job: str, config: RunConfig, task: Task) -> str:
-    """Who judges the steps of a job: a person who only drives ends episodes as they like."""
-    free = job_of(job).person_ends and config.source != EXPERT
-    return "person" if free else config.judge or task.judge
+    """Who judges the steps of a job: a person who only drives, or marks success, ends episodes as they like."""
+    return "person" if ends_freely(job, config) else config.judge or task.judge
+
+
+def ends_freely(job: str, config: RunConfig) -> bool:
+    """Whether nobody but the person ends the episodes of a job."""
+    spec = job_of(job)
+    return spec.marks or (spec.person_ends and config.source != EXPERT)
+
+
+def asked_classifiers(job: str, config: RunConfig) -> tuple[Path, ...]:
+    """Folders of the classifiers that the judge of a job asks; ``config`` is that of its run."""
+    return () if ends_freely(job, config) or job_of(job).node != "session" else classifiers_in(config.judge)
+
+
+def lacking(successes: int, episodes: int, goal: int) -> str:
+    """A line that says of which kind the next episode for a reward classifier should be, half of ``goal`` of either."""
+    half, failures = goal // 2, episodes - successes
+    if successes >= half and failures >= goal - half:
+        return ""
+    counts = f"{successes} of {half} with success, {failures} of {goal - half} without"
+    if failures > successes or failures >= goal - half:
+        return f"{counts}; next, succeed, say success as soon as you see it, stay there for 2 s, and say end"
+    return f"{counts}; next, a near miss: as close to success as you can without it, and say end"
 
 
 def past_of(store: EpisodeStore | None) -> list[Span]:
@@ -79,7 +103,8 @@ class Progress:
     def __init__(self, run: Run, job: str, config: RunConfig, store: EpisodeStore | None) -> None:
         self._run, self._job, self._config = run, job, config
         known = store.episodes() if store is not None else []
-        self._success = {episode.index: episode.success for episode in known}
+        self._marks = job_of(job).marks
+        self._success = {episode.index: self._succeeded(episode.ending, episode.total_reward) for episode in known}
         self._discarded = {episode.index for episode in known if episode.reason == DISCARDED}
         self.episodes = len(known)
         self.steps = sum(episode.steps for episode in known)
@@ -123,7 +148,7 @@ class Progress:
 
     def add(self, ended: EpisodeSummary, **more: float) -> None:
         """Count an episode; ``more`` belongs into the status as well."""
-        self._label(ended.number, ended.ending, ended.reason)
+        self._label(ended.number, self._succeeded(ended.ending, ended.reward), ended.reason)
         self.episodes += 1
         self.steps += ended.steps
         self.aborted += ended.ending is Ending.ABORTED
@@ -131,16 +156,23 @@ class Progress:
         self.interventions += ended.takeovers
         self.person_steps += ended.interventions
         self._last = f"{ended.ending.value}{f' ({ended.reason})' if ended.reason else ''} in {ended.steps} steps"
+        if self._marks and (wish := lacking(self.successes, self.kept, self._config.episodes)):
+            self.tell(wish)
         self.say(**more)
 
     def correct(self, relabel: Relabel) -> None:
         """Count an episode by what it has been relabelled as."""
         if relabel.episode in self._success and relabel.outcome.done:
-            self._label(relabel.episode, relabel.outcome.ending, relabel.outcome.reason)
+            success = self._succeeded(relabel.outcome.ending, relabel.outcome.reward)
+            self._label(relabel.episode, success, relabel.outcome.reason)
             self.say()
 
-    def _label(self, episode: int, ending: Ending, reason: str) -> None:
-        self._success[episode] = ending is Ending.SUCCESS
+    def _succeeded(self, ending: Ending, reward: float) -> bool:
+        """Whether an episode counts as a success; one that a person marks does where they have marked any step."""
+        return reward > 0.0 if self._marks else ending is Ending.SUCCESS
+
+    def _label(self, episode: int, success: bool, reason: str) -> None:
+        self._success[episode] = success
         self._discarded.discard(episode)
         if reason == DISCARDED:
             self._discarded.add(episode)

@@ -65,6 +65,7 @@ class Run:
                 config = dataclasses.replace(config, task=keep_task(Path(config.task), run.root).name)
             if config.force.tool:
                 config = with_tool(config, run.keep_tool(Path(config.force.tool)).name)
+            config = dataclasses.replace(config, camera_calibrations=run.keep_calibrations(config))
             save_config(config, run.config_file)
         except OSError as error:
             raise ConfigError(f"the run's folder cannot be made: {error}") from error
@@ -110,6 +111,25 @@ class Run:
         if file.absolute() != kept:
             write_atomically(kept, file.read_bytes())
         return kept
+
+    def keep_calibrations(self, config: RunConfig) -> tuple[str, ...]:
+        """Copy the files of calibrated cameras into the folder; returns the copies' names. Raises `ConfigError`."""
+        if not config.camera_calibrations:
+            return ()
+        from hardware.cameras.calibration import CalibrationError
+        from hardware.cameras.calibration_file import read_calibration
+
+        kept = []
+        for camera, name in zip(config.cameras, config.camera_calibrations, strict=True):
+            file, copy = Path(name), self.root / f"camera-{camera}.yaml"
+            try:
+                read_calibration(file)
+            except CalibrationError as error:
+                raise ConfigError(f"camera_calibrations: {error}") from error
+            if file.absolute() != copy:
+                write_atomically(copy, file.read_bytes())
+            kept.append(copy.name)
+        return tuple(kept)
 
     @property
     def demos(self) -> Path:

@@ -104,13 +104,13 @@ def check_task(name: str) -> int:
 
     from hardware.franka.model import fr3_model
     from hardware.sim.scene.contacts import SceneContacts
-    from robot_rl.session.judge import JUDGES
+    from robot_rl.session.judge import check_judge
     from robot_rl.tasks import make_task
     from robot_rl.tasks.base import scene_of
     from robot_rl.tasks.checking import check
 
     task = make_task(name)
-    JUDGES.check(task.judge)
+    check_judge(task.judge)
     scene = scene_of(task)
     touched = SceneContacts(scene).touched if task.scene() is not None else None
     findings = check(task, fr3_model(), np.array(scene.start_q), touched)

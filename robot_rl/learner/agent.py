@@ -55,6 +55,8 @@ class Agent(NamedTuple):
             (n, d)``; by default it takes them as they are.
         imitate: ``(state, batch) -> (state, info)``: steps of imitation, before everything else, on demonstrations
             ``batch`` with leading axes ``(steps, n)``, one compiled call; None: it has no part that imitates.
+        still: ``state -> state`` whose policy takes actions near 0 in every state, until it learns otherwise; by
+            default it begins as it was created.
         turn: ``(state, explores, leads) -> state`` of an agent that can act by its clone alone: whether what it has
             learnt since then acts while exploring, and whether it does without noise, each 0 or 1; None: it cannot.
         adopt: ``(state, params) -> state`` that starts from the clone among the published ``params`` of another agent.
@@ -80,6 +82,7 @@ class Agent(NamedTuple):
     measure: Callable[[Any, Any], Any] = lambda state, states: state
     imitate: Callable[[Any, Batch], tuple[Any, Mapping[str, jax.Array]]] | None = None
     imitation_loss: Callable[[Any, Batch], jax.Array] | None = None
+    still: Callable[[Any], Any] = lambda state: state
     turn: Callable[[Any, float, float], Any] | None = None
     adopt: Callable[[Any, Mapping[str, Any]], Any] | None = None
 

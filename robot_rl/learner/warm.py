@@ -4,10 +4,10 @@
 
 c is a network that imitates the demonstrations (`networks.clone`), trained once before all else and then left alone; δ
 is the action of the agent within, which knows nothing of it: a step (s, a) of the data is to it one with the action
-δ = clip((a − c(s)) / β, −1, 1). Its policy begins near δ = 0, so the arm begins as the clone; β bounds how far a
-critic that errs can lead away from it, to where data are. Without demonstrations π = δ. A last axis that takes one of
-several values, a gripper's, is no matter of degree: there β = 2, or, where the agent chooses the value by itself
-(`hil`), π is its choice.
+δ = clip((a − c(s)) / β, −1, 1). Its policy begins near δ = 0 (`Agent.still`), so the arm begins as the clone; β bounds
+how far a critic that errs can lead away from it, to where data are. Without demonstrations π = δ. A last axis that
+takes one of several values, a gripper's, is no matter of degree: there β = 2, or, where the agent chooses the value by
+itself (`hil`), π is its choice.
 
 Who acts in an episode, the clone alone or π, is decided by what their episodes returned (`trust`). Friction holds an
 arm that a mean hardly pushes, and for ever, since nothing changes then. So whatever has no noise of its own, the clone
@@ -138,7 +138,13 @@ def warm(agent: Agent) -> Agent:
 
         keys = jax.random.split(shift_key, len(batch.reward))
         (made, optimiser), losses = jax.lax.scan(step, (state.clone, state.clone_optimiser), (keys, batch))
-        state = state._replace(clone=made, clone_optimiser=optimiser, started=jnp.float32(1.0), key=key)
+        state = state._replace(
+            inner=agent.still(state.inner),
+            clone=made,
+            clone_optimiser=optimiser,
+            started=jnp.float32(1.0),
+            key=key,
+        )
         return state, {"imitation/loss": losses.mean()}
 
     def actor(state: WarmState) -> Params:
@@ -159,7 +165,9 @@ def warm(agent: Agent) -> Agent:
         ]
         if shapes[0] != shapes[1] or shapes[2] != shapes[3]:
             raise ValueError("the clone among these parameters is for states, actions or images of other sizes")
-        return state._replace(clone=jax.tree.map(jnp.asarray, given), started=jnp.float32(1.0))
+        return state._replace(
+            inner=agent.still(state.inner), clone=jax.tree.map(jnp.asarray, given), started=jnp.float32(1.0)
+        )
 
     def carry(layout: Layout) -> WarmCarry:
         return WarmCarry(agent.carry(layout), no_noise(layout))

@@ -14,14 +14,14 @@ from sensor_msgs.msg import JointState, Joy
 
 from controllers.ros import topics
 from controllers.ros.converters import pose_from, stamp_to_ns, vectors_from
-from controllers.spatial import Pose
 from controllers.state import Mode
-from hardware.force.lane import ForceConfig, at_tcp
+from hardware.force.lane import ForceConfig
 from hardware.franka.hand import FINGER_STROKE
 from hardware.interfaces import TeleopCommand
 from hardware.ros.joining import StampJoin
 from robot_rl.contract import NO_ENCODING, Encoding, Reading, View
 from robot_rl.ros.camera_topics import CameraTopics, Seen
+from robot_rl.ros.force_topics import ForceTopics
 from robot_rl.ros.signals import Signals
 from robot_rl.session.config import SessionConfig
 
@@ -47,10 +47,12 @@ class ArmTopics:
         cameras: cameras whose newest image belongs to a reading, and what of it. A camera without a recent image, or
             without its features, makes a fault.
         on_reading: callback.
-        image_age: see `SessionConfig`; signals of judges, which are of images, may be as old.
+        image_age: see `SessionConfig`.
         compressed: pictures come as JPEG, and one that is lost is not sent again: the next one is as good.
         sensor: a force–torque sensor, whose newest wrench belongs to a reading; one that is too old makes a fault.
         encoding: features that belong to an image.
+        signals: of judges, without which a reading is a fault.
+        signal_age: see `SessionConfig`; default: ``image_age``.
     """
 
     def __init__(
@@ -63,31 +65,21 @@ class ArmTopics:
         compressed: bool = False,
         sensor: ForceConfig | None = None,
         encoding: Encoding = NO_ENCODING,
+        signals: tuple[str, ...] = (),
+        signal_age: float | None = None,
     ) -> None:
         self._node, self._objects, self._on_reading = node, objects, on_reading
-        self._sensor = sensor
-        self._sensed: tuple[int, np.ndarray] | None = None
+        self._force = ForceTopics(node, sensor) if sensor is not None else None
         self._cameras = [
             CameraTopics(node, name, view, image_age, compressed, encoding) for name, view in cameras.items()
         ]
         self._wanted = [name for name in TYPES if name != topics.OBJECTS or objects]
-        self._signals = Signals(node, image_age)
+        self._signals, self._needed = Signals(node, image_age if signal_age is None else signal_age), signals
         self._join: StampJoin[Any] = StampJoin(self._wanted, KEPT)
         self.received = -np.inf  # monotonic time [s] of the last reading
         self._heard = dict.fromkeys(self._wanted, -np.inf)  # monotonic time [s] of the last message of each topic
         for name in self._wanted:
             node.create_subscription(TYPES[name], name, self._collector(name), KEPT)
-        if sensor is not None:
-            node.create_subscription(WrenchStamped, topics.SENSED_WRENCH, self._on_sensed, 1)
-
-    def _on_sensed(self, message: WrenchStamped) -> None:
-        wrench = vectors_from(message.wrench.force, message.wrench.torque)
-        if np.isfinite(wrench).all():
-            self._sensed = stamp_to_ns(message.header.stamp), wrench
-        else:
-            self._node.get_logger().error(
-                f"{topics.SENSED_WRENCH} refused: {wrench} is not finite", throttle_duration_sec=1.0
-            )
 
     def _collector(self, name: str) -> Callable[[Any], None]:
         def collect(message: Any) -> None:
@@ -118,9 +110,9 @@ class ArmTopics:
         seen = {camera.name: camera.at(stamp) for camera in self._cameras}
         images = {name: one.image for name, one in seen.items() if isinstance(one, Seen)}
         features = {name: one.grid for name, one in seen.items() if isinstance(one, Seen) and one.grid is not None}
-        lost = [one for one in seen.values() if isinstance(one, str)]
-        sensed = self._sensed_at(stamp, pose, self._sensor, lost) if self._sensor is not None else None
-        fault = "; ".join(lost)
+        sensed = self._force.at(stamp, pose) if self._force is not None else None
+        lost = [one for one in (*seen.values(), sensed) if isinstance(one, str)]
+        fault = "; ".join((*lost, *self._signals.lost(stamp, self._needed)))
         if mode in (Mode.FAULT, Mode.STOPPED):  # the robot's own words
             fault = group[topics.ARM_FAULT].status[0].message
         return Reading(
@@ -140,25 +132,9 @@ class ArmTopics:
             status["budget"],
             status["activity"],
             self._signals.at(stamp),
-            sensed,
+            None if isinstance(sensed, str) else sensed,
             features,
         )
-
-    def _sensed_at(self, stamp: int, tcp: Pose, sensor: ForceConfig, lost: list[str]) -> np.ndarray | None:
-        """The sensor's wrench at the TCP; None, with the reason added to ``lost``, where none is of that time."""
-        if self._sensed is None:
-            lost.append("the force sensor has not measured yet")
-            return None
-        measured, wrench = self._sensed
-        age = (stamp - measured) / 1e9
-        if age > sensor.timeout:
-            lost.append(f"force sensor lost: its last wrench is {age:.2f} s old")
-            return None
-        if -age > sensor.timeout:
-            ahead = f"{-age:.2f} s later than the arm's state"
-            lost.append(f"force sensor: its last wrench is stamped {ahead}; are the clocks synchronised?")
-            return None
-        return at_tcp(wrench, sensor.pose, tcp)
 
 
 class TeleopTopics:

@@ -59,6 +59,7 @@ class SessionNode(Node):
         link: settings of the link to an arm of another computer; None: it is one of this computer.
         force_sensor: on the arm; None: there is none.
         encoding: features that belong to the observation in place of images, which are recorded with them.
+        signals: of judges, without which no step can begin.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class SessionNode(Node):
         link: LinkConfig | None = None,
         force_sensor: ForceConfig | None = None,
         encoding: Encoding = NO_ENCODING,
+        signals: tuple[str, ...] = (),
     ) -> None:
         super().__init__("session")
         self._session, self._config, self._on_episode = session, config, on_episode
@@ -101,7 +103,16 @@ class SessionNode(Node):
         compressed = link is not None and link.images == COMPRESSED
         views = session.task.views(cameras)
         self._arm = ArmTopics(
-            self, objects, views, self._on_reading, config.image_age, compressed, force_sensor, encoding
+            self,
+            objects,
+            views,
+            self._on_reading,
+            config.image_age,
+            compressed,
+            force_sensor,
+            encoding,
+            signals,
+            config.signal_age,
         )
         self._teleop = TeleopTopics(self, config.teleop_timeout)
         self._operator = OperatorTopics(self, self._on_label)

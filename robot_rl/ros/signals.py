@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -31,6 +32,16 @@ class Signals:
         """The signals that belong to the reading of ``stamp_ns``: name to value."""
         near = round(self._age * 1e9)
         return {name: value for name, (stamp, value) in self._newest.items() if abs(stamp_ns - stamp) <= near}
+
+    def lost(self, stamp_ns: int, wanted: Iterable[str]) -> list[str]:
+        """Why of ``wanted`` signals no value belongs to the reading of ``stamp_ns``, in words, one for each."""
+        there = self.at(stamp_ns)
+        return [self._silence(name, stamp_ns) for name in wanted if name not in there]
+
+    def _silence(self, name: str, stamp_ns: int) -> str:
+        if name not in self._newest:
+            return f"the judge has not said {name} on {topics.JUDGE_SIGNALS} yet"
+        return f"the judge is silent: its last {name} is {(stamp_ns - self._newest[name][0]) / 1e9:.2f} s old"
 
     def _on_signals(self, message: JointState) -> None:
         stamp, values = stamp_to_ns(message.header.stamp), list(message.position)

@@ -18,6 +18,8 @@ class SessionConfig:
     Attributes:
         ask_policy: a policy acts when the person does not; False when only a person drives.
         wait_for_person: an episode starts when the person first moves (recording demonstrations), not at once.
+        marks: a person's ``success`` marks the steps from then on with the reward 1, ``failure`` takes that back, and
+            neither ends the episode (collecting for a reward classifier).
         horizon: steps until the time limit; 0 takes the task's, where its judge has one.
         policy_wait: [s] of robot time that a decision waits for the policy's answer to act on it at once; afterwards
             what was planned before goes on, or the arm holds. At most a control period.
@@ -28,10 +30,12 @@ class SessionConfig:
         stall_timeout: [s] without a reading of the arm before the episode is aborted.
         teleop_timeout: [s] after which the person's last command no longer counts.
         image_age: [s] between an image's capture and the arm's measurement before its camera counts as lost.
+        signal_age: [s] between the image that a signal of a judge is of and the measurement before it counts no more.
     """
 
     ask_policy: bool = True
     wait_for_person: bool = False
+    marks: bool = False
     horizon: Natural = 0
     policy_wait: Seconds = 0.06
     policy_timeout: Seconds = 1.0
@@ -40,6 +44,7 @@ class SessionConfig:
     stall_timeout: Seconds = 0.5
     teleop_timeout: Seconds = 0.25
     image_age: Seconds = 0.25
+    signal_age: Seconds = 0.5
 
     def __post_init__(self) -> None:
         check(self)

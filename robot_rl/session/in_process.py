@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,7 @@ class Rollout:
         latency: [s] of robot time, to the millisecond, until an answer of the policy is there: always the same, or the
             next one of an iterator without end. It answers one request after the other, like a process of its own.
         encoder: makes features of the images; None for none.
+        signals: what judges make of a reading, name → value; None: there are none.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Rollout:
         views: Mapping[str, View] | None = None,
         latency: float | Iterator[float] = 0.0,
         encoder: Encoder | None = None,
+        signals: Callable[[Reading], Mapping[str, float]] | None = None,
     ) -> None:
         self._session = session
         self._world = world
@@ -62,6 +65,7 @@ class Rollout:
         self._teleop = teleop
         self._renderer, self._encoder = renderer, encoder
         self._views = session.task.views(renderer.cameras if renderer is not None else ()) if views is None else views
+        self._signals = signals
         self._period = session.task.control_period
         self._latency = itertools.repeat(latency) if isinstance(latency, int | float) else latency
         self._coming: list[_Coming] = []
@@ -80,7 +84,7 @@ class Rollout:
         arm, objects = self._world.read(), self._world.objects()
         gripper = self._world.gripper.read().width
         images = self._render(arm.state.q, gripper, objects)
-        return Reading(
+        reading = Reading(
             round(arm.state.time * 1e9),
             arm.state.time,
             arm.state.q,
@@ -98,6 +102,7 @@ class Rollout:
             arm.activity,
             features=encode_views(self._encoder, images) if self._encoder is not None else {},
         )
+        return reading if self._signals is None else replace(reading, signals=self._signals(reading))
 
     def advance(self) -> Directive:
         """Read, let the session advance, and do what it asks for. When it asks for an action, call `act` next."""

@@ -1,8 +1,15 @@
-"""Who says what a step came to: the task, only a person, or whatever another package adds under `JUDGES`."""
+"""Who says what a step came to: the task, only a person, a classifier, several of them, or a judge of another package.
+
+A judge is named by one of `JUDGES`, ``module:Class``, ``classifier:<folder>``, ``all_of(…)`` or ``any_of(…)`` with
+judges between commas. A person's word stands before whatever a judge says.
+"""
 
 from __future__ import annotations
 
-from robot_rl.contract import Judge, Outcome, Reading, Registry, Verdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from robot_rl.contract import ContractError, Ending, Judge, Outcome, Reading, Registry, Verdict
 from robot_rl.tasks.base import Task
 
 JUDGES = Registry(
@@ -12,6 +19,9 @@ JUDGES = Registry(
         "person": "robot_rl.session.judge:PersonJudge",
     },
 )
+CLASSIFIER = "classifier:"
+ALL, ANY = "all_of", "any_of"
+CLASSIFIER_JUDGE = Registry("judge of classifiers", {"classifier": "robot_rl.rewards.judge:ClassifierJudge"})
 
 
 class TaskJudge:
@@ -47,10 +57,96 @@ class PersonJudge:
         return ()
 
 
-def make_judge(name: str, task: Task) -> Judge:
-    """The judge called ``name``, one of `JUDGES` or ``module:Class``, for ``task``; "" is the task's own.
+class Several:
+    """Success when all of ``judges`` say so, or ``enough`` with one; a failure or an abort by any of them ends it.
 
-    Raises `ContractError` for a name that is unknown.
+    The reward is the least one of all, or the largest.
     """
-    judge: Judge = JUDGES.load(name or task.judge)(task)
+
+    def __init__(self, judges: Sequence[Judge], enough: bool) -> None:
+        self._judges, self._enough = judges, enough
+        self.time_limit = any(judge.time_limit for judge in judges)
+
+    def begin(self) -> None:
+        for judge in self._judges:
+            judge.begin()
+
+    def judge(self, reading: Reading) -> Outcome:
+        outcomes = [judge.judge(reading) for judge in self._judges]
+        succeed = [outcome.ending is Ending.SUCCESS for outcome in outcomes]
+        for outcome in outcomes:
+            if outcome.done and outcome.ending is not Ending.SUCCESS:
+                return outcome
+        rewards = [outcome.reward for outcome in outcomes]
+        if any(succeed) if self._enough else all(succeed):
+            return Outcome.success(max(rewards))
+        return Outcome.running(min(rewards) if not self._enough else max(rewards))
+
+    def later(self) -> tuple[Verdict, ...]:
+        return tuple(verdict for judge in self._judges for verdict in judge.later())
+
+
+def make_judge(name: str, task: Task) -> Judge:
+    """The judge called ``name`` for ``task``; "" is the task's own.
+
+    Raises `ContractError` for a name that is unknown, or a classifier that cannot be used.
+    """
+    kind, parts = _parsed(name or task.judge)
+    judge: Judge
+    if parts:
+        judge = Several([make_judge(part, task) for part in parts], enough=kind == ANY)
+    elif kind.startswith(CLASSIFIER):
+        judge = CLASSIFIER_JUDGE.load("classifier")(Path(kind.removeprefix(CLASSIFIER)))
+    else:
+        judge = JUDGES.load(kind)(task)
     return judge
+
+
+def check_judge(name: str) -> None:
+    """Raises `ContractError` for a name that is unknown, of a judge or of one of several; loads nothing."""
+    kind, parts = _parsed(name)
+    for part in parts:
+        check_judge(part)
+    if not parts and not kind.startswith(CLASSIFIER):
+        JUDGES.check(kind)
+
+
+def classifiers_in(name: str) -> tuple[Path, ...]:
+    """Folders of the classifiers that the judge called ``name`` asks, each once."""
+    kind, parts = _parsed(name)
+    found = [folder for part in parts for folder in classifiers_in(part)]
+    if kind.startswith(CLASSIFIER):
+        found.append(Path(kind.removeprefix(CLASSIFIER)))
+    return tuple(dict.fromkeys(found))
+
+
+def with_absolute_paths(name: str) -> str:
+    """``name`` with the folders of classifiers as seen from the root, so that it means the same elsewhere."""
+    kind, parts = _parsed(name)
+    if parts:
+        return f"{kind}({','.join(map(with_absolute_paths, parts))})"
+    if kind.startswith(CLASSIFIER):
+        return f"{CLASSIFIER}{Path(kind.removeprefix(CLASSIFIER)).expanduser().absolute()}"
+    return kind
+
+
+def _parsed(name: str) -> tuple[str, tuple[str, ...]]:
+    """A judge's kind, and the names of the judges it asks. Raises `ContractError` for what cannot be read."""
+    name = name.strip()
+    kind, opened, rest = name.partition("(")
+    if not opened or kind not in (ALL, ANY):
+        if name == CLASSIFIER:
+            raise ContractError("judge=classifier: names no folder; write judge=classifier:DIR")
+        return name, ()
+    parts, depth, part = list[str](), 0, ""
+    for letter in rest.removesuffix(")"):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and not depth:
+            parts.append(part)
+            part = ""
+        else:
+            part += letter
+    parts.append(part)
+    if not rest.endswith(")") or depth or not all(part.strip() for part in parts):
+        raise ContractError(f"judge={name[:200]!r} cannot be read; write e.g. {ALL}(task,classifier:DIR)")
+    return kind, tuple(part.strip() for part in parts)

@@ -28,6 +28,7 @@ OUTCOMES = {
     Word.DISCARD: Outcome.aborted(DISCARDED),
     Word.END: Outcome.timeout(reason=ENDED),
 }
+MARKS = {Word.SUCCESS: True, Word.FAILURE: False}  # words that mark steps where they end nothing
 
 
 @dataclass(eq=False)
@@ -87,15 +88,19 @@ class Operator:
     Args:
         sink: where episodes go; None when none are recorded.
         past: the latest episodes of an earlier session on the same sink, oldest first.
+        marks: see `SessionConfig`.
 
     Attributes:
+        marked: whether the person says that the task is done now; where they mark, and else False.
         paused: the arm is held until the person resumes.
         driving: the person drives, also with their hands off the device.
         request: what the person is asked to do; the arm is held until they have, and resume. "" when nothing.
     """
 
-    def __init__(self, sink: EpisodeSink | None, past: Iterable[Span] = ()) -> None:
+    def __init__(self, sink: EpisodeSink | None, past: Iterable[Span] = (), marks: bool = False) -> None:
         self._sink = sink
+        self._marks = marks
+        self.marked = False
         self._spans = deque(past, KEPT)
         self._waiting: list[_Waiting] = []
         self._answers: list[Answer] = []
@@ -151,6 +156,7 @@ class Operator:
 
     def begin(self, episode: int, stamp_ns: int) -> None:
         """An episode begins with the observation at ``stamp_ns``."""
+        self.marked = False
         self._spans.append(Span(episode, stamp_ns))
 
     def closed(self, stamp_ns: int) -> None:
@@ -215,7 +221,11 @@ class Operator:
     def _label(self, label: Label) -> None:
         said = _Waiting(label.stamp_ns, OUTCOMES[label.word], label.by, label)
         span = self._about(label)
-        if span is not None and span.running:
+        if span is not None and span.running and self._marks and label.word in MARKS:
+            self.marked = MARKS[label.word]
+            text = f"{'success' if self.marked else 'no success'} from step {len(span.starts)} of it on; end ends it"
+            self._answers.append(Answer(label, True, text, span.episode, len(span.starts)))
+        elif span is not None and span.running:
             self._waiting.append(said)
         else:
             self._correct(said)

@@ -38,6 +38,7 @@ def brought_about(reading: Reading, before: Reading) -> bool:
     """
     moved_badly = any(name in reading.fault for name in MOTION_ERRORS) and NETWORK_ERROR not in reading.fault
     measured = np.concatenate((reading.q, reading.twist, reading.wrench))
-    lanes = reading.images.keys() == before.images.keys() and (reading.sensed is None) == (before.sensed is None)
+    pictures = reading.images.keys() == before.images.keys() and reading.features.keys() == before.features.keys()
+    lanes = pictures and (reading.sensed is None) == (before.sensed is None)
     seen = np.isfinite(measured).all() and lanes
     return bool(reading.mode is Mode.FAULT and moved_badly and seen)

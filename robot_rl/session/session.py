@@ -130,7 +130,7 @@ class Session:
         self._remote = remote
         self._view = view or AgentView(task)
         self._judge = judge or make_judge("", task)
-        self._operator = Operator(sink, past)
+        self._operator = Operator(sink, past, config.marks)
         self._held: Pose | None = None  # where the arm is held for the person's sake
         self._led: Led | None = None  # the way that the person has led the reference, until somebody else decides
         self._config = config
@@ -369,7 +369,9 @@ class Session:
         )
 
     def _begin_episode(self, reading: Reading) -> None:
-        meta = {"seed": self._seed, "start": self._drawn - 1}
+        meta: dict[str, object] = {"seed": self._seed, "start": self._drawn - 1}
+        if self._config.marks:
+            meta["marks"] = True
         writer = self._sink.begin(meta) if self._sink is not None else None
         self._episode = _Episode(self._episodes, reading.robot_time, writer)
         self._operator.begin(writer.index if writer is not None else self._episodes, reading.stamp_ns)
@@ -419,10 +421,11 @@ class Session:
 
     def _outcome(self, reading: Reading, due: Due | None, episode: _Episode, fault: str) -> Outcome:
         if due is not None:
-            return due.outcome
+            ended = self._config.marks and due.outcome.ending is Ending.TIMEOUT
+            return replace(due.outcome, reward=float(self._operator.marked)) if ended else due.outcome
         if fault:  # whatever the judge says: it shall not be done by hitting things
             return Outcome.failure(fault)
-        outcome = self._judge.judge(reading)
+        outcome = Outcome.running(float(self._operator.marked)) if self._config.marks else self._judge.judge(reading)
         if not outcome.done and episode.steps + 1 >= self._horizon:
             return Outcome.timeout(outcome.reward)
         return outcome

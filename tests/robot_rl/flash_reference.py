@@ -96,7 +96,7 @@ def reference(params, x, moments=None) -> tuple[np.ndarray, dict[str, np.ndarray
     inside = np.maximum(normed(1, h @ p["w1"]), 0.0)
     h = h + np.maximum(normed(2, inside @ p["w2"]), 0.0)
     h = p["g3"] * h / np.sqrt((h**2).mean(-1, keepdims=True) + 1e-6)
-    return h @ p["w3"] + p["b3"], own
+    return h @ p["w3"] * p.get("s3", 1.0) + p["b3"], own
 
 
 def reference_policy(outputs, noise) -> tuple[np.ndarray, np.ndarray]:

@@ -31,6 +31,7 @@ NAMES = (
     "camera",
     "force",
     "encoder",
+    "reward",
     "teleop",
     "expert",
     "policy",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from hardware.cameras import make_camera
+from hardware.cameras.calibrated import CalibratedCamera
+from hardware.cameras.calibration_file import read_calibration
 from hardware.ros.camera_node import run as run_cameras
 from hardware.ros.camera_node import run_rendered
 from hardware.ros.runtime import ros
@@ -26,5 +28,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
                 make_camera(config.camera_driver, name, devices.get(name, ""), exposure=exposure)
                 for name in config.cameras
             ]
+            calibrations = [read_calibration(run.root / file) for file in config.camera_calibrations]
+            for i, calibration in enumerate(calibrations):
+                cameras[i] = CalibratedCamera(cameras[i], calibration)
             run_cameras(cameras, stop)
     return 0

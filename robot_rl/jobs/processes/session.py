@@ -12,9 +12,19 @@ from hardware.sim.channel.client import SceneClient
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of, job_seed
 from robot_rl.jobs.processes import await_link, await_simulator
-from robot_rl.jobs.progress import Progress, judge_name, open_store, past_of, schema_of, session_config, view_of
+from robot_rl.jobs.progress import (
+    Progress,
+    asked_classifiers,
+    judge_name,
+    open_store,
+    past_of,
+    schema_of,
+    session_config,
+    view_of,
+)
 from robot_rl.jobs.remote import knows_scene, scene_objects
 from robot_rl.jobs.run import Run
+from robot_rl.rewards.saved import Saved
 from robot_rl.ros.session_node import SessionNode
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.judge import make_judge
@@ -76,6 +86,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             link=config.link if config.remote else None,
             force_sensor=config.force if config.force.sensor else None,
             encoding=schema_of(task, config).encoding,
+            signals=tuple(Saved.read(folder).signal for folder in asked_classifiers(job, config)),
         )
         progress.say()
         spin(node, stop, lambda: progress.done, node.end_motion)

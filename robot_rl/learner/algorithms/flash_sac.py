@@ -33,6 +33,9 @@ departs from the published algorithm, beside the numbers that `published` restor
   corrects the critics: exploring by the average, peg_insertion came to 0.88 and 0.92 after 1200 steps (seeds 0 and 1).
 - The running moments of the batch norms start as plain averages, rate max(0.01, 1/k), and not from 0 and 1: a robot
   acts by the policy in evaluation mode after a hundred steps, when the published ones still remember their start.
+- Where a clone is edited (`learner.warm`), the policy's outputs are multiplied by an s that begins at 0 and is learnt,
+  and its noise begins at σ̄ (`still`). Weights of norm 1 cannot be near 0: without it, edits begin at random, at about
+  half of their bound.
 - A return counts from its first reward to its last; the published code drops the sum before it adds the last reward.
 - Images: the encoder learns by L_Q through s alone; at s' it lends the batch norms its features, without gradient. The
   averaged actor sees by the newest encoder.
@@ -140,6 +143,7 @@ class FlashState(NamedTuple):
     step: jax.Array  # critic steps made
     actor_loss: jax.Array
     entropy: jax.Array
+    from_zero: jax.Array  # 1: the policy began at the action 0, and learns how far its head reaches; else 0
 
 
 class Features(NamedTuple):
@@ -157,6 +161,7 @@ def create(key: jax.Array, layout: Layout, config: FlashConfig) -> FlashState:
     features = encoder.size(layout)
     encoder_params = encoder.create(encoder_key, layout)
     actor, actor_moments = flash.create(actor_key, features, config.actor_width, config.blocks, 2 * layout.action_size)
+    actor |= {_scale(config): jnp.ones(2 * layout.action_size)}
     critics, critic_moments = flash.create(
         critic_key,
         features + layout.action_size,
@@ -186,8 +191,17 @@ def create(key: jax.Array, layout: Layout, config: FlashConfig) -> FlashState:
         step=jnp.int32(0),
         actor_loss=jnp.float32(0.0),
         entropy=jnp.float32(0.0),
+        from_zero=jnp.float32(0.0),
     )
     return store(key, state, config.parameter_dtype)
+
+
+def still(state: FlashState, config: FlashConfig) -> FlashState:
+    """The agent, whose policy is N(0, σ̄²) before the tanh, in every state, until it learns otherwise."""
+    actor = flash.begin_at_zero(state.actor, config.target_std)
+    return state._replace(
+        actor=actor, average_actor=jax.tree.map(jnp.copy, actor), from_zero=jnp.ones_like(state.from_zero)
+    )
 
 
 def encode(state: FlashState, batch: Batch) -> Features:
@@ -313,6 +327,7 @@ def policy_step(state: FlashState, key: jax.Array, features: Features, config: F
         state.actor, key, state, features, config
     )
     change, actor_optimiser = config.optimiser.update(gradient, state.actor_optimiser)
+    change = change | {_scale(config): state.from_zero * change[_scale(config)]}
     action_size = state.actor[f"b{2 * config.blocks + 1}"].shape[-1] // 2
     slope = jax.grad(alpha_loss)(state.log_alpha, entropy, target_entropy(action_size, config))
     alpha_change, alpha_optimiser = config.optimiser.update(slope, state.alpha_optimiser)
@@ -461,8 +476,14 @@ def make_agent(config: FlashConfig | None = None) -> Agent:
         actor=published_actor,
         act=partial(act, config=config),
         carry=no_noise,
+        still=partial(still, config=config),
         columns=("return_deviation", "return_largest") if config.scale_rewards else (),
     )
+
+
+def _scale(config: FlashConfig) -> str:
+    """Name of s of the actor."""
+    return f"s{2 * config.blocks + 1}"
 
 
 def _moment_rate(steps: jax.Array, config: FlashConfig) -> jax.Array:

@@ -2,12 +2,13 @@
 
     h    = BN₀(x) W₀
     h   ← h + ReLU(BN(ReLU(BN(h W₁)) W₂))       for each block; W₁: d → 4d, W₂: 4d → d
-    out  = (h / rms(h) ⊙ g) W + b
+    out  = (h / rms(h) ⊙ g) W ⊙ s + b
 
 Parameters are a flat dict, layer k = 0 … 2N + 1 for N blocks: ``wk (in, out)``; ``gk, ck``: scale and offset of the
-batch norm before W₀ and after W₁ … W₂ₙ; of the last layer ``g``, the RMSNorm's scale, ``w`` and ``b``. Each may have
-leading axes, those of an ensemble. Batch norms in training mode take mean and variance over the batch, in evaluation
-mode they take running ones, ``mk, vk`` in a dict of their own: those are followed, not learnt.
+batch norm before W₀ and after W₁ … W₂ₙ; of the last layer ``g``, the RMSNorm's scale, ``w``, ``b`` and, in an actor
+alone, ``s`` (s = 1 without it). Each may have leading axes, those of an ensemble. Batch norms in training mode take
+mean and variance over the batch, in evaluation mode they take running ones, ``mk, vk`` in a dict of their own: those
+are followed, not learnt.
 
 With ``norm="layer"`` layer norms take the place of those inside, and ``h = ((x − m) / √(v + 1), 1) W₀`` with running
 moments m, v in both modes: the network is then one and the same function however a batch is composed. Large inputs are
@@ -17,6 +18,7 @@ there because layer norms see the direction of their input alone.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from itertools import pairwise
 from typing import Literal
@@ -27,6 +29,7 @@ import jax.numpy as jnp
 from robot_rl.learner.networks.mlp import Params, head, layer_norm, widen
 
 LOG_STD_MIN, LOG_STD_MAX = -10.0, 2.0
+LARGEST_PLACE = 0.99  # of a log std between its ends, −1 and 1, to begin at: there it still has a slope
 RMS_EPSILON = 1e-6
 BATCH_EPSILON = 1e-5
 LAYERED_EPSILON = 1.0  # added to the variances of inputs
@@ -90,8 +93,8 @@ def bound(params: Params, reach: float | None = None) -> Params:
     """The same directions at the norms they are held to: of every parameter after every step of an optimiser.
 
     The weights of each output have norm 1, scale and offset of a batch norm together √d, the scale of the RMSNorm
-    ``reach``, by default √d; the head's bias is free. Features after the RMSNorm are about as long as its scale, so
-    outputs lie within about ±``reach`` of the bias.
+    ``reach``, by default √d; the head's ``b`` and ``s`` are free. Features after the RMSNorm are about as long as its
+    scale, so outputs lie within about ±``reach`` s of the bias.
     """
     last = _layers(params) - 1
     held = dict(params)
@@ -147,13 +150,26 @@ def apply(params: Params, x: jax.Array, statistics: Params | None = None) -> tup
     hidden = widen(hidden)
     hidden = hidden * jax.lax.rsqrt((hidden**2).mean(axis=-1, keepdims=True) + RMS_EPSILON)
     hidden = (hidden * params[f"g{last}"][..., None, :]).astype(dtype)
-    return head(hidden, params[f"w{last}"]) + params[f"b{last}"][..., None, :], moments
+    out = head(hidden, params[f"w{last}"])
+    if f"s{last}" in params:
+        out = out * params[f"s{last}"][..., None, :]
+    return out + params[f"b{last}"][..., None, :], moments
 
 
 def follow(statistics: Params, moments: Params, rows: int, rate: jax.Array) -> Params:
     """Running statistics after a batch of ``rows``, whose variances are made unbiased."""
     unbiased = {"m": 1.0, "v": rows / (rows - 1)}
     return {name: old + rate * (unbiased[name[0]] * moments[name] - old) for name, old in statistics.items()}
+
+
+def begin_at_zero(params: Params, std: float) -> Params:
+    """An actor whose outputs are 0 and ``std`` before the tanh, whatever it sees, until it learns otherwise."""
+    last = _layers(params) - 1
+    scale, bias = params[f"s{last}"], params[f"b{last}"]
+    size = bias.shape[-1] // 2
+    place = 2.0 * (math.log(std) - LOG_STD_MIN) / (LOG_STD_MAX - LOG_STD_MIN) - 1.0
+    raw = math.atanh(min(max(place, -LARGEST_PLACE), LARGEST_PLACE))
+    return params | {f"s{last}": jnp.zeros_like(scale), f"b{last}": jnp.zeros_like(bias).at[size:].set(raw)}
 
 
 def gaussian(outputs: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -19,6 +19,7 @@ import numpy as np
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import ContractError, Reading
 from robot_rl.tasks.base import Task, expert_of
+from robot_rl.tasks.experts.collector import Collector
 
 SCRIPT, PERSON = "script", "person"
 STYLES = (SCRIPT, PERSON)
@@ -106,11 +107,12 @@ def is_free(reading: Reading) -> bool:
     return bool(np.linalg.norm(reading.contact[:3]) < FREE)
 
 
-def make_driver(task: Task, style: str, seed: int) -> Driver:
-    """The script of ``task`` in the place of a person, driving in one of `STYLES`.
+def make_driver(task: Task, style: str, seed: int, marks: bool = False) -> Driver:
+    """The script of ``task`` in the place of a person, driving in one of `STYLES`; with ``marks`` they mark success.
 
     Raises `ContractError` when the task has no script, or there is no such style.
     """
     if style not in STYLES:
         raise ContractError(f"unknown demo_style {style!r}; choose from {', '.join(STYLES)}")
-    return Person(task, seed) if style == PERSON else expert_of(task)
+    driver = Person(task, seed) if style == PERSON else expert_of(task)
+    return Collector(driver, task, seed) if marks else driver

@@ -195,6 +195,47 @@ def test_an_actor_step_moves_the_actor_and_the_temperature_only() -> None:
     assert after.critics is state.critics and after.target_critics is state.target_critics
 
 
+@pytest.mark.parametrize("std", [1e-9, 0.15, 100.0])
+def test_a_stilled_policy_takes_the_action_0_with_the_noise_aimed_at_whatever_it_sees(std: float) -> None:
+    config = replace(TINY, target_std=std)
+    state = flash_sac.make_agent(config).still(tiny(config))
+    seen = np.random.default_rng(3).normal(0.0, 5.0, (N, D)).astype(np.float32)
+    for actor, moments in ((state.actor, state.actor_moments), (state.average_actor, state.average_moments)):
+        mean, log_std = flash.gaussian(flash.apply(actor, seen, moments)[0])
+        np.testing.assert_array_equal(mean, 0.0)
+        ends = -10.0 + 6.0 * (1.0 + np.array([-0.99, 0.99]))  # where a log std can begin
+        np.testing.assert_allclose(log_std, np.clip(np.log(std), *ends), rtol=1e-5)
+
+
+def test_a_stilled_policy_learns_how_far_its_head_reaches_before_anything_else() -> None:
+    """At s = 0, ∂L/∂s is that of outputs times h W; no other weight has a slope, and Adam's first step is its rate."""
+    state = flash_sac.still(tiny(), TINY)
+    features, key = flash_sac.encode(state, one(batch_of(1, N))), jax.random.PRNGKey(7)
+    both = np.concatenate((features.now, features.next))
+    unscaled = {name: value for name, value in state.actor.items() if name != "s3"} | {"b3": np.zeros(2 * A)}
+    head = np.asarray(reference(unscaled, both)[0][:N], np.float32)
+
+    def loss_of(outputs: jax.Array) -> jax.Array:
+        action, log_prob = flash_sac.tanh_gaussian(key, *flash.gaussian(outputs))
+        logits, _ = flash_sac.critic_apply(state.critics, features.now, action, state.critic_moments)
+        return (0.3 * log_prob - (jax.nn.softmax(logits) @ Z.astype(np.float32)).min(axis=0)).mean()
+
+    slope = (jax.grad(loss_of)(jnp.tile(state.actor["b3"], (N, 1))) * head).sum(axis=0)
+    gradient, _ = jax.grad(flash_sac.actor_loss, has_aux=True)(state.actor, key, state, features, TINY)
+    np.testing.assert_allclose(gradient["s3"], slope, rtol=1e-3, atol=1e-5)
+    assert not any(np.any(gradient[name]) for name in state.actor if name not in ("s3", "b3"))
+    after = flash_sac.policy_step(state, key, features, TINY)
+    np.testing.assert_allclose(after.actor["s3"], -0.01 * np.sign(slope), rtol=1e-3)
+
+
+def test_a_policy_that_was_not_stilled_keeps_the_reach_of_its_head() -> None:
+    state, _ = flash_sac.update(
+        flash_sac.create(jax.random.PRNGKey(0), Layout(D, A), TINY), batch_of(4, N), config=TINY
+    )
+    np.testing.assert_array_equal(state.actor["s3"], 1.0)
+    assert np.any(state.actor["b3"])
+
+
 def test_an_average_of_the_latest_actors_is_published_beside_the_newest() -> None:
     """With a share of 1 the plain average of all; with ½ step k has the rate 1 / (1 + k/2); with 0 it is the newest."""
     batch = one(batch_of(1, N))

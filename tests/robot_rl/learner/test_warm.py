@@ -89,6 +89,20 @@ def test_every_agent_of_single_steps_begins_by_what_was_shown_and_is_bounded_aro
     np.testing.assert_array_equal(acts(agent, state), alone)
 
 
+@pytest.mark.parametrize("adopts", [False, True])
+def test_the_default_agent_begins_as_the_clone_itself_and_explores_closely_around_it(adopts: bool) -> None:
+    agent = make_agent("flash_sac", SMALL["flash_sac"] | {"held_noise": 0.0})
+    state = imitated(agent)
+    if adopts:
+        published = {name: np.asarray(value) for name, value in agent.actor(state).items()}
+        state = agent.adopt(agent.create(jax.random.PRNGKey(9), LAYOUT), published)
+    alone = acts(agent, agent.turn(state, 0.0, 0.0))
+    led = agent.turn(state, 1.0, 1.0)
+    np.testing.assert_array_equal(acts(agent, led), alone)
+    pushes = acts(agent, led, deterministic=False) - alone
+    assert 0.0 < np.abs(pushes).max() <= 4.0 * agent.config.edit * agent.config.target_std
+
+
 @pytest.mark.parametrize(("leads", "deterministic"), [(0.0, True), (0.0, False), (1.0, True)])
 def test_an_arm_that_friction_holds_is_not_pushed_in_the_same_way_for_ever(leads: float, deterministic: bool) -> None:
     quiet, noisy = (make_agent("rlpd", SMALL["rlpd"] | {"held_noise": noise}) for noise in (0.0, 0.1))

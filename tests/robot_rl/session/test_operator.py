@@ -363,3 +363,22 @@ def test_judges_are_found_by_name() -> None:
     assert type(make_judge("person", TASK)).__name__ == "PersonJudge"
     with pytest.raises(ContractError, match=r"unknown judge 'preson'.*did you mean 'person'"):
         make_judge("preson", TASK)
+
+
+def test_where_a_person_marks_success_gives_steps_a_reward_and_ends_nothing() -> None:
+    bench = steps_later(Bench(SessionConfig(marks=True)), 2)
+    rewards = []
+    for word in (Word.SUCCESS, None, Word.FAILURE, Word.SUCCESS):
+        if word is not None:
+            label = bench.say(word)
+            answer = bench.answer()
+            assert (answer.label, answer.accepted, answer.step) == (label, True, 2 + len(rewards)), "at once"
+        directive = bench.step(STILL)
+        assert directive.ended is None
+        rewards.append(directive.step.outcome.reward)
+    assert rewards == [1.0, 1.0, 0.0, 1.0]
+    bench.say(Word.END)
+    assert bench.step(STILL).ended.reward == 4.0
+    assert bench.sink[0].meta["marks"] is True
+    steps_later(bench, 1)
+    assert bench.step(STILL).step.outcome.reward == 0.0, "the next episode begins without a mark"

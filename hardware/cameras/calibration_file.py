@@ -1,0 +1,125 @@
+"""Files of a calibrated camera: pictures with poses of the hand, and lens and place as YAML."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+from controllers.spatial import Pose, SpatialError
+from hardware.cameras.calibration import CalibrationError, Mount, Mounting
+from hardware.cameras.intrinsics import Intrinsics
+from hardware.registry import meant
+
+POSES = "poses.csv"
+COLUMNS = ("file", "x", "y", "z", "qx", "qy", "qz", "qw")  # of a picture and the hand (TCP) in the base [m]
+KEYS = ("width", "height", "focal", "centre", "distortion", "mount", "position", "quaternion")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """A camera: its lens, and its optical frame in the hand (``wrist``) or the base (``fixed``), if known."""
+
+    lens: Intrinsics
+    mounting: Mounting | None = None
+    pose: Pose | None = None
+
+
+def text_of(lens: Intrinsics, left: float, mounting: Mounting, mount: Mount | None) -> str:
+    """The file's text. ``left``: root mean square of the distances that are left [px]."""
+    lines = [
+        "# A camera, by robot-rl calibrate camera.",
+        f"width: {lens.width}",
+        f"height: {lens.height}",
+        f"focal: {_list((lens.fx, lens.fy))}  # px; {left:.2f} px are left",
+        f"centre: {_list((lens.cx, lens.cy))}  # px",
+        f"distortion: {_list(lens.distortion)}  # k1, k2, p1, p2, k3",
+    ]
+    if mount is not None:
+        frame = "hand" if mounting == "wrist" else "base"
+        lines += [
+            f"mount: {mounting}  # the optical frame (z along the view, x right, y down) in the frame of the {frame}",
+            f"position: {_list(mount.camera.translation)}  # m, ± {1000.0 * mount.position_std:.2g} mm",
+            f"quaternion: {_list(mount.camera.quat_xyzw)}  # x, y, z, w; ± {np.degrees(mount.angle_std):.2g}°",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def read_calibration(path: Path) -> Calibration:
+    """The camera in a file. Raises `CalibrationError` that names file, key and what would fit."""
+    try:
+        held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CalibrationError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(held, dict):
+        raise CalibrationError(f"{path} is no calibrated camera; it needs the keys {', '.join(KEYS)}")
+    for key in held:
+        if key not in KEYS:
+            raise CalibrationError(f"{path}: unknown key {key!r}; choose from {', '.join(KEYS)}{meant(str(key), KEYS)}")
+    width, height = (round(_numbers(path, held, key, 1)[0]) for key in ("width", "height"))
+    distortion = tuple(map(float, _numbers(path, held, "distortion", 5)))
+    (fx, fy), (cx, cy) = (map(float, _numbers(path, held, key, 2)) for key in ("focal", "centre"))
+    lens = Intrinsics(width, height, fx, fy, cx, cy, distortion)
+    if min(width, height, lens.fx, lens.fy) <= 0:
+        raise CalibrationError(f"{path}: width, height and focal must be positive")
+    if "mount" not in held:
+        return Calibration(lens)
+    if held["mount"] not in ("wrist", "fixed"):
+        raise CalibrationError(f"{path}: mount={held['mount']!r} must be wrist or fixed")
+    try:
+        pose = Pose(_numbers(path, held, "position", 3), _numbers(path, held, "quaternion", 4))
+    except SpatialError as error:
+        raise CalibrationError(f"{path}: quaternion: {error}") from error
+    return Calibration(lens, held["mount"], pose)
+
+
+def read_shots(folder: Path) -> list[tuple[str, np.ndarray, Pose]]:
+    """Name, picture ``(h, w, 3)`` uint8 RGB and pose of the hand for each line of `POSES` in ``folder``.
+
+    Raises `CalibrationError` that names file and line.
+    """
+    path = folder / POSES
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CalibrationError(f"{path} cannot be read: {error}") from error
+    if not rows or tuple(name.strip() for name in rows[0]) != COLUMNS:
+        raise CalibrationError(f"{path} must begin with the line {','.join(COLUMNS)}")
+    shots: list[tuple[str, np.ndarray, Pose]] = []
+    for number, row in enumerate(rows[1:], start=2):
+        try:
+            if len(row) != len(COLUMNS):
+                raise ValueError(f"{len(COLUMNS)} values, not {len(row)}")
+            values = np.array([float(value) for value in row[1:]])
+            pose = Pose(values[:3], values[3:])
+        except (ValueError, SpatialError) as error:
+            raise CalibrationError(f"{path}, line {number}: {error}") from None
+        image = cv2.imread(str(folder / row[0]), cv2.IMREAD_COLOR)
+        if image is None:
+            raise CalibrationError(f"{path}, line {number}: {folder / row[0]} is no picture")
+        if shots and image.shape != shots[0][1].shape:
+            raise CalibrationError(f"{path}, line {number}: {row[0]} has another size than {shots[0][0]}")
+        shots.append((row[0], cv2.cvtColor(image, cv2.COLOR_BGR2RGB), pose))
+    return shots
+
+
+def _numbers(path: Path, held: Mapping[Any, Any], key: str, size: int) -> np.ndarray:
+    value = held.get(key)
+    try:
+        numbers = np.atleast_1d(np.array(value, dtype=np.float64))
+    except (TypeError, ValueError):
+        numbers = np.array([])
+    if numbers.shape != (size,) or not np.isfinite(numbers).all():
+        wanted = "a finite number" if size == 1 else f"{size} finite numbers"
+        raise CalibrationError(f"{path}: {key}={value!r} must be {wanted}")
+    return numbers
+
+
+def _list(values: Any) -> str:
+    return f"[{', '.join(f'{float(value) + 0.0:.7f}' for value in values)}]"

@@ -1,0 +1,216 @@
+"""A reward classifier as it lies on disk, without its network: what it sees, what it was made of, how it decides.
+
+A folder:
+
+    classifier.json       this module's `Saved`
+    weights.safetensors   of the head, by `robot_rl.rewards.classifier`; never a pickle
+
+A session reads ``classifier.json`` alone, so that it needs no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robot_rl.contract import ContractError, Reading, View
+from robot_rl.contract.files import write_atomically
+from robot_rl.contract.settings import make_settings, plain
+from robot_rl.perception.encoders import Encoder, make_encoder
+from robot_rl.rewards.filtering import FilterSettings, Thresholds
+
+FORMAT = "robot_rl reward classifier 1"
+CARD, WEIGHTS = "classifier.json", "weights.safetensors"
+PARTS = {"wrench": 6, "pose": 7}  # of a reading that may be seen beside pictures, and their sizes
+
+
+class ClassifierError(ContractError):
+    """A classifier that cannot be used: a file is missing or damaged, or it does not fit; the message names which."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a classifier sees of a reading.
+
+    Attributes:
+        views: camera → crop and size of its picture.
+        state: of `PARTS`: ``wrench`` [N, N·m], ``pose`` of the TCP [xyz m, quat_xyzw with w ≥ 0], both in base axes.
+
+    Raises `ClassifierError` without a camera, and for a part that there is not.
+    """
+
+    views: Mapping[str, View]
+    state: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise ClassifierError("a classifier sees one camera at least; name some, e.g. cameras=front,wrist")
+        unknown = [part for part in self.state if part not in PARTS]
+        if unknown:
+            raise ClassifierError(f"state={unknown[0]!r} is nothing that a classifier sees; choose {', '.join(PARTS)}")
+
+    @property
+    def state_size(self) -> int:
+        return sum(PARTS[part] for part in self.state)
+
+    def pictures(self, reading: Reading) -> dict[str, np.ndarray]:
+        """Camera → ``(size, size, 3)`` uint8. Raises `ClassifierError` for one that is missing or of another size."""
+        found = {}
+        for camera, view in self.views.items():
+            picture = reading.images.get(camera)
+            if picture is None:
+                had = ", ".join(reading.images) or "none"
+                raise ClassifierError(f"camera {camera}, which the classifier sees, has no picture (there is: {had})")
+            if picture.shape != (view.size, view.size, 3):
+                sizes = f"{picture.shape[:2]}, and the classifier sees {(view.size, view.size)}"
+                raise ClassifierError(f"camera {camera}: a picture of {sizes}")
+            found[camera] = picture
+        return found
+
+    def numbers(self, reading: Reading) -> np.ndarray:
+        """State ``(state_size,)`` float32."""
+        quat = reading.pose.quat_xyzw * (-1.0 if reading.pose.quat_xyzw[3] < 0.0 else 1.0)
+        parts = {"wrench": reading.wrench, "pose": np.concatenate((reading.pose.translation, quat))}
+        chosen = [np.asarray(parts[part], np.float32) for part in self.state]
+        return np.concatenate(chosen) if chosen else np.zeros(0, np.float32)
+
+    def misfit(self, views: Mapping[str, View]) -> str:
+        """Why pictures of ``views`` are not what is seen, in words; "" when they are."""
+        missing = [camera for camera in self.views if camera not in views]
+        if missing:
+            needed, given = ",".join(self.views), ", ".join(views) or "none"
+            return f"it sees the cameras {needed}, and here are {given}; choose cameras={needed}"
+        for camera, view in self.views.items():
+            given_view = views[camera]
+            if view != given_view:
+                return (
+                    f"of camera {camera} it sees crop={list(view.crop)} at size={view.size}, and here is "
+                    f"crop={list(given_view.crop)} at size={given_view.size}"
+                )
+        return ""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """All that is known of a classifier beside its weights.
+
+    Attributes:
+        task: its name.
+        period: [s] between the frames that it was made of.
+        encoder: name of the frozen encoder, as in the setting ``encoder``.
+        digest: of that encoder.
+        seen: of a reading.
+        weights: digest of the head's weights, hexadecimal.
+        temperature, offset: T and b of p = σ(z / T + b), with z of the head.
+        learning, stopping: names of the episodes that it was learnt from, and that stopped the training.
+        filter: over time.
+        thresholds: of its decisions; None until it has been evaluated.
+        promise: what the evaluation says of them, in words.
+        versions: of the policies in the episodes that the promise was measured on.
+    """
+
+    task: str
+    period: float
+    encoder: str
+    digest: str
+    seen: Seen
+    weights: str
+    temperature: float
+    offset: float
+    learning: tuple[str, ...]
+    stopping: tuple[str, ...]
+    filter: FilterSettings
+    thresholds: Thresholds | None = None
+    promise: str = ""
+    versions: tuple[int, ...] = ()
+
+    @property
+    def signal(self) -> str:
+        """Name of its probability among the signals of a reading; another one's is never taken for it."""
+        return f"success-{self.weights[:8]}"
+
+    @property
+    def stamp_signal(self) -> str:
+        """Name of the stamp of the picture [s] that the probability is of."""
+        return f"{self.signal}-at"
+
+    @staticmethod
+    def read(folder: Path) -> Saved:
+        """The classifier in ``folder``. Raises `ClassifierError` where there is none, or it cannot be read."""
+        path = folder / CARD
+        if not path.is_file():
+            raise ClassifierError(
+                f"no reward classifier at {folder}: it has no {CARD}; make one: robot-rl reward train --run DIR"
+            )
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if values.pop("format") != FORMAT:
+                raise ClassifierError(f"{path} is of another version; train anew")
+            views = {name: View(tuple(view["crop"]), view["size"]) for name, view in values.pop("cameras").items()}
+            seen = Seen(views, tuple(values.pop("state")))
+            for name in ("learning", "stopping", "versions"):
+                values[name] = tuple(values[name])
+            values["filter"] = make_settings(FilterSettings, values["filter"])
+            thresholds = values.pop("thresholds")
+            values["thresholds"] = make_settings(Thresholds, thresholds) if thresholds else None
+            return Saved(seen=seen, **values)
+        except ClassifierError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ClassifierError(f"{path} is damaged: {str(error) or type(error).__name__}") from error
+
+    def write(self, folder: Path) -> None:
+        """Replace the description in ``folder``."""
+        values: dict[str, Any] = {"format": FORMAT}
+        values |= {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "seen"}
+        values["cameras"] = {name: plain(view) for name, view in self.seen.views.items()}
+        values["state"] = self.seen.state
+        values["filter"] = plain(self.filter)
+        values["thresholds"] = plain(self.thresholds) if self.thresholds is not None else None
+        write_atomically(folder / CARD, json.dumps(values, indent=2, ensure_ascii=False).encode() + b"\n")
+
+    def check(self, folder: Path, task: str, views: Mapping[str, View]) -> None:
+        """Raises `ClassifierError` unless it can judge ``task`` by pictures of ``views``."""
+        who = f"judge=classifier:{folder}"
+        if self.task != task:
+            raise ClassifierError(f"{who} was made for the task {self.task!r}, not for {task!r}")
+        if misfit := self.seen.misfit(views):
+            raise ClassifierError(f"{who}: {misfit}")
+        weights_of(folder, self)
+        encoder_of(folder, self)
+        if self.thresholds is None:
+            raise ClassifierError(f"{who} has no threshold yet; find one: robot-rl reward eval --run DIR")
+
+
+def weights_of(folder: Path, saved: Saved) -> bytes:
+    """The content of the file of weights. Raises `ClassifierError` when it is missing, or belongs to another one."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ClassifierError(f"the reward classifier at {folder} has no {WEIGHTS}; train it anew, or copy it whole")
+    data = path.read_bytes()
+    if digest_of(data) != saved.weights:
+        raise ClassifierError(f"{path} is damaged, or of another classifier than {CARD} beside it; copy both anew")
+    return data
+
+
+def encoder_of(folder: Path, saved: Saved) -> Encoder:
+    """The encoder of the classifier in ``folder``. Raises `ClassifierError` when this computer's has other features."""
+    encoder = make_encoder(saved.encoder)
+    if encoder.digest != saved.digest:
+        raise ClassifierError(
+            f"the reward classifier at {folder} was made on features {saved.digest} of encoder={saved.encoder}, and "
+            f"this computer's are {encoder.digest}: other weights or another version; take those, or train anew"
+        )
+    return encoder
+
+
+def digest_of(data: bytes) -> str:
+    """Digest of a file of weights."""
+    return hashlib.sha256(data).hexdigest()[:16]

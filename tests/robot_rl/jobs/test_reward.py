@@ -1,0 +1,181 @@
+"""Episodes as a reward classifier learns from them, the commands, and their errors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_rl.contract import DISCARDED, Outcome, Step, View
+from robot_rl.contract.settings import ConfigError
+from robot_rl.data.schema import StoreSchema
+from robot_rl.data.store import EpisodeStore, StoreReader
+from robot_rl.jobs.cli import main
+from robot_rl.jobs.config import load_config
+from robot_rl.jobs.progress import lacking
+from robot_rl.jobs.reward_data import recordings
+from robot_rl.jobs.run import Run
+from robot_rl.rewards.labels import FAILURE, LEFT_OUT, SUCCESS, Margin
+from robot_rl.rewards.saved import Saved
+from robot_rl.rewards.sheet import Tile, draw_sheet
+from robot_rl.tasks import make_task
+from tests.robot_rl.recording import steps
+from tests.robot_rl.rewards.seeing import look
+
+TASK = make_task("reach")
+SIZE = 128
+SCHEMA = StoreSchema.of(TASK, {"front": (SIZE, SIZE)}, TASK.control_period)
+VIEWS = {"front": View(size=SIZE)}
+MARGIN = Margin(0.15, 0.15)
+
+
+def episode(seed: int, marks: list[int], ending: Outcome, copies: bool = False) -> list[Step]:
+    """Steps of which ``marks`` says which a person has marked; the picture shows it, too."""
+    rng, found = np.random.default_rng(seed), list(steps(len(marks), seed, ending, SCHEMA))
+    pictures = [np.kron(look(bool(mark), rng).images["front"], np.ones((2, 2, 1), np.uint8)) for mark in [0, *marks]]
+    for index, mark in enumerate(marks):
+        before, after = ({"front": pictures[0 if copies else i]} for i in (index, index + 1))
+        outcome = ending if index == len(marks) - 1 else Outcome.running(float(mark))
+        if index == len(marks) - 1 and ending.truncated:
+            outcome = replace(ending, reward=float(mark))
+        reading, next_reading = (
+            replace(found[index].reading, images=before),
+            replace(found[index].next_reading, images=after),
+        )
+        found[index] = replace(found[index], reading=reading, next_reading=next_reading, outcome=outcome)
+    return found
+
+
+def record(store: Path, episodes: list[list[Step]], marks: bool = True) -> None:
+    with EpisodeStore.create_or_open(store, SCHEMA) as open_store:
+        for recorded in episodes:
+            writer = open_store.begin({"seed": 0, "marks": True} if marks else {"seed": 0})
+            for step in recorded:
+                writer.append(step)
+            writer.finish()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run.create(load_config(None, ["task=reach", "cameras=front"]), tmp_path / "run")
+
+
+def test_marks_are_the_rewards_that_a_person_gave(tmp_path: Path) -> None:
+    marks = [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0]
+    record(tmp_path / "rewards", [episode(0, marks, Outcome.timeout()), episode(1, [0] * 5, Outcome.timeout())])
+    succeeds, fails = recordings([tmp_path / "rewards"], "reach", VIEWS, MARGIN)
+    expected = [FAILURE] * 4 + [LEFT_OUT] * 3 + [SUCCESS] * 2 + [LEFT_OUT] * 3 + [FAILURE]
+    assert succeeds.labelled.labels.tolist() == expected
+    assert succeeds.labelled.success and not fails.labelled.success
+    assert (fails.labelled.labels == FAILURE).all()
+    assert succeeds.labelled.name == f"{tmp_path.name}/rewards/000000"
+    assert succeeds.version == 7
+
+
+def test_elsewhere_the_last_reading_of_a_success_shows_it(tmp_path: Path) -> None:
+    discarded = episode(2, [0] * 4, Outcome.aborted(DISCARDED))
+    broken = episode(3, [0] * 4, Outcome.aborted("camera front lost"))
+    ended = episode(0, [0] * 4, Outcome.success())
+    record(tmp_path / "demos", [ended, discarded, broken], marks=False)
+    (found,) = recordings([tmp_path / "demos"], "reach", VIEWS, MARGIN)
+    assert found.labelled.labels.tolist() == [FAILURE] * 3 + [LEFT_OUT, SUCCESS]
+
+
+def test_copies_of_a_picture_are_one_frame(tmp_path: Path) -> None:
+    record(tmp_path / "rewards", [episode(0, [0] * 30, Outcome.timeout(), copies=True)])
+    (found,) = recordings([tmp_path / "rewards"], "reach", VIEWS, MARGIN)
+    assert len(found.frames().readings) == len(found.frames().labels) == 1
+
+
+def test_stores_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
+    store = tmp_path / "rewards"
+    with pytest.raises(ConfigError, match=r"no episodes at .*robot-rl reward collect"):
+        recordings([store], "reach", VIEWS, MARGIN)
+    record(store, [episode(0, [0] * 3, Outcome.timeout())])
+    with pytest.raises(ConfigError, match="are of the task 'reach', not of 'peg'"):
+        recordings([store], "peg", VIEWS, MARGIN)
+    with pytest.raises(ConfigError, match="no pictures of camera wrist; they have: front"):
+        recordings([store], "reach", {"wrist": View()}, MARGIN)
+    with pytest.raises(ConfigError, match=r"pictures of camera front at .* and the task's 64²"):
+        recordings([store], "reach", {"front": View(size=64)}, MARGIN)
+
+
+def test_a_person_is_told_what_is_lacking() -> None:
+    assert "near miss" in lacking(3, 4, 10)
+    assert "next, succeed" in lacking(1, 4, 10)
+    assert "next, succeed" in lacking(4, 9, 10), "there are enough of the others"
+    assert lacking(5, 10, 10) == ""
+
+
+def test_from_marks_to_a_judge(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commands on episodes that were recorded by hand."""
+    succeeds = [episode(seed, [0] * 5 + [1] * 8, Outcome.timeout()) for seed in range(4)]
+    fails = [episode(seed, [0] * 6, Outcome.timeout()) for seed in range(10, 14)]
+    record(run.root / "rewards", [*succeeds, *fails])
+    quick = ["split.least=4", "training.copies=0", "training.steps=60", "training.rate=0.001", "margin.before=0.15"]
+    train = ["reward", "train", "--run", str(run.root)]
+    assert main([*train, *quick]) == 0
+    folder = run.root / "classifier"
+    judge = f"judge=classifier:{folder}"
+    job = ["record", "--fast", "--run", str(run.root), judge]
+    assert main(job) == 2
+    assert "has no threshold yet" in capsys.readouterr().err
+    evaluate = ["reward", "eval", "--run", str(run.root)]
+    assert main(evaluate) == 1, "one failure promises nothing"
+    said = capsys.readouterr().out
+    assert "no promise: 1 held-out failures" in said and "recognised: 1 of 1" in said
+    assert main([*evaluate, "wanted.rate=0.96"]) == 0
+    for picture in ("training.png", "report.png", "mistakes.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+    whole = json.loads((folder / "report.jsonl").read_text().splitlines()[0])
+    assert (whole["successes"], whole["failures"], whole["recognised"]) == (1, 1, 1)
+    saved = Saved.read(folder)
+    assert saved.thresholds is not None and saved.versions == (7,)
+    known = {*saved.learning, *saved.stopping}
+    assert len(known) == 6 and all(name.startswith("run/rewards/") for name in known)
+    assert main([*train, *quick]) == 0
+    assert [path.name.startswith("classifier-until-") for path in run.root.glob("classifier-*")] == [True]
+
+
+def test_errors_are_one_line_and_exit_status_2(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    train = ["reward", "train", "--run", str(run.root)]
+
+    def fails(arguments: list[str], words: str) -> None:
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1, error
+
+    fails(train, "robot-rl reward collect --task reach")
+    record(run.root / "rewards", [episode(seed, [0] * 4, Outcome.timeout()) for seed in range(5)])
+    fails(train, "0 episodes with success and 5 without make no classifier")
+    fails([*train, "wanted.rat=0.1"], "did you mean wanted.rate?")
+    fails([*train, "state=taste"], "choose wrench, pose")
+    fails([*train, "filter.recheck=1"], "filter.recheck=1")
+    fails([*train, "cameras=wrist"], "no pictures of camera wrist")
+    fails(["reward", "eval", "--run", str(run.root)], "no reward classifier at")
+    fails(["reward", "eval", "--run", str(run.root / "none")], "is not a run")
+    fails(["reward", "collect", "--fast", "--task", "reach"], "a reward classifier sees cameras")
+
+
+def test_a_sheet_has_a_tile_for_each_mistake() -> None:
+    tile = Tile(("false success, p = 0.9", "run/rewards/000001"), [np.zeros((64, 64, 3), np.uint8)] * 2)
+    assert draw_sheet([tile] * 5).startswith(b"\x89PNG")
+    assert draw_sheet([]).startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_a_script_collects_what_is_learnt_and_judges_by_it(run: Run) -> None:
+    """On the simulated arm, in process: marks, near misses, a classifier, and an episode that it ends."""
+    root = str(run.root)
+    assert main(["reward", "collect", "--fast", "--run", root, "--task", "peg_insertion", "episodes=6"]) == 0
+    found = StoreReader(run.root / "rewards", images=False).episodes()
+    assert [info.total_reward > 0.0 for info in found] == [True, False] * 3
+    assert main(["reward", "train", "--run", root, "split.least=3", "training.steps=100", "training.copies=0"]) == 0
+    assert main(["reward", "eval", "--run", root]) == 1
+    judge = f"judge=classifier:{run.root / 'classifier'}"
+    assert main(["record", "--fast", "--run", root, judge, "demos=1"]) == 0
+    episode = StoreReader(run.demos, images=False).load_episode(0)
+    assert any(name.startswith("signals/success-") for name in episode.columns)

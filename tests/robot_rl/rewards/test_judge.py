@@ -1,0 +1,140 @@
+"""Judges by a classifier's signals, and several judges together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from robot_rl.contract import ContractError, Ending, Outcome, Reading
+from robot_rl.rewards.filtering import FilterSettings, Thresholds
+from robot_rl.rewards.saved import ClassifierError, Saved
+from robot_rl.session.judge import (
+    JUDGES,
+    Several,
+    check_judge,
+    classifiers_in,
+    make_judge,
+    with_absolute_paths,
+)
+from robot_rl.tasks.reach import Reach
+from tests.robot_rl.readings import FAR, PerfectArm
+from tests.robot_rl.rewards.seeing import SEEN
+
+TASK = Reach()
+SAVED = Saved(
+    task="reach",
+    period=0.1,
+    encoder="efficientnet_lite0",
+    digest="0",
+    seen=SEEN,
+    weights="0123456789abcdef",
+    temperature=1.0,
+    offset=0.0,
+    learning=(),
+    stopping=(),
+    filter=FilterSettings(needed=2, window=3),
+    thresholds=Thresholds(0.5, 0.5),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    SAVED.write(tmp_path)
+    return tmp_path
+
+
+def say(arm: PerfectArm, probability: float, at: float | None = None) -> Reading:
+    found = arm.reading()
+    signals = {SAVED.signal: probability, SAVED.stamp_signal: found.stamp_ns * 1e-9 if at is None else at}
+    return replace(found, signals=signals)
+
+
+def test_success_takes_as_many_frames_as_the_filter_says(folder: Path) -> None:
+    judge, arm = make_judge(f"classifier:{folder}", TASK), PerfectArm(FAR)
+    judge.begin()
+    found = [judge.judge(say(arm, probability)).ending for probability in (0.9, 0.2, 0.2, 0.9, 0.9)]
+    assert found == [Ending.RUNNING] * 4 + [Ending.SUCCESS]
+    judge.begin()
+    assert judge.judge(say(arm, 0.9)).ending is Ending.RUNNING, "an episode begins anew"
+
+
+def test_a_copy_of_a_picture_is_no_evidence(folder: Path) -> None:
+    judge, arm = make_judge(f"classifier:{folder}", TASK), PerfectArm(FAR)
+    judge.begin()
+    assert {judge.judge(say(arm, 0.9, at=1.0)).ending for _ in range(9)} == {Ending.RUNNING}
+
+
+def test_silence_is_an_abort_and_never_a_zero(folder: Path) -> None:
+    judge = make_judge(f"classifier:{folder}", TASK)
+    judge.begin()
+    silent = judge.judge(PerfectArm(FAR).reading())
+    assert silent.ending is Ending.ABORTED and SAVED.signal in silent.reason
+    assert judge.judge(say(PerfectArm(FAR), 1.5)).ending is Ending.ABORTED
+
+
+def test_a_classifier_without_a_threshold_judges_nothing(folder: Path) -> None:
+    replace(SAVED, thresholds=None).write(folder)
+    with pytest.raises(ClassifierError, match="no threshold yet"):
+        make_judge(f"classifier:{folder}", TASK)
+    with pytest.raises(ClassifierError, match="no reward classifier at"):
+        make_judge(f"classifier:{folder}/none", TASK)
+
+
+class Fixed:
+    """Says the same of all readings."""
+
+    time_limit = False
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome, self.begun = outcome, 0
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def judge(self, reading: Reading) -> Outcome:
+        return self.outcome
+
+    def later(self) -> tuple:
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "all_say", "one_says"),
+    [
+        ((Outcome.success(), Outcome.success()), Ending.SUCCESS, Ending.SUCCESS),
+        ((Outcome.success(), Outcome.running()), Ending.RUNNING, Ending.SUCCESS),
+        ((Outcome.running(), Outcome.running()), Ending.RUNNING, Ending.RUNNING),
+        ((Outcome.success(), Outcome.failure("fell")), Ending.FAILURE, Ending.FAILURE),
+        ((Outcome.success(), Outcome.aborted("silent")), Ending.ABORTED, Ending.ABORTED),
+    ],
+)
+def test_several_judges_agree_or_one_is_enough(
+    outcomes: tuple[Outcome, ...], all_say: Ending, one_says: Ending
+) -> None:
+    reading = PerfectArm(FAR).reading()
+    for enough, expected in ((False, all_say), (True, one_says)):
+        parts = [Fixed(outcome) for outcome in outcomes]
+        judge = Several(parts, enough)
+        judge.begin()
+        assert judge.judge(reading).ending is expected
+        assert [part.begun for part in parts] == [1, 1]
+
+
+def test_names_of_judges_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    nested = "any_of( person,all_of(task, classifier:a/b))"
+    assert classifiers_in(nested) == (Path("a/b"),)
+    assert with_absolute_paths(nested) == "any_of(person,all_of(task,classifier:/a/b))"
+    check_judge(nested)
+    judge = make_judge(f"all_of(task,any_of(person,classifier:{folder}))", TASK)
+    assert judge.time_limit
+    assert classifiers_in("task") == ()
+    assert all(with_absolute_paths(name) == name for name in JUDGES.builtin)
+
+
+@pytest.mark.parametrize("name", ["all_of()", "all_of(task", "all_of(task))", "any_of(task,)", "classifier:", "tsak"])
+def test_what_cannot_be_read_is_refused(name: str) -> None:
+    with pytest.raises(ContractError, match=r"cannot be read|names no folder|did you mean"):
+        check_judge(name)
