@@ -7,6 +7,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from robot_rl.jobs.reward_data import Recording
     from robot_rl.rewards.config import RewardConfig
     from robot_rl.rewards.report import Mistake, Report
+    from robot_rl.rewards.saved import Saved
     from robot_rl.rewards.training import Look
 
 COLLECT = "collect"  # the job, see `robot_rl.jobs.job`
@@ -30,7 +32,7 @@ def add_reward_parser(commands: Any, common: Callable[[argparse.ArgumentParser],
 
     ``common`` adds the arguments that all jobs have.
     """
-    text = "a classifier that judges success by cameras: collect, train, eval"
+    text = "a classifier that judges success by cameras: collect, train, eval, relabel"
     actions = commands.add_parser("reward", help=text, description=text).add_subparsers(
         dest="action", required=True, metavar="WHAT"
     )
@@ -59,6 +61,9 @@ def add_reward_parser(commands: Any, common: Callable[[argparse.ArgumentParser],
         "be said.",
     )
     evaluate.set_defaults(work=evaluate_classifier)
+    text = "go through the episodes that a classifier doubts, and correct their labels at the terminal"
+    relabel = _of_run(actions, "relabel", text, f"{text}; report.mistakes of them at most, the most doubtful first.")
+    relabel.set_defaults(work=relabel_doubtful)
 
 
 def _of_run(actions: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
@@ -115,18 +120,18 @@ def train_classifier(
     """Train a classifier of ``found`` and write it to ``out``."""
     from robot_rl.contract.files import write_atomically
     from robot_rl.jobs.logs import tell
-    from robot_rl.perception.encoders import EncoderError, make_encoder
+    from robot_rl.perception.encoders import make_encoder, missing
     from robot_rl.rewards.labels import split
     from robot_rl.rewards.saved import Saved, Seen, digest_of
 
     seen, parts = Seen(views, settings.state), split([one.labelled for one in found], settings.split)
     by_name = {one.labelled.name: one for one in found}
     encoder = make_encoder(settings.encoder)
-    try:
-        from robot_rl.rewards.classifier import Preparation, save, weights
-        from robot_rl.rewards.training import fit
-    except ImportError as error:
-        raise EncoderError(f"a reward classifier needs {error.name}: pip install 'robot_rl[vision]'") from error
+    if find_spec("torch") is None:
+        raise missing(settings.encoder, "torch")
+    from robot_rl.rewards.classifier import Preparation, save, weights
+    from robot_rl.rewards.training import fit
+
     counts = f"{len(parts.learning)} episodes to learn from, {len(parts.stopping)} to stop by"
     tell(f"train: {counts}, cameras {', '.join(views)}")
     if parts.unused:
@@ -172,23 +177,15 @@ def evaluate_classifier(
     """Judge the classifier at ``out`` by those of ``found`` that it was not learnt from, and set its thresholds."""
     from robot_rl.contract.files import write_atomically
     from robot_rl.jobs.logs import tell
-    from robot_rl.perception.encoders import EncoderError
     from robot_rl.rewards import picture
     from robot_rl.rewards.judged import judged
     from robot_rl.rewards.report import report
-    from robot_rl.rewards.saved import ClassifierError, Saved
     from robot_rl.rewards.sheet import draw_sheet
     from robot_rl.rewards.telling import in_words, json_lines
 
-    saved = Saved.read(out)
-    if saved.task != task:
-        raise ClassifierError(f"the classifier at {out} was made for the task {saved.task!r}, not for {task!r}")
-    if misfit := saved.seen.misfit(views):
-        raise ClassifierError(f"the classifier at {out}: {misfit}")
-    try:
-        from robot_rl.rewards.classifier import load
-    except ImportError as error:
-        raise EncoderError(f"a reward classifier needs {error.name}: pip install 'robot_rl[vision]'") from error
+    saved = _check_fits(out, task, views)
+    from robot_rl.rewards.classifier import load
+
     classifier, learnt = load(out), {*saved.learning, *saved.stopping}
     held_out = [one for one in found if one.labelled.name not in learnt]
     tell(f"eval: {len(held_out)} episodes, {len(found) - len(held_out)} others were learnt from")
@@ -219,6 +216,36 @@ def evaluate_classifier(
     tell(f"written: {out / 'report.jsonl'}, report.png, mistakes.png")
     tell(f"use it: judge=classifier:{out}")
     return 0 if result.promise.kept else 1
+
+
+def relabel_doubtful(
+    out: Path,
+    task: str,
+    period: float,
+    views: dict[str, View],
+    found: list[Recording],
+    settings: RewardConfig,
+) -> int:
+    """Ask a person about what the classifier at ``out`` doubts."""
+    _check_fits(out, task, views)
+    from robot_rl.jobs.reward_relabel import relabel_episodes
+
+    return relabel_episodes(out, task, period, views, found, settings)
+
+
+def _check_fits(out: Path, task: str, views: dict[str, View]) -> Saved:
+    """The classifier at ``out``. Raises `ClassifierError` unless it is of this task and these views."""
+    from robot_rl.perception.encoders import missing
+    from robot_rl.rewards.saved import ClassifierError, Saved
+
+    saved = Saved.read(out)
+    if saved.task != task:
+        raise ClassifierError(f"the classifier at {out} was made for the task {saved.task!r}, not for {task!r}")
+    if misfit := saved.seen.misfit(views):
+        raise ClassifierError(f"the classifier at {out}: {misfit}")
+    if find_spec("torch") is None:
+        raise missing(saved.encoder, "torch")
+    return saved
 
 
 def _promise(result: Report) -> str:

@@ -61,7 +61,7 @@ class RewardConfig:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     filter: FilterSettings = field(default_factory=FilterSettings)
     wanted: Wanted = field(default_factory=Wanted)
-    report: ReportSettings = field(default_factory=ReportSettings)
+    report: ReportSettings = field(default_factory=lambda: ReportSettings(least=0.5))
 
     def __post_init__(self) -> None:
         check(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_rl.contract import DISCARDED, Outcome, Step, View
+from robot_rl.contract import DISCARDED, Ending, Outcome, Step, View
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore, StoreReader
@@ -32,10 +33,14 @@ VIEWS = {"front": View(size=SIZE)}
 MARGIN = Margin(0.15, 0.15)
 
 
-def episode(seed: int, marks: list[int], ending: Outcome, copies: bool = False) -> list[Step]:
-    """Steps of which ``marks`` says which a person has marked; the picture shows it, too."""
+def episode(
+    seed: int, marks: list[int], ending: Outcome, copies: bool = False, shown: list[int] | None = None
+) -> list[Step]:
+    """Steps of which ``marks`` says which a person has marked; pictures show it, or what ``shown`` says."""
     rng, found = np.random.default_rng(seed), list(steps(len(marks), seed, ending, SCHEMA))
-    pictures = [np.kron(look(bool(mark), rng).images["front"], np.ones((2, 2, 1), np.uint8)) for mark in [0, *marks]]
+    pictures = [
+        np.kron(look(bool(mark), rng).images["front"], np.ones((2, 2, 1), np.uint8)) for mark in [0, *(shown or marks)]
+    ]
     for index, mark in enumerate(marks):
         before, after = ({"front": pictures[0 if copies else i]} for i in (index, index + 1))
         outcome = ending if index == len(marks) - 1 else Outcome.running(float(mark))
@@ -138,6 +143,34 @@ def test_from_marks_to_a_judge(run: Run, capsys: pytest.CaptureFixture[str]) -> 
     assert len(known) == 6 and all(name.startswith("run/rewards/") for name in known)
     assert main([*train, *quick]) == 0
     assert [path.name.startswith("classifier-until-") for path in run.root.glob("classifier-*")] == [True]
+
+
+def test_a_person_corrects_what_the_classifier_doubts(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked = [0] * 5 + [1] * 8
+    right = [episode(seed, marked, Outcome.timeout()) for seed in range(4)]
+    right += [episode(seed, [0] * 6, Outcome.timeout()) for seed in range(10, 14)]
+    record(run.root / "rewards", right)
+    of_run = ["--run", str(run.root)]
+    quick = ["split.least=4", "training.copies=0", "training.steps=60", "training.rate=0.001", "margin.before=0.15"]
+    assert main(["reward", "train", *of_run, *quick]) == 0
+    assert main(["reward", "eval", *of_run]) == 1
+    forgotten = episode(20, [0] * 13, Outcome.timeout(), shown=marked)
+    record(run.root / "rewards", [forgotten])
+    record(run.root / "demos", [episode(21, [0] * 5, Outcome.success())], marks=False)
+    capsys.readouterr()
+    for store, answer, doubted in (("rewards", "s", "rewards/000008 is a failure"), ("demos", "f", "is a success")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{answer}\n"))
+        assert main(["reward", "relabel", *of_run, "--stores", store]) == 0
+        said = capsys.readouterr().out
+        assert doubted in said and "1 of 1 corrected" in said
+    labelled = [one.labelled for one in recordings([run.root / "rewards"], "reach", VIEWS, MARGIN)]
+    assert [one.success for one in labelled] == [True] * 4 + [False] * 4 + [True]
+    (demonstration,) = recordings([run.root / "demos"], "reach", VIEWS, MARGIN)
+    assert not demonstration.labelled.success
+    corrected = StoreReader(run.root / "rewards").load_episode(8, ("reward",))
+    assert corrected.info.ending is Ending.TIMEOUT and corrected["reward"][-1] == 1.0
 
 
 def test_errors_are_one_line_and_exit_status_2(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
