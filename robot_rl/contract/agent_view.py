@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -100,7 +100,7 @@ class Difference(NamedTuple):
     here: JsonValue
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, JsonValue]) -> list[Difference]:
+def differences(there: Mapping[str, JsonValue], here: Mapping[str, JsonValue]) -> list[Difference]:
     """The values of an identity that are not the same ``there``, where earlier versions may have written it."""
-    found = {ENCODER: "", **there}
+    found: dict[str, JsonValue] = {ENCODER: "", **there}
     return [Difference(name, found.get(name), value) for name, value in here.items() if found.get(name) != value]

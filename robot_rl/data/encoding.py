@@ -17,7 +17,7 @@ from robot_rl.data.columns import FEATURE, IMAGE
 from robot_rl.data.schema import StoreSchema
 
 _log = logging.getLogger(__name__)
-AT_ONCE = 32  # images that are encoded together
+AT_ONCE = 8  # images that are encoded together; of more, each takes longer on a processor
 
 
 class Encodes(Protocol):

@@ -22,6 +22,7 @@ LAYER = 10  # the block whose output is taken, a cell for 16 × 16 pixels
 CHANNELS = 112  # of it
 STRIDE = 16
 EPSILON = 1e-6
+UNSAFE = "Weights only load failed"  # torch's words
 MEAN, SCALE = 127.0, 128.0  # pixels are given as (x − MEAN) / SCALE
 LEAST, MOST = 32, 1024  # pixels
 
@@ -73,6 +74,8 @@ class EfficientNetLite0:
             Exception
         ) as error:  # torch.load's own for bytes that are no weights is pickle's, which nobody imports here
             reason = str(error).split("\n")[0][:200]
+            if reason.startswith(UNSAFE):  # whose advice is to run what is in it
+                reason = "it holds no weights, or more than torch reads without running it"
             raise EncoderError(f"encoder={self.name}: {self._file} does not fit: {reason}") from error
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         stem = (network._conv_stem, network._bn0, network._swish)

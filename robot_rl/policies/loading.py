@@ -92,6 +92,8 @@ class ActorLoader:
         for key, there, here in differences(meta, identity_of(self._task, self._encoder)):
             if key == "fields" and (hint := _hidden(there, here)):
                 raise ParameterError(hint)
+            if key == ENCODER and not meta.get("images"):
+                continue  # it sees by no camera
             if key == ENCODER:
                 theirs, ours = (
                     f"features of encoder {one}" if one else "no encoder's features" for one in (there, here)

@@ -35,7 +35,7 @@ departs from the published algorithm, beside the numbers that `published` restor
   acts by the policy in evaluation mode after a hundred steps, when the published ones still remember their start.
 - Where a clone is edited (`learner.warm`), the policy's outputs are multiplied by an s that begins at 0 and is learnt,
   and its noise begins at σ̄ (`still`). Weights of norm 1 cannot be near 0: without it, edits begin at random, at about
-  half of their bound.
+  half of their bound. And L_π has λ ‖ã‖² more there: a critic that has seen little must not lead far from the clone.
 - A return counts from its first reward to its last; the published code drops the sum before it adds the last reward.
 - Images: the encoder learns by L_Q through s alone; at s' it lends the batch norms its features, without gradient. The
   averaged actor sees by the newest encoder.
@@ -55,7 +55,7 @@ import optax
 from annotated_types import Ge, Le
 
 from robot_rl.contract import Layout
-from robot_rl.contract.ranges import LARGEST, Count, Discount, Positive, Rate, Share
+from robot_rl.contract.ranges import LARGEST, Count, Discount, NonNegative, Positive, Rate, Share
 from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.networks import encoder, flash
@@ -87,6 +87,7 @@ class FlashConfig(WarmConfig):
     average_share: Share = 0.1  # of the actor's steps, the latest: those that the average covers
     actor_every: Count = 2  # critic steps for each step of actor and temperature
     initial_temperature: Positive = 0.01  # α at the start
+    edit_cost: NonNegative = 0.5  # λ, where a clone is edited
     target_std: Positive = 0.09  # σ̄: the exploration that the temperature aims at; about SAC's −|A|
     entropy_backup: bool = False  # whether the target counts −α log π as reward: it can drown a sparse one
     scale_rewards: bool = True  # without, |returns| must be below V by themselves
@@ -119,6 +120,7 @@ def published(steps: int = 1_000_000) -> FlashConfig:
         target_std=0.15,
         entropy_backup=True,
         critic_steps=1,
+        edit_cost=0.0,
         scale_inputs=False,
     )
 
@@ -143,7 +145,7 @@ class FlashState(NamedTuple):
     step: jax.Array  # critic steps made
     actor_loss: jax.Array
     entropy: jax.Array
-    from_zero: jax.Array  # 1: the policy began at the action 0, and learns how far its head reaches; else 0
+    from_zero: jax.Array  # 1: it edits a clone: the policy began at 0, and learns how far its head reaches; else 0
 
 
 class Features(NamedTuple):
@@ -303,12 +305,13 @@ def critic_loss(
 def actor_loss(
     actor: Params, key: jax.Array, state: FlashState, features: Features, config: FlashConfig
 ) -> tuple[jax.Array, tuple[jax.Array, Params]]:
-    """L_π; beside it the policy's entropy estimate H_π and the batch norms' moments."""
+    """L_π, with λ ‖ã‖² where ã edits a clone; beside it the entropy estimate H_π and the batch norms' moments."""
     outputs, moments = flash.apply(actor, jnp.concatenate((features.now, features.next)))
     action, log_prob = tanh_gaussian(key, *flash.gaussian(outputs[: len(features.now)]))
     logits, _ = critic_apply(state.critics, features.now, action, state.critic_moments)
     q = (jax.nn.softmax(logits) @ config.centres).min(axis=0)
-    return (jnp.exp(state.log_alpha) * log_prob - q).mean(), (-log_prob.mean(), moments)
+    cost = state.from_zero * config.edit_cost * (action**2).sum(axis=-1)
+    return (jnp.exp(state.log_alpha) * log_prob - q + cost).mean(), (-log_prob.mean(), moments)
 
 
 def alpha_loss(log_alpha: jax.Array, entropy: jax.Array, target_entropy: float) -> jax.Array:

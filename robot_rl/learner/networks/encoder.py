@@ -8,8 +8,8 @@ first layer cuts the image into patches of 4×4 pixels, as vision transformers d
 layers of 3×3 windows do and finds a dot in as many updates; and a dense layer reads where things are from all positions
 at once, where SERL's spatial embeddings are such a layer of low rank, which finds the dot later. Grids of features
 x (rows, columns, channels) keep their places too: P makes `GRID_CHANNELS` numbers of each cell, W reads all cells at
-once. SERL's spatial embeddings in place of P find a cube no better and take longer. Without cameras there is nothing to
-learn, and the features are the state.
+once. SERL's spatial embeddings find a cube no better and take longer (`benchmarks/experiments/heads.py`). Without
+cameras there is nothing to learn, and the features are the state.
 """
 
 from __future__ import annotations

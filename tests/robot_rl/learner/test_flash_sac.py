@@ -135,7 +135,7 @@ def test_temperature_aims_at_the_entropy_of_a_gaussian() -> None:
     assert flash_sac.target_entropy(3, flash_sac.published()) == pytest.approx(3 * surprise.mean(), abs=0.03)
 
 
-@pytest.mark.parametrize("which", ["critic", "actor"])
+@pytest.mark.parametrize("which", ["critic", "actor", "actor that edits"])
 def test_gradients_equal_finite_differences(which: str) -> None:
     with jax.enable_x64(True):
         state = wide(tiny()._replace(key=None))
@@ -146,6 +146,7 @@ def test_gradients_equal_finite_differences(which: str) -> None:
             params = state.critics
             loss = lambda p: flash_sac.critic_loss((p, {}), target, state, batch, features.next, action)[0]  # noqa: E731
         else:
+            state = state._replace(from_zero=jnp.float64(which == "actor that edits"))
             params = state.actor
             loss = lambda p: flash_sac.actor_loss(p, key, state, features, TINY)[0]  # noqa: E731
         loss = jax.jit(loss)
@@ -218,7 +219,8 @@ def test_a_stilled_policy_learns_how_far_its_head_reaches_before_anything_else()
     def loss_of(outputs: jax.Array) -> jax.Array:
         action, log_prob = flash_sac.tanh_gaussian(key, *flash.gaussian(outputs))
         logits, _ = flash_sac.critic_apply(state.critics, features.now, action, state.critic_moments)
-        return (0.3 * log_prob - (jax.nn.softmax(logits) @ Z.astype(np.float32)).min(axis=0)).mean()
+        cost = 0.5 * (action**2).sum(axis=-1)
+        return (0.3 * log_prob - (jax.nn.softmax(logits) @ Z.astype(np.float32)).min(axis=0) + cost).mean()
 
     slope = (jax.grad(loss_of)(jnp.tile(state.actor["b3"], (N, 1))) * head).sum(axis=0)
     gradient, _ = jax.grad(flash_sac.actor_loss, has_aux=True)(state.actor, key, state, features, TINY)
@@ -226,6 +228,19 @@ def test_a_stilled_policy_learns_how_far_its_head_reaches_before_anything_else()
     assert not any(np.any(gradient[name]) for name in state.actor if name not in ("s3", "b3"))
     after = flash_sac.policy_step(state, key, features, TINY)
     np.testing.assert_allclose(after.actor["s3"], -0.01 * np.sign(slope), rtol=1e-3)
+
+
+def test_edits_of_a_clone_cost_their_square_and_actions_cost_nothing() -> None:
+    state, batch, key = tiny(), one(batch_of(1, N)), jax.random.PRNGKey(2)
+    outputs, _ = reference(state.actor, np.concatenate((batch.state, batch.next_state)))
+    noise = np.asarray(jax.random.normal(key, (N, A)), np.float64)
+    action, _ = reference_policy(outputs[:N], noise)
+    features = flash_sac.encode(state, batch)
+    free, _ = flash_sac.actor_loss(state.actor, key, state, features, TINY)
+    editing = state._replace(from_zero=jnp.float32(1.0))
+    for cost in (0.0, 0.5, 2.0):
+        found, _ = flash_sac.actor_loss(state.actor, key, editing, features, replace(TINY, edit_cost=cost))
+        np.testing.assert_allclose(found - free, cost * (action**2).sum(-1).mean(), rtol=1e-3, atol=1e-4)
 
 
 def test_a_policy_that_was_not_stilled_keeps_the_reach_of_its_head() -> None:

@@ -102,6 +102,15 @@ def test_parameters_of_pixels_are_refused_where_there_are_features() -> None:
         load_actor(data, AgentView(TASK), 0, True, FEATURES.seen, "a1")
 
 
+def test_a_policy_that_sees_by_no_camera_acts_with_any_encoder() -> None:
+    agent = make_agent("rlpd", {"critic_steps": 1})
+    state = agent.create(jax.random.PRNGKey(0), AgentView(TASK).layout())
+    params = {key: np.asarray(value) for key, value in agent.actor(state).items()}
+    data = pack(params, 1, {**_identity(""), **describe_agent(agent, {})})
+    policy = load_actor(data, AgentView(TASK), 0, True, FEATURES.seen, "a1")
+    assert policy.act([_observation(np.random.default_rng(0))]).actions.shape[1] == TASK.action.size
+
+
 def _identity(digest: str) -> dict[str, object]:
     return dict(identity_of(TASK, digest))
 

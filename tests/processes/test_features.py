@@ -1,0 +1,76 @@
+"""Whole jobs that see by an encoder: its features over ROS to session, store, policy; its death and its coming back."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_rl.contract import Ending
+from robot_rl.data.parameters import unpack
+from robot_rl.data.store import StoreReader
+from tests.processes.job import Job
+from tests.processes.witness import PATIENCE, Witness
+from tests.robot_rl.colours import Colours
+from tests.ros.conftest import Ros
+
+pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]
+SEEING = [
+    "cameras=front",
+    f"encoder={Colours.name}",
+    "session.image_age=2",  # [s] on a busy machine, drawing takes long
+    "session.teleop_timeout=5",
+    "session.policy_wait=5",
+    "session.late_limit=60",
+]
+LEARNING = [
+    *("steps=10", "session.horizon=10", "learner.agent=rlpd", "learner.settings.hidden=8", "learner.utd=1"),
+    *("learner.batch_size=4", "learner.start_after=2", "learner.imitate=5"),
+]
+
+
+def done(folder: Path, command: str, *overrides: str) -> Job:
+    """A job that has ended well."""
+    job = Job(folder, command, *overrides)
+    try:
+        assert job.wait_end() == 0, job.errors
+    finally:
+        job.stop()
+    return job
+
+
+def test_a_run_from_demonstration_to_evaluation(ros: Ros, tmp_path: Path) -> None:
+    """At its end the encoder is killed in the midst of an episode."""
+    job = done(tmp_path / "run", "record", "demos=1", *SEEING)
+    reader = StoreReader(job.run.demos)
+    (info,) = [episode for episode in reader.episodes() if episode.success]
+    episode = reader.load_episode(info.index)
+    np.testing.assert_array_equal(episode["features/front"], Colours().encode(episode.images["front"]))
+    assert episode["features/front"][0].std() > 0.01, "of something"
+
+    done(tmp_path / "run", "train", *LEARNING)
+    assert unpack(job.run.parameters.read_bytes()).meta["encoder"] == Colours.digest
+
+    job = Job(tmp_path / "run", "eval", "session.horizon=100000")
+    witness = Witness(ros, job=job)
+    try:
+        job.wait(lambda: job.run.status_of("session"), "the session")
+        witness.wait(0.0, "phase:running")
+        began = time.monotonic()
+        witness.wait(began, "chunk")  # the policy acts, and so has its features
+        job.kill("encoder")
+        witness.wait(began, "episode:aborted", because="the encoder is gone")
+        ros.spin_until(lambda: job.errors, PATIENCE)
+        assert "encoder ended with status -9; starting it again" in job.errors[0]
+        resumed = time.monotonic()
+        witness.wait(resumed, "phase:running")
+        witness.wait(resumed, "chunk")
+        job.process.send_signal(signal.SIGINT)
+        assert job.wait_end() == 130
+    finally:
+        job.stop()
+    ended = StoreReader(job.run.evaluation).episodes()
+    assert any(one.ending is Ending.ABORTED and "its last features are" in one.reason for one in ended)
