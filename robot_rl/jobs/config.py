@@ -127,6 +127,11 @@ class RunConfig:
             raise RangeError(
                 f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
             )
+        for key in ("cameras", "camera_devices"):
+            given = getattr(self, key)
+            for name in given:
+                if given.count(name) > 1:
+                    raise RangeError(f"{key}={list(given)}: {shown(name)} stands there twice; each camera has its own")
         if self.camera_calibrations and len(self.camera_calibrations) != len(self.cameras):
             raise RangeError(
                 f"camera_calibrations={list(self.camera_calibrations)} needs a file for each of "

@@ -293,3 +293,9 @@ def test_whatever_is_typed_is_refused_in_one_line_of_bounded_length(override: st
     with pytest.raises(ConfigError) as refused:
         load_config(None, [override])
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("key", ["cameras", "camera_devices"])
+def test_no_camera_stands_there_twice(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}=\['left', 'right', 'left'\]: 'left' stands there twice"):
+        load_config(None, [f"{key}=left,right,left"])
