@@ -48,6 +48,7 @@ class ArmTopics:
             without its features, makes a fault.
         on_reading: callback.
         image_age: see `SessionConfig`.
+        frozen: see `SessionConfig.image_frozen`.
         compressed: pictures come as JPEG, and one that is lost is not sent again: the next one is as good.
         sensor: a force–torque sensor, whose newest wrench belongs to a reading; one that is too old makes a fault.
         encoding: features that belong to an image.
@@ -67,11 +68,12 @@ class ArmTopics:
         encoding: Encoding = NO_ENCODING,
         signals: tuple[str, ...] = (),
         signal_age: float | None = None,
+        frozen: float = 0.0,
     ) -> None:
         self._node, self._objects, self._on_reading = node, objects, on_reading
         self._force = ForceTopics(node, sensor) if sensor is not None else None
         self._cameras = [
-            CameraTopics(node, name, view, image_age, compressed, encoding) for name, view in cameras.items()
+            CameraTopics(node, name, view, image_age, compressed, encoding, frozen) for name, view in cameras.items()
         ]
         self._wanted = [name for name in TYPES if name != topics.OBJECTS or objects]
         self._signals, self._needed = Signals(node, image_age if signal_age is None else signal_age), signals

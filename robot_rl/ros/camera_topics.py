@@ -15,6 +15,7 @@ from controllers.ros.converters import stamp_to_ns
 from hardware.ros.joining import StampJoin
 from robot_rl.contract import ContractError, Encoding, View
 from robot_rl.perception.images import fit
+from robot_rl.perception.watch import PictureWatch
 from robot_rl.ros import topics
 from robot_rl.ros.converters import grid_from, image_from
 
@@ -49,14 +50,18 @@ class CameraTopics:
     """The newest image of camera ``name``, as ``view`` takes it, with its features where there is an encoder.
 
     Args:
+        frozen: [s] for which it may send the same pixels; 0: for ever.
         age: [s] by which it may be older than the arm's state, or later.
         compressed: see `listen_to_camera`.
         encoding: features that belong to the image. An image whose features have not come yet is not seen.
     """
 
-    def __init__(self, node: Node, name: str, view: View, age: float, compressed: bool, encoding: Encoding) -> None:
+    def __init__(
+        self, node: Node, name: str, view: View, age: float, compressed: bool, encoding: Encoding, frozen: float
+    ) -> None:
         self.name = name
         self._node, self._view, self._age, self._encoding = node, view, age, encoding
+        self._watch, self._trouble = PictureWatch(view, frozen), ""
         self._pictured: int | None = None  # stamp of the newest image
         self._newest: tuple[int, Seen] | None = None
         self._join: StampJoin[np.ndarray] = StampJoin((IMAGE, GRID) if encoding.digest else (IMAGE,), KEPT)
@@ -81,16 +86,17 @@ class CameraTopics:
         if -late > self._age:
             ahead = f"{-late:.2f} s later than the arm's state"
             return f"camera {self.name}: its last image is stamped {ahead}; are the clocks synchronised?"
-        return seen
+        return f"camera {self.name}: {self._trouble}" if self._trouble else seen
 
     def _on_image(self, message: Any) -> None:
         try:
-            image = fit(image_from(message), self._view)
+            picture = image_from(message)
         except ContractError as error:
             self._complain(error)
             return
         self._pictured = stamp_to_ns(message.header.stamp)
-        self._put(IMAGE, self._pictured, image)
+        self._trouble = self._watch.look(picture, self._pictured)
+        self._put(IMAGE, self._pictured, fit(picture, self._view))
 
     def _on_grid(self, message: Any) -> None:
         try:

@@ -113,6 +113,7 @@ class SessionNode(Node):
             encoding,
             signals,
             config.signal_age,
+            config.image_frozen,
         )
         self._teleop = TeleopTopics(self, config.teleop_timeout)
         self._operator = OperatorTopics(self, self._on_label)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 
-from robot_rl.contract.ranges import Natural, Seconds, check
+from robot_rl.contract.ranges import Natural, NonNegative, Seconds, check
 from robot_rl.contract.steps import MAX_ROWS
 
 
@@ -29,6 +29,8 @@ class SessionConfig:
         late_limit: [s] of robot time in a row without an action of the policy that end the episode as aborted.
         stall_timeout: [s] without a reading of the arm before the episode is aborted.
         teleop_timeout: [s] after which the person's last command no longer counts.
+        image_frozen: [s] for which a camera may send the same pixels before it counts as frozen; 0: for ever. Drawn
+            cameras always may.
         image_age: [s] between an image's capture and the arm's measurement before its camera counts as lost.
         signal_age: [s] between the image that a signal of a judge is of and the measurement before it counts no more.
     """
@@ -44,6 +46,7 @@ class SessionConfig:
     stall_timeout: Seconds = 0.5
     teleop_timeout: Seconds = 0.25
     image_age: Seconds = 0.25
+    image_frozen: NonNegative = 1.0
     signal_age: Seconds = 0.5
 
     def __post_init__(self) -> None:

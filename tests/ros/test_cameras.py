@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.session import Session
 from robot_rl.tasks.reach import Reach
+from tests.fault_table import FaultTable
 from tests.robot_rl.acting import Decides
 from tests.robot_rl.colours import Colours
 
@@ -41,6 +43,7 @@ PATIENT = 5.0  # [s] for an answer, on however busy a machine
 ENCODER = Colours()
 GRIDS = dict.fromkeys(CAMERAS, ENCODER.shape(SHAPE[0]))
 LOST = 1.0  # [s] without an image
+FROZEN = 2.0  # [s] with the same one
 TURNS = 20  # callbacks, so that an answer that should not come has had its chance
 
 
@@ -50,18 +53,20 @@ class Pictures:
     def __init__(self, ros: Any) -> None:
         node = ros.node("camera")
         self.silent: set[str] = set()
+        self.shown: dict[str, np.ndarray] = {}  # by cameras that show one picture for ever
         self._publishers = {name: node.create_publisher(Image, f"{name}/color/image_raw", 1) for name in CAMERAS}
         node.create_subscription(JointState, arm_topics.JOINT_STATES, self._on_joints, 1)
 
     def _on_joints(self, message: JointState) -> None:
         stamp = stamp_to_ns(message.header.stamp)
         for name in set(CAMERAS) - self.silent:
-            self._publishers[name].publish(fill_image(picture(name, stamp), stamp, name, Image()))
+            shown = self.shown.get(name, picture(name, stamp))
+            self._publishers[name].publish(fill_image(shown, stamp, name, Image()))
 
 
 def picture(camera: str, stamp: int) -> np.ndarray:
     """One colour all over, of the camera and of the time [ns]; see `camera_of`."""
-    return np.broadcast_to(np.uint8([CAMERAS.index(camera), stamp // 10**7 % 256, 0]), SHAPE).copy()
+    return np.broadcast_to(np.uint8([CAMERAS.index(camera), stamp // 10**7 % 256, 100]), SHAPE).copy()
 
 
 def camera_of(image: np.ndarray) -> str:
@@ -74,7 +79,12 @@ class Graph:
     def __init__(self, ros: Any, world: InProcessWorld, store: EpisodeStore) -> None:
         encoding = store.schema.encoding
         config = SessionConfig(
-            policy_wait=PATIENT, teleop_timeout=PATIENT, stall_timeout=PATIENT, image_age=LOST, horizon=10**6
+            policy_wait=PATIENT,
+            teleop_timeout=PATIENT,
+            stall_timeout=PATIENT,
+            image_age=LOST,
+            image_frozen=FROZEN,
+            horizon=10**6,
         )
         self.ros, self.store = ros, store
         self.ended: list[EpisodeSummary] = []
@@ -168,6 +178,37 @@ def test_a_silent_camera_ends_the_episode_and_the_next_begins_when_it_speaks_aga
     graph.ros.spin_times(10 * TURNS)
     assert graph.phases.count("running") == begun, "no episode begins without its images"
     graph.pictures.silent = set()
+    graph.ros.spin_until(lambda: graph.phases.count("running") > begun)
+
+
+@pytest.mark.parametrize(
+    ("shown", "reason"),
+    [
+        (np.full(SHAPE, 99, np.uint8), "camera wrist: frozen: the same pixels for 2."),
+        (np.zeros(SHAPE, np.uint8), "camera wrist: dark: 100% of its pixels are below 16 of 255"),
+        (np.full(SHAPE, 255, np.uint8), "camera wrist: overexposed: 100% of its pixels are above 250 of 255"),
+        (np.full((64, 64, 3), 99, np.uint8), "camera wrist: its pictures are of 64x64 pixels now, and were of 128x128"),
+    ],
+)
+def test_pictures_that_cannot_be_believed_end_the_episode_and_reach_no_policy(
+    graph: Graph, shown: np.ndarray, reason: str, fault_table: FaultTable
+) -> None:
+    graph.ros.add(PolicyNode(TASK, Decides(still), CAMERAS, None))
+    graph.wait_phase("running")
+    began = time.monotonic()
+    graph.pictures.shown = {"wrist": shown}
+    graph.ros.spin_until(lambda: graph.ended)
+    fault_table.add(
+        "a camera sends what cannot be believed",
+        f"episode aborted: {graph.ended[-1].reason}",
+        1e3 * (time.monotonic() - began),
+    )
+    assert graph.ended[-1].ending is Ending.ABORTED
+    assert graph.ended[-1].reason.startswith(reason)
+    begun = graph.phases.count("running")
+    graph.ros.spin_times(10 * TURNS)
+    assert graph.phases.count("running") == begun
+    graph.pictures.shown = {}
     graph.ros.spin_until(lambda: graph.phases.count("running") > begun)
 
 

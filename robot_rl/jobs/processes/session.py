@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 
 from hardware.interfaces import SceneControl
@@ -46,10 +47,12 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         manual = ManualScene(lambda request: node.ask(request), task.reset_words)
         await_simulator(run, config, stop)
         await_link(run, config, stop)
+        arranged_there = config.remote and knows_scene(run, config)
+        if config.arm == "sim" or arranged_there:  # whose cameras are drawn, without a sensor's noise
+            settings = dataclasses.replace(settings, image_frozen=0.0)
         scene: SceneControl = simulated if config.knows_scene else manual
         scene.connect()
         stack.callback(scene.disconnect)
-        arranged_there = config.remote and knows_scene(run, config)
         progress = Progress(run, job, config, store)
         session = Session(
             task,
