@@ -14,6 +14,8 @@ import numpy as np
 
 from hardware.interfaces import HardwareError
 
+LOOKS = 50  # at one and the same write, before it counts as given up
+
 
 class MailboxError(HardwareError):
     """A record stayed half-written: its writer ended, or was stopped, in the middle of a write."""
@@ -57,17 +59,22 @@ class SequencedRecord:
         return (before, record[0]) if self._version[0] == before else None
 
     def read(self, timeout: float = 0.2) -> np.void:
-        """A consistent copy, trying again for at most ``timeout`` [s]. Raises `MailboxError`."""
-        found = self.try_read()
-        deadline = time.monotonic() + timeout
-        while found is None and time.monotonic() < deadline:
+        """A consistent copy, trying again while there is a writer.
+
+        Raises `MailboxError` when one write has been under way for ``timeout`` [s] and for `LOOKS` looks: a reader that
+        was held up itself has seen nothing.
+        """
+        version, since, looks = self.version, time.monotonic(), 0
+        while (found := self.try_read()) is None:
+            looks += 1
+            if self.version != version:
+                version, since, looks = self.version, time.monotonic(), 0
+            elif version & 1 and looks >= LOOKS and time.monotonic() - since > timeout:
+                raise MailboxError(
+                    "the process that writes a record stopped in the middle of a write; disconnect, connect again"
+                )
             time.sleep(20e-6)
-            found = self.try_read()
-        if found is not None:
-            return found[1]
-        raise MailboxError(
-            "the process that writes a record stopped in the middle of a write; disconnect, connect again"
-        )
+        return found[1]
 
 
 class Ring:

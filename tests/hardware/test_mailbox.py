@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import itertools
 import mmap
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from controllers.impedance import ImpedanceGains
 from controllers.spatial import Pose
 from controllers.state import ArmState, Event, EventKind, JointSetpoint, Mode, Setpoint, WrenchSetpoint
+from hardware.franka import shared_memory
 from hardware.franka.mailbox import EVENT_CAPACITY, Mailbox, Outlook, Request
 from hardware.franka.shared_memory import MailboxError, Ring, SequencedRecord
 from hardware.franka.telemetry import DETAIL_BYTES
@@ -249,3 +252,18 @@ def test_telemetry_is_a_table_by_name(mailbox: Mailbox) -> None:
     assert (table["budget"] == 3.0).all()
     for k, name in enumerate(("torque", "tau_J_d", "q", "dq", "wrench", "translation", "target")):
         assert (table[name][-1] == 10.0 * k + 2).all()
+
+
+def test_a_reader_that_was_held_up_takes_no_writer_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time leaps by a second at every look, as it does for a process that gets no processor."""
+    record = SequencedRecord(mmap.mmap(-1, 4096), 0, np.dtype([("a", "f8")]))
+    record.begin()
+    now, looks = itertools.count(), itertools.count()
+
+    def slept(seconds: float) -> None:
+        if next(looks) == 5:
+            record.view("a")[0] = 2.0
+            record.end()
+
+    monkeypatch.setattr(shared_memory, "time", SimpleNamespace(monotonic=lambda: float(next(now)), sleep=slept))
+    assert record.read(timeout=0.2)["a"] == 2.0

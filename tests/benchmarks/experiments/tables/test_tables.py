@@ -109,6 +109,7 @@ def test_a_version_knows_all_code_that_a_run_in_process_uses() -> None:
     tables = "benchmarks/experiments/tables/"
     assert {path for path in unknown if not path.startswith((tables, "robot_rl/jobs/", "robot_rl/console/"))} == {
         "hardware/device.py",
+        "hardware/force/lane.py",
         "hardware/franka/collision.py",
         "hardware/interfaces.py",
         "hardware/registry.py",
