@@ -92,7 +92,7 @@ def test_whole_measurements_of_a_clock_that_was_ahead_do_not_either(ros: Any, me
 def test_an_image_from_the_future_is_none_of_now_and_a_torn_one_is_none_at_all(ros: Any, measured: ArmReading) -> None:
     arm = Arm(ros, measured, (FRONT,))
     ros.spin_until(arm.camera.get_subscription_count)
-    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    image = np.full((SIZE, SIZE, 3), 100, np.uint8)
     torn = fill_image(image, 10**9, FRONT, Image())
     torn.height += 1
     arm.camera.publish(torn)
