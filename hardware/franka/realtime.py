@@ -12,8 +12,10 @@ import gc
 import os
 import resource
 import signal
+import socket
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +41,7 @@ ASKED_TO_STOP = "it was asked to stop before it began"
 ENDING = "its motion is being ended; start again when it is idle"
 GAINS_WITHOUT_MOTION = "gains: no motion is active, and each begins with the configured ones; change them once it has"
 MCL_CURRENT, MCL_FUTURE = 1, 2  # <sys/mman.h>
+CLAIMS: list[socket.socket] = []  # on cores, by names that only one process of the computer can have
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class RealtimeSettings:
         address: of the robot.
         controller: configuration of the control law.
         collision: thresholds of the robot's reflex.
-        cpu: core to run on; None takes the last one, where there are two or more.
+        cpu: core to run on; None takes the last one that no other arm's loop has, where there are two or more.
         priority: SCHED_FIFO priority to ask for.
         dump_directory: where the telemetry goes on a fault, as .npz; None: nowhere.
         rehearse: practise each tick just before it is due (`hardware.franka.rehearsal`), where the process runs as soon
@@ -409,13 +412,30 @@ def runs_at_once() -> bool:
     return os.sched_getscheduler(0) == os.SCHED_FIFO
 
 
+def claim_core(cores: Sequence[int]) -> int | None:
+    """The last of ``cores`` that no other arm's loop has claimed, for this process's life; None: there is none.
+
+    Loops of two arms on one core would have to wait for each other. A single core is nobody's.
+    """
+    for core in reversed(cores if len(cores) >= 2 else ()):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0robot_rl-loop-on-core-{core}")
+        except OSError:
+            claim.close()
+            continue
+        CLAIMS.append(claim)
+        return core
+    return None
+
+
 def prefer_realtime(settings: RealtimeSettings) -> tuple[str, ...]:
     """Ask the system for what a 1 kHz loop likes to have; returns what it did not grant, in words."""
     refused = []
     cores = sorted(os.sched_getaffinity(0))
-    cpu = settings.cpu if settings.cpu is not None else cores[-1] if len(cores) >= 2 else None
+    cpu = settings.cpu if settings.cpu is not None else claim_core(cores)
     if cpu is None:
-        refused.append(f"no core of its own: the machine has {len(cores)}")
+        refused.append(f"no core of its own: the machine has {len(cores)}, and other arms have theirs")
     else:
         try:
             os.sched_setaffinity(0, {cpu})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ pytest.importorskip("franky_sim")
 pytest.importorskip("pylibfranka")
 
 from hardware.franka.mailbox import Mailbox, Request
-from hardware.franka.realtime import RealtimeProcess, RealtimeSettings
+from hardware.franka.realtime import RealtimeProcess, RealtimeSettings, claim_core
 from hardware.franka.telemetry import load_telemetry
 
 Spoil = Callable[[RealtimeProcess, ArmState, int], ArmState]
@@ -149,3 +150,27 @@ def test_full_disk_does_not_end_the_process(loop: Loop, tmp_path: Path, monkeypa
         loop.serve(Request.START)  # without setpoints: the watchdog ends it, which is written down
         monkeypatch.undo()
     assert loop.mode is Mode.IDLE
+
+
+def test_no_two_loops_claim_one_core() -> None:
+    """Each in a process of its own, while the others live; cores that this computer need not have."""
+    program = (
+        "from hardware.franka.realtime import claim_core; print(claim_core([9001, 9002, 9003]), flush=True); input()"
+    )
+    command, claimed, living = [sys.executable, "-c", program], [], []
+    try:
+        for _ in range(4):
+            living.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            claimed.append(living[-1].stdout.readline().strip())
+        assert claimed == ["9003", "9002", "9001", "None"]
+        living[1].communicate("")
+        living.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert living[-1].stdout.readline().strip() == "9002", "whose loop has ended"
+    finally:
+        for process in living:
+            process.kill()
+            process.communicate()
+
+
+def test_a_single_core_is_nobodys() -> None:
+    assert claim_core([9001]) is None
