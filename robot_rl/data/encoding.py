@@ -31,7 +31,7 @@ class Encodes(Protocol):
 
 
 class FeatureReading:
-    """What is read of the columns of one store for an agent that sees features of ``encoder``; None: images.
+    """Columns that are read of one store for an agent that sees features of ``encoder``; None: images.
 
     Args:
         store: path, for messages.

@@ -249,7 +249,7 @@ def _check_fits(out: Path, task: str, views: dict[str, View]) -> Saved:
 
 
 def _promise(result: Report) -> str:
-    """What the episodes support, in one line."""
+    """The promise that the episodes support, in one line."""
     kept = result.promise
     return kept.refusal or f"{kept.wanted}, by {kept.failures} held-out failures"
 

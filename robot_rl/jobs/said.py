@@ -8,7 +8,7 @@ from robot_rl.jobs.run import Run
 
 
 class Said:
-    """What the process ``who`` says under ``said`` in its status, line by line, as it comes."""
+    """Lines that the process ``who`` says under ``said`` in its status, as they come."""
 
     def __init__(self, run: Run, who: str) -> None:
         self._run, self._who, self._shown = run, who, 0

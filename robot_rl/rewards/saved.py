@@ -37,7 +37,7 @@ class ClassifierError(ContractError):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a classifier sees of a reading.
+    """The part of a reading that a classifier sees.
 
     Attributes:
         views: camera → crop and size of its picture.

@@ -12,7 +12,7 @@ Signals = Callable[[Reading], dict[str, float]]
 
 
 def make_signals(folders: Sequence[Path], threads: int = 0) -> Signals:
-    """What the classifiers in ``folders`` say of a reading that has its pictures: name → value.
+    """Probabilities that the classifiers in ``folders`` give to a reading that has its pictures: name → value.
 
     Args:
         threads: of the processor, of this whole process; 0: as many as torch takes.
