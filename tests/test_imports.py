@@ -59,7 +59,7 @@ HARDWARE_ROOMS = {
         "hardware.sim.fci.stops",
         "hardware.franka.model",
     ),
-    "hardware.force": (*PURE, "hardware.device", "hardware.registry"),
+    "hardware.force": (*PURE, "hardware.device", "hardware.kept_files", "hardware.registry"),
     "hardware.crisp.ros": (*PURE, "hardware.crisp"),
     "hardware.crisp": (*PURE, "hardware.device"),
     "hardware.franka": (*PURE, "hardware.device"),

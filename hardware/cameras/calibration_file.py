@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 
 from controllers.spatial import Pose, SpatialError
 from hardware.cameras.calibration import CalibrationError, Mount, Mounting
 from hardware.cameras.intrinsics import Intrinsics
-from hardware.registry import meant
+from hardware.kept_files import numbers, read_keys, read_rows
 
 POSES = "poses.csv"
 COLUMNS = ("file", "x", "y", "z", "qx", "qy", "qz", "qw")  # of a picture and the hand (TCP) in the base [m]
@@ -53,18 +50,10 @@ def text_of(lens: Intrinsics, left: float, mounting: Mounting, mount: Mount | No
 
 def read_calibration(path: Path) -> Calibration:
     """The camera in a file. Raises `CalibrationError` that names file, key and what would fit."""
-    try:
-        held = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(held, dict):
-        raise CalibrationError(f"{path} is no calibrated camera; it needs the keys {', '.join(KEYS)}")
-    for key in held:
-        if key not in KEYS:
-            raise CalibrationError(f"{path}: unknown key {key!r}; choose from {', '.join(KEYS)}{meant(str(key), KEYS)}")
-    width, height = (round(_numbers(path, held, key, 1)[0]) for key in ("width", "height"))
-    distortion = tuple(map(float, _numbers(path, held, "distortion", 5)))
-    (fx, fy), (cx, cy) = (map(float, _numbers(path, held, key, 2)) for key in ("focal", "centre"))
+    held = read_keys(path, "calibrated camera", KEYS, CalibrationError)
+    width, height = (round(numbers(path, held, key, 1, CalibrationError)[0]) for key in ("width", "height"))
+    distortion = tuple(map(float, numbers(path, held, "distortion", 5, CalibrationError)))
+    (fx, fy), (cx, cy) = (map(float, numbers(path, held, key, 2, CalibrationError)) for key in ("focal", "centre"))
     lens = Intrinsics(width, height, fx, fy, cx, cy, distortion)
     if min(width, height, lens.fx, lens.fy) <= 0:
         raise CalibrationError(f"{path}: width, height and focal must be positive")
@@ -73,7 +62,9 @@ def read_calibration(path: Path) -> Calibration:
     if held["mount"] not in ("wrist", "fixed"):
         raise CalibrationError(f"{path}: mount={held['mount']!r} must be wrist or fixed")
     try:
-        pose = Pose(_numbers(path, held, "position", 3), _numbers(path, held, "quaternion", 4))
+        pose = Pose(
+            numbers(path, held, "position", 3, CalibrationError), numbers(path, held, "quaternion", 4, CalibrationError)
+        )
     except SpatialError as error:
         raise CalibrationError(f"{path}: quaternion: {error}") from error
     return Calibration(lens, held["mount"], pose)
@@ -85,14 +76,9 @@ def read_shots(folder: Path) -> list[tuple[str, np.ndarray, Pose]]:
     Raises `CalibrationError` that names file and line.
     """
     path = folder / POSES
-    try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CalibrationError(f"{path} cannot be read: {error}") from error
-    if not rows or tuple(name.strip() for name in rows[0]) != COLUMNS:
-        raise CalibrationError(f"{path} must begin with the line {','.join(COLUMNS)}")
+    rows = read_rows(path, COLUMNS, CalibrationError)
     shots: list[tuple[str, np.ndarray, Pose]] = []
-    for number, row in enumerate(rows[1:], start=2):
+    for number, row in enumerate(rows, start=2):
         try:
             if len(row) != len(COLUMNS):
                 raise ValueError(f"{len(COLUMNS)} values, not {len(row)}")
@@ -107,18 +93,6 @@ def read_shots(folder: Path) -> list[tuple[str, np.ndarray, Pose]]:
             raise CalibrationError(f"{path}, line {number}: {row[0]} has another size than {shots[0][0]}")
         shots.append((row[0], cv2.cvtColor(image, cv2.COLOR_BGR2RGB), pose))
     return shots
-
-
-def _numbers(path: Path, held: Mapping[Any, Any], key: str, size: int) -> np.ndarray:
-    value = held.get(key)
-    try:
-        numbers = np.atleast_1d(np.array(value, dtype=np.float64))
-    except (TypeError, ValueError):
-        numbers = np.array([])
-    if numbers.shape != (size,) or not np.isfinite(numbers).all():
-        wanted = "a finite number" if size == 1 else f"{size} finite numbers"
-        raise CalibrationError(f"{path}: {key}={value!r} must be {wanted}")
-    return numbers
 
 
 def _list(values: Any) -> str:

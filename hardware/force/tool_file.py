@@ -6,14 +6,12 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from controllers.spatial import Pose, SpatialError
 from hardware.force.tool import StaticPose, Tool, ToolError, ToolEstimate
-from hardware.registry import meant
+from hardware.kept_files import numbers, read_keys, read_rows
 
 # Of a sensor at rest: rotation in the base, and wrench [N, N·m] in its own axes.
 COLUMNS = ("qx", "qy", "qz", "qw", "fx", "fy", "fz", "tx", "ty", "tz")
@@ -42,23 +40,19 @@ def text_of(estimate: ToolEstimate) -> str:
 
 def read_tool(path: Path) -> Tool:
     """The tool in a file. Raises `ToolError` that names file, key and what would fit."""
-    try:
-        held = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ToolError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(held, dict):
-        raise ToolError(f"{path} is no tool; it needs the keys {', '.join(KEYS)}")
-    for key in held:
-        if key not in KEYS:
-            raise ToolError(f"{path}: unknown key {key!r}; choose from {', '.join(KEYS)}{meant(str(key), KEYS)}")
+    held = read_keys(path, "tool", KEYS, ToolError)
     if ("centre" in held) == ("first_moment" in held):
         raise ToolError(f"{path}: give centre [m], or first_moment [kg m] of a tool without one")
     frame = held.get("frame")
     if not isinstance(frame, str) or not frame:
         raise ToolError(f"{path}: frame={frame!r} must be the name of the sensor's frame")
-    (mass,) = _numbers(path, held, "mass", 1)
-    moment = mass * _numbers(path, held, "centre", 3) if "centre" in held else _numbers(path, held, "first_moment", 3)
-    return Tool(frame, float(mass), moment, _numbers(path, held, "bias", 6))
+    (mass,) = numbers(path, held, "mass", 1, ToolError)
+    moment = (
+        mass * numbers(path, held, "centre", 3, ToolError)
+        if "centre" in held
+        else numbers(path, held, "first_moment", 3, ToolError)
+    )
+    return Tool(frame, float(mass), moment, numbers(path, held, "bias", 6, ToolError))
 
 
 def readings_text(poses: Sequence[StaticPose]) -> str:
@@ -74,14 +68,9 @@ def readings_text(poses: Sequence[StaticPose]) -> str:
 
 def read_readings(path: Path) -> list[StaticPose]:
     """The readings in such a file. Raises `ToolError` that names file and line."""
-    try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ToolError(f"{path} cannot be read: {error}") from error
-    if not rows or tuple(name.strip() for name in rows[0]) != COLUMNS:
-        raise ToolError(f"{path} must begin with the line {','.join(COLUMNS)}")
+    rows = read_rows(path, COLUMNS, ToolError)
     poses = []
-    for number, row in enumerate(rows[1:], start=2):
+    for number, row in enumerate(rows, start=2):
         try:
             values = np.array([float(value) for value in row])
             if values.shape != (len(COLUMNS),):
@@ -90,18 +79,6 @@ def read_readings(path: Path) -> list[StaticPose]:
         except (ValueError, SpatialError) as error:
             raise ToolError(f"{path}, line {number}: {error}") from None
     return poses
-
-
-def _numbers(path: Path, held: dict[Any, Any], key: str, size: int) -> np.ndarray:
-    value = held.get(key)
-    try:
-        numbers = np.atleast_1d(np.array(value, dtype=np.float64))
-    except (TypeError, ValueError):
-        numbers = np.array([])
-    if numbers.shape != (size,) or not np.isfinite(numbers).all():
-        wanted = "a finite number" if size == 1 else f"{size} finite numbers"
-        raise ToolError(f"{path}: {key}={value!r} must be {wanted}")
-    return numbers
 
 
 def _list(values: np.ndarray) -> str:
