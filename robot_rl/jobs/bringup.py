@@ -74,9 +74,12 @@ def node_names(job: str, config: RunConfig) -> list[str]:
             f"{nearest(config.source, (*spec.sources, *TELEOP_DEVICES.names()))}"
         )
     names = ["sim"] if config.arm == "sim" and config.simulator == "own" else []
-    names.append("link" if config.remote else "arm")
+    if config.remote or config.arm == "sim" or not spec.only_cameras:
+        names.append("link" if config.remote else "arm")
     if config.cameras and not config.remote:
         names.append("camera")
+    if spec.only_cameras:
+        return [*names, spec.node]
     if config.force.sensor and not config.remote:
         names.append("force")
     if asked_classifiers(job, config):

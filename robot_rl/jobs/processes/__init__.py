@@ -39,6 +39,7 @@ NAMES = (
     "session",
     "teach",
     "survey",
+    "sheet",
     "report",
     "console",
 )

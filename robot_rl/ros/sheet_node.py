@@ -1,0 +1,131 @@
+"""Cameras looked at: their pictures and how they are doing, on a contact sheet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+
+from controllers.ros.converters import stamp_to_ns
+from hardware.interfaces import CameraError
+from robot_rl.contract import ContractError, View
+from robot_rl.perception.contact_sheet import Row, draw_contact_sheet
+from robot_rl.perception.meter import CameraMeter, CameraReport
+from robot_rl.ros.camera_topics import NEWEST, listen_to_camera
+from robot_rl.ros.converters import image_from
+
+DRAWN_EVERY, TOLD_EVERY = 1.0, 0.2  # [s]
+
+
+class MeteredCamera:
+    """The newest picture of camera ``name``, and how it is doing.
+
+    Args:
+        node: that listens.
+        view: which its pictures have to be large enough for.
+        frozen: see `robot_rl.perception.watch.PictureWatch`.
+        silence: [s] without a picture after which it counts as lost.
+        compressed: see `listen_to_camera`.
+
+    Attributes:
+        picture: the newest ``(h, w, 3)`` uint8 RGB; None before the first.
+        subscription: to be destroyed by whoever no longer looks.
+    """
+
+    def __init__(self, node: Node, name: str, view: View, frozen: float, silence: float, compressed: bool) -> None:
+        self.name = name
+        self.picture: np.ndarray | None = None
+        self._clock = node.get_clock()
+        self._meter = CameraMeter(view, frozen, silence)
+        self.subscription = listen_to_camera(node, name, compressed, self._keep, NEWEST)
+
+    @property
+    def topic(self) -> str:
+        """Its topic, with the namespace."""
+        return str(self.subscription.topic_name)
+
+    def report(self) -> CameraReport:
+        return self._meter.report(time.monotonic())
+
+    def _keep(self, message: Any) -> None:
+        arrived = time.monotonic()
+        try:
+            picture = image_from(message)
+        except ContractError as error:
+            self._meter.refuse(str(error), arrived)
+            return
+        self.picture = picture
+        self._meter.take(picture, stamp_to_ns(message.header.stamp), self._clock.now().nanoseconds, arrived)
+
+
+class SheetNode(Node):
+    """Listens to cameras, and hands out the contact sheet once a second and how they are doing five times a second.
+
+    Args:
+        cameras: camera → consumer → what it sees of the pictures; one consumer at least.
+        draw: called with the sheet ``(h, w, 3)`` uint8 RGB.
+        tell: called with how each camera is doing.
+        frozen, silence, compressed: see `MeteredCamera`.
+        patience: [s] until somebody has to send each camera's pictures; 0: they are waited for.
+
+    Raises `CameraError` from `spin` where nobody does.
+    """
+
+    def __init__(
+        self,
+        cameras: Mapping[str, Mapping[str, View]],
+        draw: Callable[[np.ndarray], None],
+        tell: Callable[[dict[str, CameraReport]], None],
+        frozen: float,
+        silence: float,
+        compressed: bool = False,
+        patience: float = 0.0,
+    ) -> None:
+        super().__init__("contact_sheet")
+        self._seen, self._draw, self._tell = cameras, draw, tell
+        self._cameras = [
+            MeteredCamera(self, name, next(iter(seen.values())), frozen, silence, compressed)
+            for name, seen in cameras.items()
+        ]
+        self._deadline = time.monotonic() + patience if patience else None
+        self.create_timer(DRAWN_EVERY, self._on_draw)
+        self.create_timer(TOLD_EVERY, self._on_tell)
+
+    def reports(self) -> dict[str, CameraReport]:
+        """How each camera is doing."""
+        return {camera.name: camera.report() for camera in self._cameras}
+
+    def sheet(self) -> np.ndarray:
+        """The contact sheet as of now ``(h, w, 3)`` uint8 RGB."""
+        return draw_contact_sheet(
+            [Row(camera.name, camera.picture, camera.report(), self._seen[camera.name]) for camera in self._cameras]
+        )
+
+    def _on_draw(self) -> None:
+        self._draw(self.sheet())
+
+    def _on_tell(self) -> None:
+        self._tell(self.reports())
+        if self._deadline is None or time.monotonic() < self._deadline:
+            return
+        self._deadline = None
+        for camera in self._cameras:
+            if camera.picture is None and not self.count_publishers(camera.topic):
+                raise CameraError(
+                    f"camera {camera.name!r}: nobody sends {camera.topic}; {self._others()}. Is it the ROS_DOMAIN_ID "
+                    "of the graph that has it?"
+                )
+
+    def _others(self) -> str:
+        """The topics of pictures that are there, in words."""
+        kinds = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
+        asked = {camera.topic for camera in self._cameras}
+        topics = [
+            name
+            for name, types in self.get_topic_names_and_types()
+            if kinds & set(types) and name not in asked and self.count_publishers(name)
+        ]
+        return f"there are {', '.join(sorted(topics))}" if topics else "there are no others"

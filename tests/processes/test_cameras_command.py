@@ -1,0 +1,66 @@
+"""``robot-rl cameras`` as processes: cameras of its own, and those that run already."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import cv2
+import pytest
+
+from robot_rl.jobs.run import SHEET
+from tests.processes.job import Job
+from tests.videos import write_video
+
+pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]
+REAL = ["arm=fr3", "camera_driver=opencv", "cameras=front"]
+
+
+def pictures(job: Job) -> int:
+    """How many pictures of the first camera the sheet has seen."""
+    reports = job.run.status_of(SHEET)
+    return next(iter(reports.values()))["pictures"] if reports else 0
+
+
+def ended_well(job: Job) -> str:
+    """What ``job`` said, once Ctrl-C has ended it."""
+    job.process.send_signal(signal.SIGINT)
+    assert job.wait_end() == 0, job.errors
+    return job.output
+
+
+def test_a_camera_is_shown_without_an_arm_and_by_whom_only_listens(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "video.avi")
+    own = Job(tmp_path / "own", "cameras", *REAL, f"camera_devices={video}")
+    try:
+        own.wait(lambda: pictures(own) > 5, "pictures")
+        assert not own.log("arm")
+        sheet = own.run.root / "cameras.png"
+        own.wait(sheet.exists, "the sheet")
+        assert cv2.imread(str(sheet)) is not None
+        before = own.run.config_file.read_bytes()
+        listening = Job(own.run.root, "cameras", "--listen", "--out", str(tmp_path / "sheet.png"))
+        try:
+            listening.wait((tmp_path / "sheet.png").exists, "the sheet")
+            listening.process.send_signal(signal.SIGINT)
+            assert listening.process.wait(60.0) == 0, listening.errors
+            assert "pictures of 64x48" in listening.output
+        finally:
+            listening.stop()
+        assert own.run.config_file.read_bytes() == before
+        assert own.process.poll() is None
+        said = ended_well(own)
+        assert "camera front:" in said and "pictures of 64x48" in said
+        assert str(sheet) in said
+    finally:
+        own.stop()
+
+
+def test_cameras_that_are_not_there_are_one_line(tmp_path: Path) -> None:
+    own = Job(tmp_path / "own", "cameras", *REAL, f"camera_devices={tmp_path / 'none.avi'}")
+    try:
+        assert own.wait_end() == 2
+        (line,) = own.errors
+        assert line.startswith("robot-rl: camera 'front' (") and "none.avi) cannot be opened" in line
+    finally:
+        own.stop()
