@@ -43,9 +43,7 @@ def add_cameras_parser(commands: Any, common: Callable[[argparse.ArgumentParser]
             "pictures that the gaps between stamps tell of. Exit status: 0 after Ctrl-C, 2 when a camera is not there.",
         )
     )
-    parser.add_argument(
-        "--out", type=Path, metavar="PNG", help="the contact sheet; default: cameras.png in the run"
-    )
+    parser.add_argument("--out", type=Path, metavar="PNG", help="the contact sheet; default: cameras.png in the run")
     parser.add_argument(
         "--listen",
         action="store_true",
@@ -101,6 +99,7 @@ def _run_own(config: RunConfig, root: Path | None, out: Path | None, display: Ca
 
 def _listen(config: RunConfig, root: Path | None, out: Path | None, display: CamerasDisplay) -> Path:
     """Look at cameras that run already; returns the path of the sheet."""
+    from hardware.ros.runtime import ros
     from robot_rl.jobs.processes import sheet
     from robot_rl.jobs.remote import join_graph
     from robot_rl.jobs.run import Run
@@ -110,8 +109,8 @@ def _listen(config: RunConfig, root: Path | None, out: Path | None, display: Cam
     domain = int(job.get("domain", os.environ.get("ROS_DOMAIN_ID", "0")))
     out = (out or (run.root if run is not None else Path()) / SHEET_FILE).absolute()
     _tell(f"{CAMERAS}: contact sheet {out}; listening at ROS_DOMAIN_ID={domain}; Ctrl-C ends it")
-    arguments = join_graph(config, domain)
-    sheet.watch(config, frozen_after(run, config), out, display.update, arguments, PATIENCE)
+    with ros(join_graph(config, domain)) as stop:
+        sheet.watch(config, stop, frozen_after(run, config), out, display.update, PATIENCE)
     return out
 
 

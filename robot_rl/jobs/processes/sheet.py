@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hardware.ros.runtime import ros, spin
+from hardware.ros.runtime import Stop, ros, spin
 from robot_rl.contract.files import write_atomically
 from robot_rl.jobs.cameras_command import frozen_after, seen_by
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.processes import await_link
 from robot_rl.jobs.run import SHEET, Run
 from robot_rl.perception.contact_sheet import png_of
 from robot_rl.perception.meter import CameraReport
@@ -27,25 +28,26 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     def tell(reports: dict[str, CameraReport]) -> None:
         run.say(SHEET, {name: report._asdict() for name, report in reports.items()})
 
-    watch(config, frozen_after(run, config), Path(run.status_of("look")["out"]), tell)
+    with ros() as stop:
+        await_link(run, config, stop)
+        watch(config, stop, frozen_after(run, config), Path(run.status_of("look")["out"]), tell)
     return 0
 
 
 def watch(
     config: RunConfig,
+    stop: Stop,
     frozen: float,
     out: Path,
     tell: Tell,
-    arguments: list[str] | None = None,
     patience: float = 0.0,
 ) -> None:
-    """Write the contact sheet of the cameras anew each second, until the process is asked to end.
+    """Write the contact sheet of the cameras anew each second until ``stop``; rclpy is initialised.
 
     Args:
         frozen: [s] for which a camera may send the same pixels; 0: for ever.
         out: the sheet.
         tell: called with how the cameras are doing, and once more at the end.
-        arguments: of ROS, in place of the process's.
         patience: see `SheetNode`.
     """
 
@@ -59,6 +61,5 @@ def watch(
 
     compressed = config.remote and config.link.images == COMPRESSED
     cameras = seen_by(config, make_task(config.task))
-    with ros(arguments) as stop:
-        node = SheetNode(cameras, draw, tell, frozen, config.session.image_age, compressed, patience)
-        spin(node, stop, ended=say_all)
+    node = SheetNode(cameras, draw, tell, frozen, config.session.image_age, compressed, patience)
+    spin(node, stop, ended=say_all)
