@@ -57,7 +57,7 @@ class JobSpec:
 
     name: str
     help: str
-    node: Literal["session", "teach", "survey", "sheet", ""] = "session"
+    node: Literal["session", "teach", "survey", "sheet", "shots", ""] = "session"
     only_cameras: bool = False
     command: bool = True
     sources: tuple[str, ...] = (EXPERT, TOPIC, PAGE)
@@ -168,6 +168,15 @@ JOBS: dict[str, JobSpec] = {
             "cameras",
             "look at the cameras: a live contact sheet, rates, ages, drops, and what cannot be believed",
             node="sheet",
+            only_cameras=True,
+            command=False,
+            sources=(EXPERT, TOPIC, PAGE, HAND),
+            has_episodes=False,
+        ),
+        JobSpec(
+            "shots",
+            "take pictures of a board, for the lens of a camera, for `robot-rl calibrate camera`",
+            node="shots",
             only_cameras=True,
             command=False,
             sources=(EXPERT, TOPIC, PAGE, HAND),

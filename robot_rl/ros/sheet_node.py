@@ -13,6 +13,7 @@ from robot_rl.contract import View
 from robot_rl.perception.contact_sheet import Row, draw_contact_sheet
 from robot_rl.perception.meter import CameraReport
 from robot_rl.ros.metered_camera import MeteredCamera
+from robot_rl.ros.senders import check_sent
 
 DRAWN_EVERY, TOLD_EVERY = 1.0, 0.2  # [s]
 
@@ -69,19 +70,5 @@ class SheetNode(Node):
             return
         self._deadline = None
         for camera in self._cameras:
-            if camera.picture is None and not self.count_publishers(camera.topic):
-                raise CameraError(
-                    f"camera {camera.name!r}: nobody sends {camera.topic}; {self._others()}. Is it the ROS_DOMAIN_ID "
-                    "of the graph that has it?"
-                )
-
-    def _others(self) -> str:
-        """The topics of pictures that are there, in words."""
-        kinds = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
-        asked = {camera.topic for camera in self._cameras}
-        topics = [
-            name
-            for name, types in self.get_topic_names_and_types()
-            if kinds & set(types) and name not in asked and self.count_publishers(name)
-        ]
-        return f"there are {', '.join(sorted(topics))}" if topics else "there are no others"
+            if camera.picture is None:
+                check_sent(self, camera.topic, f"camera {camera.name!r}", CameraError)

@@ -40,6 +40,7 @@ NAMES = (
     "teach",
     "survey",
     "sheet",
+    "shots",
     "report",
     "console",
 )
