@@ -23,9 +23,19 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             run_rendered(scene_of(task), config.cameras, stop, (side, side), variation=config.camera_variation)
         else:
             devices = dict(zip(config.cameras, config.camera_devices, strict=False))
-            exposure = config.camera_exposure
+            width, height = config.camera_size or (None, None)
             cameras = [
-                make_camera(config.camera_driver, name, devices.get(name, ""), exposure=exposure)
+                make_camera(
+                    config.camera_driver,
+                    name,
+                    devices.get(name, ""),
+                    width,
+                    height,
+                    config.camera_rate,
+                    config.camera_exposure,
+                    config.camera_white_balance,
+                    config.camera_depth,
+                )
                 for name in config.cameras
             ]
             calibrations = [read_calibration(run.root / file) for file in config.camera_calibrations]
