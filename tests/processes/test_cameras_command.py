@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -54,6 +56,29 @@ def test_a_camera_is_shown_without_an_arm_and_by_whom_only_listens(tmp_path: Pat
         assert str(sheet) in said
     finally:
         own.stop()
+
+
+def test_a_camera_that_stands_still_delays_no_other(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "video.avi")
+    other = write_video(tmp_path / "other.avi")
+    job = Job(tmp_path / "run", "cameras", *REAL[:2], "cameras=front,wrist", f"camera_devices={video},{other}")
+
+    def report(camera: str) -> dict[str, Any]:
+        return job.run.status_of(SHEET).get(camera, {"pictures": 0})
+
+    try:
+        job.wait(lambda: report("front")["pictures"] and report("wrist")["pictures"], "pictures")
+        front = job.node("camera-front")
+        os.kill(front, signal.SIGSTOP)
+        try:
+            job.wait(lambda: report("front")["trouble"].startswith("lost: "), "the camera to be missed")
+            before = report("wrist")["pictures"]
+            job.wait(lambda: report("wrist")["pictures"] > before + 5, "pictures of the other")
+        finally:
+            os.kill(front, signal.SIGCONT)
+        job.wait(lambda: not report("front")["trouble"].startswith("lost: "), "the camera again")
+    finally:
+        job.stop()
 
 
 def test_cameras_that_are_not_there_are_one_line(tmp_path: Path) -> None:
