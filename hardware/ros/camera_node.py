@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from geometry_msgs.msg import PoseArray
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
@@ -102,7 +103,8 @@ class CameraOutput:
         self._image = node.create_publisher(Image, topic, 1)
         self._compressed = node.create_publisher(CompressedImage, f"{topic}/compressed", 1)
         self._info = node.create_publisher(CameraInfo, f"{camera.name}/color/camera_info", 1)
-        self._depth = node.create_publisher(Image, f"{camera.name}/{DEPTH}", 1)
+        self._node = node
+        self._depth: Publisher | None = None  # made for the first frame that has it
 
     def publish_newest(self) -> None:
         """Publish the camera's newest frame, unless it has been. Raises `CameraError` when it is lost for too long."""
@@ -113,10 +115,16 @@ class CameraOutput:
         intrinsics = getattr(self._camera, "intrinsics", None)
         self._info.publish(fill_camera_info(intrinsics, frame, self._frame_id, CameraInfo()))
         self._image.publish(fill_image(frame, self._frame_id, Image()))
-        if frame.depth is not None and self._depth.get_subscription_count() > 0:
-            self._depth.publish(fill_depth(frame, self._frame_id, Image()))
+        if frame.depth is not None:
+            self._publish_depth(frame)
         if self._compressed.get_subscription_count() > 0:
             self._compressed.publish(self._jpeg(frame))
+
+    def _publish_depth(self, frame: Frame) -> None:
+        if self._depth is None:
+            self._depth = self._node.create_publisher(Image, f"{self._camera.name}/{DEPTH}", 1)
+        if self._depth.get_subscription_count() > 0:
+            self._depth.publish(fill_depth(frame, self._frame_id, Image()))
 
     def _read(self) -> Frame | None:
         """The newest frame; None while the camera is lost."""

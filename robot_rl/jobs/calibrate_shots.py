@@ -140,12 +140,14 @@ def watch_board(
     say: Callable[[str], None],
     patience: float = 0.0,
 ) -> bool:
-    """Keep pictures until nothing is missing, or ``stop``; returns which. rclpy is initialised.
+    """Keep pictures until nothing is missing, or ``stop``; returns whether nothing is. rclpy is initialised.
 
     Args:
         show: called after each look with how far it is.
         say: called with a line for each picture that is kept.
         patience: see `ShotsNode`.
+
+    Raises the error of a camera or arm that is not there.
     """
     from hardware.cameras.calibration import Board
     from hardware.cameras.calibration_file import ShotFolder
@@ -171,5 +173,7 @@ def watch_board(
     compressed = config.remote and config.link.images == COMPRESSED
     board = Board(**choice.board)  # type: ignore[arg-type]
     node = ShotsNode(choice.camera, board, choice.with_hand, shots.keep, tell, draw, compressed, patience)
-    spin(node, stop, lambda: node.done)
+    spin(node, stop, lambda: node.done or node.failure is not None)
+    if node.failure is not None:
+        raise node.failure
     return node.done

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from rclpy.node import Node
 
-from hardware.interfaces import HardwareError
 
-
-def check_sent(node: Node, topic: str, what: str, error: type[HardwareError]) -> None:
-    """Raises ``error`` where nobody sends ``topic``, that of ``what``; it names the topics of its type that are there.
+def nobody_sends(node: Node, topic: str, what: str) -> str:
+    """In words, that nobody sends ``topic``, that of ``what``, and which topics of its type there are; "" when somebody
+    does.
 
     ``topic``: with its namespace, and subscribed to by ``node``.
     """
     if node.count_publishers(topic):
-        return
+        return ""
     names = dict(node.get_topic_names_and_types())
     kinds = set(names.get(topic, ()))
     others = sorted(name for name, found in names.items() if kinds & set(found) and node.count_publishers(name))
     there = f"there are {', '.join(others)}" if others else "there is none of its kind"
-    raise error(f"{what}: nobody sends {topic}; {there}. Is it the ROS_DOMAIN_ID of the graph that has it?")
+    return f"{what}: nobody sends {topic}; {there}. Is it the ROS_DOMAIN_ID of the graph that has it?"

@@ -13,7 +13,7 @@ from robot_rl.contract import View
 from robot_rl.perception.contact_sheet import Row, draw_contact_sheet
 from robot_rl.perception.meter import CameraReport
 from robot_rl.ros.metered_camera import MeteredCamera
-from robot_rl.ros.senders import check_sent
+from robot_rl.ros.senders import nobody_sends
 
 DRAWN_EVERY, TOLD_EVERY = 1.0, 0.2  # [s]
 
@@ -28,7 +28,8 @@ class SheetNode(Node):
         frozen, silence, compressed: see `MeteredCamera`.
         patience: [s] until somebody has to send each camera's pictures; 0: they are waited for.
 
-    Raises `CameraError` from `spin` where nobody does.
+    Attributes:
+        failure: why it cannot go on; None while it can.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class SheetNode(Node):
         patience: float = 0.0,
     ) -> None:
         super().__init__("contact_sheet")
+        self.failure: CameraError | None = None
         self._seen, self._draw, self._tell = cameras, draw, tell
         self._cameras = [
             MeteredCamera(self, name, next(iter(seen.values())), frozen, silence, compressed)
@@ -70,5 +72,6 @@ class SheetNode(Node):
             return
         self._deadline = None
         for camera in self._cameras:
-            if camera.picture is None:
-                check_sent(self, camera.topic, f"camera {camera.name!r}", CameraError)
+            if camera.picture is None and (words := nobody_sends(self, camera.topic, f"camera {camera.name!r}")):
+                self.failure = CameraError(words)
+                return

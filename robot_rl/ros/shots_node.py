@@ -16,11 +16,11 @@ from controllers.spatial import Pose
 from hardware.cameras.board_picture import draw_board
 from hardware.cameras.calibration import Board, find
 from hardware.cameras.coverage import BoardWatch
-from hardware.interfaces import ArmConnectionError, CameraError
+from hardware.interfaces import ArmConnectionError, CameraError, HardwareError
 from robot_rl.contract import ContractError
 from robot_rl.ros.camera_topics import NEWEST, listen_to_camera
 from robot_rl.ros.converters import image_from
-from robot_rl.ros.senders import check_sent
+from robot_rl.ros.senders import nobody_sends
 
 LOOKS = 8.0  # [Hz]
 SILENT = 1.0  # [s] without a picture that are said
@@ -66,8 +66,7 @@ class ShotsNode(Node):
 
     Attributes:
         done: nothing is missing.
-
-    Raises `CameraError` or `ArmConnectionError` from `spin` where nobody does.
+        failure: why it cannot go on; None while it can.
     """
 
     def __init__(
@@ -83,6 +82,7 @@ class ShotsNode(Node):
     ) -> None:
         super().__init__("calibration_shots")
         self.done = False
+        self.failure: HardwareError | None = None
         self._camera, self._board, self._with_hand = camera, board, with_hand
         self._keep, self._tell, self._draw = keep, tell, draw
         self._watch: BoardWatch | None = None
@@ -143,7 +143,8 @@ class ShotsNode(Node):
         if self._deadline is None or time.monotonic() < self._deadline:
             return
         self._deadline = None
-        if not self._looked:
-            check_sent(self, self._pictures.topic_name, f"camera {self._camera!r}", CameraError)
-        if self._with_hand and self._hand is None:
-            check_sent(self, self._poses.topic_name, "the pose of the hand", ArmConnectionError)
+        pictures, poses = self._pictures.topic_name, self._poses.topic_name
+        if not self._looked and (words := nobody_sends(self, pictures, f"camera {self._camera!r}")):
+            self.failure = CameraError(words)
+        elif self._with_hand and not self._hand and (words := nobody_sends(self, poses, "the pose of the hand")):
+            self.failure = ArmConnectionError(words)

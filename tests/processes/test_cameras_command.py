@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ import cv2
 import pytest
 
 from robot_rl.jobs.run import SHEET
+from tests.conftest import require_job_mark
 from tests.processes.job import Job
 from tests.videos import write_video
 
 pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]
+ROOT = Path(__file__).resolve().parents[2]
 REAL = ["arm=fr3", "camera_driver=opencv", "cameras=front"]
 
 
@@ -89,3 +93,16 @@ def test_cameras_that_are_not_there_are_one_line(tmp_path: Path) -> None:
         assert line.startswith("robot-rl: camera 'front' (") and "none.avi) cannot be opened" in line
     finally:
         own.stop()
+
+
+def test_a_camera_that_nobody_sends_is_one_line(tmp_path: Path) -> None:
+    require_job_mark()
+    ended = subprocess.run(
+        [sys.executable, "-m", "robot_rl", "cameras", "--task", "reach", "--listen", "cameras=left"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL, text=True, capture_output=True, timeout=300.0, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    (line,) = [line for line in ended.stderr.splitlines() if not line.startswith("[INFO]")]
+    assert line.startswith("robot-rl: camera 'left': nobody sends /left/color/image_raw; ")
+    assert not (tmp_path / "runs").exists()

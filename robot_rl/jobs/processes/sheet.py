@@ -49,6 +49,8 @@ def watch(
         out: the sheet.
         tell: called with how the cameras are doing, and once more at the end.
         patience: see `SheetNode`.
+
+    Raises `CameraError` for a camera that is not there.
     """
 
     def draw(sheet: np.ndarray) -> None:
@@ -62,4 +64,6 @@ def watch(
     compressed = config.remote and config.link.images == COMPRESSED
     cameras = seen_by(config, make_task(config.task))
     node = SheetNode(cameras, draw, tell, frozen, config.session.image_age, compressed, patience)
-    spin(node, stop, ended=say_all)
+    spin(node, stop, lambda: node.failure is not None, say_all)
+    if node.failure is not None:
+        raise node.failure
