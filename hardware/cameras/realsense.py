@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hardware.cameras.host_clock import HostClock
 from hardware.cameras.intrinsics import Intrinsics
 from hardware.device import Device
 from hardware.interfaces import CameraError, Frame
@@ -43,8 +44,8 @@ class RealSenseCamera(Device):
             picture on a cloudy day.
         white_balance: fixed colour temperature [K]; None leaves it to the camera. Fix it for the same reason.
         depth: each frame has the depth of each of its pixels; the device must offer it in the same mode.
-        global_time: stamps are the moment of exposure, mapped to the host's clock by librealsense. Without it (or where
-            the device cannot) they are the moment of arrival.
+        global_time: stamps are the moment of exposure, mapped to the host's clock by librealsense, or by `HostClock`
+            where the device says it by its own. Without, they are the moment of arrival.
         timeout: `read` gives up after this time [s].
         find_devices: lists the connected devices; the default asks librealsense.
     """
@@ -77,6 +78,7 @@ class RealSenseCamera(Device):
         self._opened: list[Any] = []  # sensors
         self._queue: Any = None  # of frames, or with depth a synchroniser of the two streams
         self._align: Any = None
+        self._clock = HostClock()
         self._intrinsics: Intrinsics | None = None
 
     @property
@@ -89,6 +91,7 @@ class RealSenseCamera(Device):
         if self._opened:
             return
         rs = _import_pyrealsense()
+        self._clock = HostClock()
         try:
             device = self._device(rs)
             colour = self._stream(rs, device, rs.stream.color, rs.format.rgb8, "RGB")
@@ -127,9 +130,11 @@ class RealSenseCamera(Device):
             raise CameraError(
                 f"{self._label} sent no frame for {self._timeout:g} s; check its cable and USB port, then start again"
             ) from error
-        now, received = time.time(), time.monotonic()
-        mapped = frame.get_frame_timestamp_domain() != rs.timestamp_domain.hardware_clock
-        stamp = frame.get_timestamp() / 1000.0 if self._global_time and mapped else now
+        stamp, received = time.time(), time.monotonic()
+        if self._global_time:
+            by_device = frame.get_timestamp() / 1000.0
+            mapped = frame.get_frame_timestamp_domain() != rs.timestamp_domain.hardware_clock
+            stamp = by_device if mapped else self._clock.stamp(by_device, stamp)
         return Frame(image=np.array(frame.get_data()), stamp=stamp, received=received, depth=depth)
 
     @property

@@ -130,7 +130,7 @@ class ShotsNode(Node):
             self._keep(picture, hand)
         self.done = not self._watch.missing()
         report = self._report(look.words)
-        lines = (f"{report.kept} kept: {report.words}", *report.missing)
+        lines = [f"{report.kept} kept: {report.words}", *(f"missing: {words}" for words in report.missing)]
         self._draw(draw_board(picture, view, self._watch.covered, lines))
 
     def _report(self, words: str) -> ShotsReport:
