@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from hardware.ros.runtime import ros, spin
 from robot_rl.contract import Policy, warm_up
 from robot_rl.jobs.config import RunConfig
@@ -31,7 +33,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         agent, _ = make_loop_config(config.learner, config.seed, images=bool(schema.images))
         load.warm_up(agent)
     loading = load if spec.learns else None
-    with ros() as stop:
+    with contextlib.closing(policy), ros() as stop:
         node = PolicyNode(task, policy, config.cameras, loading, view, schema.encoding)
         spin(node, stop)
     return 0

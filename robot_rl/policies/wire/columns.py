@@ -1,0 +1,243 @@
+"""Actions by a server's columns: rows of an answer → actions of a task, and back.
+
+A row says where the TCP goes from where the row before has led it (``delta``) or by place (``absolute``). Summed up,
+the rows of an answer are a path from the measured pose. It is sampled once a control period T, so that a server may act
+at another rate, and followed by no more than a full action a period.
+
+    p₀ = 0,  pᵢ₊₁ = pᵢ + δᵢ,   δᵢ = uᵢ·unit   or   gᵢ − gᵢ₋₁  (g₋₁: measured; rotations by log3(Rᵢ Rᵢ₋₁ᵀ))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from controllers.spatial import exp3, log3, rotation_to_rpy, rpy_to_rotation
+from robot_rl.contract import ACTION_AXES, TCP_POSITION, TCP_ROTATION, ActionSpec, ContractError, Field
+from robot_rl.contract.settings import ConfigError
+from robot_rl.contract.steps import MAX_ROWS
+from robot_rl.policies.wire.file import ColumnSpec, WireFile
+from robot_rl.policies.wire.observing import Fields
+
+SAME_RATE = 1e-6  # of a rate that counts as the task's
+BEYOND = 0.5  # of the way between open and closed that a gripper's number may be beyond either
+MAX_ANSWER = 2000  # rows
+TURNS = ("roll", "pitch", "yaw")
+
+
+class Columns:
+    """Which column moves which axis.
+
+    Args:
+        file: says so.
+        action: of the task.
+        period: its control period [s].
+        fields: of its state; absolute places need `TCP_POSITION` or `TCP_ROTATION` there.
+
+    Raises `ConfigError` when an axis has no column, a column no axis, or a place nothing to be measured against.
+    """
+
+    def __init__(self, file: WireFile, action: ActionSpec, period: float, fields: tuple[Field, ...]) -> None:
+        self._file, self._action, self._period = file, action, period
+        self._fields = Fields(fields)
+        self._scale = action.delta(np.ones(action.size))  # (6,) [m, rad] of a full action
+        keys = {column.key or file.actions for column in file.columns}
+        self._columns = {
+            key: [column for column in file.columns if (column.key or file.actions) == key] for key in sorted(keys)
+        }
+        self._check()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of an answer's arrays."""
+        return tuple(self._columns)
+
+    @property
+    def rate(self) -> float:
+        """Rows a second [Hz]."""
+        return self._file.rate or 1.0 / self._period
+
+    @property
+    def keeps_rate(self) -> bool:
+        """Whether a row is a control period of the task."""
+        return abs(self.rate * self._period - 1.0) < SAME_RATE
+
+    def _check(self) -> None:
+        driven, said = self._action.axes, [column.axis for column in self._file.columns if column.axis]
+        if missing := [axis for axis in driven if axis not in said]:
+            raise ConfigError(f"columns: no column moves {', '.join(missing)}, which the task's action has")
+        if more := [axis for axis in said if axis not in driven]:
+            raise ConfigError(
+                f"columns: the task does not drive {', '.join(more)}, but {', '.join(driven)}; "
+                f"write {{ignored: {more[0]}}}"
+            )
+        absolute = [column.axis for column in self._file.columns if column.means == "absolute"]
+        turns = [axis for axis in absolute if axis in TURNS]
+        if len(turns) not in (0, len(TURNS)) and turns != ["yaw"]:
+            raise ConfigError(
+                f"columns: {', '.join(turns)} is absolute; an orientation has {', '.join(TURNS)}, or yaw alone"
+            )
+        for field, axes in ((TCP_POSITION, set(absolute) - set(TURNS)), (TCP_ROTATION, turns)):
+            if axes and field not in self._fields.names:
+                raise ConfigError(
+                    f"columns: {', '.join(sorted(axes))} is absolute, so the task's state needs the field {field}; it "
+                    f"has {', '.join(self._fields.names)}"
+                )
+
+    def actions(self, answer: Mapping[Any, Any], state: np.ndarray, bounded: bool = True) -> np.ndarray:
+        """Actions ``(h, a)`` float32 in [−1, 1], one a control period, that ``answer`` to ``state (d,)`` asks for.
+
+        ``bounded``: a jump is refused. Raises `ContractError` for an answer that is wrong-named, of the wrong shape or
+        type, not finite, or jumps.
+        """
+        arrays = {key: _array(answer, key, columns) for key, columns in self._columns.items()}
+        lengths = {key: len(array) for key, array in arrays.items()}
+        if len(set(lengths.values())) != 1:
+            raise ContractError(f"the arrays of the answer have different lengths: {lengths}")
+        values = {
+            column.axis: arrays[key][:, number]
+            for key, columns in self._columns.items()
+            for number, column in enumerate(columns)
+            if column.axis
+        }
+        specs = {column.axis: column for column in self._file.columns if column.axis}
+        steps = np.zeros((next(iter(lengths.values())), 6))
+        for axis, column in specs.items():
+            if axis != "gripper" and column.means == "delta":
+                number = ACTION_AXES.index(axis)
+                steps[:, number] = values[axis] * (self._scale[number] if column.factor is None else column.factor)
+        self._put_places(steps, values, specs, state)
+        sampled = self._sampled(steps)
+        if bounded:
+            self._check_jumps(sampled, specs)
+        delta = self._followed(sampled)[: self._file.rows]
+        openings: list[float | None] = [None] * len(delta)
+        if "gripper" in specs:
+            openings = list(self._openings(values["gripper"], specs["gripper"], len(sampled)))[: len(delta)]
+        return np.array([self._action.from_delta(*row) for row in zip(delta, openings, strict=True)])
+
+    def _put_places(
+        self, steps: np.ndarray, values: Mapping[str, np.ndarray], specs: Mapping[str, ColumnSpec], state: np.ndarray
+    ) -> None:
+        """Put the displacements that absolute columns ask for into ``steps (H, 6)``."""
+        absolute = {axis: values[axis] * (column.factor or 1.0) for axis, column in _absolute(specs).items()}
+        for axis, place in absolute.items():
+            number = ACTION_AXES.index(axis)
+            if axis not in TURNS:
+                measured = self._fields.read(state, TCP_POSITION)[number]
+                steps[:, number] = np.diff(place, prepend=measured)
+        if "yaw" in absolute and TURNS[0] not in absolute:
+            measured = rotation_to_rpy(exp3(self._fields.read(state, TCP_ROTATION)))[2]
+            turn = np.diff(absolute["yaw"], prepend=measured)
+            steps[:, 5] = np.remainder(turn + np.pi, 2.0 * np.pi) - np.pi
+        if TURNS[0] in absolute:
+            before = exp3(self._fields.read(state, TCP_ROTATION))
+            for row, rpy in enumerate(np.stack([absolute[axis] for axis in TURNS], axis=1)):
+                after = rpy_to_rotation(rpy)
+                steps[row, 3:] = log3(after @ before.T)
+                before = after
+
+    def _sampled(self, steps: np.ndarray) -> np.ndarray:
+        """Displacements ``(h, 6)`` in each control period, of ``steps (H, 6)`` in each row's time."""
+        if self.keeps_rate:
+            return steps[:MAX_ROWS]
+        row = 1.0 / self.rate
+        path = np.concatenate((np.zeros((1, 6)), np.cumsum(steps, axis=0)))
+        count = min(MAX_ROWS, max(1, round(len(steps) * row / self._period)))
+        at, times = row * np.arange(len(path)), self._period * np.arange(count + 1)
+        return np.diff(np.stack([np.interp(times, at, axis) for axis in path.T], axis=1), axis=0)
+
+    def _check_jumps(self, steps: np.ndarray, specs: Mapping[str, ColumnSpec]) -> None:
+        for axis, column in specs.items():
+            if axis == "gripper":
+                continue
+            number = ACTION_AXES.index(axis)
+            bound = self._file.jump * self._scale[number]
+            row = int(np.abs(steps[:, number]).argmax())
+            if abs(steps[row, number]) > bound:
+                unit = "rad" if column.rotates else "m"
+                other = "absolute" if column.means == "delta" else "delta"
+                raise ContractError(
+                    f"the answer jumps: {axis} by {steps[row, number]:.4g} {unit} in control period {row}, and jump="
+                    f"{self._file.jump:g} allows {bound:.4g}; is the column {other}, or of another unit than "
+                    f"{column.unit}?"
+                )
+
+    def _followed(self, steps: np.ndarray) -> np.ndarray:
+        """``steps (h, 6)`` as far as full actions lead; what is left over follows in later periods."""
+        followed, left = np.empty_like(steps), np.zeros(6)
+        for row, step in enumerate(steps):
+            left += step
+            followed[row] = np.clip(left, -self._scale, self._scale)
+            left -= followed[row]
+        return followed
+
+    def _openings(self, values: np.ndarray, column: ColumnSpec, count: int) -> np.ndarray:
+        """Opening ``(count,)`` 0–1 of the gripper in each control period."""
+        closed, opened = column.ends
+        openings = (values - closed) / (opened - closed)
+        far = np.abs(openings - 0.5) > 0.5 + BEYOND
+        if far.any():
+            raise ContractError(
+                f"gripper is {values[far][0]:.4g} in row {int(far.argmax())}, far from closed={closed:g} and "
+                f"open={opened:g}"
+            )
+        times = self._period * np.arange(count)
+        rows = np.minimum((times * self.rate + SAME_RATE).astype(int), len(values) - 1)
+        clipped: np.ndarray = np.clip(openings[rows], 0.0, 1.0)
+        return clipped
+
+    def answer(self, actions: np.ndarray, state: np.ndarray) -> dict[str, np.ndarray]:
+        """The inverse of `actions`, at the task's rate: key → ``(h, columns)`` float32. Ignored columns are 0."""
+        steps = np.array([self._action.delta(row) for row in actions])
+        values = {axis: steps[:, number] for number, axis in enumerate(ACTION_AXES[:6])}
+        absolute = _absolute({column.axis: column for column in self._file.columns if column.axis})
+        for axis in absolute:
+            if axis not in TURNS:
+                measured = self._fields.read(state, TCP_POSITION)[ACTION_AXES.index(axis)]
+                values[axis] = measured + np.cumsum(values[axis])
+        if turned := [axis for axis in TURNS if axis in absolute]:
+            rotation, turns = exp3(self._fields.read(state, TCP_ROTATION)), []
+            for step in steps:
+                rotation = exp3(step[3:]) @ rotation
+                turns.append(rotation_to_rpy(rotation))
+            values |= {axis: np.array(turns)[:, TURNS.index(axis)] for axis in turned}
+        if (openings := [self._action.gripper(row) for row in actions])[0] is not None:
+            values["gripper"] = np.array(openings, dtype=float)
+        return {
+            key: np.stack([self._said(column, values, len(steps)) for column in columns], axis=1).astype(np.float32)
+            for key, columns in self._columns.items()
+        }
+
+    def _said(self, column: ColumnSpec, values: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
+        if not column.axis:
+            return np.zeros(rows)
+        if column.axis == "gripper":
+            closed, opened = column.ends
+            return closed + (opened - closed) * values["gripper"]
+        number = ACTION_AXES.index(column.axis)
+        return values[column.axis] / (self._scale[number] if column.factor is None else column.factor)
+
+
+def _absolute(specs: Mapping[str, ColumnSpec]) -> dict[str, ColumnSpec]:
+    return {axis: column for axis, column in specs.items() if column.means == "absolute"}
+
+
+def _array(answer: Mapping[Any, Any], key: str, columns: list[ColumnSpec]) -> np.ndarray:
+    """The array ``(H, C)`` of ``columns`` in an answer, finite, or a `ContractError`."""
+    if key not in answer:
+        raise ContractError(f"the answer has no {key!r}, but {', '.join(sorted(map(str, answer))) or 'nothing'}"[:300])
+    array = answer[key]
+    names = ", ".join(column.axis or column.ignored for column in columns)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ContractError(f"{key} of the answer must be an array of numbers, not {kind}")
+    if array.ndim != 2 or array.shape[1] != len(columns) or not 1 <= len(array) <= MAX_ANSWER:
+        raise ContractError(f"{key} of the answer has shape {array.shape}; it must be rows of {len(columns)}: {names}")
+    if not np.isfinite(array).all():
+        row, column = (int(place[0]) for place in np.nonzero(~np.isfinite(array)))
+        name = columns[column].axis or columns[column].ignored
+        raise ContractError(f"{key} of the answer is not finite: {name} is {array[row, column]} in row {row}")
+    return array.astype(np.float64)

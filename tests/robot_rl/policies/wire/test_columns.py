@@ -1,0 +1,161 @@
+"""Rows of a server's answer as actions of a task: units, places, rates, bounds; and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controllers.spatial import Pose, rotation_to_rpy
+from robot_rl.contract import TCP_POSITION, TCP_ROTATION, ActionSpec, ContractError, Field
+from robot_rl.policies.wire.columns import Columns
+from robot_rl.policies.wire.file import parse
+
+SCALE = 0.01  # [m] of a full action
+TURN = 0.05  # [rad]
+PERIOD = 0.1
+ACTION = ActionSpec(("x", "y", "z"), (SCALE, SCALE, SCALE))
+WHOLE = ActionSpec(("x", "y", "z", "roll", "pitch", "yaw", "gripper"), (SCALE,) * 3 + (TURN,) * 3 + (1.0,))
+FIELDS = (Field(TCP_POSITION, 3, 2.0), Field(TCP_ROTATION, 3, 0.3))
+HERE = Pose.from_rotvec(np.array([0.5, 0.1, 0.2]), np.array([3.0, 0.2, -0.1]))  # pointing down
+STATE = np.concatenate((2.0 * HERE.translation, 0.3 * HERE.rotvec)).astype(np.float32)
+
+
+def deltas(unit: object = "m", **more: Any) -> Columns:
+    columns = [{"axis": axis, "means": "delta", "unit": unit} for axis in "xyz"]
+    return Columns(parse({"columns": columns, **more}), ACTION, PERIOD, FIELDS)
+
+
+def places(action: ActionSpec = WHOLE, **more: Any) -> Columns:
+    columns = [{"axis": axis, "means": "absolute", "unit": "m"} for axis in "xyz"]
+    columns += [{"axis": axis, "means": "absolute", "unit": "rad"} for axis in ("roll", "pitch", "yaw")]
+    columns += [{"axis": "gripper", "open": 0.08, "closed": 0.0}]
+    return Columns(parse({"columns": columns[: action.size], **more}), action, PERIOD, FIELDS)
+
+
+@pytest.mark.parametrize(("unit", "number"), [("m", 0.005), ("cm", 0.5), ("mm", 5.0), ("step", 0.5), (0.1, 0.05)])
+def test_units_are_converted(unit: object, number: float) -> None:
+    actions = deltas(unit).actions({"actions": np.full((4, 3), number, np.float32)}, STATE)
+    assert actions.shape == (4, 3)
+    np.testing.assert_allclose(actions, 0.5, rtol=1e-6)
+
+
+def test_columns_go_by_their_names_and_keys_wherever_they_stand() -> None:
+    columns = [
+        {"axis": "z", "means": "delta", "unit": "m", "key": "up"},
+        {"ignored": "base"},
+        {"axis": "y", "means": "delta", "unit": "m"},
+        {"axis": "x", "means": "delta", "unit": "m"},
+    ]
+    made = Columns(parse({"columns": columns}), ACTION, PERIOD, FIELDS)
+    answer = {"actions": np.array([[9.0, 0.002, 0.001]]), "up": np.array([[0.003]])}
+    np.testing.assert_allclose(made.actions(answer, STATE), [[0.1, 0.2, 0.3]], rtol=1e-6)
+
+
+def test_places_are_reached_from_where_the_arm_is() -> None:
+    way = np.array([[0.004, 0.0, -0.002], [0.008, 0.001, -0.002]])
+    turned = [HERE.moved(np.array([0, 0, 0, 0.0, 0.01 * i, -0.02 * i])) for i in (1, 2)]
+    rows = [[*(HERE.translation + w), *rotation_to_rpy(t.rotation), 0.06] for w, t in zip(way, turned, strict=True)]
+    actions = places().actions({"actions": np.array(rows)}, STATE)
+    np.testing.assert_allclose(actions[:, :3] * SCALE, [way[0], way[1] - way[0]], atol=1e-7)
+    np.testing.assert_allclose(actions[:, 3:6] * TURN, [[0, 0.01, -0.02]] * 2, atol=1e-3)
+    np.testing.assert_allclose(actions[:, 6], 0.5)
+
+
+def test_what_is_faster_than_a_full_action_follows_later() -> None:
+    steps = np.zeros((4, 3))
+    steps[0] = 0.025, -0.025, 0.0
+    actions = deltas().actions({"actions": steps}, STATE)
+    np.testing.assert_allclose(actions[:, 0], [1.0, 1.0, 0.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(actions[:, 1], [-1.0, -1.0, -0.5, 0.0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("rate", "rows", "wanted"), [(20.0, 8, 4), (5.0, 4, 8), (15.0, 15, 10), (50.0, 1, 1)])
+def test_another_rate_makes_the_same_way_in_the_same_time(rate: float, rows: int, wanted: int) -> None:
+    steps = np.full((rows, 3), 0.04 / rate)
+    actions = deltas(rate=rate).actions({"actions": steps}, STATE)
+    assert len(actions) == wanted
+    np.testing.assert_allclose(actions.sum(axis=0) * SCALE, steps.sum(axis=0), rtol=1e-4)
+    if rows > 1:
+        np.testing.assert_allclose(actions, 0.4, rtol=1e-5)
+
+
+def test_only_so_many_rows_act_as_the_file_says() -> None:
+    assert len(deltas(rows=3).actions({"actions": np.zeros((50, 3))}, STATE)) == 3
+    assert len(deltas().actions({"actions": np.zeros((400, 3))}, STATE)) == 100
+
+
+GOOD = np.zeros((4, 3))
+
+
+def with_value(value: float) -> np.ndarray:
+    rows = GOOD.copy()
+    rows[2, 1] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({}, "the answer has no 'actions', but nothing"),
+        ({"action": GOOD, "info": 1}, "has no 'actions', but action, info"),
+        ({"actions": GOOD.tolist()}, "must be an array of numbers, not list"),
+        ({"actions": "Traceback (most recent call last)"}, "must be an array of numbers, not str"),
+        ({"actions": GOOD > 0}, "must be an array of numbers, not an array of bool"),
+        ({"actions": GOOD[:, :2]}, r"has shape \(4, 2\); it must be rows of 3: x, y, z"),
+        ({"actions": np.zeros((4, 7))}, r"has shape \(4, 7\); it must be rows of 3: x, y, z"),
+        ({"actions": GOOD[0]}, r"has shape \(3,\)"),
+        ({"actions": GOOD[None]}, r"has shape \(1, 4, 3\)"),
+        ({"actions": GOOD[:0]}, r"has shape \(0, 3\)"),
+        ({"actions": np.zeros((2001, 3))}, r"has shape \(2001, 3\)"),
+        ({"actions": with_value(np.nan)}, "is not finite: y is nan in row 2"),
+        ({"actions": with_value(-np.inf)}, "is not finite: y is -inf in row 2"),
+        ({"actions": with_value(0.031)}, "jumps: y by 0.031 m in control period 2, and jump=3 allows 0.03"),
+        ({"actions": np.tile(HERE.translation, (4, 1))}, "jumps: x by 0.5 m in control period 0.*is the column abs"),
+    ],
+)
+def test_what_is_no_answer_is_refused_by_name(answer: dict[str, Any], words: str) -> None:
+    with pytest.raises(ContractError, match=words):
+        deltas().actions(answer, STATE)
+
+
+@pytest.mark.parametrize("action", [ACTION, WHOLE])
+def test_deltas_that_are_taken_for_places_are_refused(action: ActionSpec) -> None:
+    with pytest.raises(ContractError, match=r"jumps: x by -0\.\d+ m in control period 0.*is the column delta"):
+        places(action).actions({"actions": np.full((4, action.size), 0.001)}, STATE)
+
+
+def test_yaw_may_be_absolute_alone_and_takes_the_short_way_round() -> None:
+    action = ActionSpec(("yaw",), (TURN,))
+    made = Columns(parse({"columns": [{"axis": "yaw", "means": "absolute", "unit": "rad"}]}), action, PERIOD, FIELDS)
+    here = Pose.from_rotvec(np.zeros(3), np.array([0.0, 0.0, 3.13]))
+    state = np.concatenate((np.zeros(3), 0.3 * here.rotvec)).astype(np.float32)
+    actions = made.actions({"actions": np.array([[-3.12], [-3.10]])}, state)
+    np.testing.assert_allclose(actions[:, 0] * TURN, [2 * np.pi - 6.25, 0.02], atol=1e-5)
+    np.testing.assert_allclose(made.actions(made.answer(actions, state), state), actions, atol=1e-5)
+
+
+def test_a_gripper_far_beyond_its_ends_is_refused() -> None:
+    rows = np.tile([*HERE.translation, *rotation_to_rpy(HERE.rotation), 0.09], (3, 1))
+    assert places().actions({"actions": rows}, STATE)[0, 6] == 1.0
+    rows[1, 6] = 1.0
+    with pytest.raises(ContractError, match=r"gripper is 1 in row 1, far from closed=0 and open=0\.08"):
+        places().actions({"actions": rows}, STATE)
+
+
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 20), absolute=st.booleans())
+def test_an_answer_of_ours_is_read_as_what_it_was(seed: int, rows: int, absolute: bool) -> None:
+    columns = places() if absolute else whole_deltas()
+    actions = np.random.default_rng(seed).uniform(-1.0, 1.0, (rows, 7)).astype(np.float32)
+    answer = columns.answer(actions, STATE)
+    np.testing.assert_allclose(columns.actions(answer, STATE), actions, atol=2e-4)
+
+
+def whole_deltas() -> Columns:
+    columns: list[dict[str, Any]] = [{"axis": axis, "means": "delta", "unit": "cm"} for axis in "xyz"]
+    columns += [{"axis": axis, "means": "delta", "unit": "deg", "key": "turn"} for axis in ("roll", "pitch", "yaw")]
+    columns += [{"axis": "gripper", "open": -1.0, "closed": 1.0}]
+    return Columns(parse({"columns": columns}), WHOLE, PERIOD, FIELDS)
