@@ -203,6 +203,32 @@ def parse(values: Mapping[str, object]) -> WireFile:
         raise ConfigError(str(error)) from error
 
 
+def plain_spec(spec: PartSpec | ColumnSpec) -> dict[str, Any]:
+    """What is said in a spec, as the file has it."""
+    said = {
+        field.name: getattr(spec, field.name)
+        for field in dataclasses.fields(spec)
+        if getattr(spec, field.name) != field.default
+    }
+    return {"as" if key == "form" else key: value for key, value in said.items()}
+
+
+def plain_names(file: WireFile) -> dict[str, Any]:
+    """The keys of a file that say names, as it would have them."""
+    return {
+        "images": dict(file.images),
+        "state": {key: [plain_spec(part) for part in parts] for key, parts in file.state.items()},
+        "prompt": file.prompt,
+        "actions": file.actions,
+        "columns": [plain_spec(column) for column in file.columns],
+    }
+
+
+def said_columns(file: WireFile) -> list[dict[str, Any]]:
+    """The columns as metadata have them."""
+    return [{"key": file.actions, **plain_spec(column)} for column in file.columns]
+
+
 def _parts(name: str, given: object) -> tuple[PartSpec, ...]:
     if not isinstance(given, list) or not given:
         raise ConfigError(f"{name}={shown(given)} must be a list of fields of the state")

@@ -6,6 +6,7 @@ with the array of actions. Text is an error, after which the server closes.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from robot_rl.contract import AnswerError
 from robot_rl.contract.ranges import shown
-from robot_rl.policies.wire.file import WireFile
+from robot_rl.policies.wire.file import WireFile, said_columns
 from robot_rl.policies.wire.observing import Sent
 from robot_rl.policies.wire.packing import OPENPI, PackingError, pack, unpack
 
@@ -87,7 +88,19 @@ class OpenpiLink:
             self._answered = False
             metadata = self._received(self._connection)
             LOGGER.info("%s says: %s", self.address, shown(metadata))
+            self._check_columns(metadata)
         return self._connection
+
+    def _check_columns(self, metadata: Mapping[Any, Any]) -> None:
+        """Raises `AnswerError` where the server says its columns, as ours does, and they are others than the file's."""
+        theirs, ours = metadata.get("columns"), said_columns(self._file)
+        if not isinstance(theirs, list) or theirs == ours:
+            return
+        for number, (there, here) in enumerate(itertools.zip_longest(theirs, ours)):
+            if there != here:
+                raise AnswerError(
+                    f"{self.address} says that column {number} is {shown(there)}, and the file says {shown(here)}"
+                )
 
     def _received(self, connection: ClientConnection) -> Mapping[Any, Any]:
         patience = self._file.timeout if self._answered else self._file.first_timeout
