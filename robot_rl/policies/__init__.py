@@ -13,7 +13,7 @@ from robot_rl.contract import Policy, Registry, Shaped, check_policy
 
 POLICIES = Registry("policy", {"random": "robot_rl.policies.base:RandomPolicy"})
 
-SERVERS = ("openpi",)  # protocols of policies that another program serves
+SERVERS = ("openpi", "groot")  # protocols of policies that another program serves
 
 
 class Served(NamedTuple):
@@ -24,7 +24,7 @@ class Served(NamedTuple):
 
 
 def served(name: str) -> Served | None:
-    """The server that ``name``, as ``openpi:FILE``, stands for; None for all other policies."""
+    """The server that ``name``, as ``openpi:FILE`` or ``groot:FILE``, stands for; None for all other policies."""
     kind, separator, file = name.partition(":")
     return Served(kind, Path(file)) if separator and kind in SERVERS else None
 

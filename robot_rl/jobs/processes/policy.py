@@ -11,6 +11,7 @@ from robot_rl.jobs.job import job_of
 from robot_rl.jobs.progress import schema_of, view_of
 from robot_rl.jobs.run import Run
 from robot_rl.jobs.threads import act_on_processor
+from robot_rl.policies import served
 from robot_rl.policies.base import RandomPolicy
 from robot_rl.ros.policy_node import PolicyNode
 from robot_rl.tasks import make_task
@@ -35,5 +36,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     loading = load if spec.learns else None
     with contextlib.closing(policy), ros() as stop:
         node = PolicyNode(task, policy, config.cameras, loading, view, schema.encoding)
-        spin(node, stop)
+        asks_server = spec.deterministic and served(config.policy) is not None
+        with stop.at_once() if asks_server else contextlib.nullcontext():  # it may be waiting for the server
+            spin(node, stop)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -68,7 +69,8 @@ class RemotePolicy(Policy):
             raise AnswerError(f"{self._link.address}: {error}") from error
 
 
-LIBRARIES = {"openpi": ("msgspec", "websockets")}  # protocol → modules that it needs
+LIBRARIES = {"openpi": ("msgspec", "websockets"), "groot": ("msgspec", "zmq")}  # protocol → modules that it needs
+ADDRESSES = {"openpi": "ws://gpu:8000", "groot": "tcp://gpu:5555"}  # examples
 
 
 def check_libraries(kind: str) -> None:
@@ -79,9 +81,11 @@ def check_libraries(kind: str) -> None:
         )
 
 
-def check_address(file: WireFile, path: Path, scheme: str, example: str) -> None:
-    """Raises `ConfigError` for an address that is missing or not of ``scheme``."""
-    if not file.address.startswith(f"{scheme}://") or len(file.address) <= len(scheme) + 3:
+def check_address(file: WireFile, path: Path, example: str) -> None:
+    """Raises `ConfigError` for an address that has not the form of ``example``."""
+    scheme = example.partition(":")[0]
+    secure = "s?" if scheme == "ws" else ""
+    if re.fullmatch(rf"{scheme}{secure}://([\w.-]+|\[[0-9A-Fa-f:]+\])(:\d{{1,5}})?(/\S*)?", file.address) is None:
         raise ConfigError(f"{path}: address={file.address!r} must be {scheme}://HOST:PORT, e.g. {example}")
 
 
@@ -115,7 +119,15 @@ def make_remote(server: Served, task: Shaped, period: float, images: Mapping[str
         columns = Columns(file, task.action, period, task.fields)
     except ConfigError as error:
         raise ConfigError(f"{server.file}: {error}") from error
-    from robot_rl.policies.wire.openpi import OpenpiLink
+    check_address(file, server.file, ADDRESSES[server.kind])
+    return RemotePolicy(observing, columns, _link(server.kind, file, token_of(file)))
 
-    check_address(file, server.file, "ws", "ws://gpu:8000")
-    return RemotePolicy(observing, columns, OpenpiLink(file, token_of(file)))
+
+def _link(kind: str, file: WireFile, token: str) -> Link:
+    if kind == "openpi":
+        from robot_rl.policies.wire.openpi import OpenpiLink
+
+        return OpenpiLink(file, token)
+    from robot_rl.policies.wire.groot import GrootLink
+
+    return GrootLink(file, token)

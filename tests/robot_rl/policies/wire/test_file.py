@@ -10,7 +10,7 @@ import yaml
 from robot_rl.contract.settings import ConfigError
 from robot_rl.policies import Served
 from robot_rl.policies.wire.file import parse, read_file
-from robot_rl.policies.wire.remote import make_remote
+from robot_rl.policies.wire.remote import check_libraries, make_remote
 from robot_rl.tasks import make_task
 
 TASK = make_task("peg_insertion")
@@ -85,6 +85,15 @@ def test_every_mistake_is_named_with_its_file_or_key(tmp_path: Path, changes: di
     with pytest.raises(ConfigError, match=words) as error:
         made(tmp_path, **changes)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("kind", "needed"), [("openpi", "msgspec and websockets"), ("groot", "msgspec and zmq")])
+def test_a_library_that_is_missing_is_named_with_the_command_that_installs_it(
+    kind: str, needed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=rf"{kind} needs {needed}: .*pip install .*\[wire\]"):
+        check_libraries(kind)
 
 
 def test_features_have_no_place_on_the_wire(tmp_path: Path) -> None:
