@@ -6,6 +6,7 @@ person (`hardware.manual_scene`). Nothing here imports a simulator.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -22,6 +23,11 @@ SPACING = 1.2  # [m] between arms that stand side by side: two FR3 reach 0.855 m
 FRONT_CAMERA = "front"
 WRIST_CAMERA = "wrist"
 CAMERAS = (FRONT_CAMERA, WRIST_CAMERA)
+
+LOOK = "look"  # the object whose place says how the scene looks, so that the look goes wherever poses go
+LOOKS = 10_000
+LOOK_STEP = 0.001  # [m] along x from one look to the next
+LOOK_BODY = f'<body name="{LOOK}" mocap="true"/>'  # MJCF
 
 
 class SceneError(ValueError):
@@ -53,6 +59,7 @@ class SceneSpec:
         start_q: joint positions at power-on ``(7,)`` [rad].
         start_width: opening of the gripper at power-on [m], 0 to `MAX_WIDTH`.
         look_at: point ``(3,)`` [m] in the base frame at the centre of the front camera's picture.
+        coloured: names of the geoms whose colour the look decides; the scene has the object `LOOK` then.
         bases: where each arm stands; each has its own copy of everything above.
     """
 
@@ -62,6 +69,7 @@ class SceneSpec:
     start_q: tuple[float, ...] = HOME_Q
     start_width: float = MAX_WIDTH
     look_at: tuple[float, float, float] = (0.5, 0.0, 0.1)
+    coloured: tuple[str, ...] = ()
     bases: tuple[Base, ...] = (Base(),)
 
     def __post_init__(self) -> None:
@@ -75,3 +83,14 @@ class SceneSpec:
     def side_by_side(self, arms: int) -> SceneSpec:
         """This scene with ``arms`` arms in a row to the left, `SPACING` apart, the first where it was."""
         return replace(self, bases=tuple(Base(0.0, i * SPACING) for i in range(arms)))
+
+
+def pose_of_look(look: int) -> Pose:
+    """Where the object `LOOK` stands for look number ``look``, 0 to `LOOKS` − 1."""
+    return Pose(np.array([look * LOOK_STEP, 0.0, 0.0]), np.array([0.0, 0.0, 0.0, 1.0]))
+
+
+def look_of(objects: Mapping[str, Pose]) -> int | None:
+    """Number of the look that the poses of ``objects`` say; None where the scene has but one."""
+    pose = objects.get(LOOK)
+    return None if pose is None else round(float(pose.translation[0]) / LOOK_STEP) % LOOKS

@@ -29,6 +29,7 @@ class RenderedCamera(Device):
         source: the newest state of the scene, or None while none is known; its ``time`` becomes the frame's stamp.
         timeout: `read` gives up when the state has stayed the same for this time [s].
         clock: steady time [s].
+        variation: of looks, 0 to 1.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class RenderedCamera(Device):
         source: Callable[[], SceneState | None],
         timeout: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        variation: float = 0.0,
     ) -> None:
         if timeout <= 0.0:
             raise ValueError(f"the timeout of camera {name!r} must be positive, not {timeout} s")
@@ -49,6 +51,7 @@ class RenderedCamera(Device):
         self._source = source
         self._timeout = timeout
         self._clock = clock
+        self._variation = variation
         self._renderer: SceneRenderer | None = None
         self._stamp = math.nan  # of the newest state, and when it was first seen [s]
         self._seen = math.nan
@@ -71,7 +74,7 @@ class RenderedCamera(Device):
         if self._renderer is None:
             from hardware.sim.scene.render import SceneRenderer
 
-            renderer = SceneRenderer(self._spec, *self._size, cameras=(self.name,))
+            renderer = SceneRenderer(self._spec, *self._size, cameras=(self.name,), variation=self._variation)
             renderer.open()
             self._renderer = renderer
 

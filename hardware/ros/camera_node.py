@@ -165,6 +165,7 @@ def run_rendered(
     stop: Stop,
     size: tuple[int, int] = RENDERED_SIZE,
     rate: float = RENDERED_RATE,
+    variation: float = 0.0,
 ) -> None:
     """Publish the cameras ``names`` of the simulated scene, drawn from ``joint_states`` and ``objects``.
 
@@ -174,10 +175,13 @@ def run_rendered(
         stop: ends it.
         size: height and width of the images [px].
         rate: at most so many images a second [Hz].
+        variation: of looks, 0 to 1.
     """
     listener = SceneListener(spec.objects)
     with contextlib.ExitStack() as stack:
-        cameras = [RenderedCamera(name, spec, *size, source=lambda: listener.state) for name in names]
+        cameras = [
+            RenderedCamera(name, spec, *size, source=lambda: listener.state, variation=variation) for name in names
+        ]
         for camera in cameras:
             camera.connect()
             stack.callback(camera.disconnect)

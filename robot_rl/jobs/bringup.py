@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hardware.scene import LOOK
 from hardware.teleop import TELEOP_DEVICES
 from robot_rl.contract.files import write_atomically
 from robot_rl.contract.ranges import shown
@@ -26,7 +27,7 @@ from robot_rl.rewards.saved import Saved
 from robot_rl.ros import topics
 from robot_rl.session.judge import check_judge, classifiers_in, with_absolute_paths
 from robot_rl.tasks import make_task
-from robot_rl.tasks.base import expert_of
+from robot_rl.tasks.base import expert_of, scene_of
 
 EXECUTABLE = "robot-rl"
 READ_TERMINAL = frozenset({"teleop", "teach"})
@@ -242,6 +243,11 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
         raise ConfigError(f"{job} --fast needs source=expert, not {config.source}: a person is not as fast")
     if fast or config.arm == "sim":
         check_drawn(config.cameras)
+        if config.camera_variation and LOOK not in scene_of(task).objects:
+            raise ConfigError(
+                f"camera_variation={config.camera_variation:g}: the scene of task={config.task} has but one look; "
+                "those of pick_cube_images and peg_insertion_images have many"
+            )
     learns = spec.learns and not config.learner.shared
     if fast and spec.learns and not learns:
         raise ConfigError(f"{job} --fast has a learner of its own; leave out learner.shared={config.learner.shared}")

@@ -73,6 +73,8 @@ class RunConfig:
         camera_calibrations: files of `robot-rl calibrate camera`, in the order of ``cameras``: their lenses go to
             ``camera_info``, their places to ``/tf_static``.
         camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
+        camera_variation: how much drawn cameras, light and colours differ between episodes, 0 to 1, in scenes that have
+            looks (`hardware.sim.scene.looks`); colours that belong to the task differ anyway.
         demos: successful demonstrations to record.
         steps: online steps to train for.
         episodes: episodes to evaluate, or to collect for a reward classifier, those that a person discards not counted.
@@ -109,6 +111,7 @@ class RunConfig:
     camera_devices: tuple[str, ...] = ()
     camera_calibrations: tuple[str, ...] = ()
     camera_exposure: Annotated[float, Ge(1), AllowInfNan(False)] | None = None
+    camera_variation: Annotated[float, Ge(0), Le(1)] = 0.0
     demos: Count = 20
     steps: Count = 2400
     episodes: Count = 50
@@ -127,6 +130,10 @@ class RunConfig:
         if self.camera_exposure is not None and self.camera_driver != "realsense":
             raise RangeError(
                 f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
+            )
+        if self.camera_variation and self.arm != "sim":
+            raise RangeError(
+                f"camera_variation={self.camera_variation:g} is for drawn cameras, and arm={self.arm} has none"
             )
         for key in ("cameras", "camera_devices"):
             given = getattr(self, key)

@@ -51,7 +51,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             encoder.load()
         if views := task.views(config.cameras):
             side = picture_size(views)
-            renderer = stack.enter_context(SceneRenderer(scene, side, side, tuple(views)))
+            renderer = stack.enter_context(SceneRenderer(scene, side, side, tuple(views), config.camera_variation))
         progress = Progress(run, job, config, store)
         judge = make_judge(judge_name(job, config, task), task)
         settings, seed = session_config(job, config), job_seed(job, config.seed)

@@ -23,6 +23,8 @@ TASKS = Registry(
         "connector": "robot_rl.tasks.connector:Connector",
         "peg_assembly": "robot_rl.tasks.peg_assembly:PegAssembly",
         "pick_cube": "robot_rl.tasks.pick_cube:PickCube",
+        "peg_insertion_images": "robot_rl.tasks.peg_insertion_images:PegInsertionImages",
+        "pick_cube_images": "robot_rl.tasks.pick_cube_images:PickCubeImages",
     },
 )
 

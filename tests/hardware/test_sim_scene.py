@@ -10,7 +10,7 @@ import pytest
 
 from controllers.spatial import Pose
 from hardware.interfaces import CameraError
-from hardware.scene import Base, SceneError, SceneSpec
+from hardware.scene import LOOK, LOOK_BODY, LOOKS, Base, SceneError, SceneSpec, look_of, pose_of_look
 from hardware.sim.scene.model import HAND_BODY, TCP_IN_HAND, object_poses, place_objects, robot_prefix, start_simulator
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.scene.wrench import ContactTorques, ContactWrench
@@ -112,6 +112,30 @@ def test_pictures_show_the_arm_and_the_objects_where_they_are() -> None:
     assert not np.array_equal(before["front"], moved_goal["front"])
     assert not np.array_equal(before["wrist"], closed["wrist"])
     renderer.close()
+
+
+def test_a_scene_looks_as_its_look_says() -> None:
+    spec = replace(
+        SCENE,
+        worldbody=SCENE.worldbody.replace("<freejoint/><geom", "<freejoint/><geom name='cube'") + LOOK_BODY,
+        objects=(*SCENE.objects, LOOK),
+        coloured=("cube",),
+        look_at=(0.5, 0.2, 0.02),
+    )
+
+    def drawn(variation: float, *looks: int) -> list[np.ndarray]:
+        with SceneRenderer(spec, 48, 64, ("front",), variation) as renderer:
+            q = np.array(spec.start_q)
+            return [renderer.render(q, 1.0, {LOOK: pose_of_look(look)})["front"].astype(int) for look in looks]
+
+    plain, other, again = drawn(0.0, 7, 8, 7)
+    assert np.array_equal(plain, again), "whatever was drawn in between"
+    assert 0.0 < np.any(plain != other, axis=2).mean() < 0.1, "the cube alone has another colour"
+    varied, changed = drawn(1.0, 7, 8)
+    assert np.any(varied != changed, axis=2).mean() > 0.9, "light and all colours have changed"
+    assert np.abs(varied - plain).max() > 20
+    assert [look_of({LOOK: pose_of_look(look)}) for look in (0, 7, LOOKS - 1)] == [0, 7, LOOKS - 1]
+    assert look_of({}) is None
 
 
 def test_what_cannot_be_rendered_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

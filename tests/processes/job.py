@@ -15,6 +15,17 @@ from tests.conftest import require_job_mark, session_processes
 from tests.hardware.simulated import unused_address
 from tests.processes.network import Host
 
+# Settings of a learner whose updates cost next to nothing: these tests are of jobs, not of learning.
+SMALL = (
+    "learner.batch_size=8",
+    "learner.utd=1",
+    "learner.settings.actor_width=8",
+    "learner.settings.critic_width=8",
+    "learner.imitate=50",
+    "learner.start_after=10",
+    "learner.publish_every=2",
+    "learner.max_debt=1000000",  # on a busy machine, episodes would wait for the learner
+)
 PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
 
 

@@ -18,7 +18,7 @@ import pytest
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.cli import main
 from tests.fault_table import FaultTable, check_torques, telemetry_of
-from tests.processes.job import PATIENCE, Job
+from tests.processes.job import PATIENCE, SMALL, Job
 from tests.processes.witness import Witness
 
 pytestmark = [pytest.mark.job, pytest.mark.timeout(1200)]
@@ -29,14 +29,7 @@ def training(tmp_path: Path) -> Iterator[tuple[Job, int]]:
     """A training session with a person at the keyboard, and the person's end of the keyboard."""
     assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "demos"), "demos=3"]) == 0
     person, terminal = pty.openpty()
-    settings = [
-        "learner.imitate=50",
-        "learner.start_after=10",
-        "learner.checkpoint_every=5",
-        "learner.publish_every=2",
-        "steps=100000",
-    ]
-    settings += ["learner.max_debt=1000000"]  # on a busy machine, episodes would wait for the learner
+    settings = [*SMALL, "learner.checkpoint_every=5", "steps=100000"]
     settings += [f"demo_stores={tmp_path / 'demos' / 'demos'}", "source=keyboard"]
     job = Job(tmp_path / "run", "train", *settings, stdin=terminal)
     yield job, person

@@ -12,6 +12,7 @@ import pytest
 from robot_rl.contract import Ending
 from robot_rl.data.parameters import unpack
 from robot_rl.data.store import StoreReader
+from robot_rl.jobs.cli import main
 from tests.processes.job import Job
 from tests.processes.witness import PATIENCE, Witness
 from tests.robot_rl.colours import Colours
@@ -27,37 +28,16 @@ SEEING = [
     "session.late_limit=60",
 ]
 LEARNING = [
-    *("steps=10", "session.horizon=10", "learner.agent=rlpd", "learner.settings.hidden=8", "learner.utd=1"),
-    *("learner.batch_size=4", "learner.start_after=2", "learner.imitate=5"),
+    *("steps=100000", "session.horizon=100000", "learner.agent=rlpd", "learner.settings.hidden=8", "learner.utd=1"),
+    *("learner.batch_size=4", "learner.start_after=2", "learner.imitate=5", "learner.max_debt=1000000"),
 ]
 
 
-def done(folder: Path, command: str, *overrides: str) -> Job:
-    """A job that has ended well."""
-    job = Job(folder, command, *overrides)
-    try:
-        assert job.wait_end() == 0, job.errors
-    finally:
-        job.stop()
-    return job
-
-
-def test_a_run_from_demonstration_to_evaluation(ros: Ros, tmp_path: Path) -> None:
-    """At its end the encoder is killed in the midst of an episode."""
-    job = done(tmp_path / "run", "record", "demos=1", *SEEING)
-    reader = StoreReader(job.run.demos)
-    (info,) = [episode for episode in reader.episodes() if episode.success]
-    episode = reader.load_episode(info.index)
-    np.testing.assert_array_equal(episode["features/front"], Colours().encode(episode.images["front"]))
-    assert episode["features/front"][0].std() > 0.01, "of something"
-
-    done(tmp_path / "run", "train", *LEARNING)
-    assert unpack(job.run.parameters.read_bytes()).meta["encoder"] == Colours.digest
-
-    job = Job(tmp_path / "run", "eval", "session.horizon=100000")
+def test_training_by_features_goes_on_after_its_encoder_was_killed(ros: Ros, tmp_path: Path) -> None:
+    assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "run"), "demos=1", *SEEING]) == 0
+    job = Job(tmp_path / "run", "train", *LEARNING)
     witness = Witness(ros, job=job)
     try:
-        job.wait(lambda: job.run.status_of("session"), "the session")
         witness.wait(0.0, "phase:running")
         began = time.monotonic()
         witness.wait(began, "chunk")  # the policy acts, and so has its features
@@ -68,9 +48,16 @@ def test_a_run_from_demonstration_to_evaluation(ros: Ros, tmp_path: Path) -> Non
         resumed = time.monotonic()
         witness.wait(resumed, "phase:running")
         witness.wait(resumed, "chunk")
+        job.kill("learner")  # it would take its time for a last checkpoint
         job.process.send_signal(signal.SIGINT)
         assert job.wait_end() == 130
     finally:
         job.stop()
-    ended = StoreReader(job.run.evaluation).episodes()
-    assert any(one.ending is Ending.ABORTED and "its last features are" in one.reason for one in ended)
+    assert unpack(job.run.parameters.read_bytes()).meta["encoder"] == Colours.digest
+    reader = StoreReader(job.run.online)
+    (aborted,) = [
+        one for one in reader.episodes() if one.ending is Ending.ABORTED and "its last features are" in one.reason
+    ]
+    episode = reader.load_episode(aborted.index)
+    np.testing.assert_array_equal(episode["features/front"], Colours().encode(episode.images["front"]))
+    assert episode["features/front"][0].std() > 0.01, "of something"

@@ -20,7 +20,7 @@ from robot_rl.data.store import StoreReader
 from robot_rl.jobs.cli import main
 from robot_rl.tasks import make_task
 from tests.hardware.simulated import unused_address
-from tests.processes.job import PATIENCE, Job
+from tests.processes.job import PATIENCE, SMALL, Job
 from tests.robot_rl.publishing import policy
 
 pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]  # a learner niced on a busy machine compiles slowly
@@ -69,13 +69,7 @@ def test_record_over_ros_from_start_to_end(start: Start) -> None:
 
 
 def test_training_survives_its_learner_which_goes_on_from_its_checkpoint(start: Start, demonstrations: Path) -> None:
-    settings = [
-        "learner.imitate=50",
-        "learner.start_after=10",
-        "learner.checkpoint_every=5",
-        "learner.publish_every=2",
-        "steps=100000",
-    ]
+    settings = [*SMALL, "learner.checkpoint_every=5", "steps=100000"]
     settings += ["learner.keep_checkpoints=1000"]  # or a slow test finds that resumed from deleted already
     job = start("train", f"demo_stores={demonstrations}", *settings)
     job.wait(job.checkpoints, "the first checkpoint")

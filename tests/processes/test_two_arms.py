@@ -18,7 +18,7 @@ from robot_rl.data.reader import StoreReader
 from robot_rl.jobs.cli import main
 from tests.contracts.arm_contract import distance
 from tests.hardware.simulated import unused_address
-from tests.processes.job import Job
+from tests.processes.job import SMALL, Job
 from tests.processes.side import Side
 from tests.ros.conftest import Ros
 
@@ -125,14 +125,7 @@ def test_an_arm_under_crisp_is_one_more_arm(ros: Ros, tmp_path: Path) -> None:
 def test_two_arms_learn_by_one_learner(tmp_path: Path, simulator: tuple[str, str]) -> None:
     """The left one's, which learns from the steps of both; the right arm acts by what it publishes."""
     assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "left"), "demos=2"]) == 0
-    common = [
-        "simulator=running",
-        "steps=100000",
-        "learner.imitate=50",
-        "learner.start_after=10",
-        "learner.publish_every=2",
-    ]
-    common += ["learner.max_debt=1000000"]  # on a busy machine, episodes would wait for the learner
+    common = ["simulator=running", "steps=100000", *SMALL]
     with contextlib.ExitStack() as cleanup:
         left, right = (
             Job(tmp_path / name, "train", f"namespace={name}", *common, *settings, address=address)

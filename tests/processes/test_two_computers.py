@@ -20,7 +20,7 @@ from robot_rl.data.reader import StoreReader
 from robot_rl.jobs.cli import main
 from tests.fault_table import FaultTable, check_torques, telemetry_of
 from tests.hardware.simulated import end
-from tests.processes.job import PATIENCE, Job
+from tests.processes.job import PATIENCE, SMALL, Job
 from tests.processes.network import Host, Network, Quality, network, require_network
 
 LOGGER = logging.getLogger(__name__)
@@ -222,7 +222,7 @@ def test_two_robot_computers_feed_the_learner_of_a_workstation(
     for name, host in (("left", left_computer), ("right", right_computer)):
         light_arm(jobs, name, host, workstation.address)
     common = ["arm=remote", f"peers={left_computer.address},{right_computer.address}", "steps=100000", *BUSY, *PATIENT]
-    common += ["learner.start_after=10", "learner.publish_every=2", "learner.max_debt=1000000"]
+    common += SMALL
     left, right = (
         start(jobs, tmp_path / name, "train", f"namespace={name}", *common, setting, host=workstation)
         for name, setting in (("left", "learner.online_stores=../right/online"), ("right", "learner.shared=left"))

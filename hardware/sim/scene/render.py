@@ -20,7 +20,8 @@ from controllers.spatial import Pose
 from controllers.state import JOINTS
 from hardware.franka.hand import FINGER_STROKE, HAND_FRAME
 from hardware.interfaces import CameraError
-from hardware.scene import CAMERAS, SceneSpec
+from hardware.scene import CAMERAS, SceneSpec, look_of
+from hardware.sim.scene.looks import Looks
 from hardware.sim.scene.model import place_objects, start_simulator
 
 # Library of each backend, in the order of preference. OSMesa needs no graphics driver at all; who has a GPU sets
@@ -36,9 +37,12 @@ class SceneRenderer:
         spec: the scene.
         height, width: of the pictures [px].
         cameras: names of the cameras that `render` draws.
+        variation: of looks, 0 to 1, see `hardware.sim.scene.looks`; nothing where the scene has but one look.
     """
 
-    def __init__(self, spec: SceneSpec, height: int, width: int, cameras: Sequence[str] = CAMERAS) -> None:
+    def __init__(
+        self, spec: SceneSpec, height: int, width: int, cameras: Sequence[str] = CAMERAS, variation: float = 0.0
+    ) -> None:
         """Raises `CameraError` on a name that is no camera of the scene; nothing is opened yet."""
         unknown = [name for name in cameras if name not in CAMERAS]
         if unknown:
@@ -47,6 +51,7 @@ class SceneRenderer:
         self.height = height
         self.width = width
         self.cameras = tuple(cameras)
+        self.variation = variation
         self._context: Any = None
 
     def __enter__(self) -> SceneRenderer:
@@ -70,6 +75,7 @@ class SceneRenderer:
         context = _gl_context(self.width, self.height)
         simulator = start_simulator(self.spec, visual=True)
         self._model, self._data = simulator.model, simulator.data
+        self._looks = Looks(self._model, self.spec.coloured, self.variation)
         robot = simulator.robots[0]
         self._arm = np.array(robot._qpos_addrs)
         self._fingers = np.array(robot._finger_qpos_addrs)
@@ -130,6 +136,9 @@ class SceneRenderer:
         data.qpos[self._arm] = np.asarray(q, dtype=np.float64).reshape(JOINTS)
         data.qpos[self._fingers] = FINGER_STROKE * width
         place_objects(self._model, data, objects)
+        look = look_of(objects)
+        if look is not None:
+            self._looks.put_on(look)
         mujoco.mj_kinematics(self._model, data)
         mujoco.mj_comPos(self._model, data)
         mujoco.mj_camlight(self._model, data)
@@ -150,7 +159,10 @@ class SceneRenderer:
         image = np.empty((self.height, self.width, 3), dtype=np.uint8)
         mujoco.mjr_render(self._rectangle, self._scene, self._gpu)
         mujoco.mjr_readPixels(image, None, self._rectangle, self._gpu)
-        return image[::-1].copy()  # OpenGL counts rows from the bottom
+        image = image[::-1].copy()  # OpenGL counts rows from the bottom
+        if self.variation:
+            image = np.clip(image * self._looks.gain, 0, 255).astype(np.uint8)
+        return image
 
 
 def _gl_context(width: int, height: int) -> Any:

@@ -20,7 +20,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         if config.arm == "sim":
             task = make_task(config.task)
             side = picture_size(task.views(config.cameras))
-            run_rendered(scene_of(task), config.cameras, stop, (side, side))
+            run_rendered(scene_of(task), config.cameras, stop, (side, side), variation=config.camera_variation)
         else:
             devices = dict(zip(config.cameras, config.camera_devices, strict=False))
             exposure = config.camera_exposure

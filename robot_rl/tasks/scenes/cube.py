@@ -1,8 +1,10 @@
-"""A cube on the table, for `robot_rl.tasks.pick_cube`."""
+"""A cube on the table, for `robot_rl.tasks.pick_cube` and `pick_cube_images`."""
 
 from __future__ import annotations
 
-from hardware.scene import SceneSpec
+import dataclasses
+
+from hardware.scene import LOOK, LOOK_BODY, SceneSpec
 from robot_rl.tasks.pick_cube import AREA_CENTRE, AREA_HALF, CUBE_WIDTH
 
 START_Q = (0.0, 0.0459, 0.0, -2.3763, 0.0, 2.4222, 0.785398)
@@ -21,3 +23,11 @@ def scene() -> SceneSpec:
     </body>
     """
     return SceneSpec(worldbody=cube, objects=("cube",), start_q=START_Q, look_at=(0.5, 0.0, 0.08))
+
+
+def coloured() -> SceneSpec:
+    """The same with a cube of any colour."""
+    plain = scene()
+    return dataclasses.replace(
+        plain, worldbody=plain.worldbody + LOOK_BODY, objects=(*plain.objects, LOOK), coloured=("cube",)
+    )

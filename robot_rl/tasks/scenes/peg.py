@@ -1,16 +1,19 @@
-"""A peg in the hand and a block with a hole, for `robot_rl.tasks.peg_insertion` and `peg_search`.
+"""A peg in the hand and a block with a hole, for `robot_rl.tasks.peg_insertion`, its images and `peg_search`.
 
 The peg does not bend and is not chamfered; nor is the hole.
 """
 
 from __future__ import annotations
 
-from hardware.scene import SceneSpec
+import dataclasses
+
+from hardware.scene import LOOK, LOOK_BODY, SceneSpec
 from robot_rl.tasks.peg_insertion import BLOCK_TOP, CONTACT_HEIGHT, HOLE_XY, PEG_BELOW_TCP, PEG_WIDTH, PegInsertion
 from robot_rl.tasks.peg_search import PegSearch
 
 HOLE_DEPTH = 0.030  # [m]
 BLOCK_WIDTH = 0.16  # [m]; wider than the workspace, so that the only way down is the hole
+WIDE_BLOCK = 0.24  # [m]; wider still where the block is moved about
 START_Q = (0.0, 0.0459, 0.0, -2.3763, 0.0, 2.4222, 0.785398)  # the TCP 0.2 m above the hole, straight down
 # Stiff (20 N sink in by about a tenth of a millimetre), critically damped, as slippery as machined aluminium.
 CONTACT = 'friction="0.3 0.005 0.0001" solref="0.004 1" solimp="0.95 0.99 0.0005" condim="3"'
@@ -24,6 +27,12 @@ def fixed_hole(clearance: float = PegInsertion.clearance) -> SceneSpec:
 def movable_hole(clearance: float = PegSearch.clearance) -> SceneSpec:
     """The hole as an object that each start puts somewhere else."""
     return _around(block_with_hole(PEG_WIDTH + clearance, mocap=True), ("hole",))
+
+
+def seen_hole(clearance: float) -> SceneSpec:
+    """A wide block that each start puts somewhere else, and a peg of any colour."""
+    block = block_with_hole(PEG_WIDTH + clearance, mocap=True, width=WIDE_BLOCK)
+    return dataclasses.replace(_around(block + LOOK_BODY, ("hole", LOOK)), coloured=("peg",))
 
 
 def _around(block: str, objects: tuple[str, ...] = ()) -> SceneSpec:
@@ -50,9 +59,12 @@ def held_peg() -> str:
     """
 
 
-def block_with_hole(hole_width: float, mocap: bool) -> str:
-    """MJCF of the body ``hole``: four walls and a bottom; its frame lies in the middle of the hole's mouth."""
-    half_hole, half_block = 0.5 * hole_width, 0.5 * BLOCK_WIDTH
+def block_with_hole(hole_width: float, mocap: bool, width: float = BLOCK_WIDTH) -> str:
+    """MJCF of the body ``hole``: four walls and a bottom; its frame lies in the middle of the hole's mouth.
+
+    ``width`` is the block's [m].
+    """
+    half_hole, half_block = 0.5 * hole_width, 0.5 * width
     wall, middle = 0.5 * (half_block - half_hole), 0.5 * (half_block + half_hole)
     half_depth, half_bottom = 0.5 * HOLE_DEPTH, 0.5 * (BLOCK_TOP - HOLE_DEPTH)
     look = f'type="box" {CONTACT}'

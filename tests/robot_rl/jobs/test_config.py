@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from robot_rl.contract.settings import ConfigError, plain
+from robot_rl.jobs.bringup import prepare
 from robot_rl.jobs.config import RunConfig, load_config, save_config
 from robot_rl.jobs.run import Run
 
@@ -49,6 +50,14 @@ def test_only_a_realsense_takes_an_exposure() -> None:
     assert load_config(None, ["camera_exposure=500"]).camera_exposure == 500.0
     with pytest.raises(ConfigError, match="camera_exposure=500 is for camera_driver=realsense, not opencv"):
         load_config(None, ["camera_exposure=500", "camera_driver=opencv"])
+
+
+def test_drawn_cameras_vary_where_the_scene_has_looks() -> None:
+    with pytest.raises(ConfigError, match=r"camera_variation=0.5 is for drawn cameras, and arm=fr3 has none"):
+        load_config(None, ["camera_variation=0.5", "arm=fr3", "robot_ip=172.16.0.2"])
+    varied = load_config(None, ["camera_variation=0.5"])
+    with pytest.raises(ConfigError, match=r"scene of task=peg_insertion has but one look; those of pick_cube_images"):
+        prepare("record", varied, None, fast=True)
 
 
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.franka.model import fr3_model
 from hardware.interfaces import TeleopCommand
-from hardware.scene import MAX_WIDTH
+from hardware.scene import MAX_WIDTH, look_of
 from robot_rl.contract import ContractError, Ending, Reading
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.tasks import TASKS, make_task
@@ -134,6 +134,19 @@ def test_how_far_the_wheel_is_turned_is_seen_by_the_script_only() -> None:
     readings = [reading(task.nominal, {"wheel": wheels[i]}) for i in (yaws.argmin(), yaws.argmax())]
     assert np.array_equal(*map(task.state, readings))
     assert not np.array_equal(*(task.expert(r).twist for r in readings))
+
+
+@pytest.mark.parametrize("name", ["pick_cube_images", "peg_insertion_images"])
+def test_where_things_are_is_in_the_pictures_only(name: str) -> None:
+    task = make_task(name)
+    starts = [task.sample_start(np.random.default_rng(seed)) for seed in range(2)]
+    states = [task.state(reading(starts[0].pose, start.objects)) for start in starts]
+    assert np.array_equal(*states)
+    assert list(task.views()) == ["front", "wrist"]
+    looks = [look_of(start.objects) for start in starts]
+    assert looks[0] != looks[1]
+    targets = [task.target(start.objects).translation for start in starts]
+    assert np.abs(targets[0] - targets[1]).max() > 0.005
 
 
 @pytest.mark.parametrize(("depth", "ending"), [(0.0045, Ending.SUCCESS), (0.003, Ending.RUNNING)])
