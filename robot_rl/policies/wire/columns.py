@@ -18,7 +18,8 @@ from controllers.spatial import exp3, log3, rotation_to_rpy, rpy_to_rotation
 from robot_rl.contract import ACTION_AXES, TCP_POSITION, TCP_ROTATION, ActionSpec, ContractError, Field
 from robot_rl.contract.settings import ConfigError
 from robot_rl.contract.steps import MAX_ROWS
-from robot_rl.policies.wire.file import ColumnSpec, WireFile
+from robot_rl.policies.wire.file import JOINTS, ColumnSpec, WireFile
+from robot_rl.policies.wire.joints import joint_path, model, tcp_steps
 from robot_rl.policies.wire.observing import Fields
 
 SAME_RATE = 1e-6  # of a rate that counts as the task's
@@ -47,7 +48,12 @@ class Columns:
         self._columns = {
             key: [column for column in file.columns if (column.key or file.actions) == key] for key in sorted(keys)
         }
-        self._check()
+        said = [column.axis for column in file.columns if column.axis]
+        self.moves_joints = any(axis in JOINTS for axis in said)
+        if self.moves_joints:
+            self._check_joints(said)
+        else:
+            self._check_axes(said)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -64,8 +70,26 @@ class Columns:
         """Whether a row is a control period of the task."""
         return abs(self.rate * self._period - 1.0) < SAME_RATE
 
-    def _check(self) -> None:
-        driven, said = self._action.axes, [column.axis for column in self._file.columns if column.axis]
+    def _check_joints(self, said: list[str]) -> None:
+        driven, gripper = self._action.axes, [axis for axis in said if axis == "gripper"]
+        if sorted(said) != sorted([*JOINTS, *gripper]):
+            raise ConfigError(
+                f"columns: joints are moved by {', '.join(JOINTS)} together, and not by {', '.join(said)}"
+            )
+        if list(driven) != [*ACTION_AXES[:6], *gripper]:
+            raise ConfigError(
+                f"columns: joints are moved in a task that drives {', '.join((*ACTION_AXES[:6], *gripper))}; this one "
+                f"drives {', '.join(driven)}"
+            )
+        if "joints" not in self._fields.names:
+            raise ConfigError(
+                f"columns: joints are moved from where they are, so the task's state needs the field joints; it has "
+                f"{', '.join(self._fields.names)}"
+            )
+        model()
+
+    def _check_axes(self, said: list[str]) -> None:
+        driven = self._action.axes
         if missing := [axis for axis in driven if axis not in said]:
             raise ConfigError(f"columns: no column moves {', '.join(missing)}, which the task's action has")
         if more := [axis for axis in said if axis not in driven]:
@@ -103,20 +127,31 @@ class Columns:
             if column.axis
         }
         specs = {column.axis: column for column in self._file.columns if column.axis}
-        steps = np.zeros((next(iter(lengths.values())), 6))
-        for axis, column in specs.items():
-            if axis != "gripper" and column.means == "delta":
-                number = ACTION_AXES.index(axis)
-                steps[:, number] = values[axis] * (self._scale[number] if column.factor is None else column.factor)
-        self._put_places(steps, values, specs, state)
+        if self.moves_joints:
+            measured = self._fields.read(state, "joints")
+            steps = tcp_steps(joint_path(values, specs, measured), measured)
+        else:
+            steps = self._steps(values, specs, state, next(iter(lengths.values())))
         sampled = self._sampled(steps)
         if bounded:
-            self._check_jumps(sampled, specs)
+            self._check_jumps(sampled)
         delta = self._followed(sampled)[: self._file.rows]
         openings: list[float | None] = [None] * len(delta)
         if "gripper" in specs:
             openings = list(self._openings(values["gripper"], specs["gripper"], len(sampled)))[: len(delta)]
         return np.array([self._action.from_delta(*row) for row in zip(delta, openings, strict=True)])
+
+    def _steps(
+        self, values: Mapping[str, np.ndarray], specs: Mapping[str, ColumnSpec], state: np.ndarray, rows: int
+    ) -> np.ndarray:
+        """Displacements ``(rows, 6)`` [m, rad] that columns of the TCP's axes ask for."""
+        steps = np.zeros((rows, 6))
+        for axis, column in specs.items():
+            if axis != "gripper" and column.means == "delta":
+                number = ACTION_AXES.index(axis)
+                steps[:, number] = values[axis] * (self._scale[number] if column.factor is None else column.factor)
+        self._put_places(steps, values, specs, state)
+        return steps
 
     def _put_places(
         self, steps: np.ndarray, values: Mapping[str, np.ndarray], specs: Mapping[str, ColumnSpec], state: np.ndarray
@@ -149,21 +184,28 @@ class Columns:
         at, times = row * np.arange(len(path)), self._period * np.arange(count + 1)
         return np.diff(np.stack([np.interp(times, at, axis) for axis in path.T], axis=1), axis=0)
 
-    def _check_jumps(self, steps: np.ndarray, specs: Mapping[str, ColumnSpec]) -> None:
-        for axis, column in specs.items():
+    def _check_jumps(self, steps: np.ndarray) -> None:
+        """Raises `ContractError` where ``steps (h, 6)`` ask for more than ``jump`` full actions on a driven axis."""
+        for axis in self._action.axes:
             if axis == "gripper":
                 continue
             number = ACTION_AXES.index(axis)
             bound = self._file.jump * self._scale[number]
             row = int(np.abs(steps[:, number]).argmax())
-            if abs(steps[row, number]) > bound:
-                unit = "rad" if column.rotates else "m"
-                other = "absolute" if column.means == "delta" else "delta"
+            if not abs(steps[row, number]) <= bound:
+                unit = "rad" if axis in TURNS else "m"
                 raise ContractError(
                     f"the answer jumps: {axis} by {steps[row, number]:.4g} {unit} in control period {row}, and jump="
-                    f"{self._file.jump:g} allows {bound:.4g}; is the column {other}, or of another unit than "
-                    f"{column.unit}?"
+                    f"{self._file.jump:g} allows {bound:.4g}; {self._doubt(axis)}"
                 )
+
+    def _doubt(self, axis: str) -> str:
+        """The likely mistake in the file, where the answer jumps along ``axis``."""
+        name = JOINTS[0] if self.moves_joints else axis
+        column = next(column for column in self._file.columns if column.axis == name)
+        other = "absolute" if column.means == "delta" else "delta"
+        which = "are the joints' columns" if self.moves_joints else "is the column"
+        return f"{which} {other}, or of another unit than {column.unit}?"
 
     def _followed(self, steps: np.ndarray) -> np.ndarray:
         """``steps (h, 6)`` as far as full actions lead; what is left over follows in later periods."""

@@ -33,6 +33,7 @@ from robot_rl.contract.steps import MAX_ROWS
 
 LINEAR = {"m": 1.0, "cm": 0.01, "mm": 0.001}  # [m]
 ANGULAR = {"rad": 1.0, "deg": 0.017453292519943295}  # [rad]
+JOINTS = tuple(f"joint{number}" for number in range(1, 8))  # axes of a server that the TCP follows
 STEP = "step"  # of the task's action: ±1
 LISTED = ("state", "columns")  # keys whose items may be text or groups
 Value = Annotated[float, AllowInfNan(False)]
@@ -65,7 +66,7 @@ class ColumnSpec:
     """A column of a server's actions.
 
     Attributes:
-        axis: of the task's action that it moves.
+        axis: of the task's action that it moves; or ``joint1`` to ``joint7``, all of them in place of the TCP's axes.
         means: ``delta`` (displacement since the row before, base axes) or ``absolute`` (where the TCP shall be, in the
             base frame; roll, pitch and yaw [about the base's fixed axes] together, or yaw alone).
         unit: m, cm or mm; rad or deg; ``step`` (±1 is a full action, deltas only); or a number: metres or radians
@@ -88,9 +89,11 @@ class ColumnSpec:
         if self.ignored:
             if self.axis or self.means or self.unit or self.open is not None or self.closed is not None:
                 raise RangeError(f"ignored={shown(self.ignored)} moves nothing; leave out what else is said of it")
-        elif self.axis not in ACTION_AXES:
-            hint = meant(self.axis, ACTION_AXES)
-            raise RangeError(f"axis={shown(self.axis)} must be one of {', '.join(ACTION_AXES)}{hint}")
+        elif self.axis not in (*ACTION_AXES, *JOINTS):
+            hint = meant(self.axis, (*ACTION_AXES, *JOINTS))
+            raise RangeError(
+                f"axis={shown(self.axis)} must be one of {', '.join(ACTION_AXES)}, or {JOINTS[0]} to {JOINTS[-1]}{hint}"
+            )
         elif self.axis == "gripper":
             self._check_gripper()
         else:
@@ -98,7 +101,7 @@ class ColumnSpec:
 
     @property
     def rotates(self) -> bool:
-        return self.axis in ("roll", "pitch", "yaw")
+        return self.axis in ("roll", "pitch", "yaw", *JOINTS)
 
     @property
     def factor(self) -> float | None:
@@ -129,8 +132,8 @@ class ColumnSpec:
                 f"unit={shown(self.unit)} of axis={self.axis} must be one of {', '.join((*known, STEP))}, or a positive"
                 f" number: the {'radians' if self.rotates else 'metres'} that 1 stands for"
             )
-        if self.unit == STEP and self.means == "absolute":
-            raise RangeError(f"unit={STEP} of axis={self.axis} is of deltas; an absolute place has a unit")
+        if self.unit == STEP and (self.means == "absolute" or self.axis in JOINTS):
+            raise RangeError(f"unit={STEP} of axis={self.axis} is of deltas of the task's axes; others have a unit")
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,8 @@ class Offer:
             raise ConfigError(
                 f"rate={self.columns.rate:g} Hz is not the task's, by which the policy acts; leave it out"
             )
+        if self.columns.moves_joints:
+            raise ConfigError("columns: a policy of ours moves the TCP; name its axes, and no joints")
         if self.policy.history > 1 or self.policy.rate is not None:
             raise ConfigError(
                 f"policy {type(self.policy).__name__} looks back at {self.policy.history} observations and acts at "

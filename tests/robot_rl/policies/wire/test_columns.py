@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from controllers.spatial import Pose, rotation_to_rpy
 from robot_rl.contract import TCP_POSITION, TCP_ROTATION, ActionSpec, ContractError, Field
+from robot_rl.contract.settings import ConfigError
 from robot_rl.policies.wire.columns import Columns
 from robot_rl.policies.wire.file import parse
+from robot_rl.policies.wire.joints import model
 
 SCALE = 0.01  # [m] of a full action
 TURN = 0.05  # [rad]
@@ -159,3 +161,43 @@ def whole_deltas() -> Columns:
     columns += [{"axis": axis, "means": "delta", "unit": "deg", "key": "turn"} for axis in ("roll", "pitch", "yaw")]
     columns += [{"axis": "gripper", "open": -1.0, "closed": 1.0}]
     return Columns(parse({"columns": columns}), WHOLE, PERIOD, FIELDS)
+
+
+def by_joints(means: str, unit: object, **more: Any) -> Columns:
+    columns = [{"axis": f"joint{number}", "means": means, "unit": unit} for number in range(1, 8)]
+    columns += [{"axis": "gripper", "open": 0.0, "closed": 1.0}]
+    fields = (*FIELDS, Field("joints", 7, 0.5))
+    return Columns(parse({"columns": columns, **more}), WHOLE, PERIOD, fields)
+
+
+READY = np.array([0.1, -0.7, 0.0, -2.3, 0.1, 1.6, 0.8])
+AT_READY = np.concatenate((STATE, 0.5 * READY)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("means", "unit"), [("absolute", "rad"), ("absolute", "deg"), ("delta", 0.2)])
+def test_joints_lead_the_tcp_where_they_would_have_it(means: str, unit: object) -> None:
+    pytest.importorskip("franky_sim")
+    step = np.array([0.004, -0.006, 0.002, 0.005, -0.01, 0.008, 0.01])
+    path = READY + step * np.arange(1, 6)[:, None]
+    numbers = np.tile(step / 0.2, (5, 1)) if means == "delta" else np.degrees(path) if unit == "deg" else path
+    rows = np.column_stack((numbers, [1.0, 1.0, 1.0, 0.0, 0.0]))
+    actions = by_joints(means, unit).actions({"actions": rows}, AT_READY)
+    pose = model().forward_kinematics(READY)
+    for action, q in zip(actions, path, strict=True):
+        pose = pose.moved(WHOLE.delta(action))
+        np.testing.assert_allclose(pose.difference(model().forward_kinematics(q)), 0.0, atol=2e-5)
+    np.testing.assert_allclose(actions[:, 6], [-1, -1, -1, 1, 1])
+
+
+@pytest.mark.parametrize(("means", "number"), [("delta", READY), ("absolute", np.full(7, 0.01))])
+def test_joints_that_jump_are_refused(means: str, number: np.ndarray) -> None:
+    pytest.importorskip("franky_sim")
+    rows = np.tile([*number, 0.0], (3, 1))
+    with pytest.raises(ContractError, match=r"the answer jumps: \w+ by .*are the joints' columns (absolute|delta)"):
+        by_joints(means, "rad").actions({"actions": rows}, AT_READY)
+
+
+def test_joints_are_measured_in_the_state() -> None:
+    columns = [{"axis": f"joint{number}", "means": "delta", "unit": "rad"} for number in range(1, 8)]
+    with pytest.raises(ConfigError, match="the task's state needs the field joints"):
+        Columns(parse({"columns": columns}), ActionSpec(WHOLE.axes[:6], WHOLE.scale[:6]), PERIOD, FIELDS)

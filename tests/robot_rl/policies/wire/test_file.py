@@ -19,6 +19,7 @@ COLUMNS = [
     *({"axis": axis, "means": "delta", "unit": "mm"} for axis in ("x", "y", "z")),
     {"axis": "yaw", "means": "delta", "unit": "deg"},
 ]
+SEVEN = [{"axis": f"joint{number}", "means": "delta", "unit": 0.2} for number in range(1, 8)]
 FITS = {
     "address": "ws://127.0.0.1:1",
     "images": {"observation/image": "front"},
@@ -68,6 +69,14 @@ def test_what_fits_is_taken(tmp_path: Path) -> None:
         ({"columns": [{"axis": "roll", "means": "delta", "unit": "m"}]}, "unit='m' of axis=roll must be one of rad"),
         ({"columns": [{"axis": "x", "means": "delta"}]}, "unit='' of axis=x"),
         ({"columns": [{"axis": "x", "means": "absolute", "unit": "step"}]}, "unit=step of axis=x is of deltas"),
+        ({"columns": [{"axis": "joint8", "means": "delta", "unit": "rad"}]}, "or joint1 to joint7; did you mean"),
+        (
+            {"columns": [{"axis": "joint1", "means": "delta", "unit": "m"}]},
+            "unit='m' of axis=joint1 must be one of rad",
+        ),
+        ({"columns": [{"axis": "joint1", "means": "delta", "unit": "step"}]}, "unit=step of axis=joint1"),
+        ({"columns": [{"axis": "joint1", "means": "delta", "unit": "rad"}, X]}, "by joint1, .* together, and not by"),
+        ({"columns": SEVEN}, "in a task that drives x, y, z, roll, pitch, yaw; this one drives x, y, z, yaw"),
         ({"columns": [{"axis": "gripper", "open": 1}]}, "needs two numbers"),
         ({"columns": [{"axis": "gripper", "open": 1, "closed": 1}]}, "needs two numbers"),
         ({"columns": [{"axis": "gripper", "open": 1, "closed": 0, "unit": "m"}]}, "neither means nor unit"),
