@@ -24,7 +24,7 @@ from robot_rl.contract.outcome import Ending, Outcome, Source
 from robot_rl.contract.reading import Reading
 from robot_rl.contract.registry import Registry
 from robot_rl.contract.relabel import Relabel
-from robot_rl.contract.steps import ActionChunk, Observation, Step, Timing
+from robot_rl.contract.steps import PLACE, ActionChunk, Observation, Step, Timing
 from robot_rl.contract.view import View
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "ENCODER",
     "LEAD",
     "NO_ENCODING",
+    "PLACE",
     "TCP_POSITION",
     "TCP_ROTATION",
     "ActionChunk",

@@ -2,7 +2,9 @@
 
 A row says where the TCP goes from where the row before has led it (``delta``) or by place (``absolute``). Summed up,
 the rows of an answer are a path from the measured pose. It is sampled once a control period T, so that a server may act
-at another rate, and followed by no more than a full action a period.
+at another rate. Deltas become actions, relative to the pose that is measured then, and are followed by no more than a
+full action a period. Where every driven axis is absolute, the path's poses are the places of the chunk: the arm goes
+there from wherever it is, though it has given way meanwhile.
 
     p₀ = 0,  pᵢ₊₁ = pᵢ + δᵢ,   δᵢ = uᵢ·unit   or   gᵢ − gᵢ₋₁  (g₋₁: measured; rotations by log3(Rᵢ Rᵢ₋₁ᵀ))
 """
@@ -10,11 +12,11 @@ at another rate, and followed by no more than a full action a period.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from controllers.spatial import exp3, log3, rotation_to_rpy, rpy_to_rotation
+from controllers.spatial import Pose, exp3, log3, rotation_to_rpy, rpy_to_rotation
 from robot_rl.contract import ACTION_AXES, TCP_POSITION, TCP_ROTATION, ActionSpec, ContractError, Field
 from robot_rl.contract.settings import ConfigError
 from robot_rl.contract.steps import MAX_ROWS
@@ -26,6 +28,18 @@ SAME_RATE = 1e-6  # of a rate that counts as the task's
 BEYOND = 0.5  # of the way between open and closed that a gripper's number may be beyond either
 MAX_ANSWER = 2000  # rows
 TURNS = ("roll", "pitch", "yaw")
+
+
+class Moves(NamedTuple):
+    """An answer as moves of a task, one a control period.
+
+    Attributes:
+        actions: ``(h, a)`` float32 in [−1, 1].
+        places: ``(h, 7)`` as `ActionChunk` has them; None where ``actions`` say all.
+    """
+
+    actions: np.ndarray
+    places: np.ndarray | None
 
 
 class Columns:
@@ -110,8 +124,8 @@ class Columns:
                     f"has {', '.join(self._fields.names)}"
                 )
 
-    def actions(self, answer: Mapping[Any, Any], state: np.ndarray, bounded: bool = True) -> np.ndarray:
-        """Actions ``(h, a)`` float32 in [−1, 1], one a control period, that ``answer`` to ``state (d,)`` asks for.
+    def moves(self, answer: Mapping[Any, Any], state: np.ndarray, bounded: bool = True) -> Moves:
+        """Moves that ``answer`` to ``state (d,)`` asks for.
 
         ``bounded``: a jump is refused. Raises `ContractError` for an answer that is wrong-named, of the wrong shape or
         type, not finite, or jumps.
@@ -139,7 +153,28 @@ class Columns:
         openings: list[float | None] = [None] * len(delta)
         if "gripper" in specs:
             openings = list(self._openings(values["gripper"], specs["gripper"], len(sampled)))[: len(delta)]
-        return np.array([self._action.from_delta(*row) for row in zip(delta, openings, strict=True)])
+        actions = np.array([self._action.from_delta(*row) for row in zip(delta, openings, strict=True)])
+        return Moves(actions, self._places(sampled[: len(delta)], state) if self._has_places else None)
+
+    @property
+    def _has_places(self) -> bool:
+        means = [column.means for column in self._file.columns if column.means]
+        return "absolute" in means and "delta" not in means
+
+    def _places(self, steps: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """Poses ``(h, 7)`` along ``steps (h, 6)`` from the measured one; what no axis drives is as it may be."""
+        if self.moves_joints:
+            pose = model().forward_kinematics(self._fields.read(state, "joints"))
+        else:
+            pose = Pose.from_rotvec(*(self._measured(state, name) for name in (TCP_POSITION, TCP_ROTATION)))
+        places = []
+        for step in steps:
+            pose = pose.moved(step)
+            places.append([*pose.translation, *pose.quat_xyzw])
+        return np.array(places)
+
+    def _measured(self, state: np.ndarray, name: str) -> np.ndarray:
+        return self._fields.read(state, name) if name in self._fields.names else np.zeros(3)
 
     def _steps(
         self, values: Mapping[str, np.ndarray], specs: Mapping[str, ColumnSpec], state: np.ndarray, rows: int
@@ -232,7 +267,7 @@ class Columns:
         return clipped
 
     def answer(self, actions: np.ndarray, state: np.ndarray) -> dict[str, np.ndarray]:
-        """The inverse of `actions`, at the task's rate: key → ``(h, columns)`` float32. Ignored columns are 0."""
+        """The inverse of `moves`, at the task's rate: key → ``(h, columns)`` float32. Ignored columns are 0."""
         steps = np.array([self._action.delta(row) for row in actions])
         values = {axis: steps[:, number] for number, axis in enumerate(ACTION_AXES[:6])}
         absolute = _absolute({column.axis: column for column in self._file.columns if column.axis})

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from robot_rl.contract import ActionChunk, AnswerError, ContractError, FrameSize, Observation, Policy, Shaped
 from robot_rl.contract.settings import ConfigError
 from robot_rl.policies import Served
@@ -63,8 +61,8 @@ class RemotePolicy(Policy):
     def _ask(self, observation: Observation, bounded: bool = True) -> ActionChunk:
         answer = self._link.ask(self._observing.sent(observation, self._instruction))
         try:
-            actions = self._columns.actions(answer, observation.state, bounded)
-            return ActionChunk(observation.stamp_ns, np.clip(actions, -1.0, 1.0))
+            moves = self._columns.moves(answer, observation.state, bounded)
+            return ActionChunk(observation.stamp_ns, moves.actions, places=moves.places)
         except ContractError as error:
             raise AnswerError(f"{self._link.address}: {error}") from error
 

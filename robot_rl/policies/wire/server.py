@@ -33,6 +33,7 @@ from robot_rl.policies.wire.packing import OPENPI, pack, unpack
 
 MAX_BYTES = 64 * 2**20  # of a request
 HEALTH = "/healthz"
+LEAVING = 2.0  # [s] that a client may take to go before the next one is refused
 LOGGER = logging.getLogger(__name__)
 QUIET = logging.getLogger("robot_rl.policies.wire.websockets")
 QUIET.setLevel(logging.CRITICAL)  # who connects and goes is no error
@@ -155,13 +156,11 @@ class PolicyServer:
         shown = request.headers.get("Authorization", "")
         if self._token and not hmac.compare_digest(shown.encode(), f"Api-Key {self._token}".encode()):
             return _said(http.HTTPStatus.UNAUTHORIZED, "this policy needs the token that robot-rl has printed")
-        if self._busy.locked():
-            return _said(http.HTTPStatus.SERVICE_UNAVAILABLE, "another client is connected; one is served at a time")
         return None
 
     def _handle(self, connection: ServerConnection) -> None:
-        if not self._busy.acquire(blocking=False):
-            connection.close(CloseCode.TRY_AGAIN_LATER, "another client is connected")
+        if not self._busy.acquire(timeout=LEAVING):
+            connection.close(CloseCode.TRY_AGAIN_LATER, "another client is connected; one is served at a time")
             return
         self._connection = connection
         try:

@@ -40,7 +40,7 @@ def places(action: ActionSpec = WHOLE, **more: Any) -> Columns:
 
 @pytest.mark.parametrize(("unit", "number"), [("m", 0.005), ("cm", 0.5), ("mm", 5.0), ("step", 0.5), (0.1, 0.05)])
 def test_units_are_converted(unit: object, number: float) -> None:
-    actions = deltas(unit).actions({"actions": np.full((4, 3), number, np.float32)}, STATE)
+    actions = deltas(unit).moves({"actions": np.full((4, 3), number, np.float32)}, STATE).actions
     assert actions.shape == (4, 3)
     np.testing.assert_allclose(actions, 0.5, rtol=1e-6)
 
@@ -54,14 +54,19 @@ def test_columns_go_by_their_names_and_keys_wherever_they_stand() -> None:
     ]
     made = Columns(parse({"columns": columns}), ACTION, PERIOD, FIELDS)
     answer = {"actions": np.array([[9.0, 0.002, 0.001]]), "up": np.array([[0.003]])}
-    np.testing.assert_allclose(made.actions(answer, STATE), [[0.1, 0.2, 0.3]], rtol=1e-6)
+    np.testing.assert_allclose(made.moves(answer, STATE).actions, [[0.1, 0.2, 0.3]], rtol=1e-6)
 
 
 def test_places_are_reached_from_where_the_arm_is() -> None:
     way = np.array([[0.004, 0.0, -0.002], [0.008, 0.001, -0.002]])
     turned = [HERE.moved(np.array([0, 0, 0, 0.0, 0.01 * i, -0.02 * i])) for i in (1, 2)]
     rows = [[*(HERE.translation + w), *rotation_to_rpy(t.rotation), 0.06] for w, t in zip(way, turned, strict=True)]
-    actions = places().actions({"actions": np.array(rows)}, STATE)
+    moves = places().moves({"actions": np.array(rows)}, STATE)
+    actions = moves.actions
+    assert moves.places is not None
+    np.testing.assert_allclose(moves.places[:, :3], HERE.translation + way, atol=1e-7)
+    for place, turn in zip(moves.places, turned, strict=True):
+        np.testing.assert_allclose(Pose(place[:3], place[3:]).difference(turn)[3:], 0.0, atol=1e-3)
     np.testing.assert_allclose(actions[:, :3] * SCALE, [way[0], way[1] - way[0]], atol=1e-7)
     np.testing.assert_allclose(actions[:, 3:6] * TURN, [[0, 0.01, -0.02]] * 2, atol=1e-3)
     np.testing.assert_allclose(actions[:, 6], 0.5)
@@ -70,7 +75,9 @@ def test_places_are_reached_from_where_the_arm_is() -> None:
 def test_what_is_faster_than_a_full_action_follows_later() -> None:
     steps = np.zeros((4, 3))
     steps[0] = 0.025, -0.025, 0.0
-    actions = deltas().actions({"actions": steps}, STATE)
+    moves = deltas().moves({"actions": steps}, STATE)
+    actions = moves.actions
+    assert moves.places is None
     np.testing.assert_allclose(actions[:, 0], [1.0, 1.0, 0.5, 0.0], atol=1e-6)
     np.testing.assert_allclose(actions[:, 1], [-1.0, -1.0, -0.5, 0.0], atol=1e-6)
 
@@ -78,7 +85,7 @@ def test_what_is_faster_than_a_full_action_follows_later() -> None:
 @pytest.mark.parametrize(("rate", "rows", "wanted"), [(20.0, 8, 4), (5.0, 4, 8), (15.0, 15, 10), (50.0, 1, 1)])
 def test_another_rate_makes_the_same_way_in_the_same_time(rate: float, rows: int, wanted: int) -> None:
     steps = np.full((rows, 3), 0.04 / rate)
-    actions = deltas(rate=rate).actions({"actions": steps}, STATE)
+    actions = deltas(rate=rate).moves({"actions": steps}, STATE).actions
     assert len(actions) == wanted
     np.testing.assert_allclose(actions.sum(axis=0) * SCALE, steps.sum(axis=0), rtol=1e-4)
     if rows > 1:
@@ -86,8 +93,8 @@ def test_another_rate_makes_the_same_way_in_the_same_time(rate: float, rows: int
 
 
 def test_only_so_many_rows_act_as_the_file_says() -> None:
-    assert len(deltas(rows=3).actions({"actions": np.zeros((50, 3))}, STATE)) == 3
-    assert len(deltas().actions({"actions": np.zeros((400, 3))}, STATE)) == 100
+    assert len(deltas(rows=3).moves({"actions": np.zeros((50, 3))}, STATE).actions) == 3
+    assert len(deltas().moves({"actions": np.zeros((400, 3))}, STATE).actions) == 100
 
 
 GOOD = np.zeros((4, 3))
@@ -121,13 +128,13 @@ def with_value(value: float) -> np.ndarray:
 )
 def test_what_is_no_answer_is_refused_by_name(answer: dict[str, Any], words: str) -> None:
     with pytest.raises(ContractError, match=words):
-        deltas().actions(answer, STATE)
+        deltas().moves(answer, STATE)
 
 
 @pytest.mark.parametrize("action", [ACTION, WHOLE])
 def test_deltas_that_are_taken_for_places_are_refused(action: ActionSpec) -> None:
     with pytest.raises(ContractError, match=r"jumps: x by -0\.\d+ m in control period 0.*is the column delta"):
-        places(action).actions({"actions": np.full((4, action.size), 0.001)}, STATE)
+        places(action).moves({"actions": np.full((4, action.size), 0.001)}, STATE)
 
 
 def test_yaw_may_be_absolute_alone_and_takes_the_short_way_round() -> None:
@@ -135,17 +142,17 @@ def test_yaw_may_be_absolute_alone_and_takes_the_short_way_round() -> None:
     made = Columns(parse({"columns": [{"axis": "yaw", "means": "absolute", "unit": "rad"}]}), action, PERIOD, FIELDS)
     here = Pose.from_rotvec(np.zeros(3), np.array([0.0, 0.0, 3.13]))
     state = np.concatenate((np.zeros(3), 0.3 * here.rotvec)).astype(np.float32)
-    actions = made.actions({"actions": np.array([[-3.12], [-3.10]])}, state)
+    actions = made.moves({"actions": np.array([[-3.12], [-3.10]])}, state).actions
     np.testing.assert_allclose(actions[:, 0] * TURN, [2 * np.pi - 6.25, 0.02], atol=1e-5)
-    np.testing.assert_allclose(made.actions(made.answer(actions, state), state), actions, atol=1e-5)
+    np.testing.assert_allclose(made.moves(made.answer(actions, state), state).actions, actions, atol=1e-5)
 
 
 def test_a_gripper_far_beyond_its_ends_is_refused() -> None:
     rows = np.tile([*HERE.translation, *rotation_to_rpy(HERE.rotation), 0.09], (3, 1))
-    assert places().actions({"actions": rows}, STATE)[0, 6] == 1.0
+    assert places().moves({"actions": rows}, STATE).actions[0, 6] == 1.0
     rows[1, 6] = 1.0
     with pytest.raises(ContractError, match=r"gripper is 1 in row 1, far from closed=0 and open=0\.08"):
-        places().actions({"actions": rows}, STATE)
+        places().moves({"actions": rows}, STATE)
 
 
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 20), absolute=st.booleans())
@@ -153,7 +160,7 @@ def test_an_answer_of_ours_is_read_as_what_it_was(seed: int, rows: int, absolute
     columns = places() if absolute else whole_deltas()
     actions = np.random.default_rng(seed).uniform(-1.0, 1.0, (rows, 7)).astype(np.float32)
     answer = columns.answer(actions, STATE)
-    np.testing.assert_allclose(columns.actions(answer, STATE), actions, atol=2e-4)
+    np.testing.assert_allclose(columns.moves(answer, STATE).actions, actions, atol=2e-4)
 
 
 def whole_deltas() -> Columns:
@@ -181,7 +188,9 @@ def test_joints_lead_the_tcp_where_they_would_have_it(means: str, unit: object) 
     path = READY + step * np.arange(1, 6)[:, None]
     numbers = np.tile(step / 0.2, (5, 1)) if means == "delta" else np.degrees(path) if unit == "deg" else path
     rows = np.column_stack((numbers, [1.0, 1.0, 1.0, 0.0, 0.0]))
-    actions = by_joints(means, unit).actions({"actions": rows}, AT_READY)
+    moves = by_joints(means, unit).moves({"actions": rows}, AT_READY)
+    actions = moves.actions
+    assert (moves.places is None) == (means == "delta")
     pose = model().forward_kinematics(READY)
     for action, q in zip(actions, path, strict=True):
         pose = pose.moved(WHOLE.delta(action))
@@ -194,7 +203,7 @@ def test_joints_that_jump_are_refused(means: str, number: np.ndarray) -> None:
     pytest.importorskip("franky_sim")
     rows = np.tile([*number, 0.0], (3, 1))
     with pytest.raises(ContractError, match=r"the answer jumps: \w+ by .*are the joints' columns (absolute|delta)"):
-        by_joints(means, "rad").actions({"actions": rows}, AT_READY)
+        by_joints(means, "rad").moves({"actions": rows}, AT_READY)
 
 
 def test_joints_are_measured_in_the_state() -> None:
