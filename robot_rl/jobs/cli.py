@@ -18,6 +18,7 @@ from robot_rl.jobs.reward_commands import add_reward_parser, reward
 from robot_rl.jobs.serve_command import add_serve_parser, serve_policy
 from robot_rl.jobs.task_commands import add_task_parser, check_task, teach_task
 from robot_rl.learner.config import AGENTS
+from robot_rl.perception.encoders import ENCODERS
 from robot_rl.tasks import TASKS
 
 LOGGER = logging.getLogger(__name__)
@@ -128,6 +129,12 @@ def _gym_options(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="KEY,…",
         help="of the HDF5 file's observations, where the environment's is one vector; default: all, alphabetically",
+    )
+    parser.add_argument(
+        "--encoder",
+        default="",
+        metavar="NAME",
+        help=f"frozen network whose features an agent sees in place of images: {ENCODERS.listed()}; default: none",
     )
     parser.add_argument("--eval-episodes", type=int, default=10, metavar="M", help="of each evaluation (default 10)")
     parser.add_argument(
