@@ -27,6 +27,7 @@ from robot_rl.policies.wire.observing import Fields
 SAME_RATE = 1e-6  # of a rate that counts as the task's
 BEYOND = 0.5  # of the way between open and closed that a gripper's number may be beyond either
 MAX_ANSWER = 2000  # rows
+LARGEST = 1e6  # number in an answer
 TURNS = ("roll", "pitch", "yaw")
 
 
@@ -313,8 +314,11 @@ def _array(answer: Mapping[Any, Any], key: str, columns: list[ColumnSpec]) -> np
         raise ContractError(f"{key} of the answer must be an array of numbers, not {kind}")
     if array.ndim != 2 or array.shape[1] != len(columns) or not 1 <= len(array) <= MAX_ANSWER:
         raise ContractError(f"{key} of the answer has shape {array.shape}; it must be rows of {len(columns)}: {names}")
-    if not np.isfinite(array).all():
-        row, column = (int(place[0]) for place in np.nonzero(~np.isfinite(array)))
-        name = columns[column].axis or columns[column].ignored
-        raise ContractError(f"{key} of the answer is not finite: {name} is {array[row, column]} in row {row}")
-    return array.astype(np.float64)
+    numbers = array.astype(np.float64)
+    wrong = ~(np.abs(numbers) <= LARGEST)
+    if wrong.any():
+        row, column = (int(place[0]) for place in np.nonzero(wrong))
+        name, number = columns[column].axis or columns[column].ignored, numbers[row, column]
+        why = f"beyond ±{LARGEST:g}" if np.isfinite(number) else "not finite"
+        raise ContractError(f"{key} of the answer is {why}: {name} is {number:g} in row {row}")
+    return numbers

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from controllers.spatial import Pose, rotation_to_rpy
-from robot_rl.contract import TCP_POSITION, TCP_ROTATION, ActionSpec, ContractError, Field
+from robot_rl.contract import TCP_POSITION, TCP_ROTATION, ActionChunk, ActionSpec, ContractError, Field
 from robot_rl.contract.settings import ConfigError
 from robot_rl.policies.wire.columns import Columns
 from robot_rl.policies.wire.file import parse
@@ -122,6 +123,7 @@ def with_value(value: float) -> np.ndarray:
         ({"actions": np.zeros((2001, 3))}, r"has shape \(2001, 3\)"),
         ({"actions": with_value(np.nan)}, "is not finite: y is nan in row 2"),
         ({"actions": with_value(-np.inf)}, "is not finite: y is -inf in row 2"),
+        ({"actions": with_value(1e300)}, r"is beyond ±1e\+06: y is 1e\+300 in row 2"),
         ({"actions": with_value(0.031)}, "jumps: y by 0.031 m in control period 2, and jump=3 allows 0.03"),
         ({"actions": np.tile(HERE.translation, (4, 1))}, "jumps: x by 0.5 m in control period 0.*is the column abs"),
     ],
@@ -153,6 +155,23 @@ def test_a_gripper_far_beyond_its_ends_is_refused() -> None:
     rows[1, 6] = 1.0
     with pytest.raises(ContractError, match=r"gripper is 1 in row 1, far from closed=0 and open=0\.08"):
         places().moves({"actions": rows}, STATE)
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+@given(
+    rows=arrays.arrays(
+        st.sampled_from([np.float32, np.float64, np.float16, np.int64, np.uint8]),
+        st.tuples(st.integers(0, 4), st.sampled_from([3, 7, 8])),
+    )
+)
+def test_any_rows_are_moves_or_refused(bounded: bool, rows: np.ndarray) -> None:
+    for columns, state in ((deltas(), STATE), (places(), STATE), (by_joints("absolute", "rad"), AT_READY)):
+        try:
+            moves = columns.moves({"actions": rows}, state, bounded)
+        except ContractError:
+            continue
+        ActionChunk(0, moves.actions, places=moves.places)
+        assert np.abs(moves.actions).max() <= 1.0
 
 
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 20), absolute=st.booleans())

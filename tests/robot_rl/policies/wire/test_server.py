@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import logging
@@ -22,6 +23,8 @@ from websockets.sync.client import ClientConnection, connect
 from robot_rl.contract import ActionChunk, AnswerError, Observation, Policy, warm_up
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.cli import main
+from robot_rl.jobs.config import load_config
+from robot_rl.jobs.serve_command import make_offer
 from robot_rl.policies import Served
 from robot_rl.policies.wire.columns import Columns
 from robot_rl.policies.wire.file import plain_names
@@ -31,6 +34,7 @@ from robot_rl.policies.wire.remote import make_remote
 from robot_rl.policies.wire.server import Offer, PolicyServer, names_of
 from robot_rl.tasks.reach import Reach
 from tests.robot_rl.acting import Decides
+from tests.robot_rl.publishing import policy as published
 
 TASK = Reach()
 NAMES = names_of(TASK, {"front": (8, 8)})
@@ -246,6 +250,24 @@ def test_our_client_takes_our_server_and_refuses_other_columns(tmp_path: Path) -
             asking(columns=[columns[1], columns[0], columns[2]])
         with pytest.raises(AnswerError, match="in words: robot-rl: the key 'observation/to_goal' is missing"):
             asking(state={key: parts for key, parts in names["state"].items() if "to_goal" not in key})
+
+
+def test_a_saved_policy_is_served_as_it_acts(tmp_path: Path) -> None:
+    file = tmp_path / "policy.params"
+    file.write_bytes(published(TASK, mean=0.4))
+    config = load_config(None, ["task=reach", f"policy={file}"])
+    saved = make_offer(argparse.Namespace(run=None, names=None, show=False), config)
+    with PolicyServer(saved).at("127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with client(server.socket.getsockname()[1]) as connection:
+                connection.recv(30.0)
+                answer = ask(connection, {key: value for key, value in REQUEST.items() if "image" not in key})
+        finally:
+            server.shutdown()
+            thread.join()
+    np.testing.assert_allclose(answer["actions"], [np.tanh(0.4) * np.array(TASK.action.scale)], rtol=1e-4)
 
 
 @pytest.mark.parametrize(
