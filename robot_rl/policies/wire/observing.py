@@ -95,6 +95,11 @@ class Observing:
         if part.form != "rotvec" and self._fields.size_of(part.field) != TURN:
             raise ConfigError(f"state.{key}: as={part.form} is of a rotation vector, and {part.field} is none")
 
+    @property
+    def tells(self) -> bool:
+        """Whether an instruction is sent."""
+        return bool(self._file.prompt)
+
     def sizes(self) -> dict[str, int]:
         """Key of the state → how many numbers it has."""
         return {key: sum(map(self._size_of, parts)) for key, parts in self._file.state.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from robot_rl.policies import Served
 from robot_rl.policies.wire.columns import Columns
 from robot_rl.policies.wire.file import WireFile, read_file
 from robot_rl.policies.wire.observing import Observing, Sent
+
+LOGGER = logging.getLogger(__name__)
 
 
 class Link(Protocol):
@@ -43,8 +46,12 @@ class RemotePolicy(Policy):
     def __init__(self, observing: Observing, columns: Columns, link: Link) -> None:
         self._observing, self._columns, self._link = observing, columns, link
         self._instruction = ""
+        self._warned = False  # that there is none
 
     def begin(self, instruction: str) -> None:
+        if not instruction and self._observing.tells and not self._warned:
+            LOGGER.warning("the task has no instruction, so %s is told nothing of what to do", self._link.address)
+            self._warned = True
         self._instruction = instruction
         self._link.begin()
 

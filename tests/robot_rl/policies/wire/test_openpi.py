@@ -24,6 +24,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks.reach import Reach
+from tests.fault_table import FaultTable
 from tests.robot_rl.policies.wire.reaching import ROWS, straight, written
 from tests.robot_rl.policies.wire.serving import OpenpiServer, openpi_server
 from tests.robot_rl.session_bench import Sink
@@ -111,7 +112,7 @@ REFUSED = [
 
 
 def test_what_is_no_answer_is_refused_by_name_and_the_arm_holds(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fault_table: FaultTable
 ) -> None:
     """One after the other, then answers that fit: the same episode succeeds."""
     coming = [answer for answer, _ in REFUSED]
@@ -129,7 +130,9 @@ def test_what_is_no_answer_is_refused_by_name_and_the_arm_holds(
             rollout.step(policy)
         policy.close()
         assert session.policy.dropped_answers == len(REFUSED)
-    (outcome, steps), said = (sink[0].outcome, sink[0].steps), [record.getMessage() for record in caplog.records]
+    outcome, steps = sink[0].outcome, sink[0].steps
+    told, *said = [record.getMessage() for record in caplog.records]
+    assert told == f"the task has no instruction, so {server.address} is told nothing of what to do"
     assert outcome is not None and outcome.ending is Ending.SUCCESS
     assert [step.timing.late for step in steps[: len(REFUSED) + 1]] == [True] * len(REFUSED) + [False]
     assert not any(step.action.any() for step in steps[: len(REFUSED)]), "the arm held"
@@ -137,6 +140,8 @@ def test_what_is_no_answer_is_refused_by_name_and_the_arm_holds(
     for line, (_, words) in zip(said, REFUSED, strict=True):
         assert line.startswith(f"no answer: {server.address}")
         assert re.search(words, line), line
+    kinds = f"a server's answer that is none ({len(REFUSED)} kinds: wrong-named, wrong-sized, NaN, a jump, text, …)"
+    fault_table.add(kinds, "refused by name; the arm holds until one comes that fits, and the episode succeeds")
     assert len(server.headers) == 1 + sum(not isinstance(answer, dict) for answer, _ in REFUSED), "connected anew"
 
 
@@ -152,6 +157,18 @@ def test_a_server_that_hangs_is_given_up(tmp_path: Path) -> None:
                 asked_once(asking(tmp_path, server, first_timeout=0.2))
         finally:
             release.set()
+
+
+def test_pictures_are_sent_as_the_session_sees_them(tmp_path: Path, server: OpenpiServer) -> None:
+    run, file = tmp_path / "run", written(tmp_path, server.address, images={"observation/image": "front"})
+    settings = ["cameras=front", "session.horizon=6", "episodes=1"]
+    assert main(["eval", "--fast", "--task", "reach", "--run", str(run), f"policy=openpi:{file}", *settings]) == 0
+    dark, *seen = [asked["observation/image"] for asked in server.asked]
+    assert not dark.any()
+    assert len(seen) == 2
+    for image in seen:
+        assert (image.shape, image.dtype) == ((128, 128, 3), np.uint8)
+        assert image.std() > 10.0
 
 
 @pytest.mark.parametrize("metadata", ["no openpi server", b"\x01", b"\xc1"], ids=["text", "number", "no msgpack"])
