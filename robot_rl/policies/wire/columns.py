@@ -71,11 +71,6 @@ class Columns:
             self._check_axes(said)
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """Keys of an answer's arrays."""
-        return tuple(self._columns)
-
-    @property
     def rate(self) -> float:
         """Rows a second [Hz]."""
         return self._file.rate or 1.0 / self._period

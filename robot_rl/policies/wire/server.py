@@ -202,8 +202,8 @@ class PolicyServer:
     def _answer(self, memory: Memory, state: Any) -> dict[str, Any]:
         began = time.perf_counter()
         chunk = memory.ask(self._offer.policy)
-        if chunk.times is not None:
-            raise ContractError("the policy stamps its actions, for which the protocol has no word")
+        if chunk.times is not None or chunk.places is not None:
+            raise ContractError("the policy stamps its actions, or says places, for which the server has no words")
         took = 1000.0 * (time.perf_counter() - began)
         return {**self._offer.columns.answer(chunk.actions, state), "policy_timing": {"infer_ms": took}}
 

@@ -7,7 +7,10 @@ import http.client
 import json
 import logging
 import os
+import signal
+import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -301,6 +304,25 @@ def test_names_are_shown_as_a_file_that_our_client_takes(
     path = tmp_path / "server.yaml"
     path.write_text(capsys.readouterr().out)
     make_remote(Served("openpi", path), TASK, TASK.control_period, {})
+
+
+def test_ctrl_c_ends_it_though_a_client_is_connected() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "robot_rl", "serve", "--task", "reach", "--port", str(port), "policy=random"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"policy for reach at ws://127.0.0.1:{port}; Ctrl-C ends it\n"
+            with client(port) as connection:
+                connection.recv(60.0)
+                process.send_signal(signal.SIGINT)
+                with pytest.raises(ConnectionClosed):
+                    connection.recv(60.0)
+            _, said = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert (process.returncode, said) == (130, "robot-rl: stopped\n")
 
 
 CLIENT = """
