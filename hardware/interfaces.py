@@ -157,11 +157,13 @@ class Gripper(WatchedGripper, Protocol):
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One colour image: ``image (height, width, 3)`` uint8 RGB, ``stamp`` [s] when it was captured (robot time in the
-    simulator, the device's clock mapped to the host otherwise) and ``received`` [s], `time.monotonic()`."""
+    simulator, the device's clock mapped to the host otherwise) and ``received`` [s], `time.monotonic()`; ``depth
+    (height, width)`` uint16 [mm] of each of its pixels, 0 where it is not known, None where there is none."""
 
     image: np.ndarray
     stamp: float
     received: float
+    depth: np.ndarray | None = None
 
 
 @runtime_checkable

@@ -42,6 +42,7 @@ ELSEWHERE = {  # topics whose names are not in those modules
     "<camera>/color/image_raw",
     "<camera>/color/image_raw/compressed",
     "<camera>/color/camera_info",
+    "<camera>/aligned_depth_to_color/image_raw",
     "<camera>/features",
 }
 IN_THE_PICTURE = {  # of the topics, those without which it would not show who talks to whom

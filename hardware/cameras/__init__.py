@@ -27,6 +27,8 @@ def make_camera(
     height: int | None = None,
     fps: int | None = None,
     exposure: float | None = None,
+    white_balance: float | None = None,
+    depth: bool = False,
 ) -> Camera:
     """The camera called ``name``, not connected.
 
@@ -36,10 +38,13 @@ def make_camera(
         device: serial number (realsense; "" takes the only one), or index or path (opencv; "" is 0).
         width, height: image size [px]; fps: frames a second. None takes the driver's default.
         exposure: exposure time [µs], realsense only; None leaves it to the camera.
+        white_balance: colour temperature [K], likewise.
+        depth: its frames have depth, realsense only.
 
-    Raises `CameraError` on an unknown driver, when its library is not installed, or for an exposure that it cannot set.
+    Raises `CameraError` on an unknown driver, when its library is not installed, or for what it cannot set.
     """
-    wanted = {"width": width, "height": height, "fps": fps, "exposure": exposure}
+    wanted: dict[str, Any] = {"width": width, "height": height, "fps": fps}
+    wanted |= {"exposure": exposure, "white_balance": white_balance, "depth": depth or None}
     given: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
     camera: Camera = CAMERA_DRIVERS.load(driver)(name, device, **given)
     return camera

@@ -134,7 +134,7 @@ def calibrate_mount(views: Sequence[View], hands: Sequence[Pose], intrinsics: In
     """Where the camera is, from ``views`` and the poses of the hand, one each. Raises `CalibrationError`."""
     if len(views) < FEWEST_VIEWS:
         raise CalibrationError(f"{len(views)} pictures with the board are too few; {FEWEST_VIEWS} are needed")
-    seen = [_board_in_camera(view, intrinsics) for view in views]
+    seen = [board_in_camera(view, intrinsics) for view in views]
     camera = _first_guess(seen, hands, mounting)
     boards = [hand.compose(camera).compose(board) for hand, board in zip(hands, seen, strict=True)]
     if mounting == "fixed":
@@ -196,7 +196,8 @@ def _expected(camera: Pose, board: Pose, hand: Pose, mounting: Mounting) -> Pose
     return camera.inverse().compose(hand).compose(board)
 
 
-def _board_in_camera(view: View, intrinsics: Intrinsics) -> Pose:
+def board_in_camera(view: View, intrinsics: Intrinsics) -> Pose:
+    """The board's pose in the frame of a camera with this lens. Raises `CalibrationError`."""
     good, turn, place = cv2.solvePnP(view.corners, view.pixels, _matrix(intrinsics), np.array(intrinsics.distortion))
     if not good:
         raise CalibrationError("a picture's corners fit no pose of the board; is it flat, and its size as given?")

@@ -15,6 +15,7 @@ from hardware.cameras.intrinsics import Intrinsics
 from hardware.kept_files import numbers, read_keys, read_rows
 
 POSES = "poses.csv"
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 COLUMNS = ("file", "x", "y", "z", "qx", "qy", "qz", "qw")  # of a picture and the hand (TCP) in the base [m]
 KEYS = ("width", "height", "focal", "centre", "distortion", "mount", "position", "quaternion")
 
@@ -86,13 +87,58 @@ def read_shots(folder: Path) -> list[tuple[str, np.ndarray, Pose]]:
             pose = Pose(values[:3], values[3:])
         except (ValueError, SpatialError) as error:
             raise CalibrationError(f"{path}, line {number}: {error}") from None
-        image = cv2.imread(str(folder / row[0]), cv2.IMREAD_COLOR)
-        if image is None:
-            raise CalibrationError(f"{path}, line {number}: {folder / row[0]} is no picture")
-        if shots and image.shape != shots[0][1].shape:
-            raise CalibrationError(f"{path}, line {number}: {row[0]} has another size than {shots[0][0]}")
-        shots.append((row[0], cv2.cvtColor(image, cv2.COLOR_BGR2RGB), pose))
+        image = _picture(folder / row[0], f"{path}, line {number}", shots[0] if shots else None)
+        shots.append((row[0], image, pose))
     return shots
+
+
+def read_pictures(folder: Path) -> list[tuple[str, np.ndarray]]:
+    """Name and picture ``(h, w, 3)`` uint8 RGB of each file in ``folder`` that ends like one, by name.
+
+    Raises `CalibrationError` that names the file.
+    """
+    pictures: list[tuple[str, np.ndarray]] = []
+    for file in sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES):
+        pictures.append((file.name, _picture(file, str(file), pictures[0] if pictures else None)))
+    return pictures
+
+
+def _picture(file: Path, where: str, first: tuple[Any, ...] | None) -> np.ndarray:
+    """The picture in ``file``, of the size of the ``first``. Raises `CalibrationError` that says ``where``."""
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if image is None:
+        raise CalibrationError(f"{where}: {file} is no picture")
+    if first is not None and image.shape != first[1].shape:
+        raise CalibrationError(f"{where}: {file.name} has another size than {first[0]}")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+class ShotFolder:
+    """Writes pictures as they are taken into ``folder``, which it makes, with the hand's poses that belong to them.
+
+    Raises `CalibrationError` where the folder is there already.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists():
+            raise CalibrationError(f"{folder} exists; calibrate from it with --shots {folder}, or move it away")
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._rows: list[str] = []
+        self._pictures = 0
+
+    def keep(self, image: np.ndarray, hand: Pose | None) -> None:
+        """Write ``image (h, w, 3)`` uint8 RGB, and ``hand``, its pose in the base, where that counts."""
+        self._pictures += 1
+        name = f"{self._pictures:03d}.png"
+        cv2.imwrite(str(self._folder / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if hand is None:
+            return
+        numbers_of_hand = (*hand.translation, *hand.quat_xyzw)
+        self._rows.append(",".join((name, *(f"{value:.9g}" for value in numbers_of_hand))))
+        scratch = self._folder / f".{POSES}"
+        scratch.write_text("\n".join((",".join(COLUMNS), *self._rows)) + "\n", encoding="utf-8")
+        scratch.replace(self._folder / POSES)
 
 
 def _list(values: Any) -> str:

@@ -66,6 +66,8 @@ class OpenCVCamera(Device):
                 f"{self._label} cannot be opened; check that it is plugged in, that no other program uses it and that "
                 "you may read it (group 'video'); `v4l2-ctl --list-devices` lists what there is"
             )
+        if isinstance(self._source, int) or self._source.startswith("/dev/"):
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))  # before the size: raw, USB carries less
         for option, value in self._wanted.items():
             if value is not None:
                 capture.set(option, value)
@@ -137,9 +139,11 @@ class OpenCVCamera(Device):
                 self._changed.notify_all()
 
 
-def make_webcam(name: str, device: str = "", exposure: float | None = None, **settings: Any) -> OpenCVCamera:
-    """The driver ``opencv`` of `hardware.cameras.CAMERA_DRIVERS`. Raises `CameraError` when given an exposure."""
-    if exposure is not None:
-        raise CameraError(f"camera {name!r}: exposure={exposure:g} is for driver realsense; this one is opencv")
+def make_webcam(name: str, device: str = "", **settings: Any) -> OpenCVCamera:
+    """The driver ``opencv`` of `hardware.cameras.CAMERA_DRIVERS`. Raises `CameraError` for what it cannot set."""
+    for key in ("exposure", "white_balance", "depth"):
+        if key in settings:
+            given = "true" if settings[key] is True else f"{settings[key]:g}"
+            raise CameraError(f"camera {name!r}: {key}={given} is for driver realsense; this one is opencv")
     source = int(device or 0) if not device or device.isdigit() else device
     return OpenCVCamera(name, source, **settings)

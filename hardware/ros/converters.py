@@ -24,6 +24,16 @@ def fill_image(frame: Frame, frame_id: str, message: M) -> M:
     return fill_header(frame.stamp, frame_id, fill_pixels(frame.image, message))
 
 
+def fill_depth(frame: Frame, frame_id: str, message: M) -> M:
+    """Depth of a frame that has it → sensor_msgs/Image, 16UC1 [mm]."""
+    if frame.depth is None:
+        raise ValueError("the frame has no depth")
+    message.data = array.array("B", np.ascontiguousarray(frame.depth, "<u2").tobytes())  # type: ignore[attr-defined]
+    message.height, message.width = frame.depth.shape  # type: ignore[attr-defined]
+    message.encoding, message.step = "16UC1", 2 * message.width  # type: ignore[attr-defined]
+    return fill_header(frame.stamp, frame_id, message)
+
+
 def fill_pixels(image: np.ndarray, message: M) -> M:
     """``(H, W, 3)`` uint8 RGB → sensor_msgs/Image, all but its header."""
     message.data = array.array("B", np.ascontiguousarray(image).tobytes())  # type: ignore[attr-defined]

@@ -45,7 +45,8 @@ class Board:
         status: of the arm, see `controllers.ros.topics.STATUS_NAMES`.
         driver, driver_at: on whose behalf the last target was, and when it came.
         reward: since the running episode began.
-        images: camera → its newest picture ``(h, w, 3)``.
+        images: camera → its newest picture ``(h, w, 3)``, with what the policy takes of it drawn in.
+        cameras: camera → how it is doing, in words.
         answers: to the person's words, newest last.
         ended: episodes that have ended meanwhile, newest last.
         learner: see `robot_rl.jobs.training`.
@@ -70,6 +71,7 @@ class Board:
     request: str = ""
     instruction: str = ""
     images: dict[str, np.ndarray] = field(default_factory=dict)
+    cameras: Mapping[str, Line] = field(default_factory=dict)
     events: deque[Line] = field(default_factory=lambda: deque(maxlen=SAID))
     diagnostics: dict[str, tuple[Line, float]] = field(default_factory=dict)
     answers: deque[Line] = field(default_factory=lambda: deque(maxlen=SAID))

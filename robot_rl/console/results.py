@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cv2
@@ -12,7 +12,7 @@ from viser import uplot
 
 from hardware.interfaces import Word
 from robot_rl.console import look
-from robot_rl.console.board import Board
+from robot_rl.console.board import Board, Line
 from robot_rl.console.history import WINDOW, Curves, History, Row, curves_of
 
 LISTED = 6  # episodes
@@ -35,12 +35,14 @@ class Results:
         self._gui = server.gui
         self._picture: Any = None
         self._drawn: dict[str, np.ndarray] = {}
+        self._said: dict[str, Line] = {}
         self._rows: list[Row] = []
         self._seen: tuple[int, ...] = ()
         self._tab = panel.add_tab("How it goes", viser.Icon.CHART_LINE)
         with self._tab:
             shares = {"success": look.GOOD, "without a hand": look.INFO}
             self._summary = self._gui.add_html("", order=PICTURES - 1)
+            self._cameras = self._gui.add_html("", order=PICTURES + 1, visible=False)
             self._shares = self._chart(f"Last {WINDOW}", shares, top=1.0)
             self._return = self._chart("Return", {"of an episode": look.WARN})
             self._utd = self._chart("Learner", {"updates per step": look.BAD}) if learns else None
@@ -59,6 +61,7 @@ class Results:
             self._plot(curves, history)
             self._summarise(rows, curves)
         self._show_pictures(board.images)
+        self._show_cameras(board.cameras)
 
     def _summarise(self, rows: list[Row], curves: Curves) -> None:
         successes = sum(row.ending == "success" for row in rows)
@@ -128,6 +131,12 @@ class Results:
                 self._picture = self._gui.add_image(picture, label=names, format="jpeg", order=PICTURES)
         else:
             self._picture.image = picture
+
+    def _show_cameras(self, cameras: Mapping[str, Line]) -> None:
+        if cameras != self._said:
+            self._said = dict(cameras)
+            self._cameras.content = look.block(look.lines(cameras.values()))
+            self._cameras.visible = bool(cameras)
 
 
 def side_by_side(images: list[np.ndarray]) -> np.ndarray:

@@ -20,6 +20,7 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import EXPERT, PAGE, job_of, sources
 from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.policies import TOPIC, check_evaluated, identity
+from robot_rl.jobs.processes import kind_of
 from robot_rl.jobs.progress import asked_classifiers, ends_freely, schema_of, view_of
 from robot_rl.jobs.remote import check_peers, discovery, patience_of
 from robot_rl.jobs.run import Run, policy_file
@@ -74,9 +75,12 @@ def node_names(job: str, config: RunConfig) -> list[str]:
             f"{nearest(config.source, (*spec.sources, *TELEOP_DEVICES.names()))}"
         )
     names = ["sim"] if config.arm == "sim" and config.simulator == "own" else []
-    names.append("link" if config.remote else "arm")
+    if config.remote or config.arm == "sim" or not spec.only_cameras:
+        names.append("link" if config.remote else "arm")
     if config.cameras and not config.remote:
-        names.append("camera")
+        names += ["camera"] if config.arm == "sim" else [f"camera-{name}" for name in config.cameras]
+    if spec.only_cameras:
+        return [*names, spec.node]
     if config.force.sensor and not config.remote:
         names.append("force")
     if asked_classifiers(job, config):
@@ -139,7 +143,7 @@ def specs(job: str, run: Run, config: RunConfig) -> list[NodeSpec]:
 
 def node_spec(name: str, job: str, run: Run) -> NodeSpec:
     """The process ``name`` of ``job``, by itself."""
-    respawn = name in RESTARTED
+    respawn = kind_of(name)[0] in RESTARTED
     arguments = ("node", name, "--run", str(run.root), "--job", job)
     return NodeSpec(
         name,

@@ -22,12 +22,23 @@ def add_camera_parser(actions: Any) -> None:
     camera = actions.add_parser(
         "camera",
         help=text,
-        description=f"{text}, from a folder of pictures with poses.csv (file,x,y,z,qx,qy,qz,qw: the TCP in the base "
-        "when each was taken, metres). A camera on the hand looks at a board that lies still, one that stands looks at "
-        "one in the hand. 12 pictures, tilted by 20° to 40° in all directions, are good. Exit status: 0 when all is "
-        "known well enough, 1 with a caveat, 2 when it cannot be calibrated.",
+        description=f"{text}. With --camera it takes pictures while you move: one whenever board and hand are still in "
+        "a new place, until none is missing; FILE-shots.png shows where it stands. With --shots it reads a folder of "
+        "pictures with poses.csv (file,x,y,z,qx,qy,qz,qw: the TCP in the base when each was taken, metres; not with "
+        "--mount none). A camera on the hand looks at a board that lies still, one that stands looks at "
+        "one in the hand. Exit status: 0 when all is known well enough, 1 with a caveat, 2 when it cannot be "
+        "calibrated.",
     )
-    camera.add_argument("--shots", type=Path, metavar="FOLDER", help="the pictures and their poses.csv")
+    source = camera.add_mutually_exclusive_group()
+    source.add_argument("--camera", metavar="NAME", help="take pictures from this camera, into the folder FILE-shots")
+    source.add_argument("--shots", type=Path, metavar="FOLDER", help="pictures that were taken, and their poses.csv")
+    camera.add_argument(
+        "--listen",
+        action="store_true",
+        help="with --camera: it runs already, and so does the arm, in the job of --run DIR or the graph at "
+        "ROS_DOMAIN_ID; without, the camera is started, which is enough for --mount none",
+    )
+    camera.add_argument("--run", type=Path, metavar="DIR", help="folder of the run whose job has camera and arm")
     camera.add_argument("--out", type=Path, metavar="FILE", help="the file to write, e.g. wrist.yaml")
     camera.add_argument(
         "--mount", choices=("wrist", "fixed", "none"), default="wrist", help="where it is; none: the lens alone"
@@ -37,6 +48,7 @@ def add_camera_parser(actions: Any) -> None:
     camera.add_argument("--marker", type=float, default=0.03, metavar="M", help="side of a marker (default 0.03 m)")
     camera.add_argument("--dictionary", default="DICT_5X5_100", metavar="NAME", help="of the markers (OpenCV's name)")
     camera.add_argument("--draw", type=Path, metavar="FILE", help="only draw the board, to print it")
+    camera.add_argument("overrides", nargs="*", metavar="key=value", help="settings, e.g. arm=fr3 camera_devices=0")
 
 
 def calibrate_camera(arguments: argparse.Namespace) -> int:
@@ -46,8 +58,9 @@ def calibrate_camera(arguments: argparse.Namespace) -> int:
     """
     import cv2
 
+    from controllers.spatial import Pose
     from hardware.cameras.calibration import calibrate_lens, calibrate_mount, find
-    from hardware.cameras.calibration_file import read_shots, text_of
+    from hardware.cameras.calibration_file import read_pictures, read_shots, text_of
     from robot_rl.contract.files import write_atomically
     from robot_rl.contract.settings import ConfigError
     from robot_rl.jobs.logs import tell
@@ -59,11 +72,23 @@ def calibrate_camera(arguments: argparse.Namespace) -> int:
         wide, high = (1000.0 * board.square * count for count in (board.columns, board.rows))
         tell(f"drawn: {arguments.draw}; print it {wide:g} × {high:g} mm large, and measure a square")
         return 0
-    if arguments.shots is None or arguments.out is None:
-        raise ConfigError("calibrate camera needs --shots FOLDER and --out FILE, or --draw FILE")
+    live = arguments.camera is not None
+    if (arguments.shots is None and not live) or arguments.out is None:
+        raise ConfigError("calibrate camera needs --camera NAME or --shots FOLDER, and --out FILE; or --draw FILE")
+    if not live and (arguments.listen or arguments.run or arguments.overrides):
+        raise ConfigError("--listen, --run and settings are for pictures that are taken with --camera NAME")
     if arguments.out.exists():
         raise ConfigError(f"{arguments.out} exists; name another file with --out, or move it away")
-    shots = read_shots(arguments.shots)
+    folder = arguments.shots
+    if live:
+        from robot_rl.jobs.calibrate_shots import take_shots
+
+        given = arguments.camera, board, arguments.mount, arguments.out, arguments.listen, arguments.run
+        folder = take_shots(*given, arguments.overrides)
+    if arguments.mount == "none":  # no pose is looked at
+        shots = [(name, image, Pose.identity()) for name, image in read_pictures(folder)]
+    else:
+        shots = read_shots(folder)
     views, hands, names = [], [], []
     for name, image, hand in shots:
         if (view := find(image, board)) is not None:

@@ -11,6 +11,7 @@ from hardware.registry import look_here
 from robot_rl.contract import Registry
 from robot_rl.jobs.calibrate_camera import calibrate_camera
 from robot_rl.jobs.calibrate_commands import add_calibrate_parser, calibrate_tool
+from robot_rl.jobs.cameras_command import add_cameras_parser, look_at_cameras
 from robot_rl.jobs.interrupt import LAUNCHED, quits_at_once, stopped
 from robot_rl.jobs.job import COMMANDS, EXPERT, JobSpec, job_of, sources
 from robot_rl.jobs.logs import configure
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_serve_parser(commands, _common)
     add_task_parser(commands)
     add_calibrate_parser(commands)
+    add_cameras_parser(commands, _common)
     add_reward_parser(commands, _common)
     node = commands.add_parser("node", help="run one process of a job (bringup does this)")
     node.add_argument("name")
@@ -236,6 +238,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     overrides = list(arguments.overrides)
     overrides += [f"{key}={value}" for key in ("task", "seed") if (value := getattr(arguments, key)) is not None]
     config = settings_of(arguments.config, arguments.run, overrides)
+    if hasattr(arguments, "listen"):
+        return look_at_cameras(config, arguments.run, arguments.out, arguments.listen)
     match arguments.command:
         case "config":
             explained = [commands.explain_key(config, key) for key in arguments.keys]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shlex
 import time
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from robot_rl.jobs.explain import explain
 from robot_rl.jobs.job import DEMO, EXPERT, JOBS, job_of
 from robot_rl.jobs.locks import RunLock, ros_domain
 from robot_rl.jobs.logs import tell
-from robot_rl.jobs.remote import discovery
+from robot_rl.jobs.remote import join_graph
 from robot_rl.jobs.report import kept, plot_curve, write_report, write_summary
 from robot_rl.jobs.run import Run, settings_kept
 from robot_rl.jobs.supervisor import Supervisor
@@ -204,10 +203,7 @@ def show_page(root: Path, settings: Mapping[str, Any]) -> int:
     check_page()
     from robot_rl.jobs.processes import console
 
-    os.environ["ROS_DOMAIN_ID"] = str(job["domain"])
-    os.environ.update(discovery(config))
-    rule = f"__ns:=/{config.namespace.strip('/')}"
-    arguments = ["--ros-args", "-r", rule] if config.namespace else []
+    arguments = join_graph(config, job["domain"])
     return console.main(run, config, job["job"], arguments, lambda: tell(f"{page_address(run)}; Ctrl-C ends it"))
 
 

@@ -72,7 +72,11 @@ class RunConfig:
         camera_devices: serial number (realsense) or index or path (opencv) of each camera, in the order of ``cameras``.
         camera_calibrations: files of `robot-rl calibrate camera`, in the order of ``cameras``: their lenses go to
             ``camera_info``, their places to ``/tf_static``.
+        camera_size: width and height of all cameras' pictures [px], e.g. ``848,480``; empty: the driver's default.
+        camera_rate: pictures of each a second; unset: the driver's default.
         camera_exposure: exposure time of all cameras [µs] (realsense); unset: their own, which follows the light.
+        camera_white_balance: colour temperature of all cameras [K] (realsense); the same.
+        camera_depth: cameras also publish depth, aligned to their pictures (realsense); no policy sees it.
         camera_variation: how much drawn cameras, light and colours differ between episodes, 0 to 1, in scenes that have
             looks (`hardware.sim.scene.looks`); colours that belong to the task differ anyway.
         demos: successful demonstrations to record.
@@ -110,7 +114,11 @@ class RunConfig:
     camera_driver: str = "realsense"
     camera_devices: tuple[str, ...] = ()
     camera_calibrations: tuple[str, ...] = ()
+    camera_size: tuple[Count, ...] = ()
+    camera_rate: Count | None = None
     camera_exposure: Annotated[float, Ge(1), AllowInfNan(False)] | None = None
+    camera_white_balance: Annotated[float, Ge(1), AllowInfNan(False)] | None = None
+    camera_depth: bool = False
     camera_variation: Annotated[float, Ge(0), Le(1)] = 0.0
     demos: Count = 20
     steps: Count = 2400
@@ -127,10 +135,12 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.camera_exposure is not None and self.camera_driver != "realsense":
-            raise RangeError(
-                f"camera_exposure={self.camera_exposure:g} is for camera_driver=realsense, not {self.camera_driver}"
-            )
+        for key in ("camera_exposure", "camera_white_balance", "camera_depth"):
+            if (value := getattr(self, key)) and self.camera_driver != "realsense":
+                words = "true" if value is True else f"{value:g}"
+                raise RangeError(f"{key}={words} is for camera_driver=realsense, not {self.camera_driver}")
+        if len(self.camera_size) not in (0, 2):
+            raise RangeError(f"camera_size={shown(self.camera_size)} needs width and height, e.g. 640,480")
         if self.camera_variation and self.arm != "sim":
             raise RangeError(
                 f"camera_variation={self.camera_variation:g} is for drawn cameras, and arm={self.arm} has none"

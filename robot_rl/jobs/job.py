@@ -36,6 +36,7 @@ class JobSpec:
     Attributes:
         help: one line for the command line.
         node: the process at its heart; with "", the arm's topics are served to other programs.
+        only_cameras: nothing but cameras runs beside that, and the arm where it takes one to draw them.
         command: it is a command of its own on the command line.
         sources: who may drive, beside the devices.
         person_drives: a person acts, or the task's expert in their stead; an episode waits for the first movement.
@@ -56,7 +57,8 @@ class JobSpec:
 
     name: str
     help: str
-    node: Literal["session", "teach", "survey", ""] = "session"
+    node: Literal["session", "teach", "survey", "sheet", "shots", ""] = "session"
+    only_cameras: bool = False
     command: bool = True
     sources: tuple[str, ...] = (EXPERT, TOPIC, PAGE)
     person_drives: bool = False
@@ -160,6 +162,24 @@ JOBS: dict[str, JobSpec] = {
             node="survey",
             command=False,
             sources=(EXPERT,),
+            has_episodes=False,
+        ),
+        JobSpec(
+            "cameras",
+            "look at the cameras: a live contact sheet, rates, ages, drops, and what cannot be believed",
+            node="sheet",
+            only_cameras=True,
+            command=False,
+            sources=(EXPERT, TOPIC, PAGE, HAND),
+            has_episodes=False,
+        ),
+        JobSpec(
+            "shots",
+            "take pictures of a board, for the lens of a camera, for `robot-rl calibrate camera`",
+            node="shots",
+            only_cameras=True,
+            command=False,
+            sources=(EXPERT, TOPIC, PAGE, HAND),
             has_episodes=False,
         ),
     )

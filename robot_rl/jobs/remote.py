@@ -148,6 +148,13 @@ def discovery(config: RunConfig) -> dict[str, str]:
     return {"ROS_AUTOMATIC_DISCOVERY_RANGE": around, **peers}
 
 
+def join_graph(config: RunConfig, domain: int) -> list[str]:
+    """Make this process one of the graph of a job in ROS domain ``domain``; returns its arguments of ROS."""
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    os.environ.update(discovery(config))
+    return ["--ros-args", "-r", f"__ns:=/{config.namespace.strip('/')}"] if config.namespace else []
+
+
 def check_peers(config: RunConfig) -> None:
     """Raises `ConfigError` for a peer whose name nobody knows."""
     for peer in config.peers:

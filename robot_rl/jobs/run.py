@@ -35,7 +35,7 @@ from robot_rl.jobs.config import RunConfig, load_config, save_config, with_tool
 from robot_rl.tasks import is_file
 from robot_rl.tasks.file import KEPT, keep_task
 
-SIMULATOR, CONSOLE, LINK = "sim", "console", "link"  # what simulator, page and link call themselves in their status
+SIMULATOR, CONSOLE, LINK, SHEET = "sim", "console", "link", "sheet"  # what they call themselves in their status
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Run:
                 take(run.root)
             for folder in (run.status_folder, run.logs):
                 folder.mkdir(exist_ok=True)
-            for gone in (SIMULATOR, CONSOLE, LINK):  # those of an earlier job
+            for gone in (SIMULATOR, CONSOLE, LINK, SHEET):  # those of an earlier job
                 (run.status_folder / f"{gone}.json").unlink(missing_ok=True)
             if is_file(config.task):
                 config = dataclasses.replace(config, task=keep_task(Path(config.task), run.root).name)

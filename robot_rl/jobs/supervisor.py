@@ -26,7 +26,8 @@ RESTARTS = 5  # of one process, before the job is given up
 # [s] to end by itself after SIGTERM: the learner writes a checkpoint, the arm may be in the middle of connecting.
 PATIENCE = {"learner": 60.0, "arm": 30.0}
 DEFAULT_PATIENCE = 20.0
-LAST = ("session", "teach", "survey", "report")  # the job is done when one has ended well; in any case they go first
+# The job is done when one of these has ended well; in any case they go first.
+LAST = ("session", "teach", "survey", "sheet", "shots", "report")
 FIRST = ("sim",)  # started before all others, and stopped after them
 UNHURRIED = {"learner": "makes its last updates and writes a checkpoint, for a minute at most"}
 SAY_PERIOD = 10.0  # [s] between words about whom is waited for

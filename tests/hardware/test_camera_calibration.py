@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import pytest
@@ -34,6 +36,12 @@ CAMERAS: dict[Mounting, Pose] = {
     ),
 }
 
+BOARDS: dict[Mounting, Pose] = {  # in the base, or in the hand
+    "wrist": Pose.from_rotation(np.array([0.45, -0.1, 0.02]), DOWN),
+    "fixed": Pose.from_rotation(np.array([-0.1, -0.08, 0.1]), exp3(np.array([0.2, 0.1, 0.0]))),
+}
+CENTRED = Pose.from_rotation(-0.5 * BOARD.square * np.array([BOARD.columns, BOARD.rows, 0.0]), np.eye(3))
+
 
 def photograph(board: Pose, noise: float, rng: np.random.Generator) -> np.ndarray:
     """The board at ``board`` in the camera's frame through `LENS`: for each pixel, the ray that reaches it."""
@@ -51,18 +59,28 @@ def photograph(board: Pose, noise: float, rng: np.random.Generator) -> np.ndarra
     return np.repeat(np.clip(image, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
+def placements(mounting: Mounting, seed: int = 0) -> Iterator[tuple[Pose, Pose]]:
+    """The board in the camera's frame, all over the picture and tilted to all sides, and the hand in the base."""
+    rng = np.random.default_rng(seed)
+    camera, board = CAMERAS[mounting], BOARDS[mounting]
+    while True:
+        far = rng.uniform(0.4, 0.65)
+        offset = np.array([*(far * rng.uniform(-1.0, 1.0, 2) * (0.3, 0.22)), far])
+        seen = Pose.from_rotation(offset, exp3(rng.uniform(-0.6, 0.6, 3))).compose(CENTRED)
+        if mounting == "wrist":
+            yield seen, board.compose(seen.inverse()).compose(camera.inverse())
+        else:
+            yield seen, camera.compose(seen).compose(board.inverse())
+
+
 def scenery(mounting: Mounting, count: int = 12, seed: int = 0) -> tuple[list[np.ndarray], list[Pose]]:
     """Pictures, and the hand's poses in the base, with the board in view of the camera."""
     rng = np.random.default_rng(seed)
-    middle = np.array([BOARD.columns, BOARD.rows, 0.0]) * BOARD.square / 2.0
-    camera, images, hands = CAMERAS[mounting], [], []
-    board = Pose.from_rotation(np.array([0.45, -0.1, 0.02]), DOWN)  # in the base (wrist), or in the hand (fixed)
-    if mounting == "fixed":
-        board = Pose.from_rotation(np.array([-0.1, -0.08, 0.1]), exp3(np.array([0.2, 0.1, 0.0])))
+    camera, board, images, hands = CAMERAS[mounting], BOARDS[mounting], [], []
     for _ in range(count):
         tilt = exp3(rng.uniform(-0.5, 0.5, 3))
         seen = Pose.from_rotation(np.array([*rng.uniform(-0.04, 0.04, 2), rng.uniform(0.35, 0.55)]), tilt)
-        seen = seen.compose(Pose.from_rotation(-middle, np.eye(3)))  # the board in the camera's frame
+        seen = seen.compose(CENTRED)  # the board in the camera's frame
         if mounting == "wrist":
             hands.append(board.compose(seen.inverse()).compose(camera.inverse()))
         else:

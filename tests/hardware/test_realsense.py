@@ -16,43 +16,62 @@ rs = pytest.importorskip("pyrealsense2", reason="needs pyrealsense2 and libusb",
 HEIGHT, WIDTH = CameraContract.SIZE
 NAME = CameraContract.NAME
 FPS = 30
+FOCAL = 60.0  # [px]
+FAR, APART, DEPTH_UNIT = 0.5, 0.05, 0.0005  # [m] of a wall, between the sensors, of a unit of depth
 EPOCH = 1_700_000_000.0  # [s] stamp of the first frame
 
 
 class SoftwareCamera:
-    """A RealSense with a depth and a colour sensor that takes a picture when told to."""
+    """A RealSense that takes a picture when told to.
 
-    def __init__(self, serial: str) -> None:
+    ``one_sensor``: colour and depth are of one sensor, as on a D405; else each is of its own, side by side.
+    """
+
+    def __init__(self, serial: str, one_sensor: bool = False) -> None:
         self.device = rs.software_device()
         self.device.register_info(rs.camera_info.serial_number, serial)
         self.device.register_info(rs.camera_info.name, "Software D435")
-        self._depth = self.device.add_sensor("Stereo Module")
-        self._depth.add_video_stream(self._stream(rs.stream.depth, rs.format.z16, 2))
-        self.sensor = self.device.add_sensor("RGB Camera")
+        self.depth = self.device.add_sensor("Stereo Module")
+        self.depth.add_read_only_option(rs.option.depth_units, DEPTH_UNIT)
+        self._depth_profile = self.depth.add_video_stream(self._stream(rs.stream.depth, rs.format.z16, 2))
+        self.sensor = self.depth if one_sensor else self.device.add_sensor("RGB Camera")
         self._profile = self.sensor.add_video_stream(self._stream(rs.stream.color, rs.format.rgb8, 3))
+        apart = rs.extrinsics()
+        apart.rotation, apart.translation = np.eye(3).ravel().tolist(), [0.0 if one_sensor else APART, 0.0, 0.0]
+        self._depth_profile.register_extrinsics_to(self._profile, apart)
+        self.device.create_matcher(rs.matchers.default)
         self.silent = False
         self.frames = 0
         self._kept: list[np.ndarray] = []  # librealsense reads the pixels later
 
-    def expose(self, domain: Any = None) -> None:
+    def expose(self, domain: Any = None, deep: bool = False) -> None:
+        """Take a picture; ``deep``: with the depth of a wall at `FAR`, at the same moment."""
         if self.silent:
             return
-        frame = rs.software_video_frame()
+        if deep:
+            wall = np.full((HEIGHT, WIDTH), round(FAR / DEPTH_UNIT), dtype=np.uint16)
+            self._send(self.depth, self._depth_profile, wall, 2, domain)
         pixels = np.full((HEIGHT, WIDTH, 3), (200, self.frames % 256, 10), dtype=np.uint8)
+        self._send(self.sensor, self._profile, pixels, 3, domain)
+        self.frames += 1
+
+    def _send(self, sensor: Any, profile: Any, pixels: np.ndarray, size: int, domain: Any) -> None:
+        frame = rs.software_video_frame()
         self._kept.append(pixels)
-        frame.pixels, frame.stride, frame.bpp = pixels, 3 * WIDTH, 3
+        frame.pixels, frame.stride, frame.bpp = pixels, size * WIDTH, size
         frame.timestamp = 1000.0 * (EPOCH + self.frames / FPS)
         frame.domain = rs.timestamp_domain.global_time if domain is None else domain
         frame.frame_number = self.frames
-        frame.profile = self._profile.as_video_stream_profile()
-        self.sensor.on_video_frame(frame)
-        self.frames += 1
+        frame.profile = profile.as_video_stream_profile()
+        if size == 2:
+            frame.depth_units = DEPTH_UNIT
+        sensor.on_video_frame(frame)
 
     @staticmethod
     def _stream(kind: Any, fmt: Any, bpp: int) -> Any:
         intrinsics = rs.intrinsics()
         intrinsics.width, intrinsics.height = WIDTH, HEIGHT
-        intrinsics.fx = intrinsics.fy = 60.0
+        intrinsics.fx = intrinsics.fy = FOCAL
         intrinsics.ppx, intrinsics.ppy = 31.5, 23.5
         intrinsics.model = rs.distortion.inverse_brown_conrady
         intrinsics.coeffs = [0.125, 0.0, 0.0, 0.0, 0.0]
@@ -148,17 +167,84 @@ def test_the_factory_calibration_is_handed_on() -> None:
     assert intrinsics.distortion == (0.125, 0.0, 0.0, 0.0, 0.0)
 
 
-def test_a_fixed_exposure_is_set_and_one_out_of_range_refused() -> None:
+@pytest.mark.parametrize(("key", "name"), [("exposure", "exposure"), ("white_balance", "white balance")])
+def test_what_is_fixed_is_set_and_what_is_out_of_range_refused(key: str, name: str) -> None:
     software = SoftwareCamera("f1")
-    limits = rs.option_range()
-    limits.min, limits.max, limits.step, limits.default = 1.0, 10000.0, 1.0, 156.0
-    software.sensor.add_option(rs.option.exposure, limits, True)
-    with driver(software, exposure=500.0):
-        assert software.sensor.get_option(rs.option.exposure) == 500.0
-    with pytest.raises(CameraError, match=r"exposure 20000 .*1–10000"):
-        driver(software, exposure=20000.0).connect()
+    option, automatic = getattr(rs.option, key), getattr(rs.option, f"enable_auto_{key}")
+    for each, highest in ((option, 10000.0), (automatic, 1.0)):
+        limits = rs.option_range()
+        limits.min, limits.max, limits.step, limits.default = 0.0, highest, 1.0, 1.0
+        software.sensor.add_option(each, limits, True)
+    with driver(software):
+        assert software.sensor.get_option(automatic) == 1.0
+    with driver(software, **{key: 4500.0}):
+        assert software.sensor.get_option(option) == 4500.0
+        assert software.sensor.get_option(automatic) == 0.0
+    with pytest.raises(CameraError, match=rf"{name} 20000 .*0–10000"):
+        driver(software, **{key: 20000.0}).connect()
 
 
-def test_a_fixed_exposure_that_the_device_cannot_do_is_refused() -> None:
-    with pytest.raises(CameraError, match="exposure"):
-        driver(SoftwareCamera("f1"), exposure=500.0).connect()
+@pytest.mark.parametrize("key", ["exposure", "white_balance"])
+def test_what_the_device_cannot_fix_is_refused(key: str) -> None:
+    with pytest.raises(CameraError, match=f"the {key.replace('_', ' ')} of RealSense f1 .* cannot be set"):
+        driver(SoftwareCamera("f1"), **{key: 500.0}).connect()
+
+
+@pytest.mark.parametrize("one_sensor", [False, True])
+def test_depth_is_that_of_the_pixels_of_the_picture(one_sensor: bool) -> None:
+    software = SoftwareCamera("f1", one_sensor)
+    with driver(software, depth=True) as camera:
+        for _ in range(3):  # the first of them are taken for colour without depth
+            software.expose(deep=True)
+        frame = camera.read()
+    assert frame.depth is not None
+    assert (frame.depth.shape, frame.depth.dtype) == ((HEIGHT, WIDTH), np.uint16)
+    assert frame.image[0, 0, 0] == 200
+    known = frame.depth > 0  # the lens that colour is said to have leaves holes
+    assert (frame.depth[known] == round(1000 * FAR)).all()
+    beside = round(FOCAL * APART / FAR)  # pixels by which two sensors see the wall apart
+    assert known[:, beside + 2 :].mean() > 0.8
+    assert known[:, : beside - 2].mean() > 0.8 if one_sensor else not known[:, : beside - 2].any()
+    assert frame.stamp == pytest.approx(EPOCH + frame.image[0, 0, 1] / FPS, abs=1e-3)
+
+
+def test_without_depth_there_is_none_and_colour_alone_is_silence() -> None:
+    software = SoftwareCamera("f1")
+    with driver(software) as camera:
+        software.expose(deep=True)
+        assert camera.read().depth is None
+    with driver(software, depth=True, timeout=0.3) as camera:
+        software.expose()
+        with pytest.raises(CameraError, match=r"f1.*no frame"):
+            camera.read()
+
+
+def test_a_depth_mode_that_the_device_lacks_is_named() -> None:
+    software = SoftwareCamera("f1")
+    large = SoftwareCamera._stream(rs.stream.color, rs.format.rgb8, 4)
+    large.width, large.height = 2 * WIDTH, 2 * HEIGHT
+    software.sensor.add_video_stream(large)
+    with pytest.raises(CameraError, match=rf"has no depth mode 128×96@30; it offers: {WIDTH}×{HEIGHT}@{FPS}"):
+        driver(software, width=2 * WIDTH, height=2 * HEIGHT, depth=True).connect()
+
+
+def test_a_device_that_was_unplugged_is_opened_again() -> None:
+    software, plugged = SoftwareCamera("f1"), True
+
+    def find() -> list[Any]:
+        return [software.device] if plugged else []
+
+    camera = RealSenseCamera(NAME, "f1", WIDTH, HEIGHT, FPS, timeout=0.2, find_devices=find)
+    camera.connect()
+    software.expose()
+    camera.read()
+    plugged = False
+    with pytest.raises(CameraError, match="no frame"):
+        camera.read()
+    camera.disconnect()
+    with pytest.raises(CameraError, match="Connected: none"):
+        camera.connect()
+    plugged = True
+    with camera:
+        software.expose()
+        assert camera.read().image[0, 0, 1] == 1

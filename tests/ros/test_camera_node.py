@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from ctypes.util import find_library
 from pathlib import Path
@@ -25,6 +27,7 @@ from hardware.cameras.opencv import OpenCVCamera
 from hardware.interfaces import CameraError, Frame
 from hardware.ros.camera_node import CameraNode, SceneListener, main
 from hardware.ros.converters import fill_camera_info, fill_image
+from tests.fault_table import FaultTable
 
 HEIGHT, WIDTH, FPS, FRAMES = 48, 64, 100.0, 1500
 INTRINSICS = Intrinsics(WIDTH, HEIGHT, 60.0, 61.0, 31.5, 23.5, (0.1, 0.0, 0.0, 0.0, 0.0))
@@ -124,11 +127,57 @@ def test_a_lost_camera_leaves_through_the_executor(ros: Any, video: Path) -> Non
             ros.spin_until(lambda: False)
 
 
+def test_a_camera_that_comes_back_is_opened_again(ros: Any, video: Path, fault_table: FaultTable) -> None:
+    images: list[Image] = []
+    ros.node().create_subscription(Image, "wrist/color/image_raw", images.append, 10)
+    with OpenCVCamera("wrist", video, timeout=0.5) as camera:
+        ros.add(CameraNode([camera], rate=200.0, patience=300.0))
+        ros.spin_until(lambda: images)
+        away = video.rename(video.with_name("away.avi"))
+        camera.disconnect()  # as an unplugged one is
+        ros.spin_times(20)
+        seen = len(images)
+        ros.spin_times(20)
+        assert len(images) == seen
+        away.rename(video)
+        back = time.monotonic()
+        ros.spin_until(lambda: len(images) > seen)
+        again = "opened again, twice a second for 10 s; here from when it was back until its next picture"
+        fault_table.add("a camera is unplugged, and plugged in again", again, 1e3 * (time.monotonic() - back))
+
+
+def test_a_camera_that_stays_away_leaves_through_the_executor(ros: Any, video: Path) -> None:
+    with OpenCVCamera("wrist", video, timeout=10.0) as camera:
+        ros.add(CameraNode([camera], rate=200.0, patience=1.0))
+        video.rename(video.with_name("away.avi"))
+        camera.disconnect()
+        with pytest.raises(CameraError, match=r"'wrist' \(.*video.avi\) cannot be opened"):
+            ros.spin_until(lambda: False)
+
+
 def test_an_image_survives_the_converter() -> None:
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     message = fill_image(Frame(image, 1.5, 0.0), "frame", Image())
     np.testing.assert_array_equal(np.frombuffer(message.data, np.uint8).reshape(2, 3, 3), image)
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (1, 500_000_000)
+
+
+def test_depth_is_published_for_who_subscribes(ros: Any) -> None:
+    depth = np.arange(6, dtype=np.uint16).reshape(2, 3) * 1000
+    frame = Frame(np.zeros((2, 3, 3), np.uint8), 5.0, 0.0, depth)
+
+    class Deep(StillCamera):
+        def read(self) -> Frame:
+            self.reads += 1
+            return dataclasses.replace(frame, stamp=float(self.reads))
+
+    messages: list[Image] = []
+    ros.node().create_subscription(Image, "still/aligned_depth_to_color/image_raw", messages.append, 10)
+    ros.add(CameraNode([Deep()], rate=100.0))
+    ros.spin_until(lambda: messages)
+    message = messages[0]
+    assert (message.encoding, message.height, message.width, message.step) == ("16UC1", 2, 3, 6)
+    np.testing.assert_array_equal(np.frombuffer(message.data, "<u2").reshape(2, 3), depth)
 
 
 def test_an_uncalibrated_camera_says_so_with_zeros() -> None:

@@ -81,7 +81,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with make_world() as world, EpisodeStore.create_or_open(folder, StoreSchema.of(TASK)) as store:
         operated = Operated(ros.add, world, store)
         history = History(folder)
-        node = ConsoleNode(OBJECTS, (), lambda board: history.refresh())
+        node = ConsoleNode(OBJECTS, {}, lambda board: history.refresh())
         ros.add(node)
         about = About("teleop", TASK.name, TASK.action.axes, TASK.workspace, 2.0, False)
         page = Page(about, node, "127.0.0.1", 8300, Guard())

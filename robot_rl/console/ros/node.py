@@ -31,9 +31,10 @@ from hardware.ros.words import WordSender
 from robot_rl.console.board import Board, Line
 from robot_rl.console.driving import Hands
 from robot_rl.console.history import Row
+from robot_rl.contract import View
 from robot_rl.ros import topics
-from robot_rl.ros.camera_topics import NEWEST, listen_to_camera
-from robot_rl.ros.converters import image_from
+from robot_rl.ros.camera_topics import NEWEST
+from robot_rl.ros.metered_camera import MeteredCamera
 
 RATE = 50.0  # [Hz] of the person's commands, and of the looks at what they do
 REREAD = 1.0  # [s] between two looks at what the job writes down
@@ -48,17 +49,20 @@ class ConsoleNode(Node):
 
     Args:
         objects: names of the scene's objects, in the order in which they are published.
-        cameras: whose pictures are shown.
+        cameras: whose pictures are shown, and what the policy takes of them.
         reread: called each `REREAD` seconds with the board, to look at files.
         compressed: pictures come as JPEG, from another computer.
+        frozen, silence: [s], see `MeteredCamera`.
     """
 
     def __init__(
         self,
         objects: tuple[str, ...],
-        cameras: tuple[str, ...],
+        cameras: Mapping[str, View],
         reread: Callable[[Board], None],
         compressed: bool = False,
+        frozen: float = 0.0,
+        silence: float = 1.0,
     ) -> None:
         super().__init__("console")
         self.board = Board()
@@ -67,14 +71,15 @@ class ConsoleNode(Node):
         self._refresh: Callable[[Board, bool], None] = lambda board, dragging: None
         self._watched: Callable[[], bool] = lambda: False
         self._reread = reread
-        self._compressed = compressed
-        self._objects, self._cameras = objects, cameras
+        self._objects, self._views = objects, cameras
+        self._limits = frozen, silence, compressed
         self._engaged = False
         self._twist = self.create_publisher(TwistStamped, arm_topics.TWIST_COMMAND, 1)
         self._joy = self.create_publisher(Joy, arm_topics.JOY, 1)
         self._words = WordSender(self)
         self._release = self.create_client(Trigger, arm_topics.RELEASE_STOP)
-        self._pictures: list[Any] = []
+        self._cameras: list[MeteredCamera] = []  # that are listened to
+        self._shown: dict[str, np.ndarray] = {}
         self._listen()
         self.create_timer(1.0 / RATE, self._tick)
         self.create_timer(REREAD, self._look)
@@ -142,6 +147,7 @@ class ConsoleNode(Node):
             self._publish(command)
         self._engaged = command.engaged
         self.board.waiting = tuple(spoken.word for spoken in self._words.waiting)
+        self._show_pictures()
         self._refresh(self.board, self._hands.dragging)
 
     def _publish(self, command: TeleopCommand) -> None:
@@ -153,19 +159,23 @@ class ConsoleNode(Node):
 
     def _look(self) -> None:
         self._reread(self.board)
-        if self._watched() and not self._pictures:
-            for name in self._cameras:
-                keep = self._picture(name)
-                self._pictures.append(listen_to_camera(self, name, self._compressed, keep, NEWEST))
+        if self._watched() and not self._cameras:
+            self._cameras = [MeteredCamera(self, name, view, *self._limits) for name, view in self._views.items()]
         elif not self._watched():
-            while self._pictures:
-                self.destroy_subscription(self._pictures.pop())
+            while self._cameras:
+                self.destroy_subscription(self._cameras.pop().subscription)
+        self.board.cameras = {camera.name: self._line(camera) for camera in self._cameras}
 
-    def _picture(self, name: str) -> Callable[[Any], None]:
-        def keep(message: Any) -> None:
-            self.board.images[name] = image_from(message)
+    def _line(self, camera: MeteredCamera) -> Line:
+        report = camera.report()
+        trouble = f": {report.trouble}" if report.trouble else ""
+        return Line("error" if trouble else "ok", f"{camera.name}, {report.line}{trouble}")
 
-        return keep
+    def _show_pictures(self) -> None:
+        for camera in self._cameras:
+            if camera.picture is not None and camera.picture is not self._shown.get(camera.name):
+                self._shown[camera.name] = camera.picture
+                self.board.images[camera.name] = camera.outlined()
 
     def _listen(self) -> None:
         board = self.board

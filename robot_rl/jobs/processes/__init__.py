@@ -39,6 +39,8 @@ NAMES = (
     "session",
     "teach",
     "survey",
+    "sheet",
+    "shots",
     "report",
     "console",
 )
@@ -79,14 +81,22 @@ def await_link(run: Run, config: RunConfig, stop: Stop) -> None:
         time.sleep(0.05)
 
 
+def kind_of(name: str) -> tuple[str, str]:
+    """The kind of the process ``name``, of `NAMES`, and which of several it is: ``camera-front`` is of the camera
+    ``front``. "" where there is but one."""
+    kind, _, which = name.partition("-")
+    return kind, which
+
+
 def run_process(name: str, root: Path, job: str) -> int:
     """Run the process ``name`` of the run at ``root`` until it ends; returns its exit status."""
-    if name not in NAMES:
+    kind, which = kind_of(name)
+    if kind not in NAMES:
         raise ConfigError(f"unknown node {name!r}; choose from {', '.join(NAMES)}")
     run, config = Run.open(root)
     _end_with_parent()
-    main: Callable[[Run, RunConfig, str], int] = importlib.import_module(f"robot_rl.jobs.processes.{name}").main
-    status = main(run, config, job)
+    main: Callable[..., int] = importlib.import_module(f"robot_rl.jobs.processes.{kind}").main
+    status = main(run, config, job, which) if which else main(run, config, job)
     for number in (signal.SIGINT, signal.SIGTERM):  # asked again while it ends: ros2 launch does, after a terminal has
         signal.signal(number, signal.SIG_IGN)
     return status

@@ -1,10 +1,14 @@
-"""The cameras: drawn from published joint states for a simulated arm, RealSense cameras for a robot."""
+"""The cameras: drawn from published joint states for a simulated arm, in one process; for a robot, a process for each.
+
+So no camera that is slow, or gone, delays another.
+"""
 
 from __future__ import annotations
 
 from hardware.cameras import make_camera
 from hardware.cameras.calibrated import CalibratedCamera
 from hardware.cameras.calibration_file import read_calibration
+from hardware.interfaces import Camera
 from hardware.ros.camera_node import run as run_cameras
 from hardware.ros.camera_node import run_rendered
 from hardware.ros.runtime import ros
@@ -15,21 +19,33 @@ from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
 
 
-def main(run: Run, config: RunConfig, job: str) -> int:
+def main(run: Run, config: RunConfig, job: str, which: str = "") -> int:
+    """Publish the drawn cameras, or the real one called ``which``."""
     with ros() as stop:
         if config.arm == "sim":
             task = make_task(config.task)
             side = picture_size(task.views(config.cameras))
             run_rendered(scene_of(task), config.cameras, stop, (side, side), variation=config.camera_variation)
         else:
-            devices = dict(zip(config.cameras, config.camera_devices, strict=False))
-            exposure = config.camera_exposure
-            cameras = [
-                make_camera(config.camera_driver, name, devices.get(name, ""), exposure=exposure)
-                for name in config.cameras
-            ]
-            calibrations = [read_calibration(run.root / file) for file in config.camera_calibrations]
-            for i, calibration in enumerate(calibrations):
-                cameras[i] = CalibratedCamera(cameras[i], calibration)
-            run_cameras(cameras, stop)
+            run_cameras([_real(run, config, which)], stop)
     return 0
+
+
+def _real(run: Run, config: RunConfig, name: str) -> Camera:
+    """The camera called ``name``, not connected, with its calibration where there is one."""
+    number = config.cameras.index(name)
+    width, height = config.camera_size or (None, None)
+    camera = make_camera(
+        config.camera_driver,
+        name,
+        config.camera_devices[number] if number < len(config.camera_devices) else "",
+        width,
+        height,
+        config.camera_rate,
+        config.camera_exposure,
+        config.camera_white_balance,
+        config.camera_depth,
+    )
+    if not config.camera_calibrations:
+        return camera
+    return CalibratedCamera(camera, read_calibration(run.root / config.camera_calibrations[number]))

@@ -14,6 +14,7 @@ from robot_rl.console.guard import Guard, check_address, token_at
 from robot_rl.console.history import History
 from robot_rl.console.page import About, Page
 from robot_rl.console.ros.node import ConsoleNode
+from robot_rl.jobs.cameras_command import frozen_after
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of
 from robot_rl.jobs.run import CONSOLE, Run
@@ -55,7 +56,9 @@ def main(
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(ros(arguments))
         compressed = config.remote and config.link.images == COMPRESSED
-        node = ConsoleNode(scene.objects, tuple(task.views(config.cameras)), reread, compressed)
+        frozen = 0.0 if config.remote else frozen_after(run, config)  # drawn or real, only the link hears, and later
+        silence = config.session.image_age
+        node = ConsoleNode(scene.objects, task.views(config.cameras), reread, compressed, frozen, silence)
         about = About(job, task.name, task.action.axes, task.workspace, config.controller.tank.capacity, spec.learns)
         page = Page(about, node, settings.host, settings.port, guard)
         stack.callback(page.close)

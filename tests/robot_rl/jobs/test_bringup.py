@@ -55,11 +55,16 @@ def domain_of_job(config: RunConfig, job: str = "") -> int:
         ("teleop", ["source=topic", "judge=classifier:a"], "sim arm console session"),
         ("collect", ["judge=classifier:a", "cameras=front"], "sim arm camera expert session"),
         ("teleop", ["source=gamepad", "arm=fr3"], "arm teleop console session"),
+        ("cameras", ["cameras=front", "source=spacemouse", "force.sensor=ati"], "sim arm camera sheet"),
+        ("cameras", ["cameras=front", "simulator=running", "judge=classifier:a"], "arm camera sheet"),
+        ("cameras", ["cameras=front", "arm=fr3", "source=console", "encoder=efficientnet_lite0"], "camera-front sheet"),
+        ("record", ["cameras=front,wrist", "arm=fr3", "source=topic"], "arm camera-front camera-wrist console session"),
+        ("cameras", ["cameras=front", "arm=remote"], "link sheet"),
         ("record", ["source=my_package.devices:Pedal"], "sim arm teleop console session"),
         ("train", ["simulator=running"], "arm learner policy session"),
         ("train", ["arm=crisp", "namespace=rl"], "arm learner policy console session"),
         ("arm", [], "sim arm"),
-        ("arm", ["arm=fr3", "cameras=front", "source=keyboard"], "arm camera"),
+        ("arm", ["arm=fr3", "cameras=front", "source=keyboard"], "arm camera-front"),
     ],
 )
 def test_processes_of_a_job(job: str, overrides: list[str], names: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,25 @@ def test_a_pose_that_does_not_fit_is_a_caveat(shots: Path, tmp_path: Path, capsy
     assert "caveat" in said
 
 
+def test_a_lens_needs_pictures_only(shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, folder = tmp_path / "lens.yaml", tmp_path / "shots"
+    folder.mkdir()
+    for file in shots.glob("*.png"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    assert main(["calibrate", "camera", "--shots", str(folder), "--out", str(out), "--mount", "none"]) == 0
+    assert "the board is in 10 of 11 pictures" in capsys.readouterr().out
+    found = read_calibration(out)
+    assert found.pose is None
+    assert found.lens.fx == pytest.approx(LENS.fx, rel=0.01)
+
+
+def test_pictures_that_were_taken_are_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "wrist-shots").mkdir()
+    given = ["--camera", "wrist", "--out", str(tmp_path / "wrist.yaml"), "--listen"]
+    assert main(["calibrate", "camera", *given]) == 2
+    assert "wrist-shots exists; calibrate from it with --shots" in capsys.readouterr().err
+
+
 def test_a_board_is_drawn_to_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", "camera", "--draw", str(tmp_path / "board.png")]) == 0
     assert "print it 280 × 200 mm large" in capsys.readouterr().out
@@ -90,10 +109,18 @@ def test_what_is_no_folder_of_shots_is_refused_by_name(
     ("given", "words"),
     [
         (["--board", "7by5", "--draw", "b.png"], "--board '7by5' must be like 7x5"),
-        (["--shots", "here"], "needs --shots FOLDER and --out FILE"),
+        (["--shots", "here"], "needs --camera NAME or --shots FOLDER, and --out FILE"),
+        (["--shots", "here", "--out", "a.yaml", "arm=fr3"], "settings are for pictures that are taken with --camera"),
+        (["--camera", "wrist", "--out", "a.yaml"], "--mount wrist needs the hand's pose from an arm that runs"),
+        (["--camera", "wrist", "--out", "a.yaml", "--mount", "none", "--run", "b"], "runs already: add --listen"),
+        (["--camera", "wrist", "--out", "a.yaml", "--listen", "--run", "b"], "b is not a run"),
+        (["--camera", "left", "--out", "a.yaml", "--mount", "none"], "the simulated scene has no camera 'left'"),
     ],
 )
-def test_wrong_arguments_are_refused(given: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_refused(
+    given: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(["calibrate", "camera", *given]) == 2
     assert words in capsys.readouterr().err
 

@@ -46,10 +46,20 @@ def test_another_algorithm_does_not_inherit_settings(tmp_path: Path) -> None:
     assert mixed.learner.settings == {"discount": 0.9}
 
 
-def test_only_a_realsense_takes_an_exposure() -> None:
-    assert load_config(None, ["camera_exposure=500"]).camera_exposure == 500.0
-    with pytest.raises(ConfigError, match="camera_exposure=500 is for camera_driver=realsense, not opencv"):
-        load_config(None, ["camera_exposure=500", "camera_driver=opencv"])
+@pytest.mark.parametrize("given", ["camera_exposure=500", "camera_white_balance=4500", "camera_depth=true"])
+def test_only_a_realsense_takes_what_fixes_light_and_depth(given: str) -> None:
+    key, _, value = given.partition("=")
+    assert str(getattr(load_config(None, [given]), key)).lower().startswith(value)
+    with pytest.raises(ConfigError, match=f"{given} is for camera_driver=realsense, not opencv"):
+        load_config(None, [given, "camera_driver=opencv"])
+
+
+def test_the_size_of_pictures_is_width_and_height() -> None:
+    assert load_config(None, ["camera_size=848,480"]).camera_size == (848, 480)
+    with pytest.raises(ConfigError, match=r"camera_size=.*640.* needs width and height, e\.g\. 640,480"):
+        load_config(None, ["camera_size=640"])
+    with pytest.raises(ConfigError, match="camera_size"):
+        load_config(None, ["camera_size=640,0"])
 
 
 def test_drawn_cameras_vary_where_the_scene_has_looks() -> None:
