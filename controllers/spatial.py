@@ -109,3 +109,18 @@ def log3(rotation: np.ndarray) -> np.ndarray:
     """Rotation vector ``(3,)`` [rad] of a rotation matrix ``(3, 3)``; well behaved at 180°."""
     rotvec: np.ndarray = pin.log3(np.asarray(rotation, dtype=np.float64))
     return rotvec
+
+
+def rpy_to_rotation(rpy: np.ndarray) -> np.ndarray:
+    """Rotation matrix ``(3, 3)`` of roll, pitch, yaw ``(3,)`` [rad] about the fixed axes x, y, z, in this order."""
+    about_x, about_y, about_z = (exp3(angle * axis) for angle, axis in zip(rpy, np.eye(3), strict=True))
+    rotation: np.ndarray = about_z @ about_y @ about_x
+    return rotation
+
+
+def rotation_to_rpy(rotation: np.ndarray) -> np.ndarray:
+    """Roll, pitch and yaw ``(3,)`` [rad] of a rotation matrix ``(3, 3)``, as `rpy_to_rotation` takes them."""
+    R = rotation
+    return np.array(
+        [np.arctan2(R[2, 1], R[2, 2]), -np.arcsin(np.clip(R[2, 0], -1.0, 1.0)), np.arctan2(R[1, 0], R[0, 0])]
+    )

@@ -2,7 +2,7 @@
 # Installs robot_rl and all it needs into .venv. Run it as often as you like: it does nothing when nothing changed,
 # and starts over when an earlier run was interrupted.
 #
-#   EXTRAS=sim,franka,bota,learn,vision,gym,console,test,clients   which extras of setup.py to install
+#   EXTRAS=sim,franka,bota,learn,vision,gym,console,wire,test,clients   which extras of setup.py to install
 #   PYTHON=/path/to/python3.11     which Python to build .venv with
 #
 # With a ROS 2 installation sourced, .venv has a colcon and a ros2 of its own besides.
@@ -13,7 +13,7 @@ VENV=.venv
 STAMP=$VENV/robot_rl-installed # written last: holds the key of what is installed
 UNFINISHED=$VENV/robot_rl-installing # there while pip is at work
 GL_PACKAGES=(libosmesa6 libegl1 libgl1-mesa-dri)
-EXTRAS=${EXTRAS:-sim,franka,bota,learn,vision,gym,console,test,clients}
+EXTRAS=${EXTRAS:-sim,franka,bota,learn,vision,gym,console,wire,test,clients}
 
 say() { printf 'setup: %s\n' "$*"; }
 die() {

@@ -41,6 +41,9 @@ CONFINED = {
     "bota_driver": ("hardware.force.bota",),
     "pyrealsense2": ("hardware.cameras.realsense",),
     "viser": ("robot_rl.console",),
+    "websockets": ("robot_rl.console", "robot_rl.policies.wire"),
+    "msgspec": ("robot_rl.policies.wire",),
+    "zmq": ("robot_rl.policies.wire",),
     "mujoco": ("hardware.sim.scene", "hardware.sim.fci", "hardware.sim.world"),
 }
 # Rooms of hardware that a room of it may import besides itself; those not named here import what they like.

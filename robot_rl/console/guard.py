@@ -106,7 +106,7 @@ def token_at(path: Path) -> str:
         file.write(secrets.token_urlsafe(TOKEN_BYTES))
     token = path.read_text(encoding="utf-8").strip()
     if not token:
-        raise ConfigError(f"{path} should hold the page's token, and is empty; remove it")
+        raise ConfigError(f"{path} should hold a token, and is empty; remove it")
     return token
 
 

@@ -19,7 +19,7 @@ POLICY_RATES = (2.0, 100.0)  # [Hz] of the rows of a chunk
 
 @runtime_checkable
 class Policy(Protocol):
-    """Decides. Pure but for its own noise and memory: no clock, no I/O.
+    """Decides. Pure but for its own noise and memory: no clock; and no I/O, but for one that asks another program.
 
     A class that derives from this protocol need only define `act`.
 
@@ -41,8 +41,16 @@ class Policy(Protocol):
         """Actions from the time of the newest observation on, one row after the other.
 
         ``observations``: the last `history` of this episode, one a control period, the newest last; the episode's first
-        one stands in for those before it.
+        one stands in for those before it. Raises `AnswerError` when there is none of use this time.
         """
+
+    def rehearse(self, observations: Sequence[Observation]) -> None:
+        """Do once what `act` does, on observations about nothing, whose answer nobody will use."""
+        self.act(observations)
+
+    def close(self) -> None:
+        """Let go of what it holds open; it is asked no more."""
+        return
 
 
 class Memory:
@@ -97,4 +105,4 @@ def warm_up(policy: Policy, state_size: int, images: Mapping[str, FrameSize], in
     """
     dark: dict[str, np.ndarray] = {name: np.zeros(*frame_spec(size)) for name, size in images.items()}
     policy.begin(instruction)
-    policy.act([Observation(0, 0, np.zeros(state_size, np.float32), dark)] * policy.history)
+    policy.rehearse([Observation(0, 0, np.zeros(state_size, np.float32), dark)] * policy.history)

@@ -12,6 +12,7 @@ import numpy as np
 from robot_rl.contract.actions import ActionSpec
 
 FrameSize = tuple[int, ...]
+TCP_POSITION, TCP_ROTATION = "tcp_position", "tcp_rotation"  # fields: the TCP in the base frame [m], [rad] by log3
 
 
 class FrameSpec(NamedTuple):

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from controllers.spatial import Pose
+from controllers.spatial import Pose, SpatialError
 from robot_rl.contract.errors import ContractError
 from robot_rl.contract.outcome import Outcome, Source
 from robot_rl.contract.reading import Reading
 
 MAX_ROWS = 100  # of a chunk
+PLACE = tuple(f"tcp/{name}" for name in ("x", "y", "z", "qx", "qy", "qz", "qw"))  # columns of places
 MAX_SPACING = 0.5  # [s] between the rows of a chunk: for so long one action may be repeated
 
 
@@ -35,16 +36,19 @@ class ActionChunk:
 
     ``stamp_ns`` is the stamp of the observation it answers; ``version`` that of the parameters that made it (−1: none);
     ``times (h,)`` when each row is due [s] of robot time after that observation, rising, None for one row a control
-    period with the first at once.
+    period with the first at once; ``places (h, 7)``, where there are any, poses that the TCP shall have at the end of
+    each row's period, in the base frame: x, y, z [m] and quat_xyzw. The arm then goes there from wherever it is, by a
+    full action at most, and ``actions`` count for the gripper alone.
 
-    Raises `ContractError` for other shapes, values or times that are not finite, more than `MAX_ROWS` rows, and times
-    that do not rise or lie further apart than `MAX_SPACING`.
+    Raises `ContractError` for other shapes, values or times that are not finite, more than `MAX_ROWS` rows, times that
+    do not rise or lie further apart than `MAX_SPACING`, and places that are no poses.
     """
 
     stamp_ns: int
     actions: np.ndarray
     version: int = -1
     times: np.ndarray | None = None
+    places: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         actions = np.asarray(self.actions, dtype=np.float32)
@@ -57,6 +61,8 @@ class ActionChunk:
         object.__setattr__(self, "actions", actions)
         if self.times is not None:
             object.__setattr__(self, "times", _times(self.times, len(actions)))
+        if self.places is not None:
+            object.__setattr__(self, "places", _places(self.places, len(actions)))
 
 
 def _times(values: np.ndarray, rows: int) -> np.ndarray:
@@ -70,6 +76,19 @@ def _times(values: np.ndarray, rows: int) -> np.ndarray:
     if (spacing <= 0.0).any() or (spacing > MAX_SPACING).any():
         raise ContractError(f"the times of an action chunk must rise, by {MAX_SPACING} s at most, unlike {times}")
     return times
+
+
+def _places(values: np.ndarray, rows: int) -> np.ndarray:
+    """``values`` as the places of a chunk's rows, or a `ContractError`."""
+    places = np.asarray(values, dtype=float)
+    if places.shape != (rows, len(PLACE)):
+        raise ContractError(f"the places of an action chunk of {rows} rows have shape {places.shape}, not ({rows}, 7)")
+    try:
+        for place in places:
+            Pose(place[:3], place[3:])
+    except SpatialError as error:
+        raise ContractError(f"a place of an action chunk is none: {error}") from error
+    return places
 
 
 @dataclass(frozen=True)

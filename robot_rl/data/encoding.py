@@ -30,6 +30,12 @@ class Encodes(Protocol):
         """Grids ``(n, rows, columns, channels)`` float16 of ``pictures (n, h, w, 3)`` uint8."""
 
 
+def encode_all(encoder: Encodes, images: np.ndarray) -> np.ndarray:
+    """Grids ``(n, rows, columns, channels)`` float16 of ``images (n, h, w, 3)`` uint8, `AT_ONCE` at a time."""
+    parts = [encoder.encode(images[first : first + AT_ONCE]) for first in range(0, len(images), AT_ONCE)]
+    return np.concatenate(parts)
+
+
 class FeatureReading:
     """Columns that are read of one store for an agent that sees features of ``encoder``; None: images.
 
@@ -59,15 +65,10 @@ class FeatureReading:
         self._tell(schema, episode, episodes)
         return {
             name.replace(IMAGE, FEATURE, 1) if name.startswith(IMAGE) else name: (
-                self._encode(self._encoder, column) if name.startswith(IMAGE) else column
+                encode_all(self._encoder, column) if name.startswith(IMAGE) else column
             )
             for name, column in kept.items()
         }
-
-    @staticmethod
-    def _encode(encoder: Encodes, images: np.ndarray) -> np.ndarray:
-        parts = [encoder.encode(images[first : first + AT_ONCE]) for first in range(0, len(images), AT_ONCE)]
-        return np.concatenate(parts)
 
     def _tell(self, schema: StoreSchema, episode: int, episodes: int) -> None:
         """Say how far the encoding is, once for each episode, and first of all why there is any."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from robot_rl.contract import Source
-from robot_rl.data.episode import Transitions
+from robot_rl.data.encoding import encode_all
+from robot_rl.data.episode import Transitions, frame_column
 from robot_rl.data.importing.robomimic import SUFFIXES, RobomimicDemo, observation_shapes, read_demos
 from robot_rl.data.reader import StoreReader
 from robot_rl.data.schema import StoreError
@@ -50,7 +51,8 @@ def _from_store(path: Path, domain: EnvDomain) -> list[Transitions]:
     if misfit := domain.misfit(schema):
         raise StoreError(f"{path} {misfit}")
     images, observe = bool(domain.layout.images), domain.view_of(schema).state
-    found = StoreReader(path, observe=observe, images=images, successes_only=True).poll().new
+    reader = StoreReader(path, observe=observe, images=images, successes_only=True, encoder=domain.encoder)
+    found = reader.poll().new
     if not found:
         raise StoreError(f"{path} has no episode that succeeded, so nothing to learn from")
     return found
@@ -59,7 +61,7 @@ def _from_store(path: Path, domain: EnvDomain) -> list[Transitions]:
 def _from_robomimic(path: Path, observations: Observations, actions: Actions, keys: Sequence[str]) -> list[Transitions]:
     stored = observation_shapes(path)
     state_keys = _state_keys(path, stored, observations, keys)
-    for name, size in observations.images.items():
+    for name, size in observations.pictures.items():
         if stored.get(name) != (*size, 3):
             raise StoreError(
                 f"{path}: the environment has an image {name!r} of shape {(*size, 3)}, this file has {_listed(stored)}"
@@ -95,7 +97,10 @@ def _transitions(
         0,
         {
             "state": state,
-            **{f"image/{name}": demo.observations[name] for name in observations.images},
+            **{
+                frame_column(name, size): _seen(demo.observations[name], observations)
+                for name, size in observations.images.items()
+            },
             "action": action,
             "policy_action": action,
             "reward": demo.reward,
@@ -106,6 +111,11 @@ def _transitions(
             "cost": np.zeros(count, np.float32),
         },
     )
+
+
+def _seen(pictures: np.ndarray, observations: Observations) -> np.ndarray:
+    """What an agent sees of the images ``pictures (n, h, w, 3)``."""
+    return pictures if observations.encoder is None else encode_all(observations.encoder, pictures)
 
 
 def _state_keys(

@@ -36,6 +36,8 @@ IDS = {
     "robot_rl/Connector-v0": "connector",
     "robot_rl/PegAssembly-v0": "peg_assembly",
     "robot_rl/PickCube-v0": "pick_cube",
+    "robot_rl/PegInsertionImages-v0": "peg_insertion_images",
+    "robot_rl/PickCubeImages-v0": "pick_cube_images",
 }
 
 EXECUTED = "executed_action"  # in ``info``: the action that was executed, where that may be another than was asked for

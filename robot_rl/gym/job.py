@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from robot_rl.contract import Source
+from robot_rl.contract import ContractError, Source
 from robot_rl.contract.ranges import Count, Natural, check
 from robot_rl.contract.settings import ConfigError
-from robot_rl.data.episode import Transitions
+from robot_rl.data.episode import Transitions, frame_column
 from robot_rl.gym.demos import load_demos
 from robot_rl.gym.keeping import Keeper
 from robot_rl.gym.making import import_modules, make_env
@@ -35,6 +35,7 @@ from robot_rl.gym.world import Seen, World
 from robot_rl.learner.config import LearnerConfig
 from robot_rl.learner.factory import make_loop
 from robot_rl.learner.loop import LearnerLoop
+from robot_rl.perception.encoders import Encoder, make_encoder
 from robot_rl.session.recovery import REFLEX
 
 SUCCESS_KEYS = ("success", "succeed", "is_success")  # of ``info``: so the field's environments call it
@@ -58,6 +59,8 @@ class GymConfig:
         env_kwargs: given to the environment.
         demos: episode store or robomimic HDF5, or None.
         demo_keys: of the HDF5 file's observations, in the order of the state; see `robot_rl.gym.demos`.
+        encoder: frozen network whose features of the images an agent sees in place of pixels, see
+            `robot_rl.perception.encoders`; "" for none.
         eval_episodes: of each evaluation.
         eval_every: steps between evaluations; 0: a twentieth of ``steps``. The last one comes after the last step.
         eval_acting: evaluate a second time, on the same starts, with the noise by which it acts while it learns.
@@ -73,6 +76,7 @@ class GymConfig:
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     demos: Path | None = None
     demo_keys: tuple[str, ...] = ()
+    encoder: str = ""
     eval_episodes: Count = 10
     eval_every: Natural = 0
     eval_acting: bool = False
@@ -106,7 +110,8 @@ def run_gym(config: GymConfig, tell: Callable[[str], None]) -> None:
         kwargs["without"] = without
     with contextlib.ExitStack() as stack:
         env, evaluation = (stack.enter_context(contextlib.closing(make_env(config.env, kwargs))) for _ in range(2))
-        observations, actions = Observations(env.observation_space), Actions(env.action_space)
+        encoder = _encoder(config.encoder)
+        observations, actions = Observations(env.observation_space, encoder), Actions(env.action_space)
         domain = EnvDomain(config.env, observations, actions, without)
         warned: set[str] = set()  # by either
         worlds = [World(config.env, made, observations, actions, warned) for made in (env, evaluation)]
@@ -132,7 +137,20 @@ def _identity(config: GymConfig) -> dict[str, Any]:
         "env_kwargs": dict(config.env_kwargs),
         "agent": config.learner.agent,
         "seed": config.seed,
+        "encoder": config.encoder,
     }
+
+
+def _encoder(name: str) -> Encoder | None:
+    """The encoder called ``name``, ready to encode; None for "". Raises `ConfigError` when it cannot be used."""
+    if not name:
+        return None
+    try:
+        encoder = make_encoder(name)
+        encoder.load()
+    except ContractError as error:
+        raise ConfigError(f"--encoder {name}: {error}") from error
+    return encoder
 
 
 class GymRun:
@@ -207,13 +225,14 @@ class GymRun:
         self._reflexes += REFLEX in str(info.get("reason", ""))
         images = {name: np.stack((episode.seen.images[name], image)) for name, image in seen.images.items()}
         self._step += 1
+        layout = self._learner.domain.layout
         transitions = Transitions(
             self._config.env,
             self._episodes,
             episode.steps,
             {
                 "state": np.stack((episode.seen.state, seen.state)),
-                **{f"image/{name}": pair for name, pair in images.items()},
+                **{frame_column(name, size): images[name] for name, size in layout.images.items()},
                 "action": executed[None],
                 "policy_action": action[None],
                 "reward": np.array([reward], np.float32),
@@ -348,7 +367,7 @@ def _rate(results: list[EpisodeResult]) -> float | None:
 
 def _opening(config: GymConfig, domain: EnvDomain, demos: list[Transitions]) -> str:
     layout = domain.layout
-    images = "".join(f", image {name} {h}×{w}" for name, (h, w) in layout.images.items())
+    images = "".join(f", image {name} {'×'.join(map(str, size))}" for name, size in layout.images.items())
     discrete = f", the last of {layout.options} values" if layout.options else ""
     learnt_from = f", {sum(map(len, demos))} steps of demonstrations" if demos else ""
     return (

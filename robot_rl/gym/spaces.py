@@ -4,7 +4,7 @@ Observations: every box of shape (height, width, 3) that is of uint8, or of floa
 all other boxes are flattened and concatenated into the state, in the alphabetical order of their names. A box of floats
 that looks like an image otherwise is refused: as thousands of numbers of a state it would teach nothing. A box in a
 Dict has its key for a name, in a Dict within it ``outer.inner``; an image that is the whole observation is called
-``image``.
+``image``. With an encoder, its grid of features stands for each image.
 
 Actions: the numbers of the box, flattened, each brought from its bounds to [−1, 1]. A discrete part follows as the last
 axis, its n values evenly spaced from −1 to 1 (`Layout.options`).
@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from robot_rl.contract import AgentView, ContractError, Layout
+from robot_rl.contract import AgentView, ContractError, FrameSize, Layout
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.gym.envs import IDS
+from robot_rl.perception.encoders import Encoder, EncoderError, encode_views
 from robot_rl.tasks import make_task
 
 WHOLE = "image"  # name of an image that is the whole observation
@@ -43,14 +44,20 @@ class Observations:
 
     Attributes:
         sizes: name → numbers in the state, in their order.
-        images: name → (height, width).
+        pictures: name → (height, width).
+        images: the same, or with ``encoder`` name → (rows, columns, channels): what an agent sees.
+        encoder: makes features of the images, or None.
 
-    Raises `EnvError` for a space that is no Box, nor a Dict of them.
+    Raises `EnvError` for a space that is no Box, nor a Dict of them, and for images that the encoder does not take.
     """
 
-    def __init__(self, space: spaces.Space) -> None:
+    def __init__(self, space: spaces.Space, encoder: Encoder | None = None) -> None:
         boxes = self._boxes = dict(sorted(_boxes(space, "")))
-        self.images = {name or WHOLE: box.shape[:2] for name, box in boxes.items() if _is_image(name, box)}
+        self.pictures = {name or WHOLE: box.shape[:2] for name, box in boxes.items() if _is_image(name, box)}
+        self.encoder = encoder
+        self.images = {name: _seen_size(name, size, encoder) for name, size in self.pictures.items()}
+        if encoder is not None and not self.images:
+            raise EnvError(f"--encoder {encoder.name} encodes images, and this environment observes none")
         self.sizes = {
             name: int(np.prod(box.shape)) for name, box in boxes.items() if (name or WHOLE) not in self.images
         }
@@ -62,8 +69,8 @@ class Observations:
         return sum(self.sizes.values())
 
     def __call__(self, observation: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The state ``(d,)`` float32 and the images, name → ``(h, w, 3)`` uint8; copies, for some environments write
-        each observation over the last.
+        """The state ``(d,)`` float32 and the images, name → ``(h, w, 3)`` uint8, or features of them, name →
+        ``(rows, columns, channels)`` float16; copies, for some environments write each observation over the last.
 
         Raises `EnvError` for an observation that is not of the space.
         """
@@ -76,6 +83,8 @@ class Observations:
                 images[key] = _picture(value, box)
             else:
                 parts.append(value.astype(np.float32).reshape(-1))
+        if self.encoder is not None:
+            images = encode_views(self.encoder, images)
         return np.concatenate(parts) if parts else np.zeros(0, np.float32), images
 
 
@@ -154,6 +163,8 @@ class EnvDomain:
     ) -> None:
         self.env_id = env_id
         self.without = without
+        self.encoder = observations.encoder
+        self._pictures = observations.pictures
         self._task = own_task(env_id)
         # The box of our own environments does not tell that a gripper is open or closed; their task does.
         own = AgentView(make_task(self._task)).layout() if self._task else Layout(0, 0)
@@ -163,7 +174,8 @@ class EnvDomain:
     @property
     def identity(self) -> Mapping[str, Any]:
         sizes = {"state_size": self.layout.state_size, "action_size": self.layout.action_size}
-        return {"env": self.env_id, **sizes, "options": self.layout.options, "without": list(self.without)}
+        encoder = {} if self.encoder is None else {"encoder": self.encoder.digest}
+        return {"env": self.env_id, **sizes, "options": self.layout.options, "without": list(self.without), **encoder}
 
     def view_of(self, store: StoreSchema) -> AgentView:
         """How the episodes of ``store`` are seen here. Raises `ContractError` when nobody knows its task."""
@@ -179,16 +191,29 @@ class EnvDomain:
         except ContractError as error:
             return f"does not fit {self.env_id}: {error}"
         mine = self.layout
-        images = {name: tuple(size) for name, size in theirs.images.items() if name in mine.images}
+        images = {name: tuple(size) for name, size in theirs.images.items() if name in self._pictures}
         pairs = (
             ("task", store.task, self._task or store.task),
             ("state size", theirs.state_size, mine.state_size),
             ("action size", theirs.action_size, mine.action_size),
-            ("images", images, {name: tuple(size) for name, size in mine.images.items()}),
+            ("images", images, {name: tuple(size) for name, size in self._pictures.items()}),
             ("values on the last axis", theirs.options, mine.options or theirs.options),
         )
         wrong = "; ".join(f"{name} {found!r} instead of {wanted!r}" for name, found, wanted in pairs if found != wanted)
         return f"does not fit {self.env_id}: it has {wrong}" if wrong else ""
+
+
+def _seen_size(name: str, size: tuple[int, int], encoder: Encoder | None) -> FrameSize:
+    """Size of what an agent sees of an image. Raises `EnvError` for one that the encoder does not take."""
+    if encoder is None:
+        return size
+    height, width = size
+    if height != width:
+        raise EnvError(f"--encoder {encoder.name} takes square images, and {name!r} has {height}×{width} pixels")
+    try:
+        return encoder.shape(height)
+    except EncoderError as error:
+        raise EnvError(f"image {name!r}: {error}") from error
 
 
 def _boxes(space: spaces.Space, name: str) -> Iterator[tuple[str, spaces.Box]]:

@@ -22,7 +22,7 @@ LONGEST_WORDS = 300  # of an environment's own error
 
 
 class Seen(NamedTuple):
-    """An observation: the state ``(d,)`` float32 and the images, name → ``(h, w, 3)`` uint8."""
+    """An observation: the state ``(d,)`` float32 and the images, name → ``(h, w, 3)`` uint8, or features of them."""
 
     state: np.ndarray
     images: dict[str, np.ndarray]

@@ -17,7 +17,7 @@ from robot_rl.jobs.job import EXPERT, TOPIC, sources
 from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.run import Run, settings_of
 from robot_rl.perception.encoders import ENCODERS
-from robot_rl.policies import POLICIES
+from robot_rl.policies import POLICIES, SERVERS
 from robot_rl.session.judge import JUDGES
 from robot_rl.tasks import TASKS
 
@@ -35,7 +35,7 @@ NAMES = {  # which registries hold
     "judge": f"names: {JUDGES.listed('classifier:DIR', 'all_of(…)', 'any_of(…)')}",
     "camera_driver": f"names: {CAMERA_DRIVERS.listed()}",
     "encoder": f"names: {ENCODERS.listed()}",
-    "policy": f"names: {POLICIES.listed()}",
+    "policy": f"names: {POLICIES.listed(*(f'{server}:FILE' for server in SERVERS))}",
 }
 
 

@@ -16,8 +16,10 @@ from robot_rl.jobs.interrupt import LAUNCHED, quits_at_once, stopped
 from robot_rl.jobs.job import COMMANDS, EXPERT, JobSpec, job_of, sources
 from robot_rl.jobs.logs import configure
 from robot_rl.jobs.reward_commands import add_reward_parser, reward
+from robot_rl.jobs.serve_command import add_serve_parser, serve_policy
 from robot_rl.jobs.task_commands import add_task_parser, check_task, teach_task
 from robot_rl.learner.config import AGENTS
+from robot_rl.perception.encoders import ENCODERS
 from robot_rl.tasks import TASKS
 
 LOGGER = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     page.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder of the run")
     page.add_argument("--host", help="address that serves it; all but this computer's own ask for a token")
     page.add_argument("--port", type=int, help="TCP port; default: the run's console.port")
+    add_serve_parser(commands, _common)
     add_task_parser(commands)
     add_calibrate_parser(commands)
     add_cameras_parser(commands, _common)
@@ -128,6 +131,12 @@ def _gym_options(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="KEY,…",
         help="of the HDF5 file's observations, where the environment's is one vector; default: all, alphabetically",
+    )
+    parser.add_argument(
+        "--encoder",
+        default="",
+        metavar="NAME",
+        help=f"frozen network whose features an agent sees in place of images: {ENCODERS.listed()}; default: none",
     )
     parser.add_argument("--eval-episodes", type=int, default=10, metavar="M", help="of each evaluation (default 10)")
     parser.add_argument(
@@ -240,6 +249,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             return commands.simulate(config)
         case "rt-check":
             return commands.check_realtime(config, arguments.move, arguments.seconds)
+        case "serve":
+            return serve_policy(arguments, config)
         case "pretrain":
             return commands.pretrain(config, arguments.run)
         case "demo":

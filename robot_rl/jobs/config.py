@@ -84,7 +84,8 @@ class RunConfig:
         episodes: episodes to evaluate, or to collect for a reward classifier, those that a person discards not counted.
         demo_stores: stores of demonstrations to learn from, relative to the run's folder or absolute.
         policy: parameter file to evaluate, a policy's class (a name of `robot_rl.policies.POLICIES`, or
-            ``module:Class``), or ``topic`` (another program answers); "" takes the run's champion
+            ``module:Class``), ``openpi:FILE`` or ``groot:FILE`` (a server that the YAML file names,
+            docs/YOUR_POLICY.md), or ``topic`` (another program on the graph answers); "" takes the run's champion
             (`robot_rl.jobs.promotion`), or its newest.
         session: how episodes run.
         controller: of the arm, with its limits.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Observation, Policy
+from robot_rl.contract import ActionChunk, Observation, Policy, warm_up
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of, job_seed
@@ -24,6 +24,7 @@ from robot_rl.jobs.progress import (
 )
 from robot_rl.jobs.run import Run
 from robot_rl.perception.images import picture_size
+from robot_rl.policies import served
 from robot_rl.session.directive import Phase
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.judge import make_judge
@@ -71,6 +72,9 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             from robot_rl.jobs.policies import make_evaluated
 
             policy = make_evaluated(run, config, task, schema)
+            stack.callback(policy.close)
+            if served(config.policy) is not None:  # a server that is not there is said before an episode begins
+                warm_up(policy, view.state_size, schema.seen, task.instruction)
         elif spec.learns:
             from robot_rl.jobs.learning import make_learner
             from robot_rl.jobs.training import Trainer

@@ -41,6 +41,7 @@ def gym_config(arguments: argparse.Namespace) -> GymConfig:
             env_kwargs=_json_object(arguments.env_kwargs),
             demos=arguments.demos,
             demo_keys=tuple(key for key in arguments.demo_keys.split(",") if key),
+            encoder=arguments.encoder,
             eval_episodes=arguments.eval_episodes,
             eval_every=arguments.eval_every,
             eval_acting=arguments.eval_acting,

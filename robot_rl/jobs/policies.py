@@ -1,4 +1,5 @@
-"""The policy that a job evaluates: a file of parameters, a class by its name in the registry, or another program."""
+"""The policy that a job evaluates: a file of parameters, a class by its name in the registry, another program's on the
+graph, or a server's."""
 
 from __future__ import annotations
 
@@ -11,31 +12,40 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import TOPIC
 from robot_rl.jobs.progress import view_of
 from robot_rl.jobs.run import Run, read_parameters
-from robot_rl.policies import POLICIES, make_policy
+from robot_rl.policies import POLICIES, make_policy, served
 from robot_rl.tasks.base import Task
 
 
 def is_named(config: RunConfig) -> bool:
-    """Whether ``policy`` names a class: no file is called so."""
-    return bool(config.policy) and config.policy in POLICIES and not Path(config.policy).is_file()
+    """Whether ``policy`` names a class: no file is called so, and no server is asked."""
+    named = bool(config.policy) and config.policy in POLICIES and not Path(config.policy).is_file()
+    return named and served(config.policy) is None
+
+
+def has_own_name(config: RunConfig) -> bool:
+    """Whether the policy is called by what ``policy`` says, and not by the agent that was trained."""
+    return is_named(config) or config.policy == TOPIC or served(config.policy) is not None
 
 
 def identity(run: Run, config: RunConfig) -> bytes:
-    """The bytes that tell the policy to evaluate from others: its parameters, or its name.
+    """The bytes that tell the policy to evaluate from others: its parameters, or its name, with a server's file.
 
     Raises `ConfigError` without one.
     """
-    return config.policy.encode() if is_named(config) or config.policy == TOPIC else read_parameters(run, config)
+    if not has_own_name(config):
+        return read_parameters(run, config)
+    server = served(config.policy)
+    return config.policy.encode() + (server.file.read_bytes() if server is not None else b"")
 
 
 def check_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema, fast: bool) -> None:
     """Raises ValueError when the policy to evaluate, in process when ``fast``, cannot be used.
 
-    A class is made where that is in this process, else only looked up.
+    A class is made where that is in this process, else only looked up. A server is not asked yet.
     """
     if is_named(config) and not fast:
         POLICIES.load(config.policy)
-    elif is_named(config) or (config.policy == TOPIC and fast):
+    elif is_named(config) or served(config.policy) is not None or (config.policy == TOPIC and fast):
         make_evaluated(run, config, task, schema)
     elif config.policy != TOPIC:
         from robot_rl.policies.loading import ActorLoader
@@ -49,6 +59,11 @@ def make_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema)
     """The policy to evaluate. Raises `ConfigError` when there is none, ValueError when it does not fit."""
     if is_named(config):
         return make_policy(config.policy, task, config.seed)
+    server = served(config.policy)
+    if server is not None:
+        from robot_rl.policies.wire.remote import make_remote
+
+        return make_remote(server, view_of(task, config), task.control_period, schema.seen)
     if config.policy == TOPIC:
         raise ConfigError(
             f"policy={TOPIC} is another program on the graph; without ROS there is none, so leave out --fast"

@@ -21,7 +21,7 @@ from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of
-from robot_rl.jobs.policies import TOPIC, is_named
+from robot_rl.jobs.policies import has_own_name
 from robot_rl.jobs.progress import WINDOW, robot_minutes
 from robot_rl.jobs.run import Run
 from robot_rl.session.recovery import REFLEX
@@ -75,7 +75,7 @@ def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
     everything = [*demos, *online, *evaluation]
     summary: dict[str, Any] = {
         "task": config.task,
-        "agent": config.policy if is_named(config) or config.policy == TOPIC else config.learner.agent,
+        "agent": config.policy if has_own_name(config) else config.learner.agent,
         "arm": run.status_of("job").get("arm", config.arm),
         "seed": config.seed,
         "demos": sum(e.success for e in demos),

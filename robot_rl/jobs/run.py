@@ -177,6 +177,11 @@ class Run:
         return self.root / "console.token"
 
     @property
+    def served_token(self) -> Path:
+        """The token that `robot-rl serve` asks for; there once a policy was served to other computers."""
+        return self.root / "serve.token"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from controllers.ros.converters import ns_to_stamp, stamp_to_ns
 from hardware.ros.converters import fill_pixels
-from robot_rl.contract import ActionChunk, ContractError, Field, Observation
+from robot_rl.contract import PLACE, ActionChunk, ContractError, Field, Observation
 
 
 def state_names(fields: Sequence[Field]) -> list[str]:
@@ -142,14 +142,18 @@ def _decompressed(message: Any) -> np.ndarray:
 def fill_chunk(chunk: ActionChunk, axes: Sequence[str], period: float, point: type, message: Any) -> Any:
     """ActionChunk → trajectory_msgs/JointTrajectory; ``point`` is the class JointTrajectoryPoint.
 
-    ``period`` [s]: between the rows of a chunk that does not say when they are due.
+    ``period`` [s]: between the rows of a chunk that does not say when they are due. Places follow on actions, by the
+    names of `PLACE`.
     """
     ns_to_stamp(chunk.stamp_ns, message.header.stamp)
     message.header.frame_id = str(chunk.version)
-    message.joint_names = list(axes)
+    message.joint_names = [*axes, *(PLACE if chunk.places is not None else ())]
+    rows = chunk.actions.astype(np.float64)
+    if chunk.places is not None:
+        rows = np.concatenate((rows, chunk.places), axis=1)
     times = np.arange(len(chunk.actions)) * period if chunk.times is None else chunk.times
-    for action, time in zip(chunk.actions, times, strict=True):
-        entry = point(positions=action.astype(np.float64).tolist())
+    for row, time in zip(rows, times, strict=True):
+        entry = point(positions=row.tolist())
         ns_to_stamp(round(time * 1e9), entry.time_from_start)
         message.points.append(entry)
     return message
@@ -161,12 +165,14 @@ def chunk_from(message: Any, axes: Sequence[str]) -> ActionChunk:
     Raises `ContractError` when it drives other axes than ``axes``, a point has not one finite value for each, or there
     are too many points, or their times do not rise.
     """
-    if list(message.joint_names) != list(axes):
-        raise ContractError(f"action chunk drives {list(message.joint_names)}, but this task has the axes {list(axes)}")
+    names = list(message.joint_names)
+    if names not in (list(axes), [*axes, *PLACE]):
+        raise ContractError(f"action chunk drives {names}, but this task has the axes {list(axes)}")
     sizes = [len(point.positions) for point in message.points]
-    if any(size != len(axes) for size in sizes):
-        raise ContractError(f"action chunk for {len(axes)} axes has points of {sizes} values")
-    actions = np.array([point.positions for point in message.points], dtype=np.float32)
+    if any(size != len(names) for size in sizes):
+        raise ContractError(f"action chunk for {len(names)} axes has points of {sizes} values")
+    rows = np.array([point.positions for point in message.points], dtype=np.float64).reshape(len(sizes), len(names))
+    places = rows[:, len(axes) :] if len(names) > len(axes) else None
     times = np.array([stamp_to_ns(point.time_from_start) / 1e9 for point in message.points])
     version = int(message.header.frame_id) if message.header.frame_id.lstrip("-").isdecimal() else -1
-    return ActionChunk(stamp_to_ns(message.header.stamp), actions, version, times)
+    return ActionChunk(stamp_to_ns(message.header.stamp), rows[:, : len(axes)], version, times, places)

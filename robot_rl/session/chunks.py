@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from robot_rl.contract import ActionChunk
+from controllers.spatial import Pose
+from robot_rl.contract import ActionChunk, ActionSpec
 
 ROUNDING = 1e-6  # [s]
 
@@ -22,7 +23,7 @@ ROUNDING = 1e-6  # [s]
 class Due(NamedTuple):
     """An action ``(a,)`` in force from ``begin`` up to ``end``, around ``due``: robot time [s].
 
-    ``version``: of the parameters that decided it.
+    ``version``: of the parameters that decided it; ``place``: that the TCP goes to instead of by ``action``, if any.
     """
 
     action: np.ndarray
@@ -30,6 +31,13 @@ class Due(NamedTuple):
     due: float
     begin: float
     end: float
+    place: Pose | None = None
+
+    def wish(self, pose: Pose, spec: ActionSpec) -> np.ndarray:
+        """The action ``(a,)`` that is wanted of an arm at ``pose``."""
+        if self.place is None:
+            return self.action
+        return spec.from_delta(self.place.difference(pose), spec.gripper(self.action))
 
 
 class ChunkBuffer:
@@ -85,4 +93,7 @@ class ChunkBuffer:
         begin = times - np.concatenate((ahead[:1], ahead[:-1]))
         end = np.append(begin[1:], times[-1] + spacing[-1] - ahead[-1])
         columns = times.tolist(), begin.tolist(), end.tolist()
-        return [Due(action, chunk.version, *row) for action, *row in zip(chunk.actions, *columns, strict=True)]
+        rows = [Due(action, chunk.version, *row) for action, *row in zip(chunk.actions, *columns, strict=True)]
+        if chunk.places is None:
+            return rows
+        return [row._replace(place=Pose(at[:3], at[3:])) for row, at in zip(rows, chunk.places, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -14,12 +15,13 @@ from controllers.spatial import Pose
 from hardware.interfaces import ArmFault, TeleopCommand, Word
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Label, Memory, Policy, Reading, View
+from robot_rl.contract import ActionChunk, AnswerError, Label, Memory, Policy, Reading, View
 from robot_rl.perception.encoders import Encoder, encode_views
 from robot_rl.perception.images import fit
 from robot_rl.session.directive import Command, Directive, Hands
 from robot_rl.session.session import Session
 
+LOGGER = logging.getLogger(__name__)
 HALF_TICK = 0.0005  # [s] of the world, whose time passes in milliseconds
 
 Teleop = Callable[[Reading], TeleopCommand | None]
@@ -73,6 +75,7 @@ class Rollout:
         self._due = -1.0  # robot time [s] at which this control period ends: the grid, which nothing shifts
         self._setpoints = 0
         self._words = 0
+        self._refused = ""  # why the last answer that was of no use was none
         self._command: TeleopCommand | None = None
 
     @property
@@ -143,13 +146,21 @@ class Rollout:
         if policy is not None:
             self._memory.see(policy, observation, self._session.episodes, self._session.task.instruction)
             if self._session.policy.wants:
-                chunk = self._ask(policy)
+                chunk = self._ask(policy, observation.stamp_ns)
         self.act(chunk)
         return directive
 
-    def _ask(self, policy: Policy) -> ActionChunk | None:
-        """The policy's answer, when it is there at once."""
-        chunk, latency = self._memory.ask(policy), next(self._latency)
+    def _ask(self, policy: Policy, stamp_ns: int) -> ActionChunk | None:
+        """The policy's answer to the observation of ``stamp_ns``, when it is there at once."""
+        try:
+            chunk = self._memory.ask(policy)
+        except AnswerError as error:
+            if str(error) != self._refused:
+                LOGGER.warning("no answer: %s", error)
+            self._refused = str(error)
+            self._session.policy.refuse(stamp_ns)
+            return None
+        latency = next(self._latency)
         now = self._world.time
         busy = self._coming[-1].at if self._coming else now
         at = max(now, busy) + latency

@@ -269,7 +269,7 @@ class Session:
         spec = self._task.action
         due = self.policy.decide()
         late = self._config.ask_policy and due is None
-        policy_action = self._hold() if due is None else due.action
+        policy_action = self._hold() if due is None else due.wish(reading.pose, spec)
         reference = reference_of(reading, self._led, self._period)
         lead = lead_of(reference, reading.pose)
         decision = decide(policy_action, teleop, spec, self._period, self._opening, lead)

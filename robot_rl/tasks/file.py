@@ -18,7 +18,7 @@ from controllers.spatial import Pose
 from controllers.workspace import OrientationCone, Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.scene import SceneSpec
-from robot_rl.contract import ACTION_AXES, ActionSpec, ContractError, Outcome, Reading
+from robot_rl.contract import ACTION_AXES, TCP_POSITION, TCP_ROTATION, ActionSpec, ContractError, Outcome, Reading
 from robot_rl.contract.files import write_atomically
 from robot_rl.contract.settings import ConfigError, read_mapping
 from robot_rl.tasks import fields as parts
@@ -111,6 +111,8 @@ class FileTask(Task):
             "near_goal": np.tanh(difference[:3] / NEAR),
             "rotation": difference[3:],
             "joints": reading.q,
+            TCP_POSITION: reading.pose.translation,
+            TCP_ROTATION: reading.pose.rotvec,
         }
         return parts.pack(self.fields, values)
 

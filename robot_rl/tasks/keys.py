@@ -15,9 +15,9 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from controllers.spatial import Pose, exp3
+from controllers.spatial import Pose, rotation_to_rpy, rpy_to_rotation
 from hardware.registry import meant
-from robot_rl.contract import ContractError, Field, View
+from robot_rl.contract import TCP_POSITION, TCP_ROTATION, ContractError, Field, View
 from robot_rl.contract.ranges import RangeError, Share, check
 from robot_rl.contract.settings import ConfigError, put_over, read_mapping
 from robot_rl.tasks import fields as parts
@@ -37,11 +37,14 @@ FIELDS = {
         parts.LINEAR_SPRING,
         parts.ANGULAR_SPRING,
         Field("joints", 7, 0.5),  # per rad
+        Field(TCP_POSITION, 3, 2.0),  # in the base frame
+        Field(TCP_ROTATION, 3, 0.3),  # rotation vector in the base frame; it leaps where a hand that points down turns
         parts.GRIPPER,
         parts.TANK,
         parts.BUDGET,
     )
 }
+SELDOM = ("near_goal", "joints", TCP_POSITION, TCP_ROTATION, "gripper")  # fields that a task has only where it says so
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class TaskFile:
     axes: Mapping[str, float] = field(default_factory=dict)
     rate: Annotated[float, Ge(5), Le(50)] = 10.0
     horizon: Annotated[int, Ge(1), Le(100_000)] = 100
-    fields: tuple[str, ...] = tuple(name for name in FIELDS if name not in ("near_goal", "joints", "gripper"))
+    fields: tuple[str, ...] = tuple(name for name in FIELDS if name not in SELDOM)
     scales: Mapping[str, float] = field(default_factory=dict)
     cameras: Mapping[str, View] = field(default_factory=dict)
     goal: GoalSpec = field(default_factory=GoalSpec)
@@ -223,18 +226,13 @@ def parse(values: dict[str, Any]) -> TaskFile:
 
 def rpy_deg_of(pose: Pose) -> tuple[float, float, float]:
     """Roll, pitch and yaw [degrees] of ``pose`` about the fixed axes of the base."""
-    R = pose.rotation
-    angles = (np.arctan2(R[2, 1], R[2, 2]), -np.arcsin(np.clip(R[2, 0], -1.0, 1.0)), np.arctan2(R[1, 0], R[0, 0]))
-    roll, pitch, yaw = np.degrees(angles)
+    roll, pitch, yaw = np.degrees(rotation_to_rpy(pose.rotation))
     return float(roll), float(pitch), float(yaw)
 
 
 def rotation_of(rpy_deg: tuple[float, ...]) -> np.ndarray:
     """Rotation matrix ``(3, 3)`` of roll, pitch and yaw [degrees] about the fixed axes of the base, in this order."""
-    roll, pitch, yaw = np.radians(rpy_deg)
-    about_x, about_y, about_z = (exp3(angle * axis) for angle, axis in zip((roll, pitch, yaw), np.eye(3), strict=True))
-    rotation: np.ndarray = about_z @ about_y @ about_x
-    return rotation
+    return rpy_to_rotation(np.radians(rpy_deg))
 
 
 def _require_numbers(spec: object, count: int, *names: str) -> None:

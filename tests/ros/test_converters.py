@@ -12,7 +12,7 @@ from controllers.gains import ImpedanceGains
 from controllers.ros.converters import fill_pose, fill_vectors, ns_to_stamp, pose_from, stamp_to_ns, vectors_from
 from controllers.spatial import Pose, SpatialError
 from hardware.ros.converters import gains_from, joints_from
-from robot_rl.contract import ActionChunk, ContractError, Field, Observation
+from robot_rl.contract import PLACE, ActionChunk, ContractError, Field, Observation
 from robot_rl.ros.converters import (
     chunk_from,
     fill_chunk,
@@ -113,6 +113,20 @@ def test_a_chunk_says_when_each_action_is_due() -> None:
     np.testing.assert_allclose(chunk_from(message, AXES).times, stamped.times)
 
 
+PLACES = np.array([[0.5, 0.1, 0.2, 1.0, 0.0, 0.0, 0.0], [0.5, 0.1, 0.19, 0.0, 1.0, 0.0, 0.0]])
+
+
+def test_places_follow_on_the_actions_by_their_names() -> None:
+    message = fill_chunk(
+        replace(CHUNK, places=PLACES), AXES, 0.1, point, Bag(header=header(), joint_names=[], points=[])
+    )
+    assert message.joint_names == [*AXES, *PLACE]
+    again = chunk_from(message, AXES)
+    np.testing.assert_array_equal(again.actions, CHUNK.actions)
+    np.testing.assert_allclose(again.places, PLACES)
+    assert chunk_from(chunk_message(), AXES).places is None
+
+
 def test_a_chunk_without_a_version_is_of_none() -> None:
     assert chunk_from(chunk_message(header=Bag(stamp=Bag(sec=1, nanosec=0), frame_id="")), AXES).version == -1
 
@@ -128,6 +142,9 @@ def test_a_chunk_without_a_version_is_of_none() -> None:
         ({"points": [point([0.1, float("nan"), 0.3])]}, "not finite"),
         ({"points": [point([0.1, 0.2, 0.3])] * 101}, "100 are allowed"),
         ({"points": [point([0.1, 0.2, 0.3])] * 2}, "must rise"),
+        ({"joint_names": [*AXES, *PLACE]}, r"10 axes.*\[3, 3\]"),
+        ({"joint_names": [*AXES, *PLACE[::-1]]}, "has the axes"),
+        ({"joint_names": [*AXES, *PLACE], "points": [point([0.1, 0.2, 0.3, *[0.0] * 7])]}, "a place .* is none"),
     ],
 )
 def test_a_chunk_that_does_not_fit_is_refused(changes: dict, words: str) -> None:

@@ -16,6 +16,7 @@ DEMOS = 20
 EPISODES = 25  # of an evaluation, for each of the two ways to act
 STEPS_PER_MINUTE = 600  # of robot time, in tasks that act 10 times a second
 TUNING = 100  # the first seed by which settings are chosen
+ENCODER = "efficientnet_lite0"
 REFERENCE = "imitation"  # the row with which the others are compared
 
 
@@ -31,7 +32,8 @@ class Kind(enum.Enum):
 @dataclass(frozen=True)
 class Budget:
     """Steps that a task may learn for, steps between evaluations, the success to come to and to stay at, and the robot
-    minutes within which. ``module`` registers the environment, and ``module``'s package has its demonstrations."""
+    minutes within which. ``module`` registers the environment, and ``module``'s package has its demonstrations;
+    ``encoder`` makes features of its images."""
 
     env: str
     steps: int
@@ -39,6 +41,7 @@ class Budget:
     aim: float
     within: float
     module: str = ""
+    encoder: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ BUDGETS = {
     "gear_mesh": Budget("robot_rl/GearMesh-v0", 9000, 1500, 0.90, 15.0),
     "peg_assembly": Budget("robot_rl/PegAssembly-v0", 9000, 1500, 0.90, 15.0),
     "connector": Budget("robot_rl/Connector-v0", 9000, 1500, 0.90, 15.0),
+    "pick_cube_images": Budget("robot_rl/PickCubeImages-v0", 6000, 1000, 0.90, 10.0, encoder=ENCODER),
+    "peg_insertion_images": Budget("robot_rl/PegInsertionImages-v0", 9000, 1500, 0.90, 15.0, encoder=ENCODER),
 }
 OWN = tuple(BUDGETS)
 # Those of others, whose steps count as if they came 10 times a second.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from hardware.ros.runtime import ros, spin
 from robot_rl.contract import Policy, warm_up
 from robot_rl.jobs.config import RunConfig
@@ -9,6 +11,7 @@ from robot_rl.jobs.job import job_of
 from robot_rl.jobs.progress import schema_of, view_of
 from robot_rl.jobs.run import Run
 from robot_rl.jobs.threads import act_on_processor
+from robot_rl.policies import served
 from robot_rl.policies.base import RandomPolicy
 from robot_rl.ros.policy_node import PolicyNode
 from robot_rl.tasks import make_task
@@ -31,7 +34,9 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         agent, _ = make_loop_config(config.learner, config.seed, images=bool(schema.images))
         load.warm_up(agent)
     loading = load if spec.learns else None
-    with ros() as stop:
+    with contextlib.closing(policy), ros() as stop:
         node = PolicyNode(task, policy, config.cameras, loading, view, schema.encoding)
-        spin(node, stop)
+        asks_server = spec.deterministic and served(config.policy) is not None
+        with stop.at_once() if asks_server else contextlib.nullcontext():  # it may be waiting for the server
+            spin(node, stop)
     return 0

@@ -30,6 +30,7 @@ from robot_rl.jobs.gym_command import gym_config
 from robot_rl.learner.checkpoint import load_latest
 from robot_rl.learner.factory import check_memory, make_agent, make_loop
 from robot_rl.learner.loop import LoopConfig
+from tests.robot_rl.colours import Colours
 from tests.robot_rl.data.test_robomimic import DONE_AT_END, write
 from tests.robot_rl.gym_worlds import LOG
 from tests.robot_rl.jobs.test_bringup import record
@@ -301,9 +302,24 @@ def test_our_own_environments_learn_from_our_own_store(tmp_path: Path, capsys: p
     assert "does not fit robot_rl/PegInsertion-v0: it has task 'reach'" in capsys.readouterr().err
 
 
+def test_what_an_encoder_sees_is_learnt_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "recorded"
+    assert main(["record", "--fast", "--task", "reach", "--run", str(run), "demos=1", "cameras=front"]) == 0
+    words = ["gym", "--env", "robot_rl/Reach-v0", "--json", str(tmp_path / "out"), "--demos", str(run / "demos")]
+    words += ["--steps", "4", "--eval-episodes", "1", "--eval-every", "4", "--run", str(tmp_path / "run")]
+    words += ["--env-kwargs", '{"horizon": 3, "cameras": ["front"]}', "--agent", "rlpd", *TINY]
+    assert main([*words, "--encoder", Colours.name]) == 0
+    assert "image front 4×4×3" in capsys.readouterr().out
+    assert [line["step"] for line in lines(tmp_path / "out")] == [0, 4]
+    assert unpack((tmp_path / "run" / "policy.params").read_bytes()).meta["encoder"] == Colours.digest
+    assert main(words) == 2, "its parameters do not fit pixels"
+    assert "--run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
+        (("--encoder", "efficient"), "did you mean 'efficientnet_lite0'"),
         (("--env", "worlds/Lime-v0"), "did you mean worlds/Line-v0"),
         (("--env", "Hoper-v5"), "did you mean Hopper-v5"),
         (("--env", "nothing like it"), "--env nothing like it is unknown; --module PKG imports"),

@@ -13,6 +13,7 @@ from robot_rl.data.schema import StoreSchema
 from robot_rl.gym.envs import IDS
 from robot_rl.gym.spaces import Actions, EnvDomain, EnvError, Observations
 from robot_rl.tasks import make_task
+from tests.robot_rl.colours import Colours
 
 ANY = (-np.inf, np.inf)
 PICTURE = spaces.Box(0, 255, (4, 6, 3), np.uint8)
@@ -45,6 +46,19 @@ def test_one_box_is_the_state_and_one_image_is_called_image() -> None:
     state, images = seen(picture)
     assert (state.shape, seen.state_size, seen.images) == ((0,), 0, {"image": (4, 6)})
     assert np.array_equal(images["image"], picture)
+
+
+def test_an_encoder_makes_features_of_images() -> None:
+    state = spaces.Box(*ANY, (2,))
+    seen = Observations(spaces.Dict({"eye": spaces.Box(0, 255, (8, 8, 3), np.uint8), "x": state}), Colours())
+    assert (seen.pictures, seen.images, seen.sizes) == ({"eye": (8, 8)}, {"eye": (4, 4, 3)}, {"x": 2})
+    picture = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    _, images = seen({"eye": picture, "x": np.zeros(2)})
+    assert np.array_equal(images["eye"], Colours().encode(picture[None])[0])
+    with pytest.raises(EnvError, match="takes square images, and 'image' has 4×6 pixels"):
+        Observations(PICTURE, Colours())
+    with pytest.raises(EnvError, match="encodes images, and this environment observes none"):
+        Observations(state, Colours())
 
 
 @pytest.mark.parametrize("white", [1.0, 255.0])

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot_rl.contract import ActionChunk, ContractError
+from controllers.spatial import Pose
+from robot_rl.contract import ActionChunk, ActionSpec, ContractError
 from robot_rl.contract.steps import MAX_ROWS, MAX_SPACING
 from robot_rl.session.acting import Acting, Asking
 from robot_rl.session.chunks import ChunkBuffer
@@ -33,6 +34,37 @@ def test_a_chunk_acts_at_its_times_and_then_nothing_does() -> None:
     assert buffer.covered(2.0) == 3
     assert acted(buffer, 2.0 + PERIOD * np.arange(4)) == [2.0, 2.1, 2.2, None]
     assert buffer.covered(2.4) == 0
+
+
+def test_a_place_is_gone_to_from_wherever_the_arm_is() -> None:
+    spec = ActionSpec(("x", "z", "yaw", "gripper"), (0.01, 0.01, 0.05, 1.0))
+    place = Pose.from_rotvec(np.array([0.5, 0.3, 0.2]), np.array([0.0, 0.0, 0.1]))
+    rows = np.array([[1.0, 1.0, 1.0, -1.0]] * 2)
+    places = np.array([[*place.translation, *place.quat_xyzw]] * 2)
+    buffer = ChunkBuffer(PERIOD)
+    buffer.take(ActionChunk(0, rows, places=places), 0.0, 0.0)
+    for now, way in ((0.0, (0.004, -0.002, 0.02)), (0.1, (-0.04, 0.0, 0.01))):
+        due = buffer.due(now)
+        assert due is not None
+        x, z, yaw = way
+        here = place.moved(-np.array([x, 0.5, z, 0.0, 0.0, yaw]))
+        np.testing.assert_allclose(
+            due.wish(here, spec), np.clip([x / 0.01, z / 0.01, yaw / 0.05, -1.0], -1.0, 1.0), atol=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        (np.zeros((2, 7)), r"shape \(2, 7\), not \(1, 7\)"),
+        (np.zeros((1, 6)), r"shape \(1, 6\), not \(1, 7\)"),
+        (np.zeros((1, 7)), "a place of an action chunk is none"),
+        (np.full((1, 7), np.nan), "a place of an action chunk is none"),
+    ],
+)
+def test_a_place_that_is_none_is_refused(places: np.ndarray, words: str) -> None:
+    with pytest.raises(ContractError, match=words):
+        ActionChunk(0, np.zeros((1, 3)), places=places)
 
 
 def test_what_is_past_is_dropped_and_counted() -> None:

@@ -189,3 +189,9 @@ def test_a_file_that_is_not_there_or_no_mapping_is_named(tmp_path: Path) -> None
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(ConfigError, match="must be a mapping"):
         make_task(str(tmp_path / "list.yaml"))
+
+
+def test_the_pose_of_the_tcp_may_be_in_the_state() -> None:
+    task = task_of(fields=["tcp_rotation", "tcp_position"], scales={"tcp_position": 1.0, "tcp_rotation": 1.0})
+    here = at(0.553, 0.05, 0.15, yaw_deg=20.0)
+    assert np.allclose(task.state(reading(here)), [*here.rotvec, 0.553, 0.05, 0.15], atol=1e-6)
