@@ -70,14 +70,18 @@ def look_at_cameras(config: RunConfig, root: Path | None, out: Path | None, list
 
 def _run_own(config: RunConfig, root: Path | None, out: Path | None, display: CamerasDisplay) -> Path:
     """Start the cameras, and look at them; returns the path of the sheet."""
+    from robot_rl.contract.settings import ConfigError
     from robot_rl.jobs.bringup import opening, prepare, specs
-    from robot_rl.jobs.locks import RunLock, ros_domain
+    from robot_rl.jobs.locks import RunInUse, RunLock, ros_domain
     from robot_rl.jobs.run import SHEET, Run, settings_kept
     from robot_rl.jobs.supervisor import Supervisor
     from robot_rl.perception.meter import CameraReport
 
-    with RunLock(CAMERAS) as lock, settings_kept(root, ""):
-        run = prepare(CAMERAS, config, root, lock=lock)
+    with RunLock(CAMERAS) as lock, settings_kept(root, "", looks=True):
+        try:
+            run = prepare(CAMERAS, config, root, lock=lock)
+        except RunInUse as error:
+            raise ConfigError(f"{error}; or look at the cameras of that job: --listen") from error
         _, config = Run.open(run.root)
         out = (out or run.root / SHEET_FILE).absolute()
         run.say("look", {"out": str(out)})

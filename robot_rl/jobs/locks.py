@@ -25,6 +25,10 @@ BASE_PORT, DOMAIN_PORTS = 7400, 250  # of DDS: where the UDP ports of a domain b
 PARTICIPANTS = 32  # of a domain whose ports are looked at
 
 
+class RunInUse(ConfigError):
+    """Another job writes into the run's folder."""
+
+
 class RunLock:
     """The right of the job called ``name`` to write into a run's folder. `close` gives it back."""
 
@@ -47,7 +51,7 @@ class RunLock:
     def take(self, root: Path) -> None:
         """Take the folder at ``root``, which exists; once is enough.
 
-        Raises `ConfigError` when another job has it, by name, or it cannot be written to.
+        Raises `RunInUse` when another job has it, by name, `ConfigError` when it cannot be written to.
         """
         if self._root == root.resolve():
             return
@@ -61,9 +65,7 @@ class RunLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(descriptor)
-            raise ConfigError(
-                f"the run {root} is in use: {_described(path)}; or name another one with --run"
-            ) from error
+            raise RunInUse(f"the run {root} is in use: {_described(path)}; or name another one with --run") from error
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{self._name} (process {os.getpid()})".encode())
         self._root, self._descriptor = root.resolve(), descriptor

@@ -20,7 +20,7 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -216,11 +216,12 @@ def _new_folder(config: RunConfig) -> Path:
 
 
 @contextlib.contextmanager
-def settings_kept(root: Path | None, records: str) -> Iterator[None]:
+def settings_kept(root: Path | None, records: str, looks: bool = False) -> Iterator[None]:
     """Meanwhile a job is done in the run at ``root``, which may be none yet, and steps go into its store ``records``.
 
     When it fails before an episode of it was recorded, the run's settings are put back as they were. Those of one that
-    was interrupted, or failed later, are the run's: what it has recorded came of them.
+    was interrupted, or failed later, are the run's: what it has recorded came of them. A job that only ``looks`` leaves
+    them as they were, however it ends, in a run that was there.
     """
     if root is None:
         yield
@@ -233,13 +234,21 @@ def settings_kept(root: Path | None, records: str) -> Iterator[None]:
         yield
     except Exception:
         if not records or _episodes(run.root / records) == episodes:
-            with contextlib.suppress(OSError):  # the disk, of which the job's error tells
-                for path, data in before.items():
-                    if data is None:
-                        path.unlink(missing_ok=True)
-                    elif path.read_bytes() != data:
-                        write_atomically(path, data)
+            _put_back(before)
         raise
+    finally:
+        if looks and before[run.config_file] is not None:
+            _put_back(before)
+
+
+def _put_back(before: Mapping[Path, bytes | None]) -> None:
+    """Have files be as ``before``; None: not there."""
+    with contextlib.suppress(OSError):  # the disk, of which the job's error tells
+        for path, data in before.items():
+            if data is None:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != data:
+                write_atomically(path, data)
 
 
 def _episodes(store: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.cameras_command import CamerasDisplay, seen_by, summary
 from robot_rl.jobs.cli import main
 from robot_rl.jobs.config import load_config
+from robot_rl.jobs.locks import RunLock
+from robot_rl.jobs.run import Run, settings_kept
 from robot_rl.perception.meter import NONE_YET, CameraReport
 from robot_rl.rewards.saved import Saved, Seen
 from robot_rl.tasks import make_task
@@ -86,3 +89,28 @@ def test_a_classifier_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="no reward classifier at") as refused:
         seen_by(config, make_task("reach"))
     assert not isinstance(refused.value, ConfigError)
+
+
+def test_a_run_that_another_job_has_is_looked_at_by_listening(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run.create(load_config(None, ["task=reach", "cameras=front"]), tmp_path)
+    before = run.config_file.read_bytes()
+    with RunLock("record") as lock:
+        lock.take(run.root)
+        assert main(["cameras", "--run", str(run.root), "arm=fr3"]) == 2
+    said = capsys.readouterr().err
+    assert "is in use: record (process " in said and said.endswith("or look at the cameras of that job: --listen\n")
+    assert run.config_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("ends", [None, KeyboardInterrupt, ConfigError])
+def test_who_only_looks_leaves_the_settings_of_a_run(tmp_path: Path, ends: type[BaseException] | None) -> None:
+    run = Run.create(load_config(None, ["task=reach", "cameras=front"]), tmp_path)
+    before = run.config_file.read_bytes()
+    with contextlib.suppress(KeyboardInterrupt, ConfigError), settings_kept(run.root, "", looks=True):
+        Run.create(load_config(None, ["task=reach", "cameras=wrist", "arm=fr3"]), run.root)
+        assert run.config_file.read_bytes() != before
+        if ends is not None:
+            raise ends
+    assert run.config_file.read_bytes() == before
