@@ -13,6 +13,7 @@ import cv2
 import pytest
 
 from robot_rl.jobs.run import SHEET
+from robot_rl.perception.contact_sheet import HEIGHT
 from tests.conftest import require_job_mark
 from tests.processes.job import Job
 from tests.videos import write_video
@@ -60,6 +61,20 @@ def test_a_camera_is_shown_without_an_arm_and_by_whom_only_listens(tmp_path: Pat
         assert str(sheet) in said
     finally:
         own.stop()
+
+
+def test_drawn_cameras_are_shown_with_the_arm_that_they_are_drawn_from(tmp_path: Path) -> None:
+    job = Job(tmp_path / "run", "cameras", "cameras=front,wrist", "--out", str(tmp_path / "sheet.png"))
+    try:
+        job.wait(lambda: job.run.status_of(SHEET), "the cameras")
+        job.wait(lambda: all(one["pictures"] > 2 for one in job.run.status_of(SHEET).values()), "their pictures")
+        job.wait((tmp_path / "sheet.png").exists, "the sheet")
+        said = ended_well(job)
+    finally:
+        job.stop()
+    assert "camera front: " in said and "camera wrist: " in said and "pictures of 128x128" in said
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet.shape[0] > 2 * HEIGHT and sheet.std() > 30.0, "two rows of something"
 
 
 def test_a_camera_that_stands_still_delays_no_other(tmp_path: Path) -> None:
