@@ -114,6 +114,20 @@ def test_pictures_show_the_arm_and_the_objects_where_they_are() -> None:
     renderer.close()
 
 
+def test_geoms_out_of_view_are_left_out_of_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    poses = [np.array(SCENE.start_q) + rng.uniform(-0.6, 0.6, 7) for _ in range(12)]
+
+    def drawn() -> list[dict[str, np.ndarray]]:
+        with SceneRenderer(SCENE, 48, 80) as renderer:
+            return [renderer.render(q, 1.0, {}) for q in poses]
+
+    seen = drawn()
+    monkeypatch.setattr(SceneRenderer, "_in_view", lambda self, camera: np.ones(len(self._groups), bool))
+    for picture, whole in zip(seen, drawn(), strict=True):
+        assert all(np.array_equal(picture[camera], whole[camera]) for camera in ("front", "wrist"))
+
+
 def test_a_scene_looks_as_its_look_says() -> None:
     spec = replace(
         SCENE,

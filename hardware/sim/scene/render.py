@@ -28,6 +28,7 @@ from hardware.sim.scene.model import place_objects, start_simulator
 # MUJOCO_GL=egl.
 GL_LIBRARIES = {"osmesa": "OSMesa", "egl": "EGL"}
 MAX_GEOMS = 1000
+UNSEEN = 5  # group of geoms that are not drawn
 
 
 class SceneRenderer:
@@ -89,6 +90,8 @@ class SceneRenderer:
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._option = mujoco.MjvOption()
+        self._option.geomgroup[UNSEEN] = 0
+        self._groups = self._model.geom_group.copy()
         self._perturbation = mujoco.MjvPerturb()
         self._rectangle = mujoco.MjrRect(0, 0, self.width, self.height)
 
@@ -147,6 +150,7 @@ class SceneRenderer:
 
     def _draw(self, camera: str) -> np.ndarray:
         self._camera.fixedcamid = self._model.camera(camera).id
+        self._model.geom_group[:] = np.where(self._in_view(self._camera.fixedcamid), self._groups, UNSEEN)
         mujoco.mjv_updateScene(
             self._model,
             self._data,
@@ -163,6 +167,23 @@ class SceneRenderer:
         if self.variation:
             image = np.clip(image * self._looks.gain, 0, 255).astype(np.uint8)
         return image
+
+    def _in_view(self, camera: int) -> np.ndarray:
+        """Whether each geom may be in the picture: its bounding sphere reaches into the pyramid that the camera sees.
+
+        OpenGL would find that out triangle by triangle, which takes most of the time where it has no GPU.
+        """
+        model, data = self._model, self._data
+        x, y, z = ((data.geom_xpos - data.cam_xpos[camera]) @ data.cam_xmat[camera].reshape(3, 3)).T
+        upright = 0.5 * np.radians(model.cam_fovy[camera])
+        aside = np.arctan(np.tan(upright) * self.width / self.height)
+        nearest = np.maximum(-z, 0.0)
+        beyond = [
+            np.abs(off) * np.cos(half) - nearest * np.sin(half) for off, half in ((x, aside), (y, upright))
+        ]  # [m] from the pyramid's sides to the centre, outwards
+        bound = np.where(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE, np.inf, model.geom_rbound)
+        seen: np.ndarray = (z < bound) & (np.maximum(*beyond) < bound)
+        return seen
 
 
 def _gl_context(width: int, height: int) -> Any:
