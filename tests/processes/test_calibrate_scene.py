@@ -24,7 +24,7 @@ from tests.processes.test_calibrate_camera import Command
 from tests.ros.conftest import Ros
 
 pytestmark = [pytest.mark.job, pytest.mark.slow, pytest.mark.timeout(1200)]
-PERIOD = 0.1  # [s] between targets
+PERIOD, SILENCE = 0.1, 60.0  # [s] between targets, and without one that ends the motion, on however busy a machine
 CENTRED = Pose.from_rotation(-0.5 * BOARD.square * np.array([BOARD.columns, BOARD.rows, 0.0]), np.eye(3))
 SEEN = [  # the middle of the board in the camera's frame [m], and its turn [rad]
     *(((0.0, 0.0, 0.33), turn) for turn in ((0.4, 0.0, 0.0), (-0.4, 0.0, 0.0), (0.0, 0.4, 0.0), (0.0, -0.4, 0.0))),
@@ -56,7 +56,7 @@ def test_the_wrists_camera_is_found_on_an_arm_that_moves(
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
     task = tmp_path / "board.yaml"
     task.write_text(text_of(free_task("board", f"{__name__}:scene")) + "cameras:\n  wrist:\n    size: 640\n")
-    job = Job(tmp_path / "run", "arm", "cameras=wrist", task=str(task))
+    job = Job(tmp_path / "run", "arm", "cameras=wrist", f"controller.damp_after={SILENCE}", task=str(task))
     live: Command | None = None
     try:
         node = ros.node("mover")
