@@ -122,6 +122,7 @@ def test_an_arm_under_crisp_is_one_more_arm(ros: Ros, tmp_path: Path) -> None:
         assert driver.at(goal)
 
 
+@pytest.mark.slow  # two whole jobs at once; half a minute of two cores
 def test_two_arms_learn_by_one_learner(tmp_path: Path, simulator: tuple[str, str]) -> None:
     """The left one's, which learns from the steps of both; the right arm acts by what it publishes."""
     assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "left"), "demos=2"]) == 0
