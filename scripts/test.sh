@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test but the slow ones. Those that start a whole job, many processes (marker `job`), run one after the
-# other; they mostly wait. All others run side by side with a lower priority, in what these leave of the cores, one more
-# than there are cores, as some wait for robots; work is stolen test by test, or one core would wait for the last file.
-# They are shown when they are over.
+# other; they mostly wait. All others, and jobs that drive no arm (marker `armless`), run side by side with a lower
+# priority, in what these leave of the cores; work is stolen test by test, or one core would wait for the last file. They
+# are shown when they are over.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,8 +16,8 @@ export OMP_NUM_THREADS=1
 
 others=$(mktemp)
 trap 'rm -f "$others"' EXIT
-nice -n 10 "${PYTEST[@]}" -n "$((CORES + 1))" --dist worksteal -m "not job and $DEFAULT" >"$others" 2>&1 &
-"${PYTEST[@]}" -m "job and $DEFAULT"
+nice -n 10 "${PYTEST[@]}" -n "$CORES" --dist worksteal -m "(not job or armless) and $DEFAULT" >"$others" 2>&1 &
+"${PYTEST[@]}" tests/processes -m "job and not armless and $DEFAULT"
 jobs=$?
 wait $!
 beside=$?

@@ -21,6 +21,7 @@ from tests.fault_table import FaultTable, written_table
 
 SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
 JOB_VARIABLE = "ROBOT_RL_TEST_MAY_START_JOBS"
+JOBS = Path(__file__).parent / "processes"  # tests that start whole jobs
 SHARED_MEMORY = Path("/dev/shm")
 DOMAIN = pytest.StashKey[socket.socket]()  # the claim on the session's ROS domain
 PEAKS = pytest.StashKey[dict[str, int]]()  # most memory that each process of the session held [MiB]
@@ -55,6 +56,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def is_worker(config: pytest.Config) -> bool:
     """Whether this is a process of pytest-xdist that runs tests, not the one that hands them out."""
     return hasattr(config, "workerinput")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("job") and not item.get_closest_marker("slow") and JOBS not in item.path.parents:
+            raise pytest.UsageError(f"{item.nodeid} starts a job: `make test` looks for such tests in tests/processes")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -57,6 +57,8 @@ class Agent(NamedTuple):
             ``batch`` with leading axes ``(steps, n)``, one compiled call; None: it has no part that imitates.
         still: ``state -> state`` whose policy takes actions near 0 in every state, until it learns otherwise; by
             default it begins as it was created.
+        see: ``(state, encoder) -> state`` that finds in images what ``encoder``, parameters of `networks.encoder`, do, and
+            learns on from there; by default it finds what its own do.
         turn: ``(state, explores, leads) -> state`` of an agent that can act by its clone alone: whether what it has
             learnt since then acts while exploring, and whether it does without noise, each 0 or 1; None: it cannot.
         adopt: ``(state, params) -> state`` that starts from the clone among the published ``params`` of another agent.
@@ -83,6 +85,7 @@ class Agent(NamedTuple):
     imitate: Callable[[Any, Batch], tuple[Any, Mapping[str, jax.Array]]] | None = None
     imitation_loss: Callable[[Any, Batch], jax.Array] | None = None
     still: Callable[[Any], Any] = lambda state: state
+    see: Callable[[Any, Mapping[str, Any]], Any] = lambda state, encoder: state
     turn: Callable[[Any, float, float], Any] | None = None
     adopt: Callable[[Any, Mapping[str, Any]], Any] | None = None
 

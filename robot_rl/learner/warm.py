@@ -115,6 +115,10 @@ def warm(agent: Agent) -> Agent:
             key=jax.random.fold_in(key, BESIDE + 1),
         )
 
+    def begun(inner: Any, made: Clone) -> Any:
+        """``inner`` as it learns on from the clone: it edits nothing, and sees what the clone sees."""
+        return agent.see(agent.still(inner), made.encoder)
+
     @jax.jit
     def update(state: WarmState, batch: Batch) -> tuple[WarmState, Mapping[str, jax.Array]]:
         def imitate_all(part: Batch) -> jax.Array:
@@ -139,7 +143,7 @@ def warm(agent: Agent) -> Agent:
         keys = jax.random.split(shift_key, len(batch.reward))
         (made, optimiser), losses = jax.lax.scan(step, (state.clone, state.clone_optimiser), (keys, batch))
         state = state._replace(
-            inner=agent.still(state.inner),
+            inner=begun(state.inner, made),
             clone=made,
             clone_optimiser=optimiser,
             started=jnp.float32(1.0),
@@ -165,9 +169,8 @@ def warm(agent: Agent) -> Agent:
         ]
         if shapes[0] != shapes[1] or shapes[2] != shapes[3]:
             raise ValueError("the clone among these parameters is for states, actions or images of other sizes")
-        return state._replace(
-            inner=agent.still(state.inner), clone=jax.tree.map(jnp.asarray, given), started=jnp.float32(1.0)
-        )
+        made = jax.tree.map(jnp.asarray, given)
+        return state._replace(inner=begun(state.inner, made), clone=made, started=jnp.float32(1.0))
 
     def carry(layout: Layout) -> WarmCarry:
         return WarmCarry(agent.carry(layout), no_noise(layout))

@@ -27,7 +27,7 @@ from tests.hardware.patient_camera import show
 from tests.hardware.test_camera_calibration import BOARD, CAMERAS, LENS, photograph, placements
 from tests.ros.conftest import Ros
 
-pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.job, pytest.mark.armless, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
 PERIOD = 0.1  # [s] between pictures of the same placement
 PLACES = 60  # at most

@@ -18,7 +18,7 @@ from tests.conftest import require_job_mark
 from tests.processes.job import Job
 from tests.videos import write_video
 
-pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.job, pytest.mark.armless, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ["arm=fr3", "camera_driver=opencv", "cameras=front"]
 

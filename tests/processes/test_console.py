@@ -19,6 +19,7 @@ pytest.importorskip("viser", reason="the page is not installed (robot-rl[console
 STEPS = 60  # that a job goes on for, to show that it does
 
 
+@pytest.mark.slow  # half a minute of both cores
 def test_a_page_that_is_stopped_or_killed_holds_up_nothing(tmp_path: Path) -> None:
     job = Job(tmp_path / "run", "record", "demos=1000", "console.show=always", "console.port=8400")
     try:

@@ -480,6 +480,7 @@ def make_agent(config: FlashConfig | None = None) -> Agent:
         act=partial(act, config=config),
         carry=no_noise,
         still=partial(still, config=config),
+        see=encoder.seen_by,
         columns=("return_deviation", "return_largest") if config.scale_rewards else (),
     )
 

@@ -209,6 +209,7 @@ def make_agent(config: HilConfig | None = None) -> Agent:
         update=partial(update, config=config),
         actor=lambda state: join(arm=state.arm.actor, grasp=state.grasp, encoder=state.arm.encoder),
         act=partial(act, config=config),
+        see=lambda state, found: state._replace(arm=encoder.seen_by(state.arm, found)),
         chooses_options=True,
         columns=("previous_action",),
     )

@@ -179,6 +179,7 @@ def make_agent(config: LagrangianConfig | None = None) -> Agent:
         update=partial(update, config=config),
         actor=lambda state: join(actor=state.rlpd.actor, encoder=state.rlpd.encoder),
         act=partial(rlpd.act, config=config),
+        see=lambda state, found: state._replace(rlpd=encoder.seen_by(state.rlpd, found)),
         columns=("cost", "recent_cost"),
     )
 

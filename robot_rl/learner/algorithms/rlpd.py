@@ -274,6 +274,7 @@ def make_agent(config: RlpdConfig | None = None) -> Agent:
         update=partial(update, config=config),
         actor=lambda state: join(actor=state.actor, encoder=state.encoder),
         act=partial(act, config=config),
+        see=encoder.seen_by,
     )
 
 

@@ -25,6 +25,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig
+from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import Activation, Params, actor_apply, critics_apply, tanh_gaussian
 from robot_rl.learner.networks.parts import join
 
@@ -71,6 +72,7 @@ def make_agent(config: SacConfig | None = None) -> Agent:
         update=partial(update, config=config),
         actor=lambda state: join(actor=state.actor, encoder=state.encoder),
         act=partial(rlpd.act, config=config),
+        see=encoder.seen_by,
         demo_share=None,  # every step is as likely as any other
     )
 

@@ -15,7 +15,7 @@ cameras there is nothing to learn, and the features are the state.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ class Convolution(NamedTuple):
 LAYERS = (Convolution(4, 4, 32), Convolution(3, 2, 32))
 GRID_CHANNELS = 16  # numbers for each cell of a grid
 EMBEDDING = 64  # numbers that stand for an image
+S = TypeVar("S", bound=Any)
 SHIFT = 1 / 32  # share of a shorter side by which `shift` moves it at most: 4 pixels of 128 (SERL), a cell of a grid
 
 
@@ -116,6 +117,13 @@ def see(params: Params, state: jax.Array, images: Mapping[str, jax.Array]) -> ja
     ``params`` are published ones, with the encoder's among them.
     """
     return features(part(params, NAME), state[None], {name: image[None] for name, image in images.items()})
+
+
+def seen_by(state: S, params: Params) -> S:
+    """``state``, with fields ``encoder`` and ``target_encoder``, that sees by ``params`` and learns on from there."""
+    found = jax.tree.map(lambda own, other: jnp.array(other, own.dtype), state.encoder, params)
+    replaced: S = state._replace(encoder=found, target_encoder=jax.tree.map(jnp.copy, found))
+    return replaced
 
 
 def padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

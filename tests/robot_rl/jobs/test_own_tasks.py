@@ -64,7 +64,10 @@ at_once = lab_tasks:AtOnce
 """
 
 
-@pytest.fixture(params=["lab_tasks:Nearby", "nearby", "touch.yaml"])
+WAYS = ("lab_tasks:Nearby", "nearby", "touch.yaml")
+
+
+@pytest.fixture(params=WAYS)
 def own_task(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A distribution outside the tree, as an installed one looks to Python, and a file in the working directory."""
     site = tmp_path / "site"
@@ -80,6 +83,9 @@ def own_task(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     sys.modules.pop("lab_tasks", None)
 
 
+@pytest.mark.parametrize(
+    "own_task", [pytest.param(way, marks=() if way == WAYS[-1] else pytest.mark.slow) for way in WAYS], indirect=True
+)
 def test_an_own_task_is_recorded_trained_and_evaluated(own_task: str) -> None:
     small = [
         "learner.agent=rlpd",

@@ -92,7 +92,7 @@ def test_the_target_is_a_constant_to_the_gradient_and_follows_slowly() -> None:
     assert {"grasp/loss", "grasp/q_mean", "grasp/norm", "critic/norm", "actor/norm"} <= set(info)
 
 
-@pytest.mark.parametrize("cameras", [(), ("wrist",)])
+@pytest.mark.parametrize("cameras", [(), pytest.param(("wrist",), marks=pytest.mark.slow)])
 def test_the_arm_is_learnt_by_rlpd_as_if_it_had_no_gripper(cameras: tuple[str, ...]) -> None:
     """Bit for bit, encoder included: neither the gripper's actions nor the grasp critic's loss reach it."""
     images = dict.fromkeys(cameras, (16, 16))

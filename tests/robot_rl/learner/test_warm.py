@@ -20,6 +20,7 @@ from robot_rl.learner.warm import edit_of, edited, reach_of
 
 D, A, N = 3, 2, 32
 LAYOUT = Layout(D, A)
+GRID = (2, 2, 3)  # features of a camera
 SMALL: dict[str, dict[str, Any]] = {
     "flash_sac": {"actor_width": 4, "critic_width": 4, "blocks": 1, "bins": 11, "critic_steps": 1},
     "rlpd": {"hidden": [8], "critics": 2, "critic_steps": 1},
@@ -101,6 +102,35 @@ def test_the_default_agent_begins_as_the_clone_itself_and_explores_closely_aroun
     np.testing.assert_array_equal(acts(agent, led), alone)
     pushes = acts(agent, led, deterministic=False) - alone
     assert 0.0 < np.abs(pushes).max() <= 4.0 * agent.config.edit * agent.config.target_std
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_who_learns_on_from_the_clone_sees_what_it_sees_and_goes_on_seeing_better(name: str) -> None:
+    agent = make_agent(name, SMALL[name])
+    layout = Layout(D, A, {"wrist": GRID})
+
+    def seeing(given: Batch) -> Batch:
+        frames = [np.random.default_rng(i).normal(size=(*given.state.shape[:2], *GRID)) for i in range(2)]
+        now, after = ({"wrist": frame.astype(np.float16)} for frame in frames)
+        return given._replace(images=now, next_images=after)
+
+    state = agent.create(jax.random.PRNGKey(0), layout)
+    state, _ = agent.imitate(state, seeing(batch(5, 0))._replace(next_images=None, columns={}))
+    found, target = (_encoder_of(state, field) for field in ("encoder", "target_encoder"))
+    assert found.keys() == state.inner.clone.encoder.keys() and found
+    for key, value in state.inner.clone.encoder.items():
+        np.testing.assert_array_equal(found[key], value)
+        np.testing.assert_array_equal(target[key], value)
+    state, _ = agent.update(state, seeing(batch(1, 1)))
+    learnt = _encoder_of(state, "encoder")
+    assert any(not np.array_equal(learnt[key], value) for key, value in state.inner.clone.encoder.items())
+
+
+def _encoder_of(inner: Any, field: str) -> Any:
+    """The encoder of the agent within all others."""
+    for name in ("inner", "inner", "arm", "rlpd"):
+        inner = getattr(inner, name, inner)
+    return getattr(inner, field)
 
 
 @pytest.mark.parametrize(("leads", "deterministic"), [(0.0, True), (0.0, False), (1.0, True)])
