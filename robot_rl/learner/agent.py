@@ -57,8 +57,8 @@ class Agent(NamedTuple):
             ``batch`` with leading axes ``(steps, n)``, one compiled call; None: it has no part that imitates.
         still: ``state -> state`` whose policy takes actions near 0 in every state, until it learns otherwise; by
             default it begins as it was created.
-        see: ``(state, encoder) -> state`` that finds in images what ``encoder``, parameters of `networks.encoder`, does,
-            and learns on from there; by default it finds what its own does.
+        see: ``(state, encoder) -> state`` that finds in images what ``encoder``, parameters of `networks.encoder`,
+            does, and learns on from there; by default it finds what its own does.
         turn: ``(state, explores, leads) -> state`` of an agent that can act by its clone alone: whether what it has
             learnt since then acts while exploring, and whether it does without noise, each 0 or 1; None: it cannot.
         adopt: ``(state, params) -> state`` that starts from the clone among the published ``params`` of another agent.
