@@ -119,9 +119,9 @@ def see(params: Params, state: jax.Array, images: Mapping[str, jax.Array]) -> ja
     return features(part(params, NAME), state[None], {name: image[None] for name, image in images.items()})
 
 
-def seen_by(state: S, params: Params) -> S:
+def seen_by(state: S, params: Mapping[str, Any]) -> S:
     """``state``, with fields ``encoder`` and ``target_encoder``, that sees by ``params`` and learns on from there."""
-    found = jax.tree.map(lambda own, other: jnp.array(other, own.dtype), state.encoder, params)
+    found = {name: jnp.array(params[name], own.dtype) for name, own in state.encoder.items()}
     replaced: S = state._replace(encoder=found, target_encoder=jax.tree.map(jnp.copy, found))
     return replaced
 
