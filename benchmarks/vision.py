@@ -1,9 +1,10 @@
 """The price of seeing: an encoder's milliseconds, and a learner's updates on its features, on pixels and on the state.
 
-JSON lines. ``encode``: milliseconds of a call with so many pictures of 128², and of each. ``updates``: an agent by
-itself, on the state alone, with two cameras' features, and with two cameras' pixels; the three take turns, so that
-other load on the machine hits all of them. ``cost`` is the time of an update in that of one on the state, the median of
-the turns. ``act``: the milliseconds of an action, compiled, on each of the three.
+JSON lines. ``draw``: milliseconds of a drawn picture of 128² by each camera of the simulated scene, and of both.
+``encode``: milliseconds of a call with so many pictures of 128², and of each. ``updates``: an agent by itself, on the
+state alone, with two cameras' features, and with two cameras' pixels; the three take turns, so that other load on the
+machine hits all of them. ``cost`` is the time of an update in that of one on the state, the median of the turns.
+``act``: the milliseconds of an action, compiled, on each of the three.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ import jax
 import numpy as np
 
 from benchmarks.learner_throughput import CLOCKS, Case, filled, timed
+from hardware.sim.scene.render import SceneRenderer
 from robot_rl.contract import FrameSize, Layout, frame_spec
 from robot_rl.learner.factory import make_algorithm
 from robot_rl.learner.loop import LearnerLoop
 from robot_rl.perception.encoders import make_encoder
 from robot_rl.policies.serving import AgentActor
+from robot_rl.tasks import make_task
+from robot_rl.tasks.base import scene_of
 
 SIZE = 128  # pixels
 CAMERAS = ("front", "wrist")
+DRAWN = "pick_cube_images"  # the task whose scene is drawn
 STATE, ACTION = 40, 7
 STEPS = 1000  # in the buffer
 
@@ -49,6 +54,17 @@ def encoding(name: str, batches: list[int], turns: int, clock: Callable[[], floa
             "ms": round(1e3 * second, 2),
             "ms_each": round(1e3 * second / count, 2),
         }
+
+
+def drawing(turns: int, clock: Callable[[], float]) -> Iterator[dict[str, Any]]:
+    """A line for each camera, and for both."""
+    scene = scene_of(make_task(DRAWN))
+    for cameras in ((CAMERAS[0],), (CAMERAS[1],), CAMERAS):
+        with SceneRenderer(scene, SIZE, SIZE, cameras) as renderer:
+            poses = [np.array(scene.start_q) + 0.01 * i for i in range(turns + 1)]
+            renderer.render(poses[-1], 1.0, {})
+            times = [timed(lambda q=q, by=renderer: by.render(q, 1.0, {}), clock) for q in poses[:-1]]
+        yield {"benchmark": "draw", "cameras": list(cameras), "ms": round(1e3 * statistics.median(times), 2)}
 
 
 def seen(encoder: str) -> dict[str, dict[str, FrameSize]]:
@@ -121,7 +137,11 @@ def main() -> None:
     arguments = parser.parse_args()
     machine = {"cores": len(os.sched_getaffinity(0))}
     inputs = seen(arguments.encoder)
-    for line in encoding(arguments.encoder, arguments.batches, arguments.turns, CLOCKS[arguments.clock]):
+    clock = CLOCKS[arguments.clock]
+    for line in (
+        *drawing(arguments.turns, clock),
+        *encoding(arguments.encoder, arguments.batches, arguments.turns, clock),
+    ):
         print(json.dumps(line | machine | {"load": round(os.getloadavg()[0], 2)}), flush=True)
     for agent in arguments.agents:
         for line in (*updates(agent, inputs, arguments), *acting(agent, inputs, arguments.turns)):

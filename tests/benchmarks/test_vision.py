@@ -23,6 +23,8 @@ def lines_of(module: str, *words: str) -> list[dict[str, Any]]:
 @pytest.mark.timeout(300)
 def test_seeing_is_compared_with_the_state() -> None:
     found = lines_of("benchmarks.vision", "--batch", "4", "--turns", "2", "--calls", "1", "--batches", "1", "3")
+    drawn, found = found[:3], found[3:]
+    assert [line["cameras"] for line in drawn] == [["front"], ["wrist"], ["front", "wrist"]]
     assert [line["benchmark"] for line in found] == ["encode"] * 2 + ["updates"] * 3 + ["act"] * 3
     assert [line["batch"] for line in found[:2]] == [1, 3]
     assert [line["seen"] for line in found[2:]] == ["state", "features", "pixels"] * 2
