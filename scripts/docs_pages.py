@@ -28,7 +28,7 @@ LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 def repository_pages() -> list[str]:
     """Paths in the repository, besides those in docs/, that have a page or are copied as they are."""
     written = [*ROOT.glob("*.md"), *(ROOT / "examples").glob("*.md"), ROOT / "LICENSE"]
-    sources = [file for folder in SOURCES for file in (ROOT / folder).glob("*.py")]
+    sources = [file for folder in SOURCES for kind in ("*.py", "*.yaml") for file in (ROOT / folder).glob(kind)]
     modules = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py") if file.stem != "__main__"]
     documented = [file for file in modules if ast.get_docstring(ast.parse(file.read_text()))]
     return sorted(file.relative_to(ROOT).as_posix() for file in (*written, *sources, *documented))
@@ -95,7 +95,7 @@ def slug(heading: str, separator: str) -> str:
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     paths = repository_pages()
-    examples = [page_of(path) for path in paths if path.startswith("examples/")]
+    examples = [page_of(path) for path in paths if path.startswith("examples/") and not path.endswith(".yaml")]
     contracts = [page_of(path) for path in paths if path.startswith("tests/")]
     modules = [{package: list(reference(paths, package))} for package in PACKAGES]
     config.nav = [

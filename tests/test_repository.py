@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import posixpath
 import re
 import shutil
 import subprocess
@@ -140,6 +141,19 @@ def test_links_lead_where_they_lead_in_the_repository(
 ) -> None:
     assert pages.translated(f"[x]({link})", path) == f"[x]({in_the_site})"
     assert pages.path_of(pages.page_of(path)) == path
+
+
+def test_every_link_leads_to_something_in_the_site(pages: ModuleType) -> None:
+    """Where the site itself is not built, which needs an extra."""
+    docs, paths = ROOT / "docs", pages.repository_pages()
+    there = {pages.page_of(path) for path in paths} | {file.relative_to(docs).as_posix() for file in docs.rglob("*")}
+    written = [file.relative_to(ROOT).as_posix() for file in docs.glob("*.md")]
+    for path in (*written, *(path for path in paths if path.endswith(".md"))):
+        folder = posixpath.dirname(pages.page_of(path))
+        for found in pages.LINK.finditer(pages.translated((ROOT / path).read_text(), path)):
+            to = found[2].partition("#")[0]
+            if to and "://" not in to and not to.startswith("mailto:"):
+                assert posixpath.normpath(posixpath.join(folder, to)) in there, f"{path} links to {to}"
 
 
 @pytest.mark.timeout(600)
