@@ -114,7 +114,7 @@ def _transitions(
 
 
 def _seen(pictures: np.ndarray, observations: Observations) -> np.ndarray:
-    """What an agent sees of the images ``pictures (n, h, w, 3)``."""
+    """Images or features that an agent sees of the images ``pictures (n, h, w, 3)``."""
     return pictures if observations.encoder is None else encode_all(observations.encoder, pictures)
 
 

@@ -30,7 +30,7 @@ def pictures(job: Job) -> int:
 
 
 def ended_well(job: Job) -> str:
-    """What ``job`` said, once Ctrl-C has ended it."""
+    """The terminal of ``job``, once Ctrl-C has ended it."""
     job.process.send_signal(signal.SIGINT)
     assert job.wait_end() == 0, job.errors
     return job.output

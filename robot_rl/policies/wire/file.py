@@ -207,7 +207,7 @@ def parse(values: Mapping[str, object]) -> WireFile:
 
 
 def plain_spec(spec: PartSpec | ColumnSpec) -> dict[str, Any]:
-    """What is said in a spec, as the file has it."""
+    """Words and values of a spec, as the file has them."""
     said = {
         field.name: getattr(spec, field.name)
         for field in dataclasses.fields(spec)

@@ -92,7 +92,7 @@ class GrootLink:
         self._check_names(self._call("get_modality_config", None, self._file.first_timeout))
 
     def _call(self, endpoint: str, data: dict[str, Any] | None, patience: float) -> Any:
-        """What the server says to a request within ``patience`` [s]. Raises `AnswerError`."""
+        """The server's answer to a request within ``patience`` [s]. Raises `AnswerError`."""
         request: dict[str, Any] = {"endpoint": endpoint}
         if data is not None:
             request["data"] = data
@@ -150,7 +150,7 @@ class GrootLink:
 
 
 def _modality(value: object) -> dict[str, Any]:
-    """What a server says of one of its modalities; empty where it says nothing that is understood."""
+    """Names that a server gives to one of its modalities; empty where it says nothing that is understood."""
     said = value.get("as_dict", value.get("as_json")) if isinstance(value, dict) else None
     if isinstance(said, str):
         try:

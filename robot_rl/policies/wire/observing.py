@@ -61,7 +61,7 @@ class Fields:
 
 
 class Observing:
-    """What of an observation goes to which key.
+    """Parts of an observation, and the key that each goes to.
 
     Args:
         file: says so.

@@ -93,7 +93,7 @@ class Offer:
             )
 
     def metadata(self) -> dict[str, Any]:
-        """What the server says first: names, sizes and units."""
+        """The server's first message: names, sizes and units."""
         return {
             **self.about,
             "instruction": self.instruction,

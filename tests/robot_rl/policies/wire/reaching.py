@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from robot_rl.contract import warm_up
+from robot_rl.policies.wire.remote import RemotePolicy
+from robot_rl.tasks.reach import Reach
+
 STEP = 0.01  # [m] of a full action
 ROWS = 4
 FILE = {
@@ -27,6 +31,14 @@ def written(folder: Path, address: str, **changes: Any) -> Path:
     path = folder / "server.yaml"
     path.write_text(yaml.safe_dump({**FILE, "address": address, **changes}))
     return path
+
+
+def asked_once(policy: RemotePolicy) -> None:
+    """Ask the server behind ``policy`` as before the first episode, and leave it."""
+    try:
+        warm_up(policy, Reach().state_size, {}, "reach it")
+    finally:
+        policy.close()
 
 
 def straight(asked: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 
 from controllers.core import ControllerConfig
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import AnswerError, Ending, Observation, warm_up
+from robot_rl.contract import AnswerError, Ending, Observation
 from robot_rl.jobs.cli import main
 from robot_rl.policies import Served
 from robot_rl.policies.wire.packing import GROOT, pack, unpack
@@ -23,7 +23,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks.reach import Reach
-from tests.robot_rl.policies.wire.reaching import FILE, ROWS, straight, written
+from tests.robot_rl.policies.wire.reaching import FILE, ROWS, asked_once, straight, written
 from tests.robot_rl.session_bench import Sink
 
 pytest.importorskip("zmq")
@@ -45,13 +45,6 @@ COLUMNS = [{**column, "key": KEYS[column.get("axis") or column["ignored"]]} for 
 def asking(folder: Path, server: GrootServer, **changes: Any) -> RemotePolicy:
     file = written(folder, server.address, **{"columns": COLUMNS, **changes})
     return make_remote(Served("groot", file), TASK, TASK.control_period, {})
-
-
-def asked_once(policy: RemotePolicy) -> None:
-    try:
-        warm_up(policy, TASK.state_size, {}, "reach it")
-    finally:
-        policy.close()
 
 
 def of_groot(actions: np.ndarray) -> list[Any]:

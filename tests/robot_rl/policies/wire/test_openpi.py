@@ -16,7 +16,7 @@ import pytest
 
 from controllers.core import ControllerConfig
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import AnswerError, Ending, warm_up
+from robot_rl.contract import AnswerError, Ending
 from robot_rl.jobs.cli import main
 from robot_rl.policies import Served
 from robot_rl.policies.wire.remote import RemotePolicy, make_remote
@@ -25,7 +25,7 @@ from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks.reach import Reach
 from tests.fault_table import FaultTable
-from tests.robot_rl.policies.wire.reaching import ROWS, straight, written
+from tests.robot_rl.policies.wire.reaching import ROWS, asked_once, straight, written
 from tests.robot_rl.policies.wire.serving import OpenpiServer, openpi_server
 from tests.robot_rl.session_bench import Sink
 
@@ -41,13 +41,6 @@ def server() -> Iterator[OpenpiServer]:
 def asking(folder: Path, server: OpenpiServer, **changes: Any) -> RemotePolicy:
     file = written(folder, server.address, **changes)
     return make_remote(Served("openpi", file), TASK, TASK.control_period, {})
-
-
-def asked_once(policy: RemotePolicy) -> None:
-    try:
-        warm_up(policy, TASK.state_size, {}, "reach it")
-    finally:
-        policy.close()
 
 
 def test_an_evaluation_by_a_server_reaches_every_goal(tmp_path: Path, server: OpenpiServer) -> None:

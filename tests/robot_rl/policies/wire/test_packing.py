@@ -89,7 +89,7 @@ def array(**change: object) -> bytes:
 
 def npy_bytes(values: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.save(file, values, allow_pickle=True)
+    np.save(file, values, allow_pickle=True)  # as an attacker would: it has to be refused
     return file.getvalue()
 
 
