@@ -1,8 +1,8 @@
-"""A task as one agent sees it: fields of the state may be hidden."""
+"""A task as one agent sees it: fields of the state and cameras may be hidden."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -22,24 +22,27 @@ class Observed(Shaped, Protocol):
 
 
 class AgentView:
-    """Name, actions and state of a task, without the fields that are hidden from the agent.
+    """Name, actions, state and images of a task, without the fields and cameras that are hidden from the agent.
 
     Whatever derives an observation for an agent (session, store reader, environment) does it by the same view, so that
     hiding a field changes no task and no demonstration.
 
     Args:
         task: seen.
-        without: names of the fields that are hidden.
+        without: names of the fields and cameras that are hidden.
+        cameras: names of the cameras that there are.
 
-    Raises `ContractError` for a name that the task's state has not, or when nothing is left of it.
+    Raises `ContractError` for a name that is neither, or when nothing is left of the state.
     """
 
-    def __init__(self, task: Observed, without: Sequence[str] = ()) -> None:
-        known = [field.name for field in task.fields]
+    def __init__(self, task: Observed, without: Sequence[str] = (), cameras: Iterable[str] = ()) -> None:
+        fields = [field.name for field in task.fields]
+        known = [*fields, *cameras]
         for name in without:
             if name not in known:
+                kinds = "field or camera" if len(known) > len(fields) else "field"
                 raise ContractError(
-                    f"the state of task {task.name!r} has no field {name!r}; choose from {', '.join(known)}"
+                    f"the state of task {task.name!r} has no {kinds} {name!r}; choose from {', '.join(known)}"
                     f"{meant(name, known)}"
                 )
         self._task = task
@@ -47,8 +50,8 @@ class AgentView:
         self.action = task.action
         self.without = tuple(name for name in known if name in without)
         self.fields = tuple(field for field in task.fields if field.name not in without)
-        if known and not self.fields:
-            raise ContractError(f"nothing is left of the state of task {task.name!r} without {', '.join(known)}")
+        if fields and not self.fields:
+            raise ContractError(f"nothing is left of the state of task {task.name!r} without {', '.join(fields)}")
         self._kept = np.array([field.name not in without for field in task.fields for _ in range(field.size)], bool)
 
     @property
@@ -60,9 +63,13 @@ class AgentView:
         whole = self._task.state(reading)
         return whole[self._kept] if self.without else whole
 
-    def layout(self, images: Mapping[str, FrameSize] | None = None) -> Layout:
-        """The sizes, for an agent that sees ``images`` (camera → size, see `Layout`) too."""
-        return layout_of(self, images)
+    def images(self, there: Mapping[str, FrameSize]) -> dict[str, FrameSize]:
+        """Those of the images ``there`` (camera → size, see `Layout`) that the agent sees."""
+        return {name: size for name, size in there.items() if name not in self.without}
+
+    def layout(self, there: Mapping[str, FrameSize] | None = None) -> Layout:
+        """The sizes, for an agent that sees its part of the images ``there`` (camera → size, see `Layout`) too."""
+        return layout_of(self, self.images(there or {}))
 
 
 ENCODER = "encoder"  # of an identity: whose features are seen

@@ -63,7 +63,7 @@ class RobotEnv(gymnasium.Env):
         horizon: steps until truncation; 0 takes the task's.
         collision: where the arm's own reflex stops the motion; default: the driver's.
         render_mode: ``rgb_array`` draws the first scene camera.
-        without: fields of the task's state that the observation shall not have.
+        without: fields of the task's state and cameras that the observation shall not have.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
@@ -79,12 +79,14 @@ class RobotEnv(gymnasium.Env):
         without: tuple[str, ...] = (),
     ) -> None:
         self._task = make_task(task)
-        self._view = AgentView(self._task, without)
         self._scene = scene_of(self._task)
         self._world = InProcessWorld(self._scene, self._task.bound(ControllerConfig()), collision)
         self._config = SessionConfig(horizon=horizon)
         views = self._task.views(cameras)
-        self._views = {name: replace(view, size=image_size or view.size) for name, view in views.items()}
+        self._view = AgentView(self._task, without, views)
+        self._views = {
+            name: replace(view, size=image_size or view.size) for name, view in views.items() if name not in without
+        }
         side = picture_size(self._views)
         self._renderer = SceneRenderer(self._scene, side, side, tuple(self._views)) if self._views else None
         self._drawing: SceneRenderer | None = None

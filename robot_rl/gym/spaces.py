@@ -155,7 +155,7 @@ class EnvDomain:
     """The environment ``env_id`` as a `LearnerLoop` learns it; see `robot_rl.learner.domain.Domain`.
 
     Args:
-        without: fields of the state that one of our own environments was made without.
+        without: fields of the state and cameras that one of our own environments was made without.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class EnvDomain:
 
     def view_of(self, store: StoreSchema) -> AgentView:
         """How the episodes of ``store`` are seen here. Raises `ContractError` when nobody knows its task."""
-        return AgentView(make_task(store.task), self.without)
+        return AgentView(make_task(store.task), self.without, self.without)  # cameras of it may be among them
 
     def misfit(self, store: StoreSchema) -> str:
         """Why steps of ``store`` cannot be learnt from here, in words; empty when they can.

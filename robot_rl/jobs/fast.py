@@ -80,7 +80,8 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             from robot_rl.jobs.training import Trainer
             from robot_rl.policies.loading import ActorLoader
 
-            loader = ActorLoader(view, config.seed, deterministic=False, images=schema.seen, encoder=schema.encoder)
+            seen = view.images(schema.seen)
+            loader = ActorLoader(view, config.seed, deterministic=False, images=seen, encoder=schema.encoder)
             acting = _Newest(loader)
             trainer = Trainer(run, config, make_learner(run, config), acting.take, lambda phase: show())
             trainer.start()

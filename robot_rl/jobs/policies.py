@@ -51,7 +51,8 @@ def check_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema
         from robot_rl.policies.loading import ActorLoader
 
         view = view_of(task, config)
-        loader = ActorLoader(view, seed=0, deterministic=True, images=schema.seen, encoder=schema.encoder)
+        seen = view.images(schema.seen)
+        loader = ActorLoader(view, seed=0, deterministic=True, images=seen, encoder=schema.encoder)
         loader.check(read_parameters(run, config))
 
 
@@ -71,4 +72,5 @@ def make_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema)
     from robot_rl.policies.loading import load_actor
 
     view, data = view_of(task, config), read_parameters(run, config)
-    return load_actor(data, view, config.seed, deterministic=True, images=schema.seen, encoder=schema.encoder)
+    seen = view.images(schema.seen)
+    return load_actor(data, view, config.seed, deterministic=True, images=seen, encoder=schema.encoder)

@@ -255,7 +255,7 @@ def _grid(encoder: Encoder, camera: str, view: View) -> tuple[int, int, int]:
 def view_of(task: Task, config: RunConfig) -> AgentView:
     """The task as this run's agent sees it. Raises `ConfigError` when ``learner.without`` does not fit the task."""
     try:
-        return AgentView(task, config.learner.without)
+        return AgentView(task, config.learner.without, task.views(config.cameras))
     except ContractError as error:
         raise ConfigError(f"learner.without={','.join(config.learner.without)}: {error}") from error
 

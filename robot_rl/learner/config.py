@@ -63,7 +63,8 @@ class LearnerConfig:
         publish_every: learner calls between two publications of the parameters.
         checkpoint_every: learner calls between two checkpoints.
         keep_checkpoints: so many are kept.
-        without: fields of the task's state that are hidden from the agent, e.g. force,moment; recording keeps them.
+        without: fields of the task's state and cameras that are hidden from the agent, e.g. force,moment; recording
+            keeps them.
         threads: CPU threads of the learner process; 0: all cores but two.
         gate_window: episodes without intervention over which success is compared before a policy is handed on for
             evaluation (`robot_rl.jobs.promotion`); at least 5, or no drop could be significant.

@@ -17,6 +17,7 @@ EPISODES = 25  # of an evaluation, for each of the two ways to act
 STEPS_PER_MINUTE = 600  # of robot time, in tasks that act 10 times a second
 TUNING = 100  # the first seed by which settings are chosen
 ENCODER = "efficientnet_lite0"
+CAMERAS = ("front", "wrist")  # of the tasks with images
 REFERENCE = "imitation"  # the row with which the others are compared
 
 
@@ -46,7 +47,8 @@ class Budget:
 
 @dataclass(frozen=True)
 class Row:
-    """One who is compared: ``settings`` are the learner's, ``command`` that of an outside program.
+    """One who is compared: ``settings`` are the learner's, ``command`` that of an outside program. One that is
+    ``blind`` sees none of a task's `CAMERAS`, and is for tasks with images alone.
 
     A command's ``{env}``, ``{task}``, ``{seed}``, ``{steps}``, ``{every}``, ``{episodes}``, ``{demos}`` (an episode
     store) and ``{lines}`` (the file to write) are filled in.
@@ -58,6 +60,7 @@ class Row:
     settings: tuple[str, ...] = ()
     seeds: int = 3
     command: tuple[str, ...] = ()
+    blind: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ ROWS = (
     Row("imitation, flow", Kind.CLONE, agent="chunked", settings=("settings.horizon=1",)),
     Row("imitation, flow of 5 steps", Kind.CLONE, agent="chunked"),
     Row("flash_sac", agent="flash_sac", seeds=5),
+    Row("flash_sac, blind", agent="flash_sac", settings=(f"without={','.join(CAMERAS)}",), blind=True),
     Row("rlpd", agent="rlpd", seeds=5),
     Row("hil", agent="hil"),
     Row("sac", agent="sac"),
@@ -111,7 +115,8 @@ def cells(tasks: Sequence[str], rows: Sequence[Row], first: int = 0, seeds: int 
     most = max(row.seeds for row in rows)
     for seed in range(min(seeds or most, most)):
         for task in tasks:
-            yield from (Cell(task, row, first + seed) for row in rows if seed < row.seeds)
+            fitting = (row for row in rows if not row.blind or BUDGETS[task].encoder)
+            yield from (Cell(task, row, first + seed) for row in fitting if seed < row.seeds)
 
 
 def row_named(name: str, rows: Sequence[Row]) -> Row:

@@ -145,7 +145,7 @@ def _agent(cell: Cell, place: Place, demos: Path) -> Outcome:
     arguments = ["--env", budget.env, "--agent", cell.row.agent, "--seed", str(cell.seed), "--steps", str(steps)]
     arguments += ["--eval-every", str(budget.every), "--eval-episodes", str(EPISODES), "--eval-acting"]
     arguments += ["--module", budget.module] if budget.module else []
-    arguments += ["--encoder", budget.encoder] if budget.encoder else []
+    arguments += ["--encoder", budget.encoder] if budget.encoder and not cell.row.blind else []
     arguments += ["--demos", str(demos), *(f"learner.{setting}" for setting in cell.row.settings)]
 
     def run(lines: Path, log: Path) -> None:
@@ -207,7 +207,8 @@ def _config_digest(cell: Cell, place: Place) -> str:
     if cell.row.agent:
         learner = [f"learner.agent={cell.row.agent}", *(f"learner.{setting}" for setting in cell.row.settings)]
         config = load_config(None, learner).learner
-        parts += [config, make_loop_config(config, 0, images=bool(BUDGETS[cell.task].encoder))[0].config]
+        images = bool(BUDGETS[cell.task].encoder) and not cell.row.blind
+        parts += [config, make_loop_config(config, 0, images)[0].config]
     return digest(repr(parts).encode())
 
 

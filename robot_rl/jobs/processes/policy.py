@@ -25,7 +25,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
 
     task = make_task(config.task)
     spec, view, schema = job_of(job), view_of(task, config), schema_of(task, config)
-    load = ActorLoader(view, config.seed, deterministic=False, images=schema.seen, encoder=schema.encoder)
+    seen = view.images(schema.seen)
+    load = ActorLoader(view, config.seed, deterministic=False, images=seen, encoder=schema.encoder)
     policy: Policy = RandomPolicy(task, config.seed)
     if spec.deterministic:
         policy = make_evaluated(run, config, task, schema)

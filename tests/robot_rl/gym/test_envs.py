@@ -189,3 +189,12 @@ def test_fields_of_the_state_can_be_hidden() -> None:
         assert env.step(np.zeros(3, np.float32))[0] in env.observation_space
     with pytest.raises(ContractError, match=r"no field 'springs'; .* did you mean 'linear_spring'"):
         gymnasium.make("robot_rl/Reach-v0", without=("springs",))
+
+
+def test_cameras_of_a_task_can_be_hidden() -> None:
+    with contextlib.closing(gymnasium.make("robot_rl/PickCubeImages-v0", without=("wrist",))) as env:
+        assert set(env.observation_space.spaces) == {"state", "front"}
+    with contextlib.closing(gymnasium.make("robot_rl/PickCubeImages-v0", without=("wrist", "front"))) as env:
+        assert env.reset(seed=0)[0] in env.observation_space and env.observation_space.shape is not None
+    with pytest.raises(ContractError, match=r"no field or camera 'wirst'; .* did you mean 'wrist'"):
+        gymnasium.make("robot_rl/PickCubeImages-v0", without=("wirst",))

@@ -175,3 +175,10 @@ def test_a_learner_without_some_fields_learns_from_demonstrations_that_have_them
     assert [name for name, *_ in unpack(blind.parameters()).meta["fields"]] == [
         f.name for f in task.fields if f.name not in ("linear_spring", "tank")
     ]
+
+
+def test_a_learner_without_a_camera_keeps_none_of_its_images(tmp_path: Path) -> None:
+    settings = ["task=reach", "cameras=front,wrist", "learner.agent=rlpd", "learner.settings.hidden=8,8"]
+    config = load_config(None, [*settings, "learner.without=wrist"])
+    learner = make_learner(Run.create(config, tmp_path), config)
+    assert set(learner.sources.demo_buffer.images) == set(unpack(learner.parameters()).meta["images"]) == {"front"}
