@@ -137,8 +137,6 @@ def pretrain(config: RunConfig, root: Path | None) -> int:
                 raise ConfigError(
                     f"there is nothing to imitate in {run.root}; record demonstrations, or leave out base"
                 )
-        if loop.imitation:
-            tell(f"imitated: {loop.imitation}")
         if (picture := picture_imitation(run, config, loop)) is not None:
             tell(f"picture: {picture}")
         tell(str(run.clone))

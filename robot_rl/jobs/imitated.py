@@ -30,13 +30,12 @@ def picture_imitation(run: Run, config: RunConfig, loop: LearnerLoop) -> Path | 
         return None
     task, buffer = make_task(config.task), loop.sources.demo_buffer
     view, schema = view_of(task, config), schema_of(task, config)
-    policy = load_actor(
-        run.clone.read_bytes(), view, config.seed, deterministic=True, images=schema.seen, encoder=schema.encoder
-    )
+    seen, data = view.images(schema.seen), run.clone.read_bytes()
+    policy = load_actor(data, view, config.seed, deterministic=True, images=seen, encoder=schema.encoder)
     images = {name: kept[rows] for name, kept in buffer.images.items()}
     predicted, asked = along(policy.actor, buffer.state[rows], images)
     figure = draw_actions(buffer.action[rows], predicted, asked, view.action.axes, task.control_period)
-    figure.suptitle(f"{config.task}, {config.learner.agent}: an episode that it was not shown", fontsize="medium")
+    figure.suptitle(f"{config.task}, {config.learner.agent}: a demonstration that was held out", fontsize="medium")
     figure.savefig(run.imitation_picture, dpi=120)
     return run.imitation_picture
 
@@ -75,5 +74,7 @@ def draw_actions(
         panel.grid(alpha=0.3)
     panels[0].set_ylim(-1.1, 1.1)
     panels[-1].set_xlabel("time [s]")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize="small")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small", frameon=False
+    )
     return figure

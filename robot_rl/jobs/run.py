@@ -7,7 +7,7 @@ runs/<time>-<task>/    or <time>-<namespace>-<task>, of one arm of several; -2, 
     demos/ online/ evaluation/    episode stores
     checkpoints/ policy.params    learner: the newest
     clone.params    learner: the imitation of the demonstrations that it started from
-    imitation.png   what the clone does in an episode that it was not shown, from `robot-rl pretrain`
+    imitation.png   what the clone does along a held-out demonstration, from `robot-rl pretrain`
     champion.params gate.json     learner: what the improvement gate handed on (see `robot_rl.jobs.promotion`)
     status/*.json   what each process last said, replaced atomically
     logs/*.log      output of each process

@@ -51,7 +51,7 @@ def test_a_run_that_was_pretrained_has_a_clone_that_acts_and_trains_on_from_ther
     assert main(["pretrain", "--run", str(run.root), *SETTINGS]) == 0
     said = capsys.readouterr().out
     assert str(run.clone) in said and f"policy={run.clone}" in said
-    assert "imitated: 50 steps, loss" in said and f"picture: {run.imitation_picture}" in said
+    assert f"picture: {run.imitation_picture}" in said
     assert run.imitation_picture.read_bytes().startswith(b"\x89PNG")
     view = view_of(make_task("reach"), CONFIG)
     policy = load_actor(run.clone.read_bytes(), view, 0, deterministic=True)
