@@ -6,7 +6,8 @@
     L  = the model's loss over the steps of a window that were executed, w = 1, and 0 after the episode's end
     θ̄ ← d_k θ̄ + (1 − d_k) θ,   d_k = min(0.9999, 1 − (1 + k)^−0.75) after step k = 0, 1, …     (Diffusion Policy)
 
-Only the average θ̄ acts, is published, and is judged on held-out episodes, there always with the same noise. Acting
+Only the average θ̄ acts, is published, and is judged on held-out episodes, always with the same noise, a Gaussian by its
+mean alone: by its spread it is too sure of itself long before the mean is best. Acting
 samples a chunk and hands out its first ``executed`` actions. A flow and a diffusion draw it in use too: noise belongs
 to such a policy. A Gaussian is its mean in use, with one draw of N(0, held_noise²) for each axis of the chunk, because
 friction holds an arm that a mean hardly pushes (see `robot_rl.learner.warm`).
@@ -38,7 +39,7 @@ from robot_rl.learner.algorithms.chunked import with_axis
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.chunk_diffusion import diffusion_loss, diffusion_sample
 from robot_rl.learner.networks.chunk_flow import flow_loss, flow_sample
-from robot_rl.learner.networks.chunk_gaussian import gaussian_apply, gaussian_create, gaussian_loss
+from robot_rl.learner.networks.chunk_gaussian import gaussian_apply, gaussian_create, gaussian_loss, mean_error
 from robot_rl.learner.networks.mixer import mixer_create
 from robot_rl.learner.networks.mlp import Params
 from robot_rl.learner.networks.parts import join, part
@@ -57,7 +58,7 @@ class BcConfig(Precision):
 
     model: Model = "flow"  # see above
     horizon: Count = 8  # H, actions of a chunk: 0.8 s
-    executed: Count | None = None  # of them that are acted by before the next chunk; unset: half, rounded up
+    executed: Count | None = None  # actions of a chunk that are acted by before the next one; unset: half, rounded up
     prefix: Natural = 0  # d_max, flow and diffusion: actions at most that a chunk learns to continue; 0: none
     steps: Count = 10  # from noise to a chunk: of Euler's method (flow), of DDIM (diffusion)
     noise_levels: Count = 100  # K, diffusion
@@ -201,9 +202,12 @@ def imitate(state: BcState, batch: Batch, config: BcConfig) -> tuple[BcState, di
 @partial(jax.jit, static_argnames="config")
 def imitation_loss(state: BcState, batch: Batch, config: BcConfig) -> jax.Array:
     """L of the average over held-out windows ``(n, …)``, by `DRAWS` draws of noise that are always the same."""
-    batch = with_axis(batch)
-    keys = jax.random.split(jax.random.PRNGKey(JUDGE), 1 if config.model == "gaussian" else DRAWS)
-    losses: jax.Array = jax.lax.map(lambda key: loss_of(state.average_actor, key, batch, config), keys)
+    batch, average = with_axis(batch), state.average_actor
+    if config.model == "gaussian":
+        features = encoder.features(average.encoder, batch.state, batch.images)
+        return mean_error(average.policy, features, padded(batch), weight_of(batch))
+    keys = jax.random.split(jax.random.PRNGKey(JUDGE), DRAWS)
+    losses: jax.Array = jax.lax.map(lambda key: loss_of(average, key, batch, config), keys)
     return losses.mean()
 
 

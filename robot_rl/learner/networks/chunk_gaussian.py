@@ -38,3 +38,9 @@ def gaussian_loss(params: Params, features: jax.Array, chunk: jax.Array, weight:
     mean, log_std = gaussian_apply(params, features, chunk.shape[-2])
     score = (chunk - mean) * jnp.exp(-log_std)
     return weighted_mean(weight, 0.5 * score**2 + log_std + 0.5 * math.log(2.0 * math.pi))
+
+
+def mean_error(params: Params, features: jax.Array, chunk: jax.Array, weight: jax.Array) -> jax.Array:
+    """Mean of w (a − μ)²: how well it imitates in use, where it is μ."""
+    mean, _ = gaussian_apply(params, features, chunk.shape[-2])
+    return weighted_mean(weight, (chunk - mean) ** 2)

@@ -15,7 +15,7 @@ import pytest
 from robot_rl.learner.networks import mixer
 from robot_rl.learner.networks.chunk_diffusion import diffusion_loss, diffusion_sample, kept_signal
 from robot_rl.learner.networks.chunk_flow import flow_loss, flow_sample
-from robot_rl.learner.networks.chunk_gaussian import gaussian_apply, gaussian_create, gaussian_loss
+from robot_rl.learner.networks.chunk_gaussian import gaussian_apply, gaussian_create, gaussian_loss, mean_error
 from robot_rl.learner.networks.mlp import LAYER_NORM_EPSILON, Params
 from tests.robot_rl.references import stir
 
@@ -136,6 +136,8 @@ def test_the_loss_of_a_gaussian_by_hand() -> None:
     density = np.exp(-0.5 * ((CHUNK - mean) / np.exp(log_std)) ** 2) / np.sqrt(2 * np.pi * np.exp(2 * log_std))
     expected = -np.log(density)[WEIGHT > 0].mean()
     np.testing.assert_allclose(gaussian_loss(p, FEATURES, CHUNK, WEIGHT), expected, rtol=1e-4)
+    error = ((CHUNK - mean) ** 2)[WEIGHT > 0].mean()
+    np.testing.assert_allclose(mean_error(p, FEATURES, CHUNK, WEIGHT), error, rtol=1e-4)
 
 
 LOSSES: dict[str, Callable[[Any, jax.Array], jax.Array]] = {
