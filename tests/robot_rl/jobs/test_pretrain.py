@@ -80,6 +80,14 @@ def test_a_clone_is_asked_along_what_was_recorded_as_often_as_it_is_used() -> No
     assert figure.axes[0].get_ylabel() == "z" and figure.axes[0].get_xlabel() == "time [s]"
 
 
+def test_a_new_run_takes_the_demonstrations_of_the_one_beside_it(tmp_path: Path) -> None:
+    """Its folder, from which the other is named, is made only once they are found."""
+    recorded(tmp_path / "one")
+    pupil = Run(tmp_path / "other")
+    assert main(["pretrain", "--run", str(pupil.root), "demo_stores=../one/demos", *SETTINGS]) == 0
+    assert pupil.clone.exists()
+
+
 def test_without_an_episode_that_was_held_out_there_is_no_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
