@@ -87,7 +87,7 @@ BUDGETS = {
     "gear_mesh": Budget("robot_rl/GearMesh-v0", 9000, 1500, 0.90, 15.0),
     "peg_assembly": Budget("robot_rl/PegAssembly-v0", 9000, 1500, 0.90, 15.0),
     "connector": Budget("robot_rl/Connector-v0", 9000, 1500, 0.90, 15.0),
-    "pick_cube_images": Budget("robot_rl/PickCubeImages-v0", 4800, 1600, 0.90, 10.0, encoder=ENCODER),
+    "pick_cube_images": Budget("robot_rl/PickCubeImages-v0", 6000, 2000, 0.90, 10.0, encoder=ENCODER),
     "peg_insertion_images": Budget("robot_rl/PegInsertionImages-v0", 9000, 1500, 0.90, 15.0, encoder=ENCODER),
 }
 OWN = tuple(BUDGETS)
