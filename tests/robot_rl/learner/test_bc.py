@@ -88,7 +88,7 @@ def test_steps_after_the_end_teach_nothing(model: str) -> None:
     """The loss of windows of two steps is the same whatever the policy would do later: no slope of those outputs."""
     batch, state = jax.tree.map(lambda column: column[0], batch_of(1, N)), fresh(model)
     short = batch._replace(valid=np.tile(np.float32([1, 1, 0, 0]), (N, 1)))
-    loss = lambda learnt, b: bc.loss_of(learnt, jax.random.PRNGKey(1), b, CONFIGS[model])  # noqa: E731
+    loss = jax.jit(lambda learnt, b: bc.loss_of(learnt, jax.random.PRNGKey(1), b, CONFIGS[model]))
     if model == "gaussian":  # its last layer's biases are one for each output, means and spreads
         slope = jax.grad(loss)(state.learnt, short).policy["b1"].reshape(2, H, A)
         assert (slope[:, :2] != 0.0).all() and (slope[:, 2:] == 0.0).all()
