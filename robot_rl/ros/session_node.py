@@ -96,6 +96,7 @@ class SessionNode(Node):
         self._stalled = False
         self._began = time.monotonic()
         self.decisions_ms: deque[float] = deque(maxlen=TIMED)
+        self._timed = 0  # answers, in all
         self._max_debt, self._debt, self._debt_at = max_debt, 0, -math.inf
         self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
         self._awaits_learner, self._learner_there, self._learner_phase = awaits_learner, self._began, ""
@@ -142,16 +143,20 @@ class SessionNode(Node):
         self.create_timer(0.005, self._check_deadlines)
 
     def timing(self) -> dict[str, float]:
-        """From observation to answer [ms], median and 95th percentile of the latest but the first one of all.
+        """From observation to answer [ms]: median, 95th percentile and maximum of the latest `TIMED`.
 
-        With them, how many actions came late and how many answers were dropped.
+        The first of all does not count. With them: how many were timed in all, how many actions came late and answers
+        were dropped, and the largest jumps of the commanded pose where chunks met [m], and of its velocity [m/s].
         """
         if not self.decisions_ms:
             return {}
         policy = self._session.policy
-        p50, p95 = np.percentile(self.decisions_ms, [50, 95])
+        figures = np.percentile(self.decisions_ms, [50, 95, 100])
+        names = ("obs_to_action_ms_p50", "obs_to_action_ms_p95", "obs_to_action_ms_max")
         counts = {"late actions": policy.late_actions, "dropped answers": policy.dropped_answers}
-        return {"obs_to_action_ms_p50": float(p50), "obs_to_action_ms_p95": float(p95), **counts}
+        jump = policy.borders.largest
+        jumps = {"chunk_jump_m": jump.way, "chunk_jump_m_s": jump.speed}
+        return dict(zip(names, figures.tolist(), strict=True)) | {"answers": self._timed} | counts | jumps
 
     @property
     def ready(self) -> bool:
@@ -297,6 +302,7 @@ class SessionNode(Node):
         elapsed = (time.monotonic() - sent) * 1000.0 if sent is not None else 0.0
         if sent is not None and self._answered:
             self.decisions_ms.append(elapsed)
+            self._timed += 1
         self._answered |= sent is not None
         policy, now = self._session.policy, self._reading.robot_time if self._reading is not None else 0.0
         try:

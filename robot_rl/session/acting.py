@@ -6,9 +6,12 @@ import math
 from collections import deque
 from dataclasses import replace
 
+from controllers.spatial import Pose
 from robot_rl.contract import ActionChunk, ContractError
+from robot_rl.session.borders import Borders
 from robot_rl.session.chunks import ROUNDING, ChunkBuffer, Due
 from robot_rl.session.config import SessionConfig
+from robot_rl.session.ensemble import Ensemble
 
 DELAYS = 10  # answers whose delay is remembered
 VOIDED = 64  # observations remembered whose answers are not wanted any more
@@ -95,15 +98,19 @@ class Acting:
     Attributes:
         late_actions: actions that came after their time, in all episodes.
         dropped_answers: answers that were of no use, in all episodes: refused, or not wanted any more.
+        borders: jumps of the commanded pose between its chunks, in all episodes.
     """
 
     def __init__(self, config: SessionConfig, axes: tuple[str, ...], period: float) -> None:
         self.wait = min(config.policy_wait, period)
         self.late_actions = self.dropped_answers = 0
         self._config, self._axes, self._period = config, axes, period
-        self._plan = ChunkBuffer(period)
+        self._one_after_another = config.chunks == "wait"
+        self.borders = Borders(period)
+        self._plan = _plan_of(config, axes, period)
         self._asking = Asking(period, self.wait, config.policy_timeout)
         self._now = -math.inf  # robot time [s] of the observation looked at last
+        self._acts: Due | None = None  # the action decided on last
         self._wants = self._decided = False
 
     @property
@@ -122,7 +129,9 @@ class Acting:
         """An observation of robot time ``now`` [s] needs a decision; ``person``: somebody else drives."""
         self._now, self._decided = now, False
         covered = self._plan.covered(now)
-        self._wants = self._config.ask_policy and self._asking.wants(now, covered, self._config.ask_ahead, person)
+        ready = covered == 0 or not self._one_after_another
+        wants = ready and self._asking.wants(now, covered, self._config.ask_ahead, person)
+        self._wants = self._config.ask_policy and wants
         if self._wants:
             self._asking.sent(stamp_ns, now)
 
@@ -141,9 +150,12 @@ class Acting:
             raise
         if asked is None:
             self.dropped_answers += 1
-        else:
-            upcoming = self._now + self._period if self._decided else self._now
-            self.late_actions += self._plan.take(chunk, asked, upcoming)
+            return
+        upcoming = self._now + self._period if self._decided else self._now
+        if self._one_after_another:
+            asked = max(asked, upcoming)
+            self._asking.void()
+        self.late_actions += self._plan.take(chunk, asked, upcoming)
 
     def answer_at_once(self, chunk: ActionChunk, stamp_ns: int) -> None:
         """Take the answer to the observation looked at last, of ``stamp_ns``. Raises `ContractError` like `answer`."""
@@ -158,9 +170,22 @@ class Acting:
     def decide(self) -> Due | None:
         """The action that is due at the observation looked at last, or None."""
         self._decided = True
-        return self._plan.due(self._now)
+        self._acts = self._plan.due(self._now)
+        return self._acts
+
+    def commanded(self, target: Pose) -> None:
+        """``target`` is the pose that came of the last decision, in the base frame."""
+        self.borders.commanded(target, None if self._acts is None else self._acts.chunk)
 
     def forget(self) -> None:
         """Nothing that was decided on an observation before now acts any more."""
+        self.borders.interrupt()
         self._plan.clear()
         self._asking.void()
+
+
+def _plan_of(config: SessionConfig, axes: tuple[str, ...], period: float) -> ChunkBuffer | Ensemble:
+    """What keeps the policy's answers, as ``session.chunks`` says."""
+    if config.chunks == "ensemble":
+        return Ensemble(period, axes[-1:] == ("gripper",), config.ensemble_decay)
+    return ChunkBuffer(period)

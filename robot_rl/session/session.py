@@ -280,6 +280,8 @@ class Session:
             decision = led_on(lead, spec, self._opening, Source.POLICY)
         wanted = spec.displaced(reading.pose, decision.delta, self._task.nominal)
         target = self._task.workspace.clip(wanted)
+        if not by_person:
+            self.policy.commanded(target)
         led = by_person or (due is None and self._led is not None)
         self._led = Led(reference, target) if led else None
         executed = decision.action
