@@ -15,7 +15,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64, Float64MultiArray, Int64, String
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from controllers.ros import topics as arm_topics
 from controllers.ros.converters import fill_pose, stamp_to_ns
@@ -25,7 +25,7 @@ from hardware.interfaces import SceneControl
 from robot_rl.contract import NO_ENCODING, ContractError, Encoding, Label, Observation, Reading, Relabel
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
-from robot_rl.ros.converters import chunk_from, fill_grid, fill_image, fill_observation, state_names
+from robot_rl.ros.converters import chunk_from, fill_grid, fill_image, fill_observation, fill_planned, state_names
 from robot_rl.ros.link_topics import LinkWatch, RemoteScene
 from robot_rl.ros.motion_end import MotionEnd
 from robot_rl.ros.operator_topics import LATCHED, OperatorTopics
@@ -91,7 +91,9 @@ class SessionNode(Node):
         self._due = -1.0
         self._undecided: Reading | None = None  # the tick whose decision waits for the policy
         self._sent: dict[int, float] = {}  # stamp of an observation that asks for an answer → steady time [s]
-        self._answered = False  # the first answer of a policy takes longer than all others, and is not timed
+        self._answered = (
+            False  # the first answer of a policy that has started takes longer than others: it is not timed
+        )
         self._reading: Reading | None = None
         self._stalled = False
         self._began = time.monotonic()
@@ -124,6 +126,7 @@ class SessionNode(Node):
         }
         self._gripper = self.create_publisher(Float64MultiArray, arm_topics.GRIPPER_COMMAND, 1)
         self._observation = self.create_publisher(JointState, topics.OBSERVATION, 1)
+        self._plan = self.create_publisher(JointTrajectory, topics.OBSERVATION_PLAN, 1)
         self._encoder = encoding.digest
         frames = topics.OBSERVATION_FEATURES if self._encoder else topics.OBSERVATION_IMAGE
         self._frames = {name: self.create_publisher(Image, f"{frames}/{name}", 1) for name in cameras}
@@ -247,6 +250,9 @@ class SessionNode(Node):
                 self._act(waited * 1000.0)
         if waits or self._waiting:
             return
+        if self._config.ask_policy and not self.count_publishers(topics.ACTION_CHUNK):
+            self._answered = False
+            self._session.policy.restarted()
         in_step = -self._period < ahead <= 1e-6
         self._due = (self._due if in_step else reading.robot_time) + self._period
         self._watch_learner()
@@ -279,6 +285,16 @@ class SessionNode(Node):
         for name, frame in observation.images.items():
             fill, label = (fill_grid, self._encoder) if self._encoder else (fill_image, name)
             self._frames[name].publish(fill(frame, observation.stamp_ns, label, Image()))
+        if observation.planned is not None:
+            plan = fill_planned(
+                observation.planned,
+                observation.stamp_ns,
+                self._axes,
+                self._period,
+                JointTrajectoryPoint,
+                JointTrajectory(),
+            )
+            self._plan.publish(plan)
         episode = self._session.episodes
         self._observation.publish(fill_observation(observation, self._names, JointState(), episode, asked))
 

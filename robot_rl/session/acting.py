@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
 
 from controllers.spatial import Pose
-from robot_rl.contract import ActionChunk, ContractError
+from robot_rl.contract import ActionChunk, ContractError, Planned
 from robot_rl.session.borders import Borders
 from robot_rl.session.chunks import ROUNDING, ChunkBuffer, Due
 from robot_rl.session.config import SessionConfig
@@ -15,6 +18,13 @@ from robot_rl.session.ensemble import Ensemble
 
 DELAYS = 10  # answers whose delay is remembered
 VOIDED = 64  # observations remembered whose answers are not wanted any more
+
+
+class _Delay(NamedTuple):
+    """Control periods that an answer took; whether it was a ``first`` one."""
+
+    periods: int
+    first: bool
 
 
 class Asking:
@@ -30,7 +40,7 @@ class Asking:
         self._period, self._wait, self._patience = period, wait, patience
         self._open: dict[int, float] = {}  # stamp → robot time of the observations whose answer is wanted
         self._voided: dict[int, float] = {}  # … and is not wanted any more
-        self._delays: deque[int] = deque(maxlen=DELAYS)
+        self._delays: deque[_Delay] = deque(maxlen=DELAYS)
 
     @property
     def awaits(self) -> bool:
@@ -39,8 +49,12 @@ class Asking:
 
     @property
     def delay(self) -> int:
-        """Control periods that answers take, at most, of the latest ones; 0 when all came at once."""
-        return max(self._delays, default=0)
+        """Control periods that answers take, at most, of the latest ones; 0 when all came at once.
+
+        A first one, for which a policy may have been compiled or loaded, counts as long as there is no other.
+        """
+        usual = [delay.periods for delay in self._delays if not delay.first]
+        return max(usual or [delay.periods for delay in self._delays], default=0)
 
     def wants(self, now: float, covered: int, ahead: int, person: bool) -> bool:
         """Whether to ask at robot time ``now`` [s].
@@ -61,9 +75,10 @@ class Asking:
         """The observation of ``stamp_ns`` [ns] and robot time ``now`` [s] goes to the policy."""
         self._open[stamp_ns] = now
 
-    def answered(self, stamp_ns: int, now: float) -> float | None:
+    def answered(self, stamp_ns: int, now: float, first: bool = False) -> float | None:
         """The robot time [s] of the observation that is answered at robot time ``now`` [s].
 
+        ``first``: it is the first answer of a policy that has started, or has loaded other parameters.
         None when its answer is not wanted any more. Raises `ContractError` for an observation nobody asked about.
         """
         wanted = stamp_ns in self._open
@@ -73,7 +88,7 @@ class Asking:
         self._open = {stamp: at for stamp, at in self._open.items() if at > asked}
         took = now - asked
         at_once = took < self._wait - ROUNDING
-        self._delays.append(0 if at_once else max(1, math.ceil(took / self._period - ROUNDING)))
+        self._delays.append(_Delay(0 if at_once else max(1, math.ceil(took / self._period - ROUNDING)), first))
         return asked if wanted else None
 
     def refused(self, stamp_ns: int) -> None:
@@ -85,6 +100,14 @@ class Asking:
         """Whatever is on its way is not wanted any more: a person has moved the arm, or another episode begins."""
         self._voided = dict(list({**self._voided, **self._open}.items())[-VOIDED:])
         self._open = {}
+
+
+class _Promise(NamedTuple):
+    """Robot times [s] of a plan that an answer shall take up: it goes on until ``begin``, where the answer takes over,
+    which has to be there by ``latest``."""
+
+    begin: float
+    latest: float
 
 
 class Acting:
@@ -105,7 +128,10 @@ class Acting:
         self.wait = min(config.policy_wait, period)
         self.late_actions = self.dropped_answers = 0
         self._config, self._axes, self._period = config, axes, period
-        self._one_after_another = config.chunks == "wait"
+        self._promises: dict[int, _Promise] = {}  # stamp of an observation → of its answer
+        self._planned: Planned | None = None
+        self._version: int | None = None  # of the latest answer; None: of a policy that has not answered yet
+        self._half = 0  # of the latest chunk, in control periods
         self.borders = Borders(period)
         self._plan = _plan_of(config, axes, period)
         self._asking = Asking(period, self.wait, config.policy_timeout)
@@ -119,21 +145,43 @@ class Acting:
         return self._wants
 
     @property
+    def delay(self) -> int:
+        """Control periods until an answer can act, as far as one knows."""
+        return self._asking.delay
+
+    @property
     def waits(self) -> bool:
         """Whether the decision should wait, until ``wait`` [s] after its reading, for an answer that is on its way."""
         if self._decided or not self._asking.awaits:
             return False
         return (self._wants and self._asking.delay == 0) or self._plan.due(self._now) is None
 
+    @property
+    def planned(self) -> Planned | None:
+        """What goes on while the policy thinks about the observation looked at last; None: nobody takes it up."""
+        return self._planned
+
     def look(self, stamp_ns: int, now: float, person: bool) -> None:
         """An observation of robot time ``now`` [s] needs a decision; ``person``: somebody else drives."""
         self._now, self._decided = now, False
-        covered = self._plan.covered(now)
-        ready = covered == 0 or not self._one_after_another
-        wants = ready and self._asking.wants(now, covered, self._config.ask_ahead, person)
-        self._wants = self._config.ask_policy and wants
+        covered, chunks = self._plan.covered(now), self._config.chunks
+        ready = self._config.ask_policy and (covered == 0 or chunks != "wait")
+        ahead = max(self._config.ask_ahead, self._half) if chunks == "rtc" else self._config.ask_ahead
+        self._wants = ready and self._asking.wants(now, covered, ahead, person)
+        if chunks == "rtc":
+            self._planned = self._promise(stamp_ns, now)
         if self._wants:
             self._asking.sent(stamp_ns, now)
+
+    def _promise(self, stamp_ns: int, now: float) -> Planned:
+        """The plan from ``now`` on, promised to the answer to the observation of ``stamp_ns`` if one is wanted."""
+        actions = self._plan.ahead(now) if self._wants else []
+        delay = self._asking.delay if self._wants else 0
+        if actions:
+            latest = now + delay * self._period
+            promise = _Promise(min(latest, now + len(actions) * self._period), latest)
+            self._promises = dict(list(self._promises.items())[-VOIDED:]) | {stamp_ns: promise}
+        return Planned(np.reshape(actions, (len(actions), len(self._axes))), delay)
 
     def answer(self, chunk: ActionChunk, now: float) -> None:
         """Take an answer that comes at robot time ``now`` [s], be it to an earlier observation.
@@ -144,7 +192,8 @@ class Acting:
             size = chunk.actions.shape[1]
             if size != len(self._axes):
                 raise ContractError(f"an action chunk of {size} axes does not fit this task's {', '.join(self._axes)}")
-            asked = self._asking.answered(chunk.stamp_ns, now)
+            asked = self._asking.answered(chunk.stamp_ns, now, chunk.version != self._version)
+            self._version = chunk.version
         except ContractError:
             self.refuse(chunk.stamp_ns)
             raise
@@ -152,10 +201,18 @@ class Acting:
             self.dropped_answers += 1
             return
         upcoming = self._now + self._period if self._decided else self._now
-        if self._one_after_another:
-            asked = max(asked, upcoming)
+        promise = self._promises.pop(chunk.stamp_ns, None)
+        if promise is not None and upcoming > promise.latest + ROUNDING:
+            self.dropped_answers += 1  # it begins with what is past
+            return
+        if self._config.chunks in ("wait", "rtc"):  # what is on its way knows nothing of this answer
             self._asking.void()
-        self.late_actions += self._plan.take(chunk, asked, upcoming)
+        if self._config.chunks == "wait":
+            asked = max(asked, upcoming)
+        late = self._plan.take(chunk, asked, upcoming if promise is None else max(upcoming, promise.begin))
+        self.late_actions += late if promise is None else 0
+        periods = len(chunk.actions) if chunk.times is None else round(float(chunk.times[-1]) / self._period) + 1
+        self._half = periods // 2
 
     def answer_at_once(self, chunk: ActionChunk, stamp_ns: int) -> None:
         """Take the answer to the observation looked at last, of ``stamp_ns``. Raises `ContractError` like `answer`."""
@@ -166,6 +223,10 @@ class Acting:
         """The answer to the observation of ``stamp_ns`` could not be understood: the policy may be asked anew."""
         self._asking.refused(stamp_ns)
         self.dropped_answers += 1
+
+    def restarted(self) -> None:
+        """The policy is another process than before: its first answer says nothing of those to come."""
+        self._version = None
 
     def decide(self) -> Due | None:
         """The action that is due at the observation looked at last, or None."""
@@ -180,6 +241,7 @@ class Acting:
     def forget(self) -> None:
         """Nothing that was decided on an observation before now acts any more."""
         self.borders.interrupt()
+        self._promises.clear()
         self._plan.clear()
         self._asking.void()
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from controllers.spatial import Pose
 from robot_rl.contract import ActionChunk, ActionSpec
+from robot_rl.contract.steps import MAX_ROWS
 
 ROUNDING = 1e-6  # [s]
 
@@ -88,6 +89,20 @@ class ChunkBuffer:
                 break
             end = row.end
         return math.ceil((end - now) / self._period - ROUNDING)
+
+    def ahead(self, now: float) -> list[np.ndarray]:
+        """The actions ``(a,)`` in force at ``now`` [s], a control period later, and so on, up to a gap or a place."""
+        found: list[np.ndarray] = []
+        rows = iter(self._plan)
+        row = next(rows, None)
+        while len(found) < MAX_ROWS:
+            at = now + self._period * len(found)
+            while row is not None and row.end <= at + ROUNDING:
+                row = next(rows, None)
+            if row is None or row.begin > at + ROUNDING or row.place is not None:
+                break
+            found.append(row.action)
+        return found
 
 
 def rows_of(chunk: ActionChunk, asked: float, period: float, number: int) -> list[Due]:

@@ -10,7 +10,8 @@ from annotated_types import Ge, Le
 from robot_rl.contract.ranges import Natural, NonNegative, Seconds, check
 from robot_rl.contract.steps import MAX_ROWS
 
-Joining = Literal["splice", "wait", "ensemble"]
+Joining = Literal["splice", "wait", "ensemble", "rtc"]
+Guidance = Literal["jacobian", "identity"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class SessionConfig:
         chunks: how an answer of several actions joins the one before. ``splice``: by time, the new one replaces the old
             from its first action that is due on; ``wait``: the old one acts to its end, then the policy is asked, and
             the new one begins when it is there, while the arm holds; ``ensemble``: the policy is asked in each control
-            period, or as soon as it has answered, and the mean of all answers acts.
+            period, or as soon as it has answered, and the mean of all answers acts; ``rtc``, real-time chunking: the
+            policy is asked with half a chunk left, and told what goes on until its answer can act, for the new chunk to
+            begin with that; an answer that takes longer than was foreseen is dropped.
+        guidance: how ``rtc`` leads a flow of ours there: ``jacobian``, as published, or ``identity``, which is cheaper.
         ensemble_decay: m of the weights exp(−m i) in that mean, i = 0 the oldest answer; 0 weighs all alike.
         late_limit: [s] of robot time in a row without an action of the policy that end the episode as aborted.
         stall_timeout: [s] without a reading of the arm before the episode is aborted.
@@ -50,6 +54,7 @@ class SessionConfig:
     policy_timeout: Seconds = 1.0
     ask_ahead: Annotated[int, Ge(0), Le(MAX_ROWS)] = 0
     chunks: Joining = "splice"
+    guidance: Guidance = "jacobian"
     ensemble_decay: NonNegative = 0.01
     late_limit: Seconds = 2.0
     stall_timeout: Seconds = 0.5
@@ -60,3 +65,8 @@ class SessionConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def guides(self) -> Guidance | None:
+        """How a flow is guided to take up what is planned; None: no policy is told."""
+        return self.guidance if self.chunks == "rtc" else None

@@ -245,6 +245,7 @@ class Session:
         observation = self._observe(reading)
         self._asked = reading
         self.policy.look(observation.stamp_ns, reading.robot_time, teleop is not None and teleop.engaged)
+        observation = replace(observation, planned=self.policy.planned)
         return Directive(self._phase, observation=observation, ended=ended, step=step)
 
     def act(self, chunk: ActionChunk | None, teleop: TeleopCommand | None = None, decision_ms: float = 0.0) -> Command:
