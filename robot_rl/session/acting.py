@@ -202,8 +202,8 @@ class Acting:
             return
         upcoming = self._now + self._period if self._decided else self._now
         promise = self._promises.pop(chunk.stamp_ns, None)
-        if promise is not None and upcoming > promise.latest + ROUNDING:
-            self.dropped_answers += 1  # it begins with what is past
+        if promise is not None and upcoming > promise.latest + 0.5 * self._period:
+            self.dropped_answers += 1  # until then the arm has done other things than it was told
             return
         if self._config.chunks in ("wait", "rtc"):  # what is on its way knows nothing of this answer
             self._asking.void()

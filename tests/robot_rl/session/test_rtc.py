@@ -64,6 +64,21 @@ def test_an_answer_takes_over_where_it_was_told_to_and_one_that_took_longer_is_d
     assert acting.dropped_answers == 1, "it took four control periods, and three were foreseen"
 
 
+def test_ticks_that_tremble_drop_nothing() -> None:
+    acting = Acting(SessionConfig(chunks="rtc", policy_timeout=5.0), ("x",), PERIOD)
+    rng = np.random.default_rng(0)
+    asked: dict[int, float] = {}  # tick asked about → its time [s]
+    for tick in range(100):
+        now = PERIOD * tick + float(rng.uniform(-0.02, 0.02))
+        for since in [since for since in asked if since + 3 <= tick]:
+            acting.answer(rising(since, asked[since], 10), asked.pop(since) + 0.26)
+        acting.look(tick, now, person=False)
+        if acting.wants:
+            asked[tick] = now
+        assert acting.decide() is not None or tick < 3
+    assert acting.dropped_answers == 0
+
+
 @pytest.fixture
 def bench() -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
