@@ -248,11 +248,13 @@ class SessionNode(Node):
             waited = reading.robot_time - self._undecided.robot_time
             if not waits or waited > self._session.policy.wait - 1e-6:
                 self._act(waited * 1000.0)
-        if waits or self._waiting:
+        if waits:
             return
-        if self._config.ask_policy and not self.count_publishers(topics.ACTION_CHUNK):
+        if not self.count_publishers(topics.ACTION_CHUNK):
             self._answered = False
             self._session.policy.restarted()
+        if self._waiting:
+            return
         in_step = -self._period < ahead <= 1e-6
         self._due = (self._due if in_step else reading.robot_time) + self._period
         self._watch_learner()
