@@ -47,7 +47,7 @@ class Observation:
     """Input of a policy: ``state (d,)`` float32, scaled, and images; ``seq`` counts observations of a session.
 
     ``images``: camera → ``(h, w, 3)`` uint8, or ``(rows, columns, channels)`` float16 where an encoder is set.
-    ``planned``: the plan that a chunk shall take up (``session.chunks=guided``); None: nobody asks for that.
+    ``planned``: the plan that a chunk shall take up (``session.chunks=rtc``); None: nobody asks for that.
     """
 
     stamp_ns: int
