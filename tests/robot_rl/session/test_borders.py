@@ -96,10 +96,9 @@ def commands_of(world: InProcessWorld) -> list[EventKind]:
     return [event.kind for event in world.events()]
 
 
-@pytest.mark.parametrize("chunks", typing.get_args(Joining))
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("seed", "chunks"), list(enumerate(typing.get_args(Joining))))
 def test_neither_a_first_inference_of_five_seconds_nor_jitter_makes_the_command_jump(
-    bench, chunks: Joining, seed: int
+    bench, seed: int, chunks: Joining
 ) -> None:
     rng = np.random.default_rng(seed)
     latencies = itertools.chain([5.0], (float(rng.uniform(0.0, 2.0)) for _ in itertools.count()))
