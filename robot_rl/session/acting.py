@@ -208,7 +208,7 @@ class Acting:
         if self._config.chunks in ("wait", "rtc"):  # what is on its way knows nothing of this answer
             self._asking.void()
         if self._config.chunks == "wait":
-            asked = max(asked, upcoming)
+            asked = max(asked, upcoming - (0.0 if chunk.times is None else float(chunk.times[0])))
         late = self._plan.take(chunk, asked, upcoming if promise is None else max(upcoming, promise.begin))
         self.late_actions += late if promise is None else 0
         periods = len(chunk.actions) if chunk.times is None else round(float(chunk.times[-1]) / self._period) + 1

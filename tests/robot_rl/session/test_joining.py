@@ -117,6 +117,20 @@ def test_one_after_another_drops_what_was_asked_for_while_it_waited() -> None:
     assert values == [pytest.approx(0.2), pytest.approx(0.2), None]
 
 
+def test_one_that_is_stamped_for_later_is_not_put_off_further_than_it_must() -> None:
+    for arrives, acts in ((0.05, 0.2), (0.15, 0.2), (0.25, 0.3)):
+        acting = Acting(SessionConfig(chunks="wait"), ("x",), PERIOD)
+        acting.look(0, 0.0, person=False)
+        acting.decide()
+        for tick in range(1, 4):
+            now = PERIOD * tick
+            if now - PERIOD < arrives <= now:
+                acting.answer(ActionChunk(0, np.ones((1, 1)), times=np.array([0.2])), arrives)
+            acting.look(tick, now, person=False)
+            due = acting.decide()
+            assert (due is not None) == (now == pytest.approx(acts))
+
+
 @pytest.fixture
 def bench() -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
