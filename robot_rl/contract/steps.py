@@ -21,11 +21,11 @@ MAX_SPACING = 0.5  # [s] between the rows of a chunk: for so long one action may
 class Planned:
     """The plan that the arm goes on with while a policy thinks about an observation.
 
-    ``actions (n, a)`` float32: due at its time, a control period later, and so on; n may be 0. ``delay``: so many
-    control periods will have passed, as far as one knows, when the answer can act.
+    ``actions (n, a)`` float32: due at its time, a control period later, and so on; n may be 0. ``delay``: so many of
+    them will have acted, as far as one knows, when the answer can.
 
-    Raises `ContractError` for other shapes, more than `MAX_ROWS` actions, values that are not finite, or a delay
-    below 0.
+    Raises `ContractError` for other shapes, more than `MAX_ROWS` actions, values that are not finite, or a delay that
+    is not from 0 to n.
     """
 
     actions: np.ndarray
@@ -37,8 +37,8 @@ class Planned:
             raise ContractError(f"a plan has shape (n, a) with n ≤ {MAX_ROWS}, not {actions.shape}")
         if not np.isfinite(actions).all():
             raise ContractError(f"a plan is not finite: {actions}")
-        if self.delay < 0:
-            raise ContractError(f"the delay of a plan must be at least 0, not {self.delay}")
+        if not 0 <= self.delay <= len(actions):
+            raise ContractError(f"the delay of a plan of {len(actions)} actions cannot be {self.delay}")
         object.__setattr__(self, "actions", actions)
 
 

@@ -103,8 +103,10 @@ class Asking:
 
 
 class _Promise(NamedTuple):
-    """Robot times [s] of a plan that an answer shall take up: it goes on until ``begin``, where the answer takes over,
-    which has to be there by ``latest``."""
+    """Robot times [s] of a plan that an answer shall take up: it goes on until ``begin``, where the answer takes over.
+
+    ``latest``: by then it has to be there; without a limit where the plan ends at ``begin`` and the arm holds.
+    """
 
     begin: float
     latest: float
@@ -176,10 +178,10 @@ class Acting:
     def _promise(self, stamp_ns: int, now: float) -> Planned:
         """The plan from ``now`` on, promised to the answer to the observation of ``stamp_ns`` if one is wanted."""
         actions = self._plan.ahead(now) if self._wants else []
-        delay = self._asking.delay if self._wants else 0
-        if actions:
-            latest = now + delay * self._period
-            promise = _Promise(min(latest, now + len(actions) * self._period), latest)
+        delay = min(self._asking.delay, len(actions))
+        if self._wants:
+            begin = now + delay * self._period
+            promise = _Promise(begin, begin if delay < len(actions) else math.inf)
             self._promises = dict(list(self._promises.items())[-VOIDED:]) | {stamp_ns: promise}
         return Planned(np.reshape(actions, (len(actions), len(self._axes))), delay)
 
@@ -209,8 +211,11 @@ class Acting:
             self._asking.void()
         if self._config.chunks == "wait":
             asked = max(asked, upcoming - (0.0 if chunk.times is None else float(chunk.times[0])))
-        late = self._plan.take(chunk, asked, upcoming if promise is None else max(upcoming, promise.begin))
-        self.late_actions += late if promise is None else 0
+        if promise is None:
+            self.late_actions += self._plan.take(chunk, asked, upcoming)
+        else:  # as long as the arm has held, so much later all of it is due
+            held = max(0.0, upcoming - promise.begin) if math.isinf(promise.latest) else 0.0
+            self._plan.take(chunk, asked + held, promise.begin + held)
         periods = len(chunk.actions) if chunk.times is None else round(float(chunk.times[-1]) / self._period) + 1
         self._half = periods // 2
 

@@ -156,7 +156,7 @@ def test_a_chunk_that_does_not_fit_is_refused(changes: dict, words: str) -> None
 
 def planned_message(**changes: object) -> Bag:
     message = Bag(header=header(), joint_names=[], points=[])
-    fill_planned(Planned(CHUNK.actions, 4), STAMP, AXES, 0.1, point, message)
+    fill_planned(Planned(CHUNK.actions, 1), STAMP, AXES, 0.1, point, message)
     for name, value in changes.items():
         setattr(message, name, value)
     return message
@@ -167,9 +167,10 @@ def test_a_plan_comes_with_its_delay_and_may_be_empty() -> None:
     assert stamp_to_ns(message.header.stamp) == STAMP
     assert [stamp_to_ns(p.time_from_start) for p in message.points] == [0, 100_000_000]
     again = planned_from(message, AXES)
-    assert again.delay == 4
+    assert again.delay == 1
     np.testing.assert_array_equal(again.actions, CHUNK.actions)
-    assert planned_from(planned_message(points=[]), AXES).actions.shape == (0, 3)
+    empty = fill_planned(Planned(np.zeros((0, 3)), 0), STAMP, AXES, 0.1, point, planned_message(points=[]))
+    assert planned_from(empty, AXES).actions.shape == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +181,7 @@ def test_a_plan_comes_with_its_delay_and_may_be_empty() -> None:
         ({"points": [point([0.1, 0.2])]}, r"3 axes.*\[2\]"),
         ({"points": [point([0.1, float("nan"), 0.3])]}, "not finite"),
         ({"points": [point([0.1, 0.2, 0.3])] * 101}, "n ≤ 100"),
+        ({"points": []}, "of 0 actions cannot be 1"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(changes: dict, words: str) -> None:

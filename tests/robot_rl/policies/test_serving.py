@@ -153,7 +153,7 @@ def test_a_flow_takes_up_what_is_planned_behind_all_that_is_around_it(method: Me
     assert away[1][2] > away[1][1]
     again = AgentActor(agent, LAYOUT, params, (0,), guidance=method)
     expected = AgentActor(agent, LAYOUT, params, (0,)).act(STATE, {}, True)
-    nothing = Planned(np.zeros((0, A)), delay=2)
+    nothing = Planned(np.zeros((0, A)), delay=0)
     np.testing.assert_array_equal(again.act(STATE, {}, True, nothing), expected, "there is nothing to take up")
 
 

@@ -38,10 +38,10 @@ def test_what_is_planned_is_sampled_once_a_control_period_up_to_a_gap_or_a_place
 
 def test_an_answer_takes_over_where_it_was_told_to_and_one_that_took_longer_is_dropped() -> None:
     acting = Acting(SessionConfig(chunks="rtc", policy_timeout=5.0), ("x",), PERIOD)
-    arrivals = {3: (0, 0.0), 7: (4, 0.4), 12: (8, 0.8), 15: (12, 1.2)}  # before tick → tick asked about, its time [s]
+    arrivals = {3: (0, 0.0), 10: (7, 0.7), 15: (11, 1.1), 18: (15, 1.5)}  # before tick → tick asked about, its time [s]
     acted: list[float | None] = []
     asked: dict[int, Planned] = {}
-    for tick in range(17):
+    for tick in range(20):
         now = PERIOD * tick
         if tick in arrivals:
             stamp, since = arrivals[tick]
@@ -53,13 +53,13 @@ def test_an_answer_takes_over_where_it_was_told_to_and_one_that_took_longer_is_d
         due = acting.decide()
         acted.append(None if due is None else round(float(due.action[0]), 2))
     assert {tick: (len(plan.actions), plan.delay) for tick, plan in asked.items()} == {
-        0: (0, 0), 4: (4, 3), 8: (4, 3), 12: (0, 4), 16: (4, 4),
+        0: (0, 0), 7: (4, 3), 11: (4, 3), 15: (0, 0),
     }  # fmt: skip
-    np.testing.assert_allclose(asked[4].actions[:, 0], [0.04, 0.05, 0.06, 0.07], atol=1e-6)
+    np.testing.assert_allclose(asked[7].actions[:, 0], [0.04, 0.05, 0.06, 0.07], atol=1e-6)
     assert acted == [
-        *[None] * 3, *(0.03, 0.04, 0.05, 0.06),
-        *(4.07, 4.08, 4.09, 4.1, 4.11),
-        *[None] * 3, *(12.15, 12.16),
+        *[None] * 3, *(0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06),
+        *(7.1, 7.11, 7.12, 7.13, 7.14),
+        *[None] * 3, *(15.15, 15.16),
     ]  # fmt: skip
     assert acting.dropped_answers == 1, "it took four control periods, and three were foreseen"
 
@@ -115,8 +115,8 @@ def test_a_slow_policy_that_takes_up_the_plan_acts_without_a_gap(bench) -> None:
     assert [step.timing.late for step in episode.steps] == [True] * 3 + [False] * 27
     stamps = [step.reading.stamp_ns for step in episode.steps]
     asked = [stamps.index(handed[-1].stamp_ns) for handed in policy.handed]
-    assert asked == [0, 5, 10, 15, 20, 25], "with half a chunk left"
-    assert acted[3:] == [round(0.1 * (1 + max(0, (tick - 3) // 5)), 1) for tick in range(3, 30)]
+    assert asked == [0, 8, 13, 18, 23, 28], "with half a chunk left"
+    assert acted[3:] == [round(0.1 * (1 + max(0, (tick - 6) // 5)), 1) for tick in range(3, 30)]
     assert running.session.policy.dropped_answers == 0
 
 
@@ -144,7 +144,8 @@ def test_nobody_else_is_told_a_plan(bench, chunks: str) -> None:
         (np.zeros(3), 0, r"shape \(n, a\) with n ≤ 100"),
         (np.zeros((101, 1)), 0, r"shape \(n, a\) with n ≤ 100"),
         (np.full((1, 1), np.nan), 0, "not finite"),
-        (np.zeros((0, 2)), -1, "at least 0"),
+        (np.zeros((0, 2)), -1, "of 0 actions cannot be -1"),
+        (np.zeros((2, 1)), 3, "of 2 actions cannot be 3"),
     ],
 )
 def test_a_plan_that_is_none_is_refused(actions: np.ndarray, delay: int, words: str) -> None:
