@@ -44,6 +44,7 @@ class Agent(NamedTuple):
         act: ``(params, carry, state, images, key, deterministic) -> (actions, carry)`` for one observation: ``state
             (d,)`` float32, ``images`` as in `Observation`, ``actions (H, a)`` float32 in [−1, 1]. It is
             compiled by whoever serves it, ``deterministic`` a constant (True: no exploration).
+        guided: ``act`` takes ``guide`` as well, a `networks.guidance.Guide` or None: a plan for its chunk to take up.
         carry: ``layout -> carry``: what acting begins with and hands from step to step, e.g. noise that is held.
         horizon: steps H of a window in a batch; above 1, its actions are chunks.
         demo_share: share of demonstrations in a minibatch that suits it; None: in proportion to how many there are.
@@ -88,6 +89,7 @@ class Agent(NamedTuple):
     see: Callable[[Any, Mapping[str, Any]], Any] = lambda state, encoder: state
     turn: Callable[[Any, float, float], Any] | None = None
     adopt: Callable[[Any, Mapping[str, Any]], Any] | None = None
+    guided: bool = False
 
 
 def describe_agent(agent: Agent, images: Mapping[str, FrameSize]) -> dict[str, Any]:

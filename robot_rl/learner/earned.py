@@ -100,9 +100,10 @@ def _act(
     deterministic: bool,
     whole: Any,
     alone: Any,
+    **guide: Any,
 ) -> tuple[jax.Array, Any]:
     start, published = part(params, "start"), part(params, "whole")
     waits = (start["started"] > 0.0) & (start["leads" if deterministic else "explores"] == 0.0)
-    by_base, _ = alone(published, carry, state, images, key, deterministic)
-    actions, carry = whole(published, carry, state, images, key, deterministic)
+    by_base, _ = alone(published, carry, state, images, key, deterministic, **guide)
+    actions, carry = whole(published, carry, state, images, key, deterministic, **guide)
     return jnp.where(waits, by_base, actions), carry

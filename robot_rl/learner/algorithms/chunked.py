@@ -53,6 +53,7 @@ from robot_rl.data.replay import EXAMPLE, Batch
 from robot_rl.learner.agent import Agent, Algorithm, Base
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample, velocity
+from robot_rl.learner.networks.guidance import Guide, guided_sample
 from robot_rl.learner.networks.mlp import Params, critics_apply, critics_create
 from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
@@ -147,18 +148,30 @@ def one_step(params: Params, features: jax.Array, noise: jax.Array) -> jax.Array
     return noise + velocity(params, features, noise, 0.0)
 
 
-def propose(policies: Policies, features: jax.Array, noise: jax.Array, config: ChunkedConfig) -> jax.Array:
-    """Chunks ``(…, k)`` of the policy that the extraction acts by, for ``features (…, f)`` and ``noise (…, k)``."""
+def propose(
+    policies: Policies, features: jax.Array, noise: jax.Array, config: ChunkedConfig, guide: Guide | None = None
+) -> jax.Array:
+    """Chunks ``(…, k)`` of the policy that the extraction acts by, for ``features (…, f)`` and ``noise (…, k)``.
+
+    A flow follows ``guide``; one step leaves no way to be led on.
+    """
     if config.extraction == "one_step":
         return jnp.clip(one_step(policies.one_step, features, noise), -1.0, 1.0)
+    if guide is not None:
+        return guided_sample(partial(velocity, policies.flow, features), noise, config.flow_steps, guide)
     return flow_sample(policies.flow, features, noise, config.flow_steps)
 
 
 def choose(
-    critics: Params, policies: Policies, features: jax.Array, noise: jax.Array, config: ChunkedConfig
+    critics: Params,
+    policies: Policies,
+    features: jax.Array,
+    noise: jax.Array,
+    config: ChunkedConfig,
+    guide: Guide | None = None,
 ) -> jax.Array:
     """The chunk ``(n, k)`` that the critics like best, of those that ``noise (n, N, k)`` leads to."""
-    chunks = propose(policies, features[:, None], noise, config)
+    chunks = propose(policies, features[:, None], noise, config, guide)
     if noise.shape[1] == 1:
         return chunks[:, 0]
     best = aggregate(q_values(critics, features, chunks), config).argmax(axis=-1)
@@ -367,6 +380,7 @@ def act(
     key: jax.Array,
     deterministic: bool,
     config: ChunkedConfig,
+    guide: Guide | None = None,
 ) -> tuple[jax.Array, Any]:
     """A chunk ``(H, a)``; see `robot_rl.learner.agent.Agent.act`.
 
@@ -377,7 +391,8 @@ def act(
     size = policy[f"b{len(policy) // 2 - 1}"].shape[-1]
     noise = jax.random.normal(key, (1, _samples(config), size))
     policies = Policies(flow=policy, one_step=policy)  # the one of them that `propose` takes
-    chunk = choose(part(params, "critics"), policies, encoder.see(params, state, images), noise, config)
+    seen = encoder.see(params, state, images)
+    chunk = choose(part(params, "critics"), policies, seen, noise, config, guide)
     return chunk.reshape(config.horizon, -1), carry
 
 
@@ -400,6 +415,7 @@ def make_agent(config: ChunkedConfig | None = None) -> Agent:
         horizon=config.horizon,
         columns=(EXAMPLE,),
         base=base_of(config),
+        guided=config.extraction != "one_step",
     )
 
 
