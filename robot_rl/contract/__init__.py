@@ -24,7 +24,7 @@ from robot_rl.contract.outcome import Ending, Outcome, Source
 from robot_rl.contract.reading import Reading
 from robot_rl.contract.registry import Registry
 from robot_rl.contract.relabel import Relabel
-from robot_rl.contract.steps import PLACE, ActionChunk, Observation, Step, Timing
+from robot_rl.contract.steps import PLACE, ActionChunk, Observation, Planned, Step, Timing
 from robot_rl.contract.view import View
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "Observation",
     "Observed",
     "Outcome",
+    "Planned",
     "Policy",
     "Reading",
     "Registry",

@@ -18,16 +18,43 @@ MAX_SPACING = 0.5  # [s] between the rows of a chunk: for so long one action may
 
 
 @dataclass(frozen=True, eq=False)
+class Planned:
+    """The plan that the arm goes on with while a policy thinks about an observation.
+
+    ``actions (n, a)`` float32: due at its time, a control period later, and so on; n may be 0. ``delay``: so many of
+    them will have acted, as far as one knows, when the answer can.
+
+    Raises `ContractError` for other shapes, more than `MAX_ROWS` actions, values that are not finite, or a delay that
+    is not from 0 to n.
+    """
+
+    actions: np.ndarray
+    delay: int
+
+    def __post_init__(self) -> None:
+        actions = np.asarray(self.actions, dtype=np.float32)
+        if actions.ndim != 2 or len(actions) > MAX_ROWS:
+            raise ContractError(f"a plan has shape (n, a) with n ≤ {MAX_ROWS}, not {actions.shape}")
+        if not np.isfinite(actions).all():
+            raise ContractError(f"a plan is not finite: {actions}")
+        if not 0 <= self.delay <= len(actions):
+            raise ContractError(f"the delay of a plan of {len(actions)} actions cannot be {self.delay}")
+        object.__setattr__(self, "actions", actions)
+
+
+@dataclass(frozen=True, eq=False)
 class Observation:
     """Input of a policy: ``state (d,)`` float32, scaled, and images; ``seq`` counts observations of a session.
 
     ``images``: camera → ``(h, w, 3)`` uint8, or ``(rows, columns, channels)`` float16 where an encoder is set.
+    ``planned``: the plan that a chunk shall take up (``session.chunks=rtc``); None: nobody asks for that.
     """
 
     stamp_ns: int
     seq: int
     state: np.ndarray
     images: Mapping[str, np.ndarray] = field(default_factory=dict)
+    planned: Planned | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -121,10 +121,9 @@ class Display:
             parts += self._learning()
         if session["last"]:
             parts.append(f"last: {session['last']}")
-        if "obs_to_action_ms_p95" in session:
-            parts.append(
-                f"action after {session['obs_to_action_ms_p50']:.0f} ms (p95 {session['obs_to_action_ms_p95']:.0f})"
-            )
+        if "obs_to_action_ms_max" in session:
+            p50, p95, most = (session[f"obs_to_action_ms_{which}"] for which in ("p50", "p95", "max"))
+            parts.append(f"action after {p50:.0f} ms (p95 {p95:.0f}, max {most:.0f} of {session['answers']})")
         counts = ("aborted", "reflexes", "late actions", "dropped answers")
         parts += [counted(session[what], what) for what in counts if session.get(what)]
         return ", ".join(parts)

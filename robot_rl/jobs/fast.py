@@ -80,8 +80,8 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             from robot_rl.jobs.training import Trainer
             from robot_rl.policies.loading import ActorLoader
 
-            seen = view.images(schema.seen)
-            loader = ActorLoader(view, config.seed, deterministic=False, images=seen, encoder=schema.encoder)
+            seen, guides = view.images(schema.seen), config.session.guides
+            loader = ActorLoader(view, config.seed, False, seen, schema.encoder, guides)
             acting = _Newest(loader)
             trainer = Trainer(run, config, make_learner(run, config), acting.take, lambda phase: show())
             trainer.start()

@@ -72,5 +72,5 @@ def make_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema)
     from robot_rl.policies.loading import load_actor
 
     view, data = view_of(task, config), read_parameters(run, config)
-    seen = view.images(schema.seen)
-    return load_actor(data, view, config.seed, deterministic=True, images=seen, encoder=schema.encoder)
+    seen, guides = view.images(schema.seen), config.session.guides
+    return load_actor(data, view, config.seed, True, seen, schema.encoder, guides)

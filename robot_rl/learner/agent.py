@@ -21,6 +21,8 @@ class Base(NamedTuple):
         replace: ``(state, params) -> state`` with these in place, wherever they are kept.
         loss: ``(params, key, batch) -> loss``, a scalar, for a minibatch ``(n, …)``.
         act: as `Agent.act`, by this part alone.
+        found: ``params -> params`` as of ``learnt``, among those that an agent with the same base publishes. Raises
+            ValueError when they are not there.
     """
 
     optimiser: Any
@@ -28,6 +30,7 @@ class Base(NamedTuple):
     replace: Callable[[Any, Any], Any]
     loss: Callable[[Any, jax.Array, Batch], jax.Array]
     act: Callable[..., tuple[jax.Array, Any]]
+    found: Callable[[Mapping[str, jax.Array]], Any]
 
 
 class Agent(NamedTuple):
@@ -44,6 +47,7 @@ class Agent(NamedTuple):
         act: ``(params, carry, state, images, key, deterministic) -> (actions, carry)`` for one observation: ``state
             (d,)`` float32, ``images`` as in `Observation`, ``actions (H, a)`` float32 in [−1, 1]. It is
             compiled by whoever serves it, ``deterministic`` a constant (True: no exploration).
+        guided: ``act`` takes ``guide`` as well, a `networks.guidance.Guide` or None: a plan for its chunk to take up.
         carry: ``layout -> carry``: what acting begins with and hands from step to step, e.g. noise that is held.
         horizon: steps H of a window in a batch; above 1, its actions are chunks.
         demo_share: share of demonstrations in a minibatch that suits it; None: in proportion to how many there are.
@@ -88,6 +92,7 @@ class Agent(NamedTuple):
     see: Callable[[Any, Mapping[str, Any]], Any] = lambda state, encoder: state
     turn: Callable[[Any, float, float], Any] | None = None
     adopt: Callable[[Any, Mapping[str, Any]], Any] | None = None
+    guided: bool = False
 
 
 def describe_agent(agent: Agent, images: Mapping[str, FrameSize]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ AGENTS = Registry(
             "sac": "sac",
             "chunked": "chunked",
             "expo": "expo",
+            "dsrl": "dsrl",
             "rlpd_lagrangian": "lagrangian",
             "bc": "bc",
         }.items()

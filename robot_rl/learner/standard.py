@@ -145,7 +145,8 @@ def _act(
     key: jax.Array,
     deterministic: bool,
     inner: Inner,
+    **guide: Any,
 ) -> tuple[jax.Array, Any]:
     z = jnp.clip((state - params["scale/mean"]) * params["scale/gain"], -LIMIT, LIMIT)
-    actions, carry = inner(part(params, "agent"), carry, z, images, key, deterministic)
+    actions, carry = inner(part(params, "agent"), carry, z, images, key, deterministic, **guide)
     return actions, carry

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from robot_rl.contract import ActionChunk, Observation, Policy, Shaped
+from robot_rl.contract import ActionChunk, Observation, Planned, Policy, Shaped
 
 __all__ = ["Actor", "ActorPolicy", "Policy", "RandomPolicy"]
 
@@ -15,8 +15,17 @@ __all__ = ["Actor", "ActorPolicy", "Policy", "RandomPolicy"]
 class Actor(Protocol):
     """A learner's product at work: state and images in, actions out. It keeps its own stream of noise."""
 
-    def act(self, state: np.ndarray, images: Mapping[str, np.ndarray], deterministic: bool) -> np.ndarray:
-        """Actions ``(h, a)`` float32 in [−1, 1] for ``state (d,)`` and ``images`` (camera → ``(h, w, 3)`` uint8)."""
+    def act(
+        self,
+        state: np.ndarray,
+        images: Mapping[str, np.ndarray],
+        deterministic: bool,
+        planned: Planned | None = None,
+    ) -> np.ndarray:
+        """Actions ``(h, a)`` float32 in [−1, 1] for ``state (d,)`` and ``images`` (camera → ``(h, w, 3)`` uint8).
+
+        ``planned``: what they may take up.
+        """
 
 
 class RandomPolicy(Policy):
@@ -40,5 +49,5 @@ class ActorPolicy(Policy):
 
     def act(self, observations: Sequence[Observation]) -> ActionChunk:
         observation = observations[-1]
-        actions = self.actor.act(observation.state, observation.images, self.deterministic)
+        actions = self.actor.act(observation.state, observation.images, self.deterministic, observation.planned)
         return ActionChunk(observation.stamp_ns, actions, self.version)

@@ -13,6 +13,7 @@ from robot_rl.contract import ENCODER, FrameSize, Layout, Shaped, differences, i
 from robot_rl.data.parameters import ParameterError, unpack
 from robot_rl.learner.agent import Agent, describe_agent
 from robot_rl.learner.factory import make_agent
+from robot_rl.learner.networks.guidance import Method
 from robot_rl.policies.base import ActorPolicy
 from robot_rl.policies.serving import SERVED, AgentActor, parameter_shapes
 
@@ -44,6 +45,7 @@ class ActorLoader:
     Args:
         images: camera → size of the images, or grids of features, that come with the observations.
         encoder: digest of the encoder whose features these are; "" for images.
+        guidance: see `AgentActor`.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class ActorLoader:
         deterministic: bool,
         images: Mapping[str, FrameSize] | None = None,
         encoder: str = "",
+        guidance: Method | None = None,
     ) -> None:
         self._task, self._seed, self._deterministic = task, seed, deterministic
+        self._guidance = guidance
         self._images, self._encoder = dict(images or {}), encoder
         self._actor: AgentActor | None = None
         self._make: _Make | None = None  # of the actor's parameters
@@ -71,7 +75,9 @@ class ActorLoader:
         else:
             agent = _agent(found.make.agent, found.make.settings)
             # A process that starts anew shall not repeat the noise that it explored with before.
-            self._actor = AgentActor(agent, found.layout, found.params, (self._seed, found.version + 1))
+            self._actor = AgentActor(
+                agent, found.layout, found.params, (self._seed, found.version + 1), guidance=self._guidance
+            )
             self._actor.warm_up(self._deterministic)
             self._make = found.make
         return ActorPolicy(self._actor, found.version, self._deterministic)
@@ -85,7 +91,8 @@ class ActorLoader:
         settings, layout = _text(describe_agent(agent, self._images)["settings"]), self._layout(self._images)
         shapes = _shapes(agent.name, settings, layout)
         params = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-        AgentActor(_agent(agent.name, settings), layout, params, (0,)).warm_up(self._deterministic)
+        made = _agent(agent.name, settings)
+        AgentActor(made, layout, params, (0,), guidance=self._guidance).warm_up(self._deterministic)
 
     def _read(self, data: bytes) -> _Published:
         params, version, meta = unpack(data)
@@ -187,9 +194,10 @@ def load_actor(
     deterministic: bool,
     images: Mapping[str, FrameSize] | None = None,
     encoder: str = "",
+    guidance: Method | None = None,
 ) -> ActorPolicy:
     """The policy packed in ``data``, by itself. Raises `ParameterError` as `ActorLoader` does."""
-    return ActorLoader(task, seed, deterministic, images, encoder)(data)
+    return ActorLoader(task, seed, deterministic, images, encoder, guidance)(data)
 
 
 def describe(task: Shaped, agent: Agent, images: Mapping[str, FrameSize] | None = None) -> dict[str, object]:

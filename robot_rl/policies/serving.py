@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
-from robot_rl.contract import Layout, frame_spec
+from robot_rl.contract import Layout, Planned, frame_spec
 from robot_rl.data.parameters import ParameterError
 from robot_rl.learner.agent import Agent
+from robot_rl.learner.networks.guidance import Guide, Method, soft_mask
 
 Tree = TypeVar("Tree")
 
@@ -39,6 +40,7 @@ class AgentActor:
         layout: of the observations; ``images`` are those that the agent sees.
         params: as `Agent.actor` gives them.
         seeds: of the exploration noise, one or several numbers from 0 to 2³² − 1.
+        guidance: how chunks are pulled towards a plan; None: plans are left alone, as by an agent that is not `guided`.
         device: default: a processor. One action is too little work for an accelerator, which the learner keeps busy.
     """
 
@@ -49,10 +51,15 @@ class AgentActor:
         params: Mapping[str, Any],
         seeds: tuple[int, ...],
         device: jax.Device | None = None,
+        guidance: Method | None = None,
     ) -> None:
         self._layout = layout
         self._device = device or _processor()
         self._step = compiled(agent.act)
+        self._guided = None
+        if guidance is not None and agent.guided:
+            self._guided = compiled_guided(agent.act, guidance)
+            self._plan_size = agent.horizon, layout.action_size
         self._params = self._place(params)
         self._streams = {False: self._stream(agent, seeds), True: self._stream(agent, (0,))}  # by deterministic
 
@@ -65,11 +72,24 @@ class AgentActor:
         layout = self._layout
         images: dict[str, np.ndarray] = {name: np.zeros(*frame_spec(size)) for name, size in layout.images.items()}
         state = np.zeros(layout.state_size, np.float32)
-        actions, _ = self._step(self._params, self._streams[deterministic], state, images, deterministic=deterministic)
+        stream = self._streams[deterministic]
+        actions, _ = self._step(self._params, stream, state, images, deterministic=deterministic)
         actions.block_until_ready()
+        if self._guided is not None:
+            nothing = np.zeros(self._plan_size, np.float32), np.zeros(self._plan_size[0], np.float32)
+            actions, _ = self._guided(self._params, stream, state, images, *nothing, deterministic=deterministic)
+            actions.block_until_ready()
 
-    def act(self, state: np.ndarray, images: Mapping[str, np.ndarray], deterministic: bool) -> np.ndarray:
+    def act(
+        self,
+        state: np.ndarray,
+        images: Mapping[str, np.ndarray],
+        deterministic: bool,
+        planned: Planned | None = None,
+    ) -> np.ndarray:
         """Actions ``(H, a)`` float32 in [−1, 1] for ``state (d,)`` and ``images``, as in `Observation`.
+
+        They take up ``planned`` where the actor is guided.
 
         Raises `ParameterError` when state or images are not of the layout's sizes; images beyond it are left alone.
         """
@@ -83,10 +103,19 @@ class AgentActor:
                 kind = "an image" if needed.dtype is np.uint8 else "a grid of features"
                 raise ParameterError(f"camera {name}: the policy needs {kind} {needed.shape}, not {found}")
         seen = {name: images[name] for name in self._layout.images}
-        actions, self._streams[deterministic] = self._step(
-            self._params, self._streams[deterministic], state, seen, deterministic=deterministic
-        )
+        step = partial(self._step, self._params, self._streams[deterministic], state, seen)
+        if self._guided is not None and planned is not None and len(planned.actions):
+            plan = self._plan(planned)
+            step = partial(self._guided, self._params, self._streams[deterministic], state, seen, *plan)
+        actions, self._streams[deterministic] = step(deterministic=deterministic)
         return np.array(actions)
+
+    def _plan(self, planned: Planned) -> tuple[np.ndarray, np.ndarray]:
+        """Y ``(H, a)`` and W ``(H,)`` of `Guide`."""
+        target = np.zeros(self._plan_size, np.float32)
+        rows = planned.actions[: len(target)]
+        target[: len(rows)] = rows
+        return target, soft_mask(len(target), planned.delay, len(rows))
 
     def _stream(self, agent: Agent, seeds: tuple[int, ...]) -> Stream:
         key = jax.random.PRNGKey(seeds[0])
@@ -125,6 +154,27 @@ def _step(
     key = jax.random.fold_in(stream.key, stream.steps)
     actions, carry = act(params, stream.carry, state, images, key, deterministic)
     return actions, Stream(stream.key, stream.steps + 1, carry)
+
+
+@lru_cache(maxsize=SERVED)
+def compiled_guided(act: Callable[..., Any], method: Method) -> Any:
+    """As `compiled`, with Y ``(H, a)`` and W ``(H,)`` of a `Guide` behind ``images``."""
+    return jax.jit(partial(_guided_step, act, method), static_argnames="deterministic")
+
+
+def _guided_step(
+    act: Callable[..., Any],
+    method: Method,
+    params: Mapping[str, jax.Array],
+    stream: Stream,
+    state: jax.Array,
+    images: Mapping[str, jax.Array],
+    target: jax.Array,
+    weight: jax.Array,
+    deterministic: bool,
+) -> tuple[jax.Array, Stream]:
+    guide = Guide(target, weight, method)
+    return _step(partial(act, guide=guide), params, stream, state, images, deterministic)
 
 
 def _processor() -> jax.Device:

@@ -13,7 +13,7 @@ import numpy as np
 
 from controllers.ros.converters import ns_to_stamp, stamp_to_ns
 from hardware.ros.converters import fill_pixels
-from robot_rl.contract import PLACE, ActionChunk, ContractError, Field, Observation
+from robot_rl.contract import PLACE, ActionChunk, ContractError, Field, Observation, Planned
 
 
 def state_names(fields: Sequence[Field]) -> list[str]:
@@ -176,3 +176,31 @@ def chunk_from(message: Any, axes: Sequence[str]) -> ActionChunk:
     times = np.array([stamp_to_ns(point.time_from_start) / 1e9 for point in message.points])
     version = int(message.header.frame_id) if message.header.frame_id.lstrip("-").isdecimal() else -1
     return ActionChunk(stamp_to_ns(message.header.stamp), rows[:, : len(axes)], version, times, places)
+
+
+def fill_planned(planned: Planned, stamp_ns: int, axes: Sequence[str], period: float, point: type, message: Any) -> Any:
+    """Planned → trajectory_msgs/JointTrajectory; its frame is the delay. ``point``, ``period``: see `fill_chunk`."""
+    ns_to_stamp(stamp_ns, message.header.stamp)
+    message.header.frame_id = str(planned.delay)
+    message.joint_names = list(axes)
+    for index, row in enumerate(planned.actions.astype(np.float64)):
+        entry = point(positions=row.tolist())
+        ns_to_stamp(round(index * period * 1e9), entry.time_from_start)
+        message.points.append(entry)
+    return message
+
+
+def planned_from(message: Any, axes: Sequence[str]) -> Planned:
+    """trajectory_msgs/JointTrajectory → Planned.
+
+    Raises `ContractError` when it drives other axes than ``axes``, its frame is no delay, or its values are no plan.
+    """
+    if list(message.joint_names) != list(axes):
+        raise ContractError(f"a plan drives {list(message.joint_names)}, but this task has the axes {list(axes)}")
+    if not message.header.frame_id.isdecimal():
+        raise ContractError(f"a plan is in frame {message.header.frame_id!r}, which is no delay in control periods")
+    sizes = [len(point.positions) for point in message.points]
+    if any(size != len(axes) for size in sizes):
+        raise ContractError(f"a plan for {len(axes)} axes has points of {sizes} values")
+    rows = np.array([point.positions for point in message.points], dtype=np.float32).reshape(len(sizes), len(axes))
+    return Planned(rows, int(message.header.frame_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,20 @@ from controllers.ros.converters import stamp_to_ns
 from hardware.ros.joining import StampJoin
 from robot_rl.contract import NO_ENCODING, AgentView, ContractError, Encoding, Memory, Policy
 from robot_rl.ros import topics
-from robot_rl.ros.converters import fill_chunk, grid_from, image_from, observation_from, request_from, state_names
+from robot_rl.ros.converters import (
+    fill_chunk,
+    grid_from,
+    image_from,
+    observation_from,
+    planned_from,
+    request_from,
+    state_names,
+)
 from robot_rl.tasks.base import Task
 
 KEPT = 64  # observations, and images of each camera, that may come while the policy thinks
 STATE = ""  # the part of an observation that is no camera's
+PLAN = " plan"  # … and another; no camera has such a name
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -37,6 +47,7 @@ class PolicyNode(Node):
             ignores the topic.
         view: the task as the policy sees it; default: whole.
         encoding: features that come in place of images.
+        planned: with each observation comes the plan that goes on meanwhile.
     """
 
     def __init__(
@@ -47,6 +58,7 @@ class PolicyNode(Node):
         load: Callable[[bytes], Policy] | None,
         view: AgentView | None = None,
         encoding: Encoding = NO_ENCODING,
+        planned: bool = False,
     ) -> None:
         super().__init__("policy")
         self._names = state_names((view or AgentView(task)).fields)
@@ -55,13 +67,15 @@ class PolicyNode(Node):
         self._axes, self._period, self._policy, self._load = task.action.axes, task.control_period, policy, load
         self._instruction = task.instruction
         self._memory = Memory()
-        self._join: StampJoin[Any] = StampJoin((STATE, *cameras), KEPT)
+        self._join: StampJoin[Any] = StampJoin((STATE, *((PLAN,) if planned else ()), *cameras), KEPT)
         self._chunk = self.create_publisher(JointTrajectory, topics.ACTION_CHUNK, 1)
         self.create_subscription(JointState, topics.OBSERVATION, self._on_observation, KEPT)
         self.create_subscription(String, topics.INSTRUCTION, self._on_instruction, LATCHED)
         for name in cameras:
             topic = topics.OBSERVATION_FEATURES if encoding.digest else topics.OBSERVATION_IMAGE
             self.create_subscription(Image, f"{topic}/{name}", self._image_keeper(name), KEPT)
+        if planned:
+            self.create_subscription(JointTrajectory, topics.OBSERVATION_PLAN, self._on_plan, KEPT)
         if load is not None:
             self.create_subscription(UInt8MultiArray, topics.POLICY_PARAMETERS, self._on_parameters, LATCHED)
 
@@ -92,18 +106,26 @@ class PolicyNode(Node):
     def _on_instruction(self, message: String) -> None:
         self._instruction = message.data
 
+    def _on_plan(self, message: JointTrajectory) -> None:
+        try:
+            planned = planned_from(message, self._axes)
+        except ContractError as error:
+            self._complain(error)
+            return
+        self._see(PLAN, stamp_to_ns(message.header.stamp), planned)
+
     def _on_observation(self, message: JointState) -> None:
         self._see(STATE, stamp_to_ns(message.header.stamp), message)
 
     def _see(self, kind: str, stamp: int, part: object) -> None:
-        """Take in the observation of ``stamp`` once its state and all its images are here; answer it when it asks."""
+        """Take in the observation of ``stamp`` once all its parts are here; answer it when it asks."""
         images = self._join.put(kind, stamp, part)
         if images is None:
             return
-        message = images.pop(STATE)
+        message, planned = images.pop(STATE), images.pop(PLAN, None)
         try:
             request = request_from(message)
-            observation = observation_from(message, images, self._names)
+            observation = replace(observation_from(message, images, self._names), planned=planned)
             self._memory.see(self._policy, observation, request.episode, self._instruction)
             if request.asked:
                 chunk = self._memory.ask(self._policy)

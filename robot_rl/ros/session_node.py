@@ -15,7 +15,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64, Float64MultiArray, Int64, String
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from controllers.ros import topics as arm_topics
 from controllers.ros.converters import fill_pose, stamp_to_ns
@@ -25,7 +25,7 @@ from hardware.interfaces import SceneControl
 from robot_rl.contract import NO_ENCODING, ContractError, Encoding, Label, Observation, Reading, Relabel
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
-from robot_rl.ros.converters import chunk_from, fill_grid, fill_image, fill_observation, state_names
+from robot_rl.ros.converters import chunk_from, fill_grid, fill_image, fill_observation, fill_planned, state_names
 from robot_rl.ros.link_topics import LinkWatch, RemoteScene
 from robot_rl.ros.motion_end import MotionEnd
 from robot_rl.ros.operator_topics import LATCHED, OperatorTopics
@@ -91,11 +91,14 @@ class SessionNode(Node):
         self._due = -1.0
         self._undecided: Reading | None = None  # the tick whose decision waits for the policy
         self._sent: dict[int, float] = {}  # stamp of an observation that asks for an answer → steady time [s]
-        self._answered = False  # the first answer of a policy takes longer than all others, and is not timed
+        self._answered = (
+            False  # the first answer of a policy that has started takes longer than others: it is not timed
+        )
         self._reading: Reading | None = None
         self._stalled = False
         self._began = time.monotonic()
         self.decisions_ms: deque[float] = deque(maxlen=TIMED)
+        self._timed = 0  # answers, in all
         self._max_debt, self._debt, self._debt_at = max_debt, 0, -math.inf
         self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
         self._awaits_learner, self._learner_there, self._learner_phase = awaits_learner, self._began, ""
@@ -123,6 +126,7 @@ class SessionNode(Node):
         }
         self._gripper = self.create_publisher(Float64MultiArray, arm_topics.GRIPPER_COMMAND, 1)
         self._observation = self.create_publisher(JointState, topics.OBSERVATION, 1)
+        self._plan = self.create_publisher(JointTrajectory, topics.OBSERVATION_PLAN, 1)
         self._encoder = encoding.digest
         frames = topics.OBSERVATION_FEATURES if self._encoder else topics.OBSERVATION_IMAGE
         self._frames = {name: self.create_publisher(Image, f"{frames}/{name}", 1) for name in cameras}
@@ -142,16 +146,20 @@ class SessionNode(Node):
         self.create_timer(0.005, self._check_deadlines)
 
     def timing(self) -> dict[str, float]:
-        """From observation to answer [ms], median and 95th percentile of the latest but the first one of all.
+        """From observation to answer [ms]: median, 95th percentile and maximum of the latest `TIMED`.
 
-        With them, how many actions came late and how many answers were dropped.
+        The first of all does not count. With them: how many were timed in all, how many actions came late and answers
+        were dropped, and the largest jumps of the commanded pose where chunks met [m], and of its velocity [m/s].
         """
         if not self.decisions_ms:
             return {}
         policy = self._session.policy
-        p50, p95 = np.percentile(self.decisions_ms, [50, 95])
+        figures = np.percentile(self.decisions_ms, [50, 95, 100])
+        names = ("obs_to_action_ms_p50", "obs_to_action_ms_p95", "obs_to_action_ms_max")
         counts = {"late actions": policy.late_actions, "dropped answers": policy.dropped_answers}
-        return {"obs_to_action_ms_p50": float(p50), "obs_to_action_ms_p95": float(p95), **counts}
+        jump = policy.borders.largest
+        jumps = {"chunk_jump_m": jump.way, "chunk_jump_m_s": jump.speed}
+        return dict(zip(names, figures.tolist(), strict=True)) | {"answers": self._timed} | counts | jumps
 
     @property
     def ready(self) -> bool:
@@ -240,7 +248,12 @@ class SessionNode(Node):
             waited = reading.robot_time - self._undecided.robot_time
             if not waits or waited > self._session.policy.wait - 1e-6:
                 self._act(waited * 1000.0)
-        if waits or self._waiting:
+        if waits:
+            return
+        if not self.count_publishers(topics.ACTION_CHUNK):
+            self._answered = False
+            self._session.policy.restarted()
+        if self._waiting:
             return
         in_step = -self._period < ahead <= 1e-6
         self._due = (self._due if in_step else reading.robot_time) + self._period
@@ -274,6 +287,16 @@ class SessionNode(Node):
         for name, frame in observation.images.items():
             fill, label = (fill_grid, self._encoder) if self._encoder else (fill_image, name)
             self._frames[name].publish(fill(frame, observation.stamp_ns, label, Image()))
+        if observation.planned is not None:
+            plan = fill_planned(
+                observation.planned,
+                observation.stamp_ns,
+                self._axes,
+                self._period,
+                JointTrajectoryPoint,
+                JointTrajectory(),
+            )
+            self._plan.publish(plan)
         episode = self._session.episodes
         self._observation.publish(fill_observation(observation, self._names, JointState(), episode, asked))
 
@@ -297,6 +320,7 @@ class SessionNode(Node):
         elapsed = (time.monotonic() - sent) * 1000.0 if sent is not None else 0.0
         if sent is not None and self._answered:
             self.decisions_ms.append(elapsed)
+            self._timed += 1
         self._answered |= sent is not None
         policy, now = self._session.policy, self._reading.robot_time if self._reading is not None else 0.0
         try:

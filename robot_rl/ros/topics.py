@@ -4,6 +4,7 @@ OBSERVATION = "observation"  # sensor_msgs/JointState as a named vector: the pol
 OBSERVATION_IMAGE = "observation/image"  # + "/<camera>", sensor_msgs/Image with the observation's stamp
 OBSERVATION_FEATURES = "observation/features"  # sensor_msgs/Image, in place of images where there is an encoder
 FEATURES = "features"  # after "<camera>/": features of the image of that stamp, 16FC<channels>; frame: digest
+OBSERVATION_PLAN = "observation/plan"  # trajectory_msgs/JointTrajectory of its stamp: what goes on meanwhile
 ACTION_CHUNK = "action_chunk"  # trajectory_msgs/JointTrajectory: stamp of the observation it answers
 INSTRUCTION = "instruction"  # std_msgs/String, latched: what is to be done, in the task's words
 POLICY_PARAMETERS = "policy_parameters"  # std_msgs/UInt8MultiArray, latched: version, checksum and weights

@@ -5,13 +5,26 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import replace
+from typing import NamedTuple
 
-from robot_rl.contract import ActionChunk, ContractError
+import numpy as np
+
+from controllers.spatial import Pose
+from robot_rl.contract import ActionChunk, ContractError, Planned
+from robot_rl.session.borders import Borders
 from robot_rl.session.chunks import ROUNDING, ChunkBuffer, Due
 from robot_rl.session.config import SessionConfig
+from robot_rl.session.ensemble import Ensemble
 
 DELAYS = 10  # answers whose delay is remembered
 VOIDED = 64  # observations remembered whose answers are not wanted any more
+
+
+class _Delay(NamedTuple):
+    """Control periods that an answer took; whether it was a ``first`` one."""
+
+    periods: int
+    first: bool
 
 
 class Asking:
@@ -27,7 +40,7 @@ class Asking:
         self._period, self._wait, self._patience = period, wait, patience
         self._open: dict[int, float] = {}  # stamp → robot time of the observations whose answer is wanted
         self._voided: dict[int, float] = {}  # … and is not wanted any more
-        self._delays: deque[int] = deque(maxlen=DELAYS)
+        self._delays: deque[_Delay] = deque(maxlen=DELAYS)
 
     @property
     def awaits(self) -> bool:
@@ -36,8 +49,12 @@ class Asking:
 
     @property
     def delay(self) -> int:
-        """Control periods that answers take, at most, of the latest ones; 0 when all came at once."""
-        return max(self._delays, default=0)
+        """Control periods that answers take, at most, of the latest ones; 0 when all came at once.
+
+        A first one, for which a policy may have been compiled or loaded, counts as long as there is no other.
+        """
+        usual = [delay.periods for delay in self._delays if not delay.first]
+        return max(usual or [delay.periods for delay in self._delays], default=0)
 
     def wants(self, now: float, covered: int, ahead: int, person: bool) -> bool:
         """Whether to ask at robot time ``now`` [s].
@@ -58,9 +75,10 @@ class Asking:
         """The observation of ``stamp_ns`` [ns] and robot time ``now`` [s] goes to the policy."""
         self._open[stamp_ns] = now
 
-    def answered(self, stamp_ns: int, now: float) -> float | None:
+    def answered(self, stamp_ns: int, now: float, first: bool = False) -> float | None:
         """The robot time [s] of the observation that is answered at robot time ``now`` [s].
 
+        ``first``: it is the first answer of a policy that has started, or has loaded other parameters.
         None when its answer is not wanted any more. Raises `ContractError` for an observation nobody asked about.
         """
         wanted = stamp_ns in self._open
@@ -70,7 +88,7 @@ class Asking:
         self._open = {stamp: at for stamp, at in self._open.items() if at > asked}
         took = now - asked
         at_once = took < self._wait - ROUNDING
-        self._delays.append(0 if at_once else max(1, math.ceil(took / self._period - ROUNDING)))
+        self._delays.append(_Delay(0 if at_once else max(1, math.ceil(took / self._period - ROUNDING)), first))
         return asked if wanted else None
 
     def refused(self, stamp_ns: int) -> None:
@@ -84,6 +102,16 @@ class Asking:
         self._open = {}
 
 
+class _Promise(NamedTuple):
+    """Robot times [s] of a plan that an answer shall take up: it goes on until ``begin``, where the answer takes over.
+
+    ``latest``: by then it has to be there; without a limit where the plan ends at ``begin`` and the arm holds.
+    """
+
+    begin: float
+    latest: float
+
+
 class Acting:
     """One policy, asked by one session.
 
@@ -95,15 +123,22 @@ class Acting:
     Attributes:
         late_actions: actions that came after their time, in all episodes.
         dropped_answers: answers that were of no use, in all episodes: refused, or not wanted any more.
+        borders: jumps of the commanded pose between its chunks, in all episodes.
     """
 
     def __init__(self, config: SessionConfig, axes: tuple[str, ...], period: float) -> None:
         self.wait = min(config.policy_wait, period)
         self.late_actions = self.dropped_answers = 0
         self._config, self._axes, self._period = config, axes, period
-        self._plan = ChunkBuffer(period)
+        self._promises: dict[int, _Promise] = {}  # stamp of an observation → of its answer
+        self._planned: Planned | None = None
+        self._version: int | None = None  # of the latest answer; None: of a policy that has not answered yet
+        self._half = 0  # of the latest chunk, in control periods
+        self.borders = Borders(period)
+        self._plan = _plan_of(config, axes, period)
         self._asking = Asking(period, self.wait, config.policy_timeout)
         self._now = -math.inf  # robot time [s] of the observation looked at last
+        self._acts: Due | None = None  # the action decided on last
         self._wants = self._decided = False
 
     @property
@@ -112,19 +147,43 @@ class Acting:
         return self._wants
 
     @property
+    def delay(self) -> int:
+        """Control periods until an answer can act, as far as one knows."""
+        return self._asking.delay
+
+    @property
     def waits(self) -> bool:
         """Whether the decision should wait, until ``wait`` [s] after its reading, for an answer that is on its way."""
         if self._decided or not self._asking.awaits:
             return False
         return (self._wants and self._asking.delay == 0) or self._plan.due(self._now) is None
 
+    @property
+    def planned(self) -> Planned | None:
+        """What goes on while the policy thinks about the observation looked at last; None: nobody takes it up."""
+        return self._planned
+
     def look(self, stamp_ns: int, now: float, person: bool) -> None:
         """An observation of robot time ``now`` [s] needs a decision; ``person``: somebody else drives."""
         self._now, self._decided = now, False
-        covered = self._plan.covered(now)
-        self._wants = self._config.ask_policy and self._asking.wants(now, covered, self._config.ask_ahead, person)
+        covered, chunks = self._plan.covered(now), self._config.chunks
+        ready = self._config.ask_policy and (covered == 0 or chunks != "wait")
+        ahead = max(self._config.ask_ahead, self._half) if chunks == "rtc" else self._config.ask_ahead
+        self._wants = ready and self._asking.wants(now, covered, ahead, person)
+        if chunks == "rtc":
+            self._planned = self._promise(stamp_ns, now)
         if self._wants:
             self._asking.sent(stamp_ns, now)
+
+    def _promise(self, stamp_ns: int, now: float) -> Planned:
+        """The plan from ``now`` on, promised to the answer to the observation of ``stamp_ns`` if one is wanted."""
+        actions = self._plan.ahead(now) if self._wants else []
+        delay = min(self._asking.delay, len(actions))
+        if self._wants:
+            begin = now + delay * self._period
+            promise = _Promise(begin, begin if delay < len(actions) else math.inf)
+            self._promises = dict(list(self._promises.items())[-VOIDED:]) | {stamp_ns: promise}
+        return Planned(np.reshape(actions, (len(actions), len(self._axes))), delay)
 
     def answer(self, chunk: ActionChunk, now: float) -> None:
         """Take an answer that comes at robot time ``now`` [s], be it to an earlier observation.
@@ -135,15 +194,30 @@ class Acting:
             size = chunk.actions.shape[1]
             if size != len(self._axes):
                 raise ContractError(f"an action chunk of {size} axes does not fit this task's {', '.join(self._axes)}")
-            asked = self._asking.answered(chunk.stamp_ns, now)
+            asked = self._asking.answered(chunk.stamp_ns, now, chunk.version != self._version)
+            self._version = chunk.version
         except ContractError:
             self.refuse(chunk.stamp_ns)
             raise
         if asked is None:
             self.dropped_answers += 1
-        else:
-            upcoming = self._now + self._period if self._decided else self._now
+            return
+        upcoming = self._now + self._period if self._decided else self._now
+        promise = self._promises.pop(chunk.stamp_ns, None)
+        if promise is not None and upcoming > promise.latest + 0.5 * self._period:
+            self.dropped_answers += 1  # until then the arm has done other things than it was told
+            return
+        if self._config.chunks in ("wait", "rtc"):  # what is on its way knows nothing of this answer
+            self._asking.void()
+        if self._config.chunks == "wait":
+            asked = max(asked, upcoming - (0.0 if chunk.times is None else float(chunk.times[0])))
+        if promise is None:
             self.late_actions += self._plan.take(chunk, asked, upcoming)
+        else:  # as long as the arm has held, so much later all of it is due
+            held = max(0.0, upcoming - promise.begin) if math.isinf(promise.latest) else 0.0
+            self._plan.take(chunk, asked + held, promise.begin + held)
+        periods = len(chunk.actions) if chunk.times is None else round(float(chunk.times[-1]) / self._period) + 1
+        self._half = periods // 2
 
     def answer_at_once(self, chunk: ActionChunk, stamp_ns: int) -> None:
         """Take the answer to the observation looked at last, of ``stamp_ns``. Raises `ContractError` like `answer`."""
@@ -155,12 +229,30 @@ class Acting:
         self._asking.refused(stamp_ns)
         self.dropped_answers += 1
 
+    def restarted(self) -> None:
+        """The policy is another process than before: its first answer says nothing of those to come."""
+        self._version = None
+
     def decide(self) -> Due | None:
         """The action that is due at the observation looked at last, or None."""
         self._decided = True
-        return self._plan.due(self._now)
+        self._acts = self._plan.due(self._now)
+        return self._acts
+
+    def commanded(self, target: Pose) -> None:
+        """``target`` is the pose that came of the last decision, in the base frame."""
+        self.borders.commanded(target, None if self._acts is None else self._acts.chunk)
 
     def forget(self) -> None:
         """Nothing that was decided on an observation before now acts any more."""
+        self.borders.interrupt()
+        self._promises.clear()
         self._plan.clear()
         self._asking.void()
+
+
+def _plan_of(config: SessionConfig, axes: tuple[str, ...], period: float) -> ChunkBuffer | Ensemble:
+    """What keeps the policy's answers, as ``session.chunks`` says."""
+    if config.chunks == "ensemble":
+        return Ensemble(period, axes[-1:] == ("gripper",), config.ensemble_decay)
+    return ChunkBuffer(period)

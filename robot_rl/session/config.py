@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
 from robot_rl.contract.ranges import Natural, NonNegative, Seconds, check
 from robot_rl.contract.steps import MAX_ROWS
+
+Joining = Literal["splice", "wait", "ensemble", "rtc"]
+Guidance = Literal["jacobian", "identity"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,14 @@ class SessionConfig:
         policy_timeout: [s] of robot time after which an answer is not waited for any more and the policy asked anew.
         ask_ahead: so many control periods, at least, before the end of what is planned the policy is asked again;
             where its answers take longer, so much earlier.
+        chunks: how an answer of several actions joins the one before. ``splice``: by time, the new one replaces the old
+            from its first action that is due on; ``wait``: the old one acts to its end, then the policy is asked, and
+            the new one begins when it is there, while the arm holds; ``ensemble``: the policy is asked in each control
+            period, or as soon as it has answered, and the mean of all answers acts; ``rtc``, real-time chunking: the
+            policy is asked with half a chunk left, and told what goes on until its answer can act, for the new chunk to
+            begin with that; an answer that takes longer than was foreseen is dropped.
+        guidance: how ``rtc`` leads a flow of ours there: ``jacobian``, as published, or ``identity``, which is cheaper.
+        ensemble_decay: m of the weights exp(−m i) in that mean, i = 0 the oldest answer; 0 weighs all alike.
         late_limit: [s] of robot time in a row without an action of the policy that end the episode as aborted.
         stall_timeout: [s] without a reading of the arm before the episode is aborted.
         teleop_timeout: [s] after which the person's last command no longer counts.
@@ -42,6 +53,9 @@ class SessionConfig:
     policy_wait: Seconds = 0.06
     policy_timeout: Seconds = 1.0
     ask_ahead: Annotated[int, Ge(0), Le(MAX_ROWS)] = 0
+    chunks: Joining = "splice"
+    guidance: Guidance = "jacobian"
+    ensemble_decay: NonNegative = 0.01
     late_limit: Seconds = 2.0
     stall_timeout: Seconds = 0.5
     teleop_timeout: Seconds = 0.25
@@ -51,3 +65,8 @@ class SessionConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def guides(self) -> Guidance | None:
+        """How a flow is guided to take up what is planned; None: no policy is told."""
+        return self.guidance if self.chunks == "rtc" else None

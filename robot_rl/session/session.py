@@ -245,6 +245,7 @@ class Session:
         observation = self._observe(reading)
         self._asked = reading
         self.policy.look(observation.stamp_ns, reading.robot_time, teleop is not None and teleop.engaged)
+        observation = replace(observation, planned=self.policy.planned)
         return Directive(self._phase, observation=observation, ended=ended, step=step)
 
     def act(self, chunk: ActionChunk | None, teleop: TeleopCommand | None = None, decision_ms: float = 0.0) -> Command:
@@ -280,6 +281,8 @@ class Session:
             decision = led_on(lead, spec, self._opening, Source.POLICY)
         wanted = spec.displaced(reading.pose, decision.delta, self._task.nominal)
         target = self._task.workspace.clip(wanted)
+        if not by_person:
+            self.policy.commanded(target)
         led = by_person or (due is None and self._led is not None)
         self._led = Led(reference, target) if led else None
         executed = decision.action

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
-from robot_rl.contract import ActionChunk, Observation, Policy
+import numpy as np
+
+from robot_rl.contract import ActionChunk, Observation, Policy, Shaped
 
 
 class Decides(Policy):
@@ -22,3 +25,16 @@ class Decides(Policy):
     def act(self, observations: Sequence[Observation]) -> ActionChunk:
         self.handed.append(list(observations))
         return self._decide(observations[-1])
+
+
+class Counted(Policy):
+    """Stands still; says how often policies of this class were asked."""
+
+    asked: ClassVar[int] = 0
+
+    def __init__(self, task: Shaped, seed: int) -> None:
+        self._size = task.action.size
+
+    def act(self, observations: Sequence[Observation]) -> ActionChunk:
+        Counted.asked += 1
+        return ActionChunk(observations[-1].stamp_ns, np.zeros((1, self._size)))

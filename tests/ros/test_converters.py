@@ -12,14 +12,16 @@ from controllers.gains import ImpedanceGains
 from controllers.ros.converters import fill_pose, fill_vectors, ns_to_stamp, pose_from, stamp_to_ns, vectors_from
 from controllers.spatial import Pose, SpatialError
 from hardware.ros.converters import gains_from, joints_from
-from robot_rl.contract import PLACE, ActionChunk, ContractError, Field, Observation
+from robot_rl.contract import PLACE, ActionChunk, ContractError, Field, Observation, Planned
 from robot_rl.ros.converters import (
     chunk_from,
     fill_chunk,
     fill_image,
     fill_observation,
+    fill_planned,
     image_from,
     observation_from,
+    planned_from,
     request_from,
     state_names,
 )
@@ -150,6 +152,41 @@ def test_a_chunk_without_a_version_is_of_none() -> None:
 def test_a_chunk_that_does_not_fit_is_refused(changes: dict, words: str) -> None:
     with pytest.raises(ContractError, match=words):
         chunk_from(chunk_message(**changes), AXES)
+
+
+def planned_message(**changes: object) -> Bag:
+    message = Bag(header=header(), joint_names=[], points=[])
+    fill_planned(Planned(CHUNK.actions, 1), STAMP, AXES, 0.1, point, message)
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+def test_a_plan_comes_with_its_delay_and_may_be_empty() -> None:
+    message = planned_message()
+    assert stamp_to_ns(message.header.stamp) == STAMP
+    assert [stamp_to_ns(p.time_from_start) for p in message.points] == [0, 100_000_000]
+    again = planned_from(message, AXES)
+    assert again.delay == 1
+    np.testing.assert_array_equal(again.actions, CHUNK.actions)
+    empty = fill_planned(Planned(np.zeros((0, 3)), 0), STAMP, AXES, 0.1, point, planned_message(points=[]))
+    assert planned_from(empty, AXES).actions.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"joint_names": ["x", "y"]}, "has the axes"),
+        ({"header": Bag(stamp=Bag(sec=1, nanosec=0), frame_id="-1")}, "'-1', which is no delay"),
+        ({"points": [point([0.1, 0.2])]}, r"3 axes.*\[2\]"),
+        ({"points": [point([0.1, float("nan"), 0.3])]}, "not finite"),
+        ({"points": [point([0.1, 0.2, 0.3])] * 101}, "n ≤ 100"),
+        ({"points": []}, "of 0 actions cannot be 1"),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_refused(changes: dict, words: str) -> None:
+    with pytest.raises(ContractError, match=words):
+        planned_from(planned_message(**changes), AXES)
 
 
 def test_real_messages_have_these_fields() -> None:

@@ -25,8 +25,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
 
     task = make_task(config.task)
     spec, view, schema = job_of(job), view_of(task, config), schema_of(task, config)
-    seen = view.images(schema.seen)
-    load = ActorLoader(view, config.seed, deterministic=False, images=seen, encoder=schema.encoder)
+    seen, guides = view.images(schema.seen), config.session.guides
+    load = ActorLoader(view, config.seed, False, seen, schema.encoder, guides)
     policy: Policy = RandomPolicy(task, config.seed)
     if spec.deterministic:
         policy = make_evaluated(run, config, task, schema)
@@ -36,7 +36,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         load.warm_up(agent)
     loading = load if spec.learns else None
     with contextlib.closing(policy), ros() as stop:
-        node = PolicyNode(task, policy, config.cameras, loading, view, schema.encoding)
+        node = PolicyNode(task, policy, config.cameras, loading, view, schema.encoding, guides is not None)
         asks_server = spec.deterministic and served(config.policy) is not None
         with stop.at_once() if asks_server else contextlib.nullcontext():  # it may be waiting for the server
             spin(node, stop)

@@ -53,11 +53,13 @@ from robot_rl.data.replay import EXAMPLE, Batch
 from robot_rl.learner.agent import Agent, Algorithm, Base
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample, velocity
+from robot_rl.learner.networks.guidance import Guide, guided_sample
 from robot_rl.learner.networks.mlp import Params, critics_apply, critics_create
 from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
 
 Extraction = Literal["best_of_n", "one_step", "aloe"]
+SEEN = "seen"  # published name of an encoder that only the flow sees by
 LEAST_SPREAD = 1e-4  # of advantages, as a share of |Q|: float32 rounds differences of values not much finer
 
 
@@ -147,18 +149,30 @@ def one_step(params: Params, features: jax.Array, noise: jax.Array) -> jax.Array
     return noise + velocity(params, features, noise, 0.0)
 
 
-def propose(policies: Policies, features: jax.Array, noise: jax.Array, config: ChunkedConfig) -> jax.Array:
-    """Chunks ``(…, k)`` of the policy that the extraction acts by, for ``features (…, f)`` and ``noise (…, k)``."""
+def propose(
+    policies: Policies, features: jax.Array, noise: jax.Array, config: ChunkedConfig, guide: Guide | None = None
+) -> jax.Array:
+    """Chunks ``(…, k)`` of the policy that the extraction acts by, for ``features (…, f)`` and ``noise (…, k)``.
+
+    A flow follows ``guide``; one step leaves no way to be led on.
+    """
     if config.extraction == "one_step":
         return jnp.clip(one_step(policies.one_step, features, noise), -1.0, 1.0)
+    if guide is not None:
+        return guided_sample(partial(velocity, policies.flow, features), noise, config.flow_steps, guide)
     return flow_sample(policies.flow, features, noise, config.flow_steps)
 
 
 def choose(
-    critics: Params, policies: Policies, features: jax.Array, noise: jax.Array, config: ChunkedConfig
+    critics: Params,
+    policies: Policies,
+    features: jax.Array,
+    noise: jax.Array,
+    config: ChunkedConfig,
+    guide: Guide | None = None,
 ) -> jax.Array:
     """The chunk ``(n, k)`` that the critics like best, of those that ``noise (n, N, k)`` leads to."""
-    chunks = propose(policies, features[:, None], noise, config)
+    chunks = propose(policies, features[:, None], noise, config, guide)
     if noise.shape[1] == 1:
         return chunks[:, 0]
     best = aggregate(q_values(critics, features, chunks), config).argmax(axis=-1)
@@ -281,7 +295,19 @@ def base_of(config: ChunkedConfig) -> Base:
         replace=replaced,
         loss=partial(imitation_loss, config=config),
         act=partial(act, config=replace(config, samples=1)),
+        found=partial(found, config=config),
     )
+
+
+def found(params: Mapping[str, jax.Array], config: ChunkedConfig) -> tuple[Policies, Params]:
+    """Policies and encoder among the ``params`` that are `published`. Raises ValueError when they are not all there."""
+    flow, seen = part(params, "flow"), part(params, encoder.NAME)
+    if config.extraction == "one_step" or not flow:
+        raise ValueError(
+            "there is no flow of chunks among these parameters; agents chunked and dsrl publish one, but chunked with "
+            "extraction=one_step does not, nor does that start from one"
+        )
+    return Policies(flow, {}), part(params, SEEN) or seen
 
 
 def imitation_loss(learnt: tuple[Policies, Params], key: jax.Array, batch: Batch, config: ChunkedConfig) -> jax.Array:
@@ -354,9 +380,9 @@ def update(state: ChunkedState, batch: Batch, config: ChunkedConfig) -> tuple[Ch
 
 def published(state: ChunkedState, config: ChunkedConfig) -> Params:
     """The parameters that `act` takes: the policy that acts, the critics if they choose, and the encoder."""
-    policy = state.policies.one_step if config.extraction == "one_step" else state.policies.flow
+    policy = {"one_step": state.policies.one_step} if config.extraction == "one_step" else {"flow": state.policies.flow}
     critics = state.values.critics if _samples(config) > 1 else {}
-    return join(policy=policy, critics=critics, encoder=state.values.encoder)
+    return join(**policy, critics=critics, encoder=state.values.encoder)
 
 
 def act(
@@ -367,17 +393,19 @@ def act(
     key: jax.Array,
     deterministic: bool,
     config: ChunkedConfig,
+    guide: Guide | None = None,
 ) -> tuple[jax.Array, Any]:
     """A chunk ``(H, a)``; see `robot_rl.learner.agent.Agent.act`.
 
     Noise belongs to such a policy: it chooses between ways, and it frees an arm that friction holds, where the same
     chunk would push in vain for ever. So "deterministic" chunks are drawn as well.
     """
-    policy = part(params, "policy")
+    policy = part(params, "one_step" if config.extraction == "one_step" else "flow")
     size = policy[f"b{len(policy) // 2 - 1}"].shape[-1]
     noise = jax.random.normal(key, (1, _samples(config), size))
     policies = Policies(flow=policy, one_step=policy)  # the one of them that `propose` takes
-    chunk = choose(part(params, "critics"), policies, encoder.see(params, state, images), noise, config)
+    seen = encoder.see(params, state, images)
+    chunk = choose(part(params, "critics"), policies, seen, noise, config, guide)
     return chunk.reshape(config.horizon, -1), carry
 
 
@@ -400,6 +428,7 @@ def make_agent(config: ChunkedConfig | None = None) -> Agent:
         horizon=config.horizon,
         columns=(EXAMPLE,),
         base=base_of(config),
+        guided=config.extraction != "one_step",
     )
 
 

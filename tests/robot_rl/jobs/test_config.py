@@ -223,6 +223,8 @@ def test_where_the_arm_is_must_make_sense(override: str, message: str) -> None:
         ("session.late_limit=0.0", "a number of at least 0.001"),
         ("session.policy_timeout=0.0", "a number of at least 0.001"),
         ("session.policy_wait=0.0", "a number of at least 0.001"),
+        ("session.chunks=blend", "one of splice, wait, ensemble, rtc"),
+        ("session.ensemble_decay=-0.1", "a number of at least 0"),
         ("session.stall_timeout=inf", "a number of at least 0.001"),
     ],
 )

@@ -33,6 +33,16 @@ SESSION = {
     "lines": [],
     "told": 0,
 }
+TIMING = {
+    "obs_to_action_ms_p50": 3.1,
+    "obs_to_action_ms_p95": 8.2,
+    "obs_to_action_ms_max": 41.0,
+    "answers": 1234,
+    "late actions": 0,
+    "dropped answers": 2,
+    "aborted": 0,
+    "reflexes": 0,
+}
 TELEOP = {
     "drives": False,
     "help": 0,
@@ -121,6 +131,7 @@ def test_a_line_of_progress_says_how_the_policy_does_and_which_one_is_kept(
         ("record", {"successes": 3, "episodes": 4}, "record: 3 of 20 demonstrations, episode 4"),
         ("eval", {"successes": 3, "episodes": 4}, "eval: episode 4 of 50, 3 successes"),
         ("train", {"interventions": 3, "person_steps": 57}, "3 interventions (57 steps)"),
+        ("eval", TIMING, "action after 3 ms (p95 8, max 41 of 1234), 2 dropped answers"),
     ],
 )
 def test_a_line_says_how_many_of_how_many(

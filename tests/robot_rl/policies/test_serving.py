@@ -9,10 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from robot_rl.contract import Layout, Observation
+from robot_rl.contract import Layout, Observation, Planned
 from robot_rl.data.parameters import ParameterError
 from robot_rl.learner.agent import Agent
-from robot_rl.learner.factory import make_algorithm
+from robot_rl.learner.factory import make_agent, make_algorithm
+from robot_rl.learner.networks.guidance import Method
 from robot_rl.policies.base import ActorPolicy, Policy, RandomPolicy
 from robot_rl.policies.serving import AgentActor
 
@@ -27,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "chunked": {"hidden": [8], "horizon": 3, "samples": 4},
     "expo": {"hidden": [8], "base_hidden": [8], "critics": 4, "candidates": 3},
     "bc": {"width": 8, "blocks": 1, "horizon": 3, "executed": 3, "steps": 2},
+    "dsrl": {"hidden": [8], "horizon": 3},
 }
 AGENTS = {name: make_algorithm(name, settings) for name, settings in SETTINGS.items()}
 
@@ -134,3 +136,34 @@ def test_policies_answer_the_observation_they_were_asked_about(policy: Policy) -
     assert chunk.stamp_ns == 123 and chunk.actions.shape == (1, A)
     assert (np.abs(chunk.actions) <= 1.0).all()
     assert chunk.version == getattr(policy, "version", -1)
+
+
+PLAN = Planned(np.full((3, A), 0.6, np.float32), delay=2)
+
+
+@pytest.mark.parametrize("method", ["jacobian", "identity"])
+def test_a_flow_takes_up_what_is_planned_behind_all_that_is_around_it(method: Method) -> None:
+    agent = make_agent("chunked", SETTINGS["chunked"])
+    params = params_of(agent)
+    free = AgentActor(agent, LAYOUT, params, (0,))
+    guided = AgentActor(agent, LAYOUT, params, (0,), guidance=method)
+    guided.warm_up(deterministic=True)
+    wilful = np.stack([free.act(STATE, {}, True, PLAN) for _ in range(20)])
+    taken = np.stack([guided.act(STATE, {}, True, PLAN) for _ in range(20)])
+    away = [np.abs(chunks - 0.6).mean(axis=(0, 2)) for chunks in (wilful, taken)]
+    assert (away[1][:2] < 0.3 * away[0][:2]).all(), "the first two will have acted"
+    assert away[1][2] > away[1][1]
+    again = AgentActor(agent, LAYOUT, params, (0,), guidance=method)
+    expected = AgentActor(agent, LAYOUT, params, (0,)).act(STATE, {}, True)
+    nothing = Planned(np.zeros((0, A)), delay=0)
+    np.testing.assert_array_equal(again.act(STATE, {}, True, nothing), expected, "there is nothing to take up")
+
+
+@pytest.mark.parametrize(("name", "settings"), [("rlpd", {"hidden": [8]}), ("chunked", {"extraction": "one_step"})])
+def test_an_agent_that_cannot_take_up_a_plan_leaves_it_alone(name: str, settings: dict[str, Any]) -> None:
+    agent = make_agent(name, settings)
+    params = params_of(agent)
+    assert not agent.guided
+    actor = AgentActor(agent, LAYOUT, params, (0,), guidance="jacobian")
+    expected = AgentActor(agent, LAYOUT, params, (0,)).act(STATE, {}, True)
+    np.testing.assert_array_equal(actor.act(STATE, {}, True, PLAN), expected)

@@ -196,6 +196,36 @@ def test_a_slow_policy_is_asked_as_early_as_its_slowest_late_answer_took() -> No
     assert line.delay == 1, "what was long ago does not count"
 
 
+def test_a_first_answer_is_a_forecast_only_as_long_as_there_is_no_other() -> None:
+    line = asking()
+    line.sent(1, 0.0)
+    line.answered(1, 5.0, first=True)
+    assert line.delay == 50
+    line.sent(2, 5.0)
+    line.answered(2, 5.3)
+    assert line.delay == 3
+    line.sent(3, 6.0)
+    line.answered(3, 7.0, first=True)
+    assert line.delay == 3
+
+
+def test_new_parameters_or_another_process_make_an_answer_a_first_one() -> None:
+    acting = Acting(SessionConfig(policy_timeout=20.0), ("x",), PERIOD)
+    now, forecasts = 0.0, []
+    for stamp, (version, latency, restarts) in enumerate(
+        [(1, 5.0, False), (1, 0.3, False), (2, 2.0, False), (2, 0.2, False), (2, 3.0, True), (2, 0.4, False)]
+    ):
+        if restarts:
+            acting.restarted()
+        acting.look(stamp, now, person=False)
+        assert acting.wants
+        now += latency
+        acting.answer(ActionChunk(stamp, np.zeros((1, 1)), version), now)
+        forecasts.append(acting.delay)
+        now += 1.0
+    assert forecasts == [50, 3, 3, 3, 3, 4]
+
+
 def test_one_at_a_time_unless_it_is_overdue() -> None:
     line = asking(patience=0.5)
     line.sent(1, 1.0)

@@ -20,7 +20,8 @@ from robot_rl.session.session import Session
 from robot_rl.tasks.base import Task, check_rate, expert_of
 from robot_rl.tasks.reach import Reach
 from tests.robot_rl.acting import Decides
-from tests.robot_rl.session_bench import UP, Recorded, Sink
+from tests.robot_rl.session.slow import Bench
+from tests.robot_rl.session_bench import UP, Recorded
 
 
 class Clock(Policy):
@@ -47,32 +48,12 @@ class FastReach(Reach):
     instruction: ClassVar[str] = "reach the ball"
 
 
-class Bench:
-    """A session in process that records."""
-
-    def __init__(self, latency: float | Iterator[float], config: SessionConfig, task: Task, person=None) -> None:
-        self.sink, self.task = Sink(), task
-        self.world = InProcessWorld(task.scene(), task.bound(ControllerConfig()))
-        self.world.connect()
-        self.world.start()
-        self.session = Session(task, config, self.sink, seed=3)
-        self.rollout = Rollout(self.session, self.world, person, latency=latency)
-        self.ended: list[EpisodeSummary] = []
-
-    def run(self, policy: Policy, episodes: int) -> list[Recorded]:
-        while len(self.ended) < episodes:
-            directive = self.rollout.step(policy)
-            if directive.ended is not None:
-                self.ended.append(directive.ended)
-        return self.sink
-
-
 @pytest.fixture
 def bench() -> Iterator[type]:
     made: list[Bench] = []
 
     def make(latency: float | Iterator[float], config: SessionConfig, task: Task | None = None, person=None) -> Bench:
-        made.append(Bench(latency, config, task if task is not None else Reach(), person))
+        made.append(Bench(latency, config, task, person))
         return made[-1]
 
     yield make

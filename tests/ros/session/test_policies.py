@@ -121,6 +121,24 @@ def test_a_slow_policy_acts_on_time_and_shifts_no_control_period(
     assert timing["late actions"] == running.policy.late_actions
 
 
+def test_a_policy_is_told_the_plan_that_goes_on_while_it_thinks(
+    ros: Any, graph: Callable[[SessionConfig], Graph]
+) -> None:
+    running = graph(patient(chunks="rtc", horizon=9))
+    policy = Decides(lambda seen: ActionChunk(seen.stamp_ns, 0.01 * seen.seq + np.zeros((6, 3)), 3))
+    ros.add(PolicyNode(TASK, policy, (), None, planned=True))
+    _, episode = running.run_episode()
+    stamps = episode["stamp_ns"].tolist()
+    asked = [handed[-1] for handed in policy.handed]
+    assert [stamps.index(seen.stamp_ns) for seen in asked] == [0, 3, 6]
+    plans = [seen.planned for seen in asked]
+    assert all(plan is not None and plan.delay == 0 for plan in plans)
+    assert [len(plan.actions) for plan in plans if plan is not None] == [0, 3, 3]
+    for earlier, plan in zip(asked, plans[1:], strict=False):
+        assert plan is not None
+        np.testing.assert_allclose(plan.actions, 0.01 * earlier.seq, atol=1e-6)
+
+
 class FastReach(Reach):
     rate: ClassVar[float] = 20.0
     horizon: ClassVar[int] = 100
