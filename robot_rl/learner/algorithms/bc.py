@@ -10,7 +10,9 @@ Only the average θ̄ acts, is published, and is judged on held-out episodes, al
 mean alone: by its spread it is too sure of itself long before the mean is best. Acting
 samples a chunk and hands out its first ``executed`` actions. A flow and a diffusion draw it in use too: noise belongs
 to such a policy. A Gaussian is its mean in use, with one draw of N(0, held_noise²) for each axis of the chunk, because
-friction holds an arm that a mean hardly pushes (see `robot_rl.learner.warm`).
+friction holds an arm that a mean hardly pushes (see `robot_rl.learner.warm`). Where the session wants chunks that take
+up what is planned (``session.chunks=rtc``), a policy that learnt to continue a ``prefix`` begins with it, and a flow
+that did not is guided there (`networks.guidance`).
 
 `update` goes on imitating (DAgger; Ross et al., arXiv 1011.0686): a minibatch is of the demonstrations and of those
 runs of online steps that a person drove, which replay keeps among them (``demo_share`` is 1). Of other windows, where
@@ -40,7 +42,8 @@ from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.chunk_diffusion import diffusion_loss, diffusion_sample
 from robot_rl.learner.networks.chunk_flow import flow_loss, flow_sample
 from robot_rl.learner.networks.chunk_gaussian import gaussian_apply, gaussian_create, gaussian_loss, mean_error
-from robot_rl.learner.networks.mixer import mixer_create
+from robot_rl.learner.networks.guidance import Guide, guided_sample
+from robot_rl.learner.networks.mixer import mixer_apply, mixer_create
 from robot_rl.learner.networks.mlp import Params
 from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
@@ -77,6 +80,10 @@ class BcConfig(Precision):
             raise RangeError(f"executed={self.executed} must be at most horizon={self.horizon}")
         if self.prefix >= self.horizon:
             raise RangeError(f"prefix={self.prefix} must be below horizon={self.horizon}")
+        if self.model == "gaussian" and self.prefix:
+            raise RangeError(
+                f"prefix={self.prefix} is for model=flow and model=diffusion; a Gaussian continues nothing"
+            )
         if self.model == "diffusion" and self.steps > self.noise_levels:
             raise RangeError(f"steps={self.steps} must be at most noise_levels={self.noise_levels}")
 
@@ -219,6 +226,7 @@ def act(
     key: jax.Array,
     deterministic: bool,
     config: BcConfig,
+    guide: Guide | None = None,
 ) -> tuple[jax.Array, Any]:
     """The first s actions ``(s, a)`` of a chunk; see `robot_rl.learner.agent.Agent.act`."""
     features, policy = encoder.see(params, state, images), part(params, config.model)
@@ -229,12 +237,30 @@ def act(
         chunk = jnp.clip(mean + noise, -1.0, 1.0)
     else:
         noise = jax.random.normal(key, (1, config.horizon, policy["out/b"].shape[-1]))
-        chunk = (
-            diffusion_sample(policy, features, noise, config.steps, config.noise_levels)
-            if config.model == "diffusion"
-            else flow_sample(policy, features, noise, config.steps)
-        )
+        chunk = sample(policy, features, noise, config, guide)
     return chunk[0, : config.acted], carry
+
+
+def sample(
+    policy: Params, features: jax.Array, noise: jax.Array, config: BcConfig, guide: Guide | None = None
+) -> jax.Array:
+    """Chunks ``(n, H, a)`` of a flow or a diffusion for ``features (n, f)`` and ``noise (n, H, a)``.
+
+    They take up the plan of ``guide``: beginning with its first actions, those that act anyway but d_max at most, if
+    that was learnt (``prefix``); else a flow is guided there.
+    """
+    given, count = None, jnp.int32(0)
+    if guide is not None and config.prefix:
+        given, count = guide.target, jnp.minimum((guide.weight >= 1.0).sum(), config.prefix)
+    if config.model == "diffusion":
+        return diffusion_sample(policy, features, noise, config.steps, config.noise_levels, given, count)
+    if guide is None or config.prefix:
+        return flow_sample(policy, features, noise, config.steps, given, count)
+
+    def velocity(x: jax.Array, t: float) -> jax.Array:
+        return mixer_apply(policy, features, x.reshape(noise.shape), jnp.full((1,), t)).reshape(x.shape)
+
+    return guided_sample(velocity, noise.reshape(len(noise), -1), config.steps, guide).reshape(noise.shape)
 
 
 def published(state: BcState, config: BcConfig) -> Params:
@@ -274,6 +300,7 @@ def make_agent(config: BcConfig | None = None) -> Agent:
         columns=(SOURCE,),
         imitate=partial(imitate, config=config),
         imitation_loss=partial(imitation_loss, config=config),
+        guided=config.model == "flow" or config.prefix > 0,
         adopt=partial(adopt, config=config),
     )
 

@@ -183,6 +183,7 @@ def test_images_teach_the_encoder() -> None:
         ({"horizon": 4, "executed": 5}, "executed=5 must be at most horizon=4"),
         ({"horizon": 4, "prefix": 4}, "prefix=4 must be below horizon=4"),
         ({"model": "diffusion", "steps": 20, "noise_levels": 10}, "steps=20 must be at most noise_levels=10"),
+        ({"model": "gaussian", "prefix": 2}, "prefix=2 is for model=flow and model=diffusion"),
         ({"model": "vae"}, "model='vae' must be one of flow, diffusion, gaussian"),
     ],
 )
