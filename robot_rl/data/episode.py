@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.codecs import ZstdCodec
 
 from robot_rl.contract import Ending, FrameSize, Source
 from robot_rl.data.columns import (
@@ -174,6 +172,9 @@ def frame_column(camera: str, size: FrameSize) -> str:
 
 def write_episode(path: Path, scratch: Path, info: EpisodeInfo, columns: Mapping[str, np.ndarray]) -> None:
     """Write an episode to ``path`` by way of ``scratch`` and one rename. Raises `StoreError` when the disk fails."""
+    import zarr  # see `EpisodeStore`
+    from zarr.codecs import ZstdCodec
+
     attributes = {
         **{name: getattr(info, name) for name in ("index", "reason", "steps", "total_reward")},
         **{name: getattr(info, name) for name in ("interventions", "duration", "seed")},
@@ -214,6 +215,8 @@ def read_episode(
 
     Raises `StoreError` when anything asked for is missing, damaged or of another layout.
     """
+    import zarr
+
     info = read_info(path)
     checksums = _attributes(path)["crc32"]
     shapes = _shapes(info.steps, schema)

@@ -17,6 +17,7 @@ journal becomes an episode of the good steps before the damage, and is kept besi
 from __future__ import annotations
 
 import fcntl
+import importlib
 import logging
 import math
 import os
@@ -49,6 +50,9 @@ class EpisodeStore:
     """
 
     def __init__(self, layout: StoreLayout, schema: StoreSchema, lock: int) -> None:
+        # Most processes of a job know of stores and write none, so they do without this. Whoever writes has it now, and
+        # not while an arm waits for the end of its first episode.
+        importlib.import_module("zarr")
         self._layout = layout
         self._lock = lock
         self._writer: EpisodeWriter | None = None
