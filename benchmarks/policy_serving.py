@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-AGENTS = ("sac", "rlpd", "hil", "flash_sac", "chunked", "expo")
+AGENTS = ("sac", "rlpd", "hil", "flash_sac", "chunked", "expo", "bc", "dsrl")
 CAMERAS = {"side": (128, 128), "wrist": (128, 128)}
 TASK = "pick_cube"  # with a gripper: hil chooses between its options
 THREADS = "--xla_cpu_multi_thread_eigen=false"

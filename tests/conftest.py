@@ -21,7 +21,9 @@ from tests.fault_table import FaultTable, written_table
 
 SESSION_VARIABLE = "ROBOT_RL_TEST_SESSION"
 JOB_VARIABLE = "ROBOT_RL_TEST_MAY_START_JOBS"
-JOBS = Path(__file__).parent / "processes"  # tests that start whole jobs
+TESTS = Path(__file__).parent
+JOBS = TESTS / "processes"  # tests that start whole jobs
+WAITING = (JOBS, TESTS / "ros", TESTS / "hardware", TESTS / "contracts")  # tests that wait more than they compute
 SHARED_MEMORY = Path("/dev/shm")
 DOMAIN = pytest.StashKey[socket.socket]()  # the claim on the session's ROS domain
 PEAKS = pytest.StashKey[dict[str, int]]()  # most memory that each process of the session held [MiB]
@@ -59,6 +61,9 @@ def is_worker(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Whoever shares them out gives each process a stretch of them. So one has those that wait for robots and messages,
+    # beside others that compute; at the end, alone, they would leave the cores idle.
+    items.sort(key=lambda item: not any(folder in item.path.parents for folder in WAITING))
     for item in items:
         if item.get_closest_marker("job") and not item.get_closest_marker("slow") and JOBS not in item.path.parents:
             raise pytest.UsageError(f"{item.nodeid} starts a job: `make test` looks for such tests in tests/processes")

@@ -48,6 +48,7 @@ class AgentView:
         self._task = task
         self.name = task.name
         self.action = task.action
+        self.control_period = task.control_period
         self.without = tuple(name for name in known if name in without)
         self.fields = tuple(field for field in task.fields if field.name not in without)
         if fields and not self.fields:
@@ -73,6 +74,7 @@ class AgentView:
 
 
 ENCODER = "encoder"  # of an identity: whose features are seen
+PERIOD = "control_period"  # of an identity: robot time between actions [s], for which their scale holds
 LEAST_SPREAD = 1.0  # of a state whose fields are scaled to order 1
 
 
@@ -95,6 +97,7 @@ def identity_of(task: Shaped, encoder: str = "") -> dict[str, JsonValue]:
         "fields": [[field.name, field.size, float(field.scale)] for field in task.fields],
         "axes": list(task.action.axes),
         "scale": list(task.action.scale),
+        PERIOD: task.control_period,
         ENCODER: encoder,
     }
 
@@ -109,5 +112,5 @@ class Difference(NamedTuple):
 
 def differences(there: Mapping[str, JsonValue], here: Mapping[str, JsonValue]) -> list[Difference]:
     """The values of an identity that are not the same ``there``, where earlier versions may have written it."""
-    found: dict[str, JsonValue] = {ENCODER: "", **there}
+    found: dict[str, JsonValue] = {ENCODER: "", PERIOD: here.get(PERIOD), **there}
     return [Difference(name, found.get(name), value) for name, value in here.items() if found.get(name) != value]

@@ -67,7 +67,7 @@ class Layout:
 
 
 class Shaped(Protocol):
-    """A task as those see it who only record or act: its name, the fields of its state, and its actions."""
+    """A task as those see it who only record or act: its name, its state's fields, its actions and their period."""
 
     @property
     def name(self) -> str: ...
@@ -77,3 +77,6 @@ class Shaped(Protocol):
 
     @property
     def action(self) -> ActionSpec: ...
+
+    @property
+    def control_period(self) -> float: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -295,7 +296,7 @@ def check_demos(config: RunConfig, root: Path) -> None:
     """Raises `ConfigError` unless every store of demonstrations exists, holds episodes, and is of this task."""
     schema = schema_of(make_task(config.task), config)
     for name in config.demo_stores:
-        path = root.absolute() / name
+        path = Path(os.path.normpath(root.absolute() / name))  # ``root`` may not be there yet
         reader = StoreReader(path)
         held = reader.schema
         if held is None or not any(episode.success for episode in reader.episodes()):

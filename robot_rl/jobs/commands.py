@@ -116,8 +116,10 @@ def run_job(job: str, config: RunConfig, root: Path | None, fast: bool) -> None:
 def pretrain(config: RunConfig, root: Path | None) -> int:
     """Imitate the demonstrations of the run at ``root``, and nothing else. Raises the errors of `robot_rl.jobs.errors`.
 
-    `robot-rl train` in the same run goes on from there; in another one, ``learner.base`` names the file.
+    A picture shows what it does in an episode that was held out (`robot_rl.jobs.imitated`). `robot-rl train` in the
+    same run goes on from there; in another one, ``learner.base`` names the file.
     """
+    from robot_rl.jobs.imitated import picture_imitation
     from robot_rl.jobs.learning import make_learner
     from robot_rl.jobs.training import Trainer
 
@@ -127,13 +129,16 @@ def pretrain(config: RunConfig, root: Path | None) -> int:
         run = prepare("train", config, root, lock=lock)
         _, config = Run.open(run.root)
         tell(f"pretrain: {config.task}, run {run.root}")
-        trainer = Trainer(run, config, make_learner(run, config), lambda data: None)
+        loop = make_learner(run, config)
+        trainer = Trainer(run, config, loop, lambda data: None)
         trainer.start()
         with contextlib.closing(trainer):
             if not trainer.imitate() and not run.clone.exists():
                 raise ConfigError(
                     f"there is nothing to imitate in {run.root}; record demonstrations, or leave out base"
                 )
+        if (picture := picture_imitation(run, config, loop)) is not None:
+            tell(f"picture: {picture}")
         tell(str(run.clone))
         tell(f"next: {_command('eval', run, True)} policy={shlex.quote(str(run.clone))}")
     return 0

@@ -7,6 +7,7 @@ runs/<time>-<task>/    or <time>-<namespace>-<task>, of one arm of several; -2, 
     demos/ online/ evaluation/    episode stores
     checkpoints/ policy.params    learner: the newest
     clone.params    learner: the imitation of the demonstrations that it started from
+    imitation.png   what the clone does along a held-out demonstration, from `robot-rl pretrain`
     champion.params gate.json     learner: what the improvement gate handed on (see `robot_rl.jobs.promotion`)
     status/*.json   what each process last said, replaced atomically
     logs/*.log      output of each process
@@ -156,6 +157,11 @@ class Run:
     def clone(self) -> Path:
         """The policy that imitates the demonstrations, with which learning began."""
         return self.root / "clone.params"
+
+    @property
+    def imitation_picture(self) -> Path:
+        """The clone's actions beside those recorded."""
+        return self.root / "imitation.png"
 
     @property
     def champion(self) -> Path:

@@ -21,6 +21,8 @@ class Base(NamedTuple):
         replace: ``(state, params) -> state`` with these in place, wherever they are kept.
         loss: ``(params, key, batch) -> loss``, a scalar, for a minibatch ``(n, …)``.
         act: as `Agent.act`, by this part alone.
+        found: ``params -> params`` as of ``learnt``, among those that an agent with the same base publishes. Raises
+            ValueError when they are not there.
     """
 
     optimiser: Any
@@ -28,6 +30,7 @@ class Base(NamedTuple):
     replace: Callable[[Any, Any], Any]
     loss: Callable[[Any, jax.Array, Batch], jax.Array]
     act: Callable[..., tuple[jax.Array, Any]]
+    found: Callable[[Mapping[str, jax.Array]], Any]
 
 
 class Agent(NamedTuple):

@@ -23,7 +23,9 @@ AGENTS = Registry(
             "sac": "sac",
             "chunked": "chunked",
             "expo": "expo",
+            "dsrl": "dsrl",
             "rlpd_lagrangian": "lagrangian",
+            "bc": "bc",
         }.items()
     },
 )

@@ -76,6 +76,17 @@ def earned(agent: Agent, base: Base) -> Agent:
     def turn(state: EarnedState, explores: float, leads: float) -> EarnedState:
         return state._replace(explores=jnp.float32(explores), leads=jnp.float32(leads))
 
+    def adopt(state: EarnedState, params: Mapping[str, Any]) -> EarnedState:
+        if not part(params, "start").get("started", 0.0):
+            raise ValueError(f"nothing that agent {agent.name} starts from is there; its robot-rl pretrain makes one")
+        given, own = base.found(part(params, "whole")), base.learnt(state.inner)
+        if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, own):
+            raise ValueError(f"the base among these parameters is for other sizes than agent {agent.name} has here")
+        learnt = jax.tree.map(lambda mine, theirs: jnp.asarray(theirs, mine.dtype), own, given)
+        return state._replace(
+            inner=base.replace(state.inner, learnt), optimiser=base.optimiser.init(learnt), started=jnp.float32(1.0)
+        )
+
     def actor(state: EarnedState) -> Params:
         start = {"started": state.started, "explores": state.explores, "leads": state.leads}
         return join(whole=agent.actor(state.inner), start=start)
@@ -88,6 +99,7 @@ def earned(agent: Agent, base: Base) -> Agent:
         imitate=imitate,
         imitation_loss=imitation_loss,
         turn=turn,
+        adopt=adopt,
     )
 
 

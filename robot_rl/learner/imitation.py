@@ -36,6 +36,7 @@ class Imitation:
     Attributes:
         made: steps of the optimiser so far.
         judged: held-out windows; None where there are none.
+        episode: rows of one that is held out; None where none is.
         held_out: the best loss of the held-out episodes so far; NaN where there are none.
         done: it has ended.
     """
@@ -52,6 +53,7 @@ class Imitation:
         count = 0 if len(episodes) < 2 else max(1, len(episodes) // 10)
         held_out, learnt = ([episodes[i] for i in part] for part in (order[:count], order[count:]))
         self._rows = np.concatenate(learnt)
+        self.episode = held_out[0] if held_out else None
         self.judged = self._held_out(np.concatenate(held_out)) if held_out else None
         self._steps = STEPS_OF_IMAGES if demos.images else STEPS
         self._best: Any = None

@@ -82,7 +82,8 @@ class LearnerLoop:
 
     ``halted`` is why updates stopped (see `robot_rl.learner.watch`), or "". Parameters handed out from then on are the
     last good ones; a learner that is started again tries again from its last checkpoint. ``has_clone``: demonstrations
-    were imitated, or a clone was taken over.
+    were imitated, or a clone was taken over. ``held_out_rows``: in the demonstrations' buffer, an episode that was held
+    out from imitation (`Imitation.episode`); None where there is none, or it has not begun.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class LearnerLoop:
         self._calls = 0
         self._imitation: Imitation | None = None  # while it goes on
         self._imitated: Mapping[str, float] = {}  # metrics of it
+        self.held_out_rows: np.ndarray | None = None
         self._pretraining = self.config.pretrain  # calls on demonstrations still to be made
         self._turns = Turns()
         self._drawn = 0  # ended episodes at the last draw of who acts
@@ -270,6 +272,7 @@ class LearnerLoop:
         if self._imitation is None:
             buffer, config = self.sources.demo_buffer, self.config
             self._imitation = Imitation(self.agent, buffer, config.imitate, config.seed, self._devices)
+            self.held_out_rows = self._imitation.episode
         self._state, self._imitated = self._imitation.step(self._state)
         if self._imitation.done:
             self._imitation, self.has_clone = None, True

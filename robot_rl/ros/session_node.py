@@ -91,9 +91,7 @@ class SessionNode(Node):
         self._due = -1.0
         self._undecided: Reading | None = None  # the tick whose decision waits for the policy
         self._sent: dict[int, float] = {}  # stamp of an observation that asks for an answer → steady time [s]
-        self._answered = (
-            False  # the first answer of a policy that has started takes longer than others: it is not timed
-        )
+        self._answered = False  # by this policy, whose first answer takes longer than others and is not timed
         self._reading: Reading | None = None
         self._stalled = False
         self._began = time.monotonic()

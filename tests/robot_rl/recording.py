@@ -23,6 +23,7 @@ class Felt:
     name = "reach"
     fields = (Field("position", 3, 10.0), Field("force", 2, 0.1))
     action = ActionSpec(("x", "y"), (0.01, 0.01))
+    control_period = 0.1
 
     def state(self, reading: Reading) -> np.ndarray:
         return np.concatenate((10.0 * reading.pose.translation, 0.1 * reading.wrench[:2])).astype(np.float32)

@@ -51,7 +51,8 @@ class Row:
     ``blind`` sees none of a task's `CAMERAS`, and is for tasks with images alone.
 
     A command's ``{env}``, ``{task}``, ``{seed}``, ``{steps}``, ``{every}``, ``{episodes}``, ``{demos}`` (an episode
-    store) and ``{lines}`` (the file to write) are filled in.
+    store) and ``{lines}`` (the file to write) are filled in. ``demos``: how many demonstrations it is given, 0 for
+    `DEMOS`. ``acting``: whether it is evaluated a second time, as it acts while it learns.
     """
 
     name: str
@@ -61,6 +62,8 @@ class Row:
     seeds: int = 3
     command: tuple[str, ...] = ()
     blind: bool = False
+    demos: int = 0
+    acting: bool = True
 
 
 @dataclass(frozen=True)

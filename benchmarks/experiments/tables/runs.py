@@ -65,7 +65,7 @@ class Outcome:
 
 def make_line(cell: Cell, place: Place) -> Line:
     """The run of ``cell``, whatever comes of it. Raises `subprocess.CalledProcessError` without demonstrations."""
-    demos = demonstrations(cell.task, cell.seed, place)
+    demos = demonstrations(cell.task, cell.seed, place, cell.row.demos)
     began, before = time.monotonic(), _cpu_time()
     outcome = _MADE_BY[cell.row.kind](cell, place, demos)
     return Line(
@@ -88,9 +88,13 @@ def make_line(cell: Cell, place: Place) -> Line:
     )
 
 
-def demonstrations(task: str, seed: int, place: Place) -> Path:
-    """Demonstrations of ``seed``, a store or a public task's file, by this version; whoever is first records them."""
-    run = place.work / place.version / f"demos-{task}-{place.style}-{seed}"
+def demonstrations(task: str, seed: int, place: Place, count: int = 0) -> Path:
+    """``count`` demonstrations (0: `DEMOS`) of ``seed``, a store or a public task's file, by this version.
+
+    Whoever is first records them.
+    """
+    number = f"-{count}" if count else ""
+    run = place.work / place.version / f"demos-{task}-{place.style}-{seed}{number}"
     found = run / PUBLIC_DEMOS if BUDGETS[task].module else run / "demos"
     run.parent.mkdir(parents=True, exist_ok=True)
     complete = run.with_suffix(".complete")
@@ -99,11 +103,11 @@ def demonstrations(task: str, seed: int, place: Place) -> Path:
         if not complete.exists():
             if BUDGETS[task].module:
                 run.mkdir(exist_ok=True)
-                arguments = [task, "--seed", str(seed), "--count", str(DEMOS), "--file", str(found)]
+                arguments = [task, "--seed", str(seed), "--count", str(count or DEMOS), "--file", str(found)]
                 _run([sys.executable, "-m", public_demos.__name__, *arguments], run.with_suffix(".log"))
             else:
                 arguments = ["--fast", "--task", task, "--seed", str(seed), "--run", str(run)]
-                settings = [f"demos={DEMOS}", f"demo_style={place.style}"]
+                settings = [f"demos={count or DEMOS}", f"demo_style={place.style}"]
                 _robot_rl("record", [*arguments, *settings], run.with_suffix(".log"))  # goes on where it was, if it was
             complete.touch()
     return found
@@ -143,7 +147,8 @@ def _agent(cell: Cell, place: Place, demos: Path) -> Outcome:
     budget = BUDGETS[cell.task]
     steps = 0 if cell.row.kind is Kind.CLONE else budget.steps
     arguments = ["--env", budget.env, "--agent", cell.row.agent, "--seed", str(cell.seed), "--steps", str(steps)]
-    arguments += ["--eval-every", str(budget.every), "--eval-episodes", str(EPISODES), "--eval-acting"]
+    arguments += ["--eval-every", str(budget.every), "--eval-episodes", str(EPISODES)]
+    arguments += ["--eval-acting"] if cell.row.acting else []
     arguments += ["--module", budget.module] if budget.module else []
     arguments += ["--encoder", budget.encoder] if budget.encoder and not cell.row.blind else []
     arguments += ["--demos", str(demos), *(f"learner.{setting}" for setting in cell.row.settings)]

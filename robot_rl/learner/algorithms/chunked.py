@@ -59,6 +59,7 @@ from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
 
 Extraction = Literal["best_of_n", "one_step", "aloe"]
+SEEN = "seen"  # published name of an encoder that only the flow sees by
 LEAST_SPREAD = 1e-4  # of advantages, as a share of |Q|: float32 rounds differences of values not much finer
 
 
@@ -294,7 +295,19 @@ def base_of(config: ChunkedConfig) -> Base:
         replace=replaced,
         loss=partial(imitation_loss, config=config),
         act=partial(act, config=replace(config, samples=1)),
+        found=partial(found, config=config),
     )
+
+
+def found(params: Mapping[str, jax.Array], config: ChunkedConfig) -> tuple[Policies, Params]:
+    """Policies and encoder among the ``params`` that are `published`. Raises ValueError when they are not all there."""
+    flow, seen = part(params, "flow"), part(params, encoder.NAME)
+    if config.extraction == "one_step" or not flow:
+        raise ValueError(
+            "there is no flow of chunks among these parameters; agents chunked and dsrl publish one, but chunked with "
+            "extraction=one_step does not, nor does that start from one"
+        )
+    return Policies(flow, {}), part(params, SEEN) or seen
 
 
 def imitation_loss(learnt: tuple[Policies, Params], key: jax.Array, batch: Batch, config: ChunkedConfig) -> jax.Array:
@@ -367,9 +380,9 @@ def update(state: ChunkedState, batch: Batch, config: ChunkedConfig) -> tuple[Ch
 
 def published(state: ChunkedState, config: ChunkedConfig) -> Params:
     """The parameters that `act` takes: the policy that acts, the critics if they choose, and the encoder."""
-    policy = state.policies.one_step if config.extraction == "one_step" else state.policies.flow
+    policy = {"one_step": state.policies.one_step} if config.extraction == "one_step" else {"flow": state.policies.flow}
     critics = state.values.critics if _samples(config) > 1 else {}
-    return join(policy=policy, critics=critics, encoder=state.values.encoder)
+    return join(**policy, critics=critics, encoder=state.values.encoder)
 
 
 def act(
@@ -387,7 +400,7 @@ def act(
     Noise belongs to such a policy: it chooses between ways, and it frees an arm that friction holds, where the same
     chunk would push in vain for ever. So "deterministic" chunks are drawn as well.
     """
-    policy = part(params, "policy")
+    policy = part(params, "one_step" if config.extraction == "one_step" else "flow")
     size = policy[f"b{len(policy) // 2 - 1}"].shape[-1]
     noise = jax.random.normal(key, (1, _samples(config), size))
     policies = Policies(flow=policy, one_step=policy)  # the one of them that `propose` takes

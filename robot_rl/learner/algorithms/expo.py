@@ -328,7 +328,16 @@ def base_of(config: ExpoConfig) -> Base:
         replace=replaced,
         loss=loss,
         act=partial(act_alone, config=config),
+        found=found,
     )
+
+
+def found(params: Mapping[str, jax.Array]) -> tuple[Params, Params]:
+    """Base and encoder among the `published` ``params``. Raises ValueError when they are not there."""
+    base = part(params, "base")
+    if not base:
+        raise ValueError("there is no base of agent expo among these parameters")
+    return base, part(params, encoder.NAME)
 
 
 def make_agent(config: ExpoConfig | None = None) -> Agent:

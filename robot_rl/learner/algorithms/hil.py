@@ -210,6 +210,7 @@ def make_agent(config: HilConfig | None = None) -> Agent:
         actor=lambda state: join(arm=state.arm.actor, grasp=state.grasp, encoder=state.arm.encoder),
         act=partial(act, config=config),
         see=lambda state, found: state._replace(arm=encoder.seen_by(state.arm, found)),
+        still=lambda state: state._replace(arm=rlpd.still(state.arm, config)),
         chooses_options=True,
         columns=("previous_action",),
     )

@@ -18,6 +18,7 @@ is shifted first, images and next images independently.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +41,7 @@ from robot_rl.learner.networks.mlp import (
     actor_create,
     critics_apply,
     critics_create,
+    last_layer,
     tanh_gaussian,
 )
 from robot_rl.learner.networks.parts import join, part
@@ -112,6 +114,19 @@ def create(key: jax.Array, layout: Layout, config: RlpdConfig) -> RlpdState:
         key=key,
     )
     return store(key, state, config.parameter_dtype)
+
+
+def still(state: RlpdState, config: RlpdConfig) -> RlpdState:
+    """The agent, whose policy is N(0, σ²) before the tanh, in every state, until it learns otherwise.
+
+    Its actions are as random as the temperature aims at: ½ ln(2πe σ²) = H̄/|A|.
+    """
+    last, size = last_layer(state.actor), action_size_of(state.actor)
+    entropy = -1.0 if config.target_entropy is None else config.target_entropy / size
+    log_std = entropy - 0.5 * math.log(2.0 * math.pi * math.e)
+    weight, bias = (state.actor[f"{name}{last}"] for name in "wb")
+    begun = jnp.zeros_like(bias).at[size:].set(log_std)
+    return state._replace(actor=state.actor | {f"w{last}": jnp.zeros_like(weight), f"b{last}": begun})
 
 
 def critic_target(key: jax.Array, state: RlpdState, batch: Batch, config: RlpdConfig) -> jax.Array:
@@ -275,6 +290,7 @@ def make_agent(config: RlpdConfig | None = None) -> Agent:
         actor=lambda state: join(actor=state.actor, encoder=state.encoder),
         act=partial(act, config=config),
         see=encoder.seen_by,
+        still=partial(still, config=config),
     )
 
 

@@ -73,6 +73,7 @@ def make_agent(config: SacConfig | None = None) -> Agent:
         actor=lambda state: join(actor=state.actor, encoder=state.encoder),
         act=partial(rlpd.act, config=config),
         see=encoder.seen_by,
+        still=partial(rlpd.still, config=config),
         demo_share=None,  # every step is as likely as any other
     )
 

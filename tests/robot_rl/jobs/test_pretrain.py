@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from robot_rl.data.parameters import unpack
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.cli import main
 from robot_rl.jobs.config import RunConfig, load_config
+from robot_rl.jobs.imitated import along, draw_actions
 from robot_rl.jobs.learning import make_learner
 from robot_rl.jobs.progress import schema_of, view_of
 from robot_rl.jobs.run import Run
@@ -49,6 +51,8 @@ def test_a_run_that_was_pretrained_has_a_clone_that_acts_and_trains_on_from_ther
     assert main(["pretrain", "--run", str(run.root), *SETTINGS]) == 0
     said = capsys.readouterr().out
     assert str(run.clone) in said and f"policy={run.clone}" in said
+    assert f"picture: {run.imitation_picture}" in said
+    assert run.imitation_picture.read_bytes().startswith(b"\x89PNG")
     view = view_of(make_task("reach"), CONFIG)
     policy = load_actor(run.clone.read_bytes(), view, 0, deterministic=True)
     state = np.ones(view.state_size, np.float32)
@@ -57,6 +61,39 @@ def test_a_run_that_was_pretrained_has_a_clone_that_acts_and_trains_on_from_ther
     assert learner.has_clone and not learner.imitating and learner.version == 0
     again = load_actor(learner.parameters(), view, 0, deterministic=True).act([Observation(1, 1, state)]).actions
     np.testing.assert_array_equal(again, actions)
+
+
+class Counter:
+    """Acts by chunks of three: the state, then that and 0.1, then 0.2 more."""
+
+    def act(self, state: np.ndarray, images: Mapping[str, np.ndarray], deterministic: bool) -> np.ndarray:
+        assert deterministic and images["wrist"].shape == (2, 2, 3)
+        return state + np.float32([[0.0], [0.1], [0.2]])
+
+
+def test_a_clone_is_asked_along_what_was_recorded_as_often_as_it_is_used() -> None:
+    states = np.arange(7, dtype=np.float32)[:, None]
+    predicted, asked = along(Counter(), states, {"wrist": np.zeros((7, 2, 2, 3), np.uint8)})
+    np.testing.assert_allclose(predicted[:, 0], [0.0, 0.1, 0.2, 3.0, 3.1, 3.2, 6.0])
+    np.testing.assert_array_equal(asked, [0, 3, 6])
+    figure = draw_actions(predicted, predicted, asked, ["z"], 0.1)
+    assert figure.axes[0].get_ylabel() == "z" and figure.axes[0].get_xlabel() == "time [s]"
+
+
+def test_a_new_run_takes_the_demonstrations_of_the_one_beside_it(tmp_path: Path) -> None:
+    """Its folder, from which the other is named, is made only once they are found."""
+    recorded(tmp_path / "one")
+    pupil = Run(tmp_path / "other")
+    assert main(["pretrain", "--run", str(pupil.root), "demo_stores=../one/demos", *SETTINGS]) == 0
+    assert pupil.clone.exists()
+
+
+def test_without_an_episode_that_was_held_out_there_is_no_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = recorded(tmp_path / "run", episodes=1)
+    assert main(["pretrain", "--run", str(run.root), *SETTINGS]) == 0
+    assert "picture" not in capsys.readouterr().out and not run.imitation_picture.exists()
 
 
 def test_the_clone_of_a_run_is_where_another_one_starts(tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def test_expo_with_noise_takes_the_candidate_with_the_best_minimum_of_two_critic
 def test_a_chunk_is_the_one_of_n_that_the_critics_like_best(extraction: str) -> None:
     agent = make_algorithm("chunked", {**SETTINGS["chunked"], "extraction": extraction})
     params, best = stirred(agent, LAYOUT), set()
-    policy, critics = part(params, "policy"), part(params, "critics")
+    policy, critics = part(params, "one_step" if extraction == "one_step" else "flow"), part(params, "critics")
     count, steps = (6 if extraction == "best_of_n" else 1), (1 if extraction == "one_step" else 3)
     assert bool(critics) == (count > 1)
     for deterministic in (False, True):

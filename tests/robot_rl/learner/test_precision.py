@@ -26,6 +26,8 @@ EPSILON = 2.0**-8  # bfloat16's; a number is rounded by half of that at most
 SMALL: dict[str, dict[str, Any]] = {name: {"hidden": [16], "critic_steps": 2} for name in AGENTS.builtin} | {
     "expo": {"hidden": [16], "base_hidden": [16], "base_steps": 2, "critic_steps": 2, "candidates": 2},
     "chunked": {"hidden": [16], "horizon": 2, "flow_steps": 2, "samples": 2, "critic_steps": 2},
+    "bc": {"horizon": 2, "width": 8, "blocks": 1, "steps": 2, "critic_steps": 2},
+    "dsrl": {"hidden": [16], "horizon": 2, "flow_steps": 2, "critic_steps": 2},
     "flash_sac": {"actor_width": 8, "critic_width": 8, "blocks": 1, "critic_steps": 2},
 }
 
@@ -48,6 +50,7 @@ def batch_for(agent: Any, seed: int) -> Batch:
             "return_deviation": np.ones(lead[0]),
             "return_largest": np.ones(lead[0]),
             "example": rng.random(lead) < 0.7,
+            "source": np.ones(lead),
         },
     )
     return jax.tree.map(lambda column: np.asarray(column, np.float32), columns)

@@ -44,6 +44,16 @@ def batch_of(*lead: int, seed: int = 0) -> Batch:
     return jax.tree.map(lambda column: np.asarray(column, np.float32), values)
 
 
+@pytest.mark.parametrize("target", [None, -3.0])
+def test_a_stilled_policy_takes_the_action_0_with_the_entropy_aimed_at_whatever_it_sees(target: float | None) -> None:
+    config = replace(TINY, target_entropy=target)
+    state = rlpd.make_agent(config).still(tiny(config))
+    mean, log_std = mlp.actor_apply(state.actor, np.random.default_rng(3).normal(0.0, 5.0, (N, D)).astype(np.float32))
+    np.testing.assert_array_equal(mean, 0.0)
+    gaussian = 0.5 * np.log(2.0 * np.pi * np.e * np.exp(2.0 * np.asarray(log_std, np.float64)))
+    np.testing.assert_allclose(gaussian.sum(axis=-1), -A if target is None else target, rtol=1e-5)
+
+
 def reference_q(params, member: int, state, action) -> np.ndarray:
     """One critic in float64: Dense → LayerNorm → ReLU twice, Dense."""
     p = {name: np.asarray(value, np.float64)[member] for name, value in params.items()}

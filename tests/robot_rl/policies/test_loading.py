@@ -121,12 +121,19 @@ def test_a_loader_that_was_warmed_up_compiles_nothing_for_the_policies_that_come
         ({"scale": [0.5] * TASK.action.size}, r"trained with scale .*0\.5.* but this run has scale"),
         ({"task": "peg_insertion"}, "trained with task 'peg_insertion', but this run has task 'reach'"),
         ({"axes": ["x"]}, "trained with axes"),
+        ({"control_period": 0.05}, "trained with control_period 0.05, but this run has control_period 0.1"),
         ({"images": {"wrist": [8, 8]}}, r"needs images of \['wrist'\]; this run has cameras=\[\]"),
     ],
 )
 def test_what_fits_another_run_is_refused_in_words(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         load_actor(policy(TASK, change=change), TASK, 3, False)
+
+
+def test_parameters_of_a_version_that_did_not_say_the_period_are_taken() -> None:
+    params, version, meta = unpack(policy(TASK))
+    del meta["control_period"]
+    assert load_actor(pack(params, version, meta), TASK, 3, False).version == version
 
 
 @pytest.mark.parametrize("missing", ["agent", "settings", "images"])
@@ -174,7 +181,8 @@ def test_a_policy_sees_by_its_own_cameras() -> None:
 
 
 def test_an_agent_that_cannot_do_the_task_is_named() -> None:
-    gripping = SimpleNamespace(name="grip", fields=(Field("width", 2, 1.0),), action=ActionSpec(("gripper",), (1.0,)))
+    field, action = Field("width", 2, 1.0), ActionSpec(("gripper",), (1.0,))
+    gripping = SimpleNamespace(name="grip", fields=(field,), action=action, control_period=0.1)
     with pytest.raises(ParameterError, match="agent hil cannot do this task: hil needs two options or more"):
         load_actor(policy(gripping, change={"agent": "hil", "settings": {"hidden": [4]}}), gripping, 3, True)
 

@@ -27,6 +27,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "flash_sac": {"actor_width": 4, "critic_width": 4},
     "chunked": {"hidden": [8], "horizon": 3, "samples": 4},
     "expo": {"hidden": [8], "base_hidden": [8], "critics": 4, "candidates": 3},
+    "bc": {"width": 8, "blocks": 1, "horizon": 3, "executed": 3, "steps": 2},
+    "dsrl": {"hidden": [8], "horizon": 3},
 }
 AGENTS = {name: make_algorithm(name, settings) for name, settings in SETTINGS.items()}
 
@@ -92,7 +94,7 @@ def test_actions_without_exploration_are_the_same_for_every_seed(name: str) -> N
     deterministic = acts(one, 4, deterministic=True)
     assert np.array_equal(deterministic, acts(other, 4, deterministic=True))
     draws = len(np.unique(deterministic.reshape(4, -1), axis=0))
-    assert draws == (4 if name == "chunked" else 1), "a flow draws even then"
+    assert draws == (4 if name in ("chunked", "bc") else 1), "a flow draws even then"
 
 
 def test_several_seeds_are_another_one_than_each() -> None:
@@ -139,9 +141,9 @@ def test_policies_answer_the_observation_they_were_asked_about(policy: Policy) -
 PLAN = Planned(np.full((3, A), 0.6, np.float32), delay=2)
 
 
-@pytest.mark.parametrize("method", ["jacobian", "identity"])
-def test_a_flow_takes_up_what_is_planned_behind_all_that_is_around_it(method: Method) -> None:
-    agent = make_agent("chunked", SETTINGS["chunked"])
+@pytest.mark.parametrize(("name", "method"), [("chunked", "jacobian"), ("chunked", "identity"), ("bc", "identity")])
+def test_a_flow_takes_up_what_is_planned_behind_all_that_is_around_it(name: str, method: Method) -> None:
+    agent = make_agent(name, SETTINGS[name])
     params = params_of(agent)
     free = AgentActor(agent, LAYOUT, params, (0,))
     guided = AgentActor(agent, LAYOUT, params, (0,), guidance=method)
@@ -155,6 +157,17 @@ def test_a_flow_takes_up_what_is_planned_behind_all_that_is_around_it(method: Me
     expected = AgentActor(agent, LAYOUT, params, (0,)).act(STATE, {}, True)
     nothing = Planned(np.zeros((0, A)), delay=0)
     np.testing.assert_array_equal(again.act(STATE, {}, True, nothing), expected, "there is nothing to take up")
+
+
+@pytest.mark.parametrize("model", ["flow", "diffusion"])
+def test_what_was_learnt_to_be_continued_is_continued_as_it_is(model: str) -> None:
+    agent = make_agent("bc", SETTINGS["bc"] | {"model": model, "prefix": 2})
+    actor = AgentActor(agent, LAYOUT, params_of(agent), (0,), guidance="jacobian")
+    chunk = actor.act(STATE, {}, True, PLAN)
+    np.testing.assert_array_equal(chunk[:2], PLAN.actions[:2])
+    assert (chunk[2] != PLAN.actions[2]).all(), "it will not have acted"
+    longer = actor.act(STATE, {}, True, Planned(np.full((3, A), 0.6, np.float32), delay=3))
+    assert (longer[2] != PLAN.actions[2]).all(), "no more than were learnt"
 
 
 @pytest.mark.parametrize(("name", "settings"), [("rlpd", {"hidden": [8]}), ("chunked", {"extraction": "one_step"})])

@@ -197,6 +197,7 @@ def test_a_run_is_a_line_with_everything(tmp_path: Path, monkeypatch: pytest.Mon
     assert made.critic_steps > 0 < made.actor_steps and made.wall_s > 0.0 < made.cpu_s
 
 
+@pytest.mark.slow
 def test_the_copy_of_the_demonstrations_takes_no_robot_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
     place = Place(tmp_path, "abc", "person")
@@ -207,7 +208,7 @@ def test_the_copy_of_the_demonstrations_takes_no_robot_time(tmp_path: Path, monk
 
 
 def test_an_outside_program_is_a_row_and_when_it_dies_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "demonstrations", lambda task, seed, place: tmp_path / "demos")
+    monkeypatch.setattr(runs, "demonstrations", lambda task, seed, place, count: tmp_path / "demos")
     place = Place(tmp_path, "abc", "person")
     (tmp_path / "abc").mkdir()
     script = tmp_path / "abc" / "reach-theirs-0.jsonl.py"
