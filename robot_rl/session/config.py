@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from robot_rl.contract.ranges import Natural, NonNegative, Seconds, check
+from robot_rl.contract.ranges import Natural, NonNegative, RangeError, Seconds, check
 from robot_rl.contract.steps import MAX_ROWS
 
-Joining = Literal["splice", "wait", "ensemble", "rtc"]
+Joining = Literal["wait", "splice", "ensemble", "rtc"]
 Guidance = Literal["jacobian", "identity"]
 
 
@@ -28,13 +28,14 @@ class SessionConfig:
             what was planned before goes on, or the arm holds. At most a control period.
         policy_timeout: [s] of robot time after which an answer is not waited for any more and the policy asked anew.
         ask_ahead: so many control periods, at least, before the end of what is planned the policy is asked again;
-            where its answers take longer, so much earlier.
-        chunks: how an answer of several actions joins the one before. ``splice``: by time, the new one replaces the old
-            from its first action that is due on; ``wait``: the old one acts to its end, then the policy is asked, and
-            the new one begins when it is there, while the arm holds; ``ensemble``: the policy is asked in each control
-            period, or as soon as it has answered, and the mean of all answers acts; ``rtc``, real-time chunking: the
-            policy is asked with half a chunk left, and told what goes on until its answer can act, for the new chunk to
-            begin with that; an answer that takes longer than was foreseen is dropped.
+            where its answers take longer, so much earlier. Not with ``chunks=wait``.
+        chunks: how an answer of several actions joins the one before. ``wait``: the old one acts to its end, then the
+            policy is asked, and the new one begins when it is there, while the arm holds; ``splice``, for a policy that
+            reckons with its latency: by time, the new one replaces the old from its first action that is due on;
+            ``ensemble``: the policy is asked in each control period, or as soon as it has answered, and the mean of all
+            answers acts; ``rtc``, real-time chunking: the policy is asked with half a chunk left, and told what goes on
+            until its answer can act, for the new chunk to begin with that; an answer that takes longer than was
+            foreseen is dropped.
         guidance: how ``rtc`` leads a flow of ours there: ``jacobian``, as published, or ``identity``, which is cheaper.
         ensemble_decay: m of the weights exp(−m i) in that mean, i = 0 the oldest answer; 0 weighs all alike.
         late_limit: [s] of robot time in a row without an action of the policy that end the episode as aborted.
@@ -53,7 +54,7 @@ class SessionConfig:
     policy_wait: Seconds = 0.06
     policy_timeout: Seconds = 1.0
     ask_ahead: Annotated[int, Ge(0), Le(MAX_ROWS)] = 0
-    chunks: Joining = "splice"
+    chunks: Joining = "wait"
     guidance: Guidance = "jacobian"
     ensemble_decay: NonNegative = 0.01
     late_limit: Seconds = 2.0
@@ -65,6 +66,8 @@ class SessionConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.ask_ahead and self.chunks == "wait":
+            raise RangeError(f"ask_ahead={self.ask_ahead} is too early for chunks=wait; say chunks=splice")
 
     @property
     def guides(self) -> Guidance | None:

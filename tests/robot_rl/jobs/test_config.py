@@ -223,7 +223,7 @@ def test_where_the_arm_is_must_make_sense(override: str, message: str) -> None:
         ("session.late_limit=0.0", "a number of at least 0.001"),
         ("session.policy_timeout=0.0", "a number of at least 0.001"),
         ("session.policy_wait=0.0", "a number of at least 0.001"),
-        ("session.chunks=blend", "one of splice, wait, ensemble, rtc"),
+        ("session.chunks=blend", "one of wait, splice, ensemble, rtc"),
         ("session.ensemble_decay=-0.1", "a number of at least 0"),
         ("session.stall_timeout=inf", "a number of at least 0.001"),
     ],
@@ -232,6 +232,12 @@ def test_a_number_out_of_its_range_is_named_with_the_range(override: str, fits: 
     name, value = override.split("=")
     with pytest.raises(ConfigError, match=rf"^{name}='?{value}'? must be {fits}"):
         load_config(None, [override])
+
+
+def test_who_waits_for_a_chunks_end_is_not_asked_ahead() -> None:
+    with pytest.raises(ConfigError, match=r"^session.ask_ahead=2 is too early for chunks=wait; say chunks=splice"):
+        load_config(None, ["session.ask_ahead=2"])
+    assert load_config(None, ["session.ask_ahead=2", "session.chunks=splice"]).session.ask_ahead == 2
 
 
 def test_an_arm_needs_an_address() -> None:

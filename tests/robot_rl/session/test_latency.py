@@ -1,9 +1,10 @@
-"""A policy that takes its time, in process: what acts, when it is asked, and that no control period is stretched."""
+"""A policy that takes its time and is spliced: what acts, when it is asked, and that no control period is stretched."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -53,7 +54,7 @@ def bench() -> Iterator[type]:
     made: list[Bench] = []
 
     def make(latency: float | Iterator[float], config: SessionConfig, task: Task | None = None, person=None) -> Bench:
-        made.append(Bench(latency, config, task, person))
+        made.append(Bench(latency, replace(config, chunks="splice"), task, person))
         return made[-1]
 
     yield make
@@ -195,7 +196,7 @@ def test_a_policys_own_rate_and_horizon_count(bench) -> None:
 
 def test_a_policy_that_is_asked_ahead_answers_anew_before_its_chunk_is_used_up(bench) -> None:
     policy = Decides(lambda seen: ActionChunk(seen.stamp_ns, np.zeros((4, 3))))
-    running = bench(0.0, SessionConfig(horizon=9, ask_ahead=2))
+    running = bench(0.0, SessionConfig(horizon=9, ask_ahead=2, chunks="splice"))
     (episode, *_) = running.run(policy, 1)
     stamps = [step.reading.stamp_ns for step in episode.steps]
     assert [stamps.index(handed[-1].stamp_ns) for handed in policy.handed] == [0, 2, 4, 6, 8]

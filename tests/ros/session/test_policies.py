@@ -103,7 +103,7 @@ class SlowAnswers:
 def test_a_slow_policy_acts_on_time_and_shifts_no_control_period(
     ros: Any, graph: Callable[[SessionConfig], Graph], latency: float, held: int
 ) -> None:
-    running = graph(patient(policy_wait=SessionConfig.policy_wait, horizon=40))
+    running = graph(patient(policy_wait=SessionConfig.policy_wait, horizon=40, chunks="splice"))
     SlowAnswers(ros, running, latency, rows=20)
     for _ in range(2):
         ended, episode = running.run_episode()
