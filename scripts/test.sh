@@ -2,7 +2,8 @@
 # Runs every test but the slow ones. Those that start a whole job, many processes (marker `job`), run one after the
 # other; they mostly wait. All others, and jobs that drive no arm (marker `armless`), run side by side with a lower
 # priority, in what these leave of the cores, one more than there are cores, as many wait for robots and messages
-# (`tests/conftest.py` has them begin at once); work is stolen test by test, or one core would wait for the last file. They are shown when they are over.
+# (`tests/conftest.py` has them begin at once); work is stolen test by test, or one core would wait for the last file. They
+# are shown when they are over.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -67,6 +67,7 @@ def test_a_camera_whose_size_does_not_fit_is_named(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_from_a_demonstration_to_an_evaluation_in_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert main(["record", "--fast", "--task", "reach", "--run", str(run), "demos=2", *SEEING]) == 0

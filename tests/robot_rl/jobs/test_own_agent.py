@@ -64,7 +64,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [NAMES[0], pytest.param(NAMES[1], marks=pytest.mark.slow)])
 def test_it_trains_on_a_robot(name: str, package: Path, tmp_path: Path) -> None:
     run = ["--fast", "--task", "reach", "--run", "run"]
     assert main(["record", *run, "demos=1"]) == 0

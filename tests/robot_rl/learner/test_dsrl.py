@@ -136,6 +136,7 @@ def test_an_update_leaves_the_base_alone_and_moves_all_else() -> None:
     assert float(after.log_alpha) != float(state.log_alpha)
 
 
+@pytest.mark.slow
 def test_the_better_of_two_ways_that_were_shown_is_taken() -> None:
     """People go left twice (−0.6) or right twice (0.6); only right is rewarded. The base goes either way."""
     config = replace(TINY, horizon=2, hidden=(32, 32), learning_rate=2e-3, flow_steps=5, bound=1.5)

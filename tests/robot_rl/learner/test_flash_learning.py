@@ -70,7 +70,7 @@ def test_values_of_a_two_state_chain_converge_to_the_solution() -> None:
 @pytest.mark.parametrize(
     ("norm", "scale"),
     [
-        ("layer", 1.0),
+        pytest.param("layer", 1.0, marks=pytest.mark.slow),
         pytest.param("layer", 20.0, marks=pytest.mark.slow),
         pytest.param("batch", 1.0, marks=pytest.mark.slow),
     ],

@@ -236,6 +236,7 @@ def test_deterministic_under_a_seed() -> None:
     assert not equal(one.cost_critics, lagrangian.update(other_key, batch, config=TINY)[0].cost_critics)
 
 
+@pytest.mark.slow
 def test_the_mean_cost_of_a_chain_converges_to_the_solution() -> None:
     """0 → 1 (cost 0), 1 → end (cost 1); state 2 costs 0.3 for ever. γ_c = 0.5: C = 0.25, 0.5 and 0.3."""
     config = LagrangianConfig(hidden=(32, 32), critics=2, learning_rate=1e-3, target_rate=0.05, cost_discount=0.5)
@@ -256,6 +257,7 @@ def test_the_mean_cost_of_a_chain_converges_to_the_solution() -> None:
         np.testing.assert_allclose(cost, value, atol=0.03)
 
 
+@pytest.mark.slow
 def test_the_policy_meets_the_limit_of_a_bandit() -> None:
     """Reward −½(a − 1)², cost (a + 1)/2, one step: within d = 0.3 the best is a = −0.4, not a = 1.
 

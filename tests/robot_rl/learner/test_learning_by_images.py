@@ -214,6 +214,7 @@ def earned(agent: Agent, updates: int, blind: bool) -> float:
 SEEING = RlpdConfig(hidden=(32, 32), critics=2, learning_rate=2e-3, target_entropy=-4.0, critic_steps=4)
 
 
+@pytest.mark.slow
 def test_who_sees_the_dot_reaches_it_and_who_does_not_cannot() -> None:
     agent = rlpd.make_agent(SEEING)
     seeing, blind = (earned(agent, 200, blind) for blind in (False, True))

@@ -211,7 +211,7 @@ EPISODES = st.lists(st.integers(1, 9), min_size=1, max_size=5)
 LABELS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 8), st.sampled_from(OUTCOMES)), max_size=8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(EPISODES, LABELS, st.integers(0, 8), st.integers(6, 60))
 def test_when_a_label_was_corrected_makes_no_difference(tmp_path_factory, lengths, labels, early, capacity) -> None:
     """To the rows of a ring, however often it went round, nor to the statistics of returns, which are exact."""
