@@ -33,7 +33,7 @@ from robot_rl.gym.player import Player
 from robot_rl.gym.spaces import Actions, EnvDomain, EnvError, Observations, own_task
 from robot_rl.gym.world import Seen, World
 from robot_rl.learner.config import LearnerConfig
-from robot_rl.learner.factory import make_loop
+from robot_rl.learner.factory import check_base, make_loop
 from robot_rl.learner.loop import LearnerLoop
 from robot_rl.perception.encoders import Encoder, make_encoder
 from robot_rl.session.recovery import REFLEX
@@ -121,6 +121,7 @@ def run_gym(config: GymConfig, tell: Callable[[str], None]) -> None:
         demos = []
         if config.demos is not None:
             demos = load_demos(config.demos, domain, observations, actions, config.demo_keys)
+        check_base(config.learner, len(demos))
         _append(config.json, "")
         checkpoints = None if keeper is None else keeper.checkpoints
         learner = make_loop(config.learner, domain, config.seed, checkpoints=checkpoints, rows=2 * config.steps + 1)

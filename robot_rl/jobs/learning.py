@@ -10,7 +10,7 @@ from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.progress import domain_of, encoder_of
 from robot_rl.jobs.run import Run
-from robot_rl.learner.factory import check_checkpoint, make_loop
+from robot_rl.learner.factory import check_base, check_checkpoint, make_loop
 from robot_rl.learner.loop import LearnerLoop
 from robot_rl.tasks import make_task
 
@@ -30,14 +30,16 @@ def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
     for path in online[1:]:
         if not path.exists():
             LOGGER.warning("%s is not there (yet): nothing to learn from", path)
+    demos = [
+        StoreReader(run.root / name, observe=domain.observe, successes_only=True, encoder=encoder)
+        for name in config.demo_stores
+    ]
+    check_base(config.learner, sum(len(reader.episodes()) for reader in demos))
     return make_loop(
         config.learner,
         domain,
         config.seed,
-        demos=[
-            StoreReader(run.root / name, observe=domain.observe, successes_only=True, encoder=encoder)
-            for name in config.demo_stores
-        ],
+        demos=demos,
         online=[StoreReader(path, observe=domain.observe, encoder=encoder) for path in online],
         checkpoints=run.checkpoints,
         rows=_rows(config, online),

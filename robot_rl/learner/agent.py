@@ -67,6 +67,7 @@ class Agent(NamedTuple):
             learnt since then acts while exploring, and whether it does without noise, each 0 or 1; None: it cannot.
         adopt: ``(state, params) -> state`` that starts from the clone among the published ``params`` of another agent.
             Raises ValueError when there is none, or it is of another layout; None: it cannot.
+        needs_base: it learns nothing without demonstrations, or `adopt` of what another run imitated.
         imitation_loss: ``(state, batch) -> loss``, a scalar, of demonstrations ``batch (n, …)`` that it did not see.
     """
 
@@ -93,6 +94,7 @@ class Agent(NamedTuple):
     turn: Callable[[Any, float, float], Any] | None = None
     adopt: Callable[[Any, Mapping[str, Any]], Any] | None = None
     guided: bool = False
+    needs_base: bool = False
 
 
 def describe_agent(agent: Agent, images: Mapping[str, FrameSize]) -> dict[str, Any]:

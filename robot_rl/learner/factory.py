@@ -88,6 +88,17 @@ def make_loop(
     return loop
 
 
+def check_base(settings: LearnerConfig, demonstrations: int) -> None:
+    """Raises `ConfigError` for an agent that needs demonstrations, or ``learner.base``, when there are none."""
+    agent, _ = make_loop_config(settings, 0, images=False)
+    if agent.needs_base and not (settings.base or (demonstrations and settings.imitate)):
+        without = "imitates nothing with learner.imitate=0" if demonstrations else "has no demonstrations"
+        raise ConfigError(
+            f"agent {settings.agent} improves what was imitated, and this run {without}; record some, or name the "
+            "clone.params of another run by learner.base"
+        )
+
+
 def check_memory(config: LoopConfig, layout: Layout, rows: int | None, available: int | None) -> None:
     """Raises `ConfigError` when the replay would come to take more than the ``available`` bytes of memory."""
     online = config.capacity if rows is None else min(config.capacity, rows)

@@ -18,7 +18,7 @@ can make, and spares the actor the gradient through the flow. Departures from th
 within a chunk, as in `chunked`, and half of the noise that Q_W learns from is the actor's, since in many dimensions
 N(0, I) hardly ever comes near the bounds.
 
-Without anybody's demonstrations there is nothing to steer, and the arm moves at random.
+Without anybody's demonstrations there is nothing to steer.
 """
 
 from __future__ import annotations
@@ -319,6 +319,7 @@ def make_agent(config: DsrlConfig | None = None) -> Agent:
         act=partial(act, config=config),
         horizon=config.horizon,
         base=base_of(config),
+        needs_base=True,
     )
 
 

@@ -182,3 +182,19 @@ def test_a_learner_without_a_camera_keeps_none_of_its_images(tmp_path: Path) -> 
     config = load_config(None, [*settings, "learner.without=wrist"])
     learner = make_learner(Run.create(config, tmp_path), config)
     assert set(learner.sources.demo_buffer.images) == set(unpack(learner.parameters()).meta["images"]) == {"front"}
+
+
+def test_an_agent_that_improves_what_was_imitated_is_refused_without_it(tmp_path: Path) -> None:
+    settings = ["task=reach", "learner.agent=dsrl", "learner.settings.hidden=8,8"]
+    config = load_config(None, settings)
+    with pytest.raises(ConfigError, match=r"dsrl improves .* has no demonstrations; record some, .*learner\.base"):
+        make_learner(Run.create(config, tmp_path), config)
+    with EpisodeStore.create_or_open(tmp_path / "demos", schema_of(make_task("reach"), config)) as store:
+        writer = store.begin()
+        for step in steps(5, schema=store.schema):
+            writer.append(step)
+        writer.finish()
+    assert make_learner(Run.create(config, tmp_path), config).agent.name == "dsrl"
+    unwilling = load_config(None, [*settings, "learner.imitate=0"])
+    with pytest.raises(ConfigError, match=r"imitates nothing with learner\.imitate=0"):
+        make_learner(Run.create(unwilling, tmp_path), unwilling)
