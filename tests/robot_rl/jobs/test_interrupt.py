@@ -25,7 +25,9 @@ with ros([]) as stop, stop.at_once():
 """
 
 
-@pytest.mark.parametrize("module", ["numpy", "yaml", "pydantic"])  # imported at the beginning, in the middle, at the end
+@pytest.mark.parametrize(
+    "module", ["numpy", "yaml", "pydantic"]
+)  # imported at the beginning, in the middle, at the end
 def test_ctrl_c_while_the_program_is_imported_is_a_word_and_no_traceback(module: str, tmp_path: Path) -> None:
     (tmp_path / f"{module}.py").write_text(INTERRUPTING)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
