@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs every test but the slow ones. Those that start a whole job, many processes (marker `job`), run one after the
 # other; they mostly wait. All others, and jobs that drive no arm (marker `armless`), run side by side with a lower
-# priority, in what these leave of the cores, one more than there are cores, as many wait for robots and messages
-# (`tests/conftest.py` has them begin at once); work is stolen test by test, or one core would wait for the last file. They
-# are shown when they are over.
+# priority, in what these leave of the cores: one process for each core, of which one begins with the tests that wait for
+# robots and messages (`tests/conftest.py`). Work is stolen test by test, or one core would wait for the last file. They are
+# shown when they are over.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,7 +17,7 @@ export OMP_NUM_THREADS=1
 
 others=$(mktemp)
 trap 'rm -f "$others"' EXIT
-nice -n 10 "${PYTEST[@]}" -n "$((CORES + 1))" --dist worksteal -m "(not job or armless) and $DEFAULT" >"$others" 2>&1 &
+nice -n 10 "${PYTEST[@]}" -n "$CORES" --dist worksteal -m "(not job or armless) and $DEFAULT" >"$others" 2>&1 &
 "${PYTEST[@]}" tests/processes -m "job and not armless and $DEFAULT"
 jobs=$?
 wait $!
