@@ -160,7 +160,7 @@ class Acting:
 
     @property
     def planned(self) -> Planned | None:
-        """What goes on while the policy thinks about the observation looked at last; None: nobody takes it up."""
+        """The plan that goes on while the policy thinks about the observation looked at last; None: nobody takes it up."""
         return self._planned
 
     def look(self, stamp_ns: int, now: float, person: bool) -> None:
@@ -252,7 +252,7 @@ class Acting:
 
 
 def _plan_of(config: SessionConfig, axes: tuple[str, ...], period: float) -> ChunkBuffer | Ensemble:
-    """What keeps the policy's answers, as ``session.chunks`` says."""
+    """The keeper of the policy's answers that ``session.chunks`` names."""
     if config.chunks == "ensemble":
         return Ensemble(period, axes[-1:] == ("gripper",), config.ensemble_decay)
     return ChunkBuffer(period)

@@ -48,7 +48,7 @@ def test_after_a_person_or_at_an_episodes_begin_there_is_none() -> None:
 
 
 class Traced:
-    """What ``world`` commands in each millisecond of the episodes: the controller's reference."""
+    """The commands of ``world`` in each millisecond of the episodes: the controller's reference."""
 
     def __init__(self, running: Bench) -> None:
         self.turns: list[float] = []
