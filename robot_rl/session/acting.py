@@ -160,7 +160,7 @@ class Acting:
 
     @property
     def planned(self) -> Planned | None:
-        """The plan that goes on while the policy thinks about the observation looked at last; None: nobody takes it up."""
+        """The plan that goes on while the policy thinks about the last observation; None: nobody takes it up."""
         return self._planned
 
     def look(self, stamp_ns: int, now: float, person: bool) -> None:
