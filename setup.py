@@ -87,6 +87,7 @@ setup(
         "pyyaml>=6.0",
         "safetensors>=0.4.3",
         "scipy>=1.11",
+        "setproctitle>=1.3",
         "zarr>=3.1.3",
     ],
     extras_require=EXTRAS,

@@ -6,6 +6,7 @@ Imports nothing of weight, so that Ctrl-C is answered from the beginning.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 
 STOPPED = 130  # exit status after Ctrl-C
 LAUNCHED = "--launched"  # option of the processes of ros2 launch
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -43,6 +45,12 @@ def stopped() -> int:
 def _quit(*_: object) -> None:
     os.write(sys.stderr.fileno(), b"robot-rl: stopped\n")
     os._exit(stopped())
+
+
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM when whoever started this process is killed; elsewhere than on Linux, do without."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Requests:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robot_rl.jobs.bringup import NodeSpec
+from robot_rl.jobs.forked import Forked, Forks
 from robot_rl.jobs.interrupt import Requests, requests_to_stop
 from robot_rl.jobs.logs import Follower, warn
 from robot_rl.jobs.run import Run
@@ -30,6 +31,8 @@ DEFAULT_PATIENCE = 20.0
 LAST = ("session", "teach", "survey", "sheet", "shots", "report")
 FIRST = ("sim",)  # started before all others, and stopped after them
 UNHURRIED = {"learner": "makes its last updates and writes a checkpoint, for a minute at most"}
+# Not forked: what a forked process first writes to is copied then, and the torque loop has no time for that.
+EXECUTED = ("arm",)
 SAY_PERIOD = 10.0  # [s] between words about whom is waited for
 WELL, USER_ERROR = 0, 2  # exit statuses that would come again; the second is something the user can put right
 
@@ -62,7 +65,7 @@ class JobFailed(RuntimeError):
 @dataclass(eq=False)
 class _Child:
     spec: NodeSpec
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
     follower: Follower
     restarts: int = 0
@@ -87,6 +90,7 @@ class Supervisor:
             "PYTHONUNBUFFERED": "1",
         }
         self._children: list[_Child] = []
+        self._forks = Forks()
         self._ends_by_request = False  # and the person has been told what is waited for
 
     def run(self, each: Callable[[], None]) -> None:
@@ -113,6 +117,7 @@ class Supervisor:
             finally:
                 self._stop_all(requests)
                 self._relay()
+                self._forks.close()
         if requests.count:
             raise KeyboardInterrupt
 
@@ -122,16 +127,21 @@ class Supervisor:
         rules = [f"__ns:=/{spec.namespace.strip('/')}"] if spec.namespace else []
         rules += [f"{name}:={topic}" for name, topic in spec.remappings]
         remapped = ["--ros-args", *(word for rule in rules for word in ("-r", rule))] if rules else []
-        with path.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "robot_rl", *spec.arguments, *remapped],
-                stdin=None if spec.terminal else subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._environment | dict(spec.environment),
-                pass_fds=self._inherited,
-                start_new_session=not spec.terminal,
-            )
+        arguments = [*spec.arguments, *remapped]
+        environment = self._environment | dict(spec.environment)
+        if spec.terminal or spec.name in EXECUTED:
+            with path.open("ab") as log:
+                process: subprocess.Popen[bytes] | Forked = subprocess.Popen(
+                    [sys.executable, "-m", "robot_rl", *arguments],
+                    stdin=None if spec.terminal else subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    pass_fds=self._inherited,
+                    start_new_session=not spec.terminal,
+                )
+        else:
+            process = self._forks.start(arguments, environment, path, self._inherited)
         return _Child(spec, process, path, follower)
 
     def _relay(self) -> None:

@@ -11,12 +11,14 @@ import termios
 import tty
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from robot_rl.jobs import supervisor
 from robot_rl.jobs.bringup import NodeSpec
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.forked import Forked
 from robot_rl.jobs.locks import LOCK, RunLock
 from robot_rl.jobs.run import Run
 from robot_rl.jobs.supervisor import JobFailed, Supervisor
@@ -185,19 +187,22 @@ def test_a_second_ctrl_c_kills_the_learner_and_stops_the_others_in_order(
         job.add(name)
     names: dict[int, str] = {}
     told: list[tuple[str, set[str]]] = []  # who was told to end, and who had not ended then
-    send = subprocess.Popen.send_signal
 
-    def note(process: subprocess.Popen[bytes], number: int) -> None:
-        told.append((names[process.pid], {names[pid] for pid in names if Path(f"/proc/{pid}").exists()}))
-        send(process, number)
-        if names[process.pid] == "session":  # Ctrl-C again, while it is waited for
-            os.kill(os.getpid(), signal.SIGINT)
+    def noting(send: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
+        def note(process: subprocess.Popen[bytes] | Forked, number: int) -> None:
+            told.append((names[process.pid], {names[pid] for pid in names if Path(f"/proc/{pid}").exists()}))
+            send(process, number)
+            if names[process.pid] == "session":  # Ctrl-C again, while it is waited for
+                os.kill(os.getpid(), signal.SIGINT)
+
+        return note
 
     def ready() -> bool:
         if not all(job.serving(name) for name in job.addresses):
             return False
         names.update({job.process_id(name): name for name in job.addresses})
-        monkeypatch.setattr(subprocess.Popen, "send_signal", note)
+        for kind in (subprocess.Popen, Forked):
+            monkeypatch.setattr(kind, "send_signal", noting(kind.send_signal))
         os.kill(job.process_id("learner"), signal.SIGSTOP)  # it never listens
         return True
 

@@ -103,6 +103,7 @@ class SceneRobotServer(FrankaRobotServer):
         self._wrench = ContactWrench(model, data, TICK, f"{prefix}hand")
         self._external: tuple[np.ndarray, np.ndarray] = (np.zeros(7), np.zeros(6))
         _exert_in_full(robot, data)
+        _read_at_once(robot, data)
         super().__init__(robot, [address])
         _commands_of(self).update(
             {
@@ -424,6 +425,18 @@ def _exert_in_full(robot: Any, data: mujoco.MjData) -> None:
         data.qfrc_applied[robot._dof_addrs] = torques
 
     robot._torque_control = exert
+
+
+def _read_at_once(robot: Any, data: mujoco.MjData) -> None:
+    """Have franky-sim read the joints, four times a tick, in one go instead of one by one."""
+    of_state = type(robot._get_state())
+    positions, velocities = np.array(robot._qpos_addrs), np.array(robot._dof_addrs)
+
+    def state() -> Any:
+        q, dq = data.qpos[positions], data.qvel[velocities]
+        return of_state(tuple(q.tolist()), tuple(dq.tolist()), tuple(np.asarray(robot._applied_torques).tolist()))
+
+    robot._get_state = state
 
 
 def _replace_udp_socket(server: Any, wire: FaultySocket) -> None:

@@ -7,8 +7,6 @@ May import: every room.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib
 import signal
 import time
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING
 from hardware.interfaces import HardwareError
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
+from robot_rl.jobs.interrupt import end_with_parent
 from robot_rl.jobs.run import LINK, SIMULATOR, Run
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ NAMES = (
     "console",
 )
 
-PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 SIMULATOR_PATIENCE = 120.0  # [s] for the simulator, started at the same time, to come up
 
 
@@ -94,15 +92,9 @@ def run_process(name: str, root: Path, job: str) -> int:
     if kind not in NAMES:
         raise ConfigError(f"unknown node {name!r}; choose from {', '.join(NAMES)}")
     run, config = Run.open(root)
-    _end_with_parent()
+    end_with_parent()
     main: Callable[..., int] = importlib.import_module(f"robot_rl.jobs.processes.{kind}").main
     status = main(run, config, job, which) if which else main(run, config, job)
     for number in (signal.SIGINT, signal.SIGTERM):  # asked again while it ends: ros2 launch does, after a terminal has
         signal.signal(number, signal.SIG_IGN)
     return status
-
-
-def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM when whoever started this process is killed; elsewhere than on Linux, do without."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
