@@ -8,7 +8,7 @@ The task is examples/hole.yaml. Where a person would look, drive and say success
 where the hole is; training by a classifier is not told of it. All is done by the commands that the page shows, in
 process, and by seed:
 
-1. 20 demonstrations and 60 episodes to make a classifier of, by a script that drives like a person;
+1. 20 demonstrations and 40 episodes to make a classifier of, by a script that drives like a person;
 2. ``reward train`` and ``reward eval``;
 3. training by the classifier's word, and beside it the same by the truth;
 4. 50 fresh starts of the clone, and of what was learnt from there, judged by the truth.
@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.experiments.tables.lines import machine, version_of
+from benchmarks.experiments.tables.lines import digest, machine, version_of
 from benchmarks.experiments.tables.runs import ONE_THREAD
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import Ending, Outcome, Reading
@@ -49,7 +49,7 @@ FILE = ROOT / "examples" / "hole.yaml"
 KNOWN = f"{__name__}:Known" if __name__ != "__main__" else "benchmarks.experiments.own_task:Known"
 CLASSIFIER, TRUTH = REWARDS = ("classifier", "truth")
 SEEING = ("encoder=efficientnet_lite0",)
-DEMOS, EPISODES, STEPS, STARTS = 20, 60, 2400, 50
+DEMOS, EPISODES, STEPS, STARTS = 20, 40, 1500, 50
 
 
 class Known(FileTask):
@@ -146,12 +146,12 @@ class Story:
                  f"steps={self._steps}")  # fmt: skip
 
     def judge(self, reward: str, which: str) -> float:
-        """Success of the parameters called ``which`` that ``reward`` has left, by the truth."""
-        run = self._work / f"{reward}-{which}"
-        policy = f"policy={self._work / reward / f'{which}.params'}"
-        self._do(f"eval-{reward}-{which}", "eval", run, KNOWN, policy, f"episodes={STARTS}", *SEEING)
-        successes = [one.ending is Ending.SUCCESS for one in StoreReader(run / "evaluation", images=False).episodes()]
-        return float(np.mean(successes))
+        """Success of the parameters called ``which`` that ``reward`` has left, by the truth; of the same ones once."""
+        file = self._work / reward / f"{which}.params"
+        name = f"eval-{digest(file.read_bytes())}"
+        self._do(name, "eval", self._work / name, KNOWN, f"policy={file}", f"episodes={STARTS}", *SEEING)
+        episodes = StoreReader(self._work / name / "evaluation", images=False).episodes()
+        return float(np.mean([one.ending is Ending.SUCCESS for one in episodes]))
 
     def line(self, reward: str) -> Line:
         """The whole story with ``reward``."""
