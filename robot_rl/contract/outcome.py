@@ -30,7 +30,10 @@ class Ending(enum.Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Reward of a step and whether the episode goes on. Use the named constructors."""
+    """Reward of a step and whether the episode goes on. Use the named constructors.
+
+    ``reason`` says why it failed or broke off; of a step after which it goes on, what its judge is in doubt about.
+    """
 
     reward: float
     ending: Ending
@@ -39,6 +42,11 @@ class Outcome:
     @staticmethod
     def running(reward: float = 0.0) -> Outcome:
         return Outcome(reward, Ending.RUNNING)
+
+    @staticmethod
+    def doubtful(question: str, reward: float = 0.0) -> Outcome:
+        """It goes on, and a person may be asked ``question``, which success, failure or resume answers."""
+        return Outcome(reward, Ending.RUNNING, question)
 
     @staticmethod
     def success(reward: float = 1.0) -> Outcome:
@@ -69,3 +77,8 @@ class Outcome:
     @property
     def done(self) -> bool:
         return self.ending is not Ending.RUNNING
+
+    @property
+    def doubt(self) -> str:
+        """The question for a person; "" without a doubt."""
+        return "" if self.done else self.reason

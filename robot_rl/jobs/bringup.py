@@ -242,6 +242,11 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
         )
     if fast and config.blind:
         raise ConfigError("blind=true rehearses a robot, which nothing is faster than; leave out --fast or blind=true")
+    if fast and config.session.doubt_wait:
+        raise ConfigError(
+            f"session.doubt_wait={config.session.doubt_wait:g} asks a person, and in process there is none; "
+            "leave out --fast, or say session.doubt_wait=0"
+        )
     if fast and config.force.sensor:
         raise ConfigError(f"force.sensor={config.force.sensor} measures in real time; leave out --fast or force.sensor")
     if fast and spec.person_drives and config.source != EXPERT:

@@ -43,8 +43,15 @@ class ClassifierJudge:
         if not 0.0 <= probability <= 1.0:
             return Outcome.aborted(f"signal {self._saved.signal} is {probability}, which is no probability")
         self._state = step(self._saved.filter, self._state, Frame(round(at * 1e9), probability))
-        success = decide(self._state.score, self._thresholds) is Decision.SUCCESS
-        return Outcome.success() if success else Outcome.running()
+        match decide(self._state.score, self._thresholds):
+            case Decision.SUCCESS:
+                return Outcome.success()
+            case Decision.UNCERTAIN:
+                return Outcome.doubtful(
+                    f"Is it done? The classifier's score is {self.score:.2f}, and success is above "
+                    f"{self._thresholds.success:.2f}. Say success or failure; resume goes on without."
+                )
+        return Outcome.running()
 
     def later(self) -> tuple[Verdict, ...]:
         return ()

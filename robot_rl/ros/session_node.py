@@ -202,6 +202,8 @@ class SessionNode(Node):
         for answer in self._session.answers():
             self._operator.answer(answer)
             self._say(str(answer))
+        for line in self._session.notes():
+            self._say(line)
         self._operator.request(self._session.request)
 
     def _say(self, line: str) -> None:

@@ -12,6 +12,7 @@ from robot_rl.contract.steps import MAX_ROWS
 
 Joining = Literal["wait", "splice", "ensemble", "rtc"]
 Guidance = Literal["jacobian", "identity"]
+Unanswered = Literal["go_on", "failure", "abort"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class SessionConfig:
         image_frozen: [s] for which a camera may send the same pixels before it counts as frozen; 0: for ever. Drawn
             cameras always may.
         image_age: [s] between an image's capture and the arm's measurement before its camera counts as lost.
+        doubt_wait: [s] of robot time for which the arm is held and a person waited for, who is asked whether it is done
+            where the judge is in doubt (a classifier's score between its two thresholds); 0: nobody is asked.
+        doubt_after: [s] that a doubt lasts before the person is asked; at the time limit they are asked at once.
+        doubt_unanswered: how an episode goes on that nobody has said anything about: ``go_on`` as if there had been no
+            doubt, ``failure``, or ``abort``, which is no evidence of either.
         signal_age: [s] between the image that a signal of a judge is of and the measurement before it counts no more.
     """
 
@@ -62,6 +68,9 @@ class SessionConfig:
     teleop_timeout: Seconds = 0.25
     image_age: Seconds = 0.25
     image_frozen: NonNegative = 1.0
+    doubt_wait: NonNegative = 0.0
+    doubt_after: NonNegative = 1.0
+    doubt_unanswered: Unanswered = "go_on"
     signal_age: Seconds = 0.5
 
     def __post_init__(self) -> None:

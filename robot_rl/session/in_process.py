@@ -118,6 +118,8 @@ class Rollout:
             if word is Word.STOP:
                 self._world.user_stop(True)
         directive = self._session.advance(reading, self._command)
+        for line in self._session.notes():
+            LOGGER.info("%s", line)
         directive.carry_out(self._hands)
         if directive.observation is None:
             self._finish_period(self._world.time)

@@ -60,7 +60,7 @@ class PersonJudge:
 class Several:
     """Success when all of ``judges`` say so, or ``enough`` with one; a failure or an abort by any of them ends it.
 
-    The reward is the least one of all, or the largest.
+    The reward is the least one of all, or the largest. A doubt of one is one of all where success hangs on it.
     """
 
     def __init__(self, judges: Sequence[Judge], enough: bool) -> None:
@@ -80,7 +80,10 @@ class Several:
         rewards = [outcome.reward for outcome in outcomes]
         if any(succeed) if self._enough else all(succeed):
             return Outcome.success(max(rewards))
-        return Outcome.running(min(rewards) if not self._enough else max(rewards))
+        reward = max(rewards) if self._enough else min(rewards)
+        doubts = [outcome.doubt for outcome in outcomes if outcome.doubt]
+        matters = bool(doubts) and (self._enough or sum(succeed) + len(doubts) == len(outcomes))
+        return Outcome.doubtful(" ".join(doubts), reward) if matters else Outcome.running(reward)
 
     def later(self) -> tuple[Verdict, ...]:
         return tuple(verdict for judge in self._judges for verdict in judge.later())

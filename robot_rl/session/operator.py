@@ -244,6 +244,8 @@ class Operator:
         """Apply what was said to an episode that has ended."""
         label = said.label
         if label is None:
+            if _same(self._spans[-1], said.outcome):  # the episode has ended by it
+                return
             self.judged(Verdict(said.stamp_ns, said.outcome), said.by)
             return
         span = self._about(label)

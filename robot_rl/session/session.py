@@ -41,11 +41,13 @@ from robot_rl.contract import (
     Source,
     Step,
     Timing,
+    Verdict,
     lead_of,
 )
 from robot_rl.session.acting import Acting
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, EpisodeSink, EpisodeSummary, EpisodeWriter, Phase
+from robot_rl.session.doubt import Doubt
 from robot_rl.session.errors import ResetError, SessionError
 from robot_rl.session.intervention import Led, decide, led_on, reference_of
 from robot_rl.session.judge import make_judge
@@ -136,6 +138,8 @@ class Session:
         self._config = config
         self._sink = sink
         self._seed = seed
+        self._doubt = Doubt(config)
+        self._notes: list[str] = []
         self._horizon = config.horizon or (task.horizon if self._judge.time_limit else inf)
         self._period = task.control_period
         self._phase = Phase.RESET
@@ -193,6 +197,11 @@ class Session:
         """Answers to labels since the last call. A label of the step in flight is answered when that is closed."""
         return self._operator.answers()
 
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the person since the last call: what they are asked about, and what has become of it."""
+        notes, self._notes = tuple(self._notes), []
+        return notes
+
     @property
     def unanswered(self) -> bool:
         """Whether labels wait for the step in flight; `abort` applies them to the last one that is recorded."""
@@ -209,6 +218,7 @@ class Session:
         """
         ended, step = None, None
         fault = fault_of(reading)
+        self._attend(reading)
         teleop = self._operator.drives(teleop)
         holding = self._operator.holding
         if self._phase is Phase.RUNNING:
@@ -221,7 +231,10 @@ class Session:
                 ended = self._end(due.outcome)
             elif pending is not None and episode is not None and (due or holding is None):
                 outcome = self._outcome(reading, due, episode, fault)
-                step, ended = self._close_step(reading, pending, episode, outcome)
+                if self._operator.holding and due is None:  # it has just been asked what this step came to
+                    holding = self._operator.holding
+                else:
+                    step, ended = self._close_step(reading, pending, episode, outcome)
         for verdict in self._judge.later():
             self._operator.judged(verdict, type(self._judge).__name__)
         if holding is not None:
@@ -379,6 +392,7 @@ class Session:
         self._episode = _Episode(self._episodes, reading.robot_time, writer)
         self._operator.begin(writer.index if writer is not None else self._episodes, reading.stamp_ns)
         self._judge.begin()
+        self._doubt = Doubt(self._config)
         self._last_time = reading.robot_time - self._period
         self._opening = reading.gripper
         self._led = None
@@ -429,12 +443,38 @@ class Session:
         if fault:  # whatever the judge says: it shall not be done by hitting things
             return Outcome.failure(fault)
         outcome = Outcome.running(float(self._operator.marked)) if self._config.marks else self._judge.judge(reading)
-        if not outcome.done and episode.steps + 1 >= self._horizon:
-            return Outcome.timeout(outcome.reward)
-        return outcome
+        last = episode.steps + 1 >= self._horizon
+        if self._doubt.asks(outcome, reading.robot_time, last):
+            self._operator.request = outcome.doubt
+            self._notes.append(f"{outcome.doubt} You have {self._config.doubt_wait:g} s.")
+        if outcome.done:
+            return outcome
+        return Outcome.timeout(outcome.reward) if last else Outcome.running(outcome.reward)
+
+    def _attend(self, reading: Reading) -> None:
+        """Wait no longer for the person who was asked, once they have answered, or their time is over."""
+        if not self._doubt.asked:
+            return
+        if not self._operator.request:
+            self._doubt.settle()
+        elif self._doubt.unanswered(reading.robot_time):
+            unanswered = self._config.doubt_unanswered
+            why = f"nobody has said what it came to within {self._config.doubt_wait:g} s"
+            self._notes.append(f"{why}: {unanswered}")
+            self._drop_question()
+            if unanswered != "go_on":
+                outcome = Outcome.failure(why) if unanswered == "failure" else Outcome.aborted(why)
+                self._operator.judged(Verdict(reading.stamp_ns, outcome), "the session")
+
+    def _drop_question(self) -> None:
+        """Ask the person no longer what the judge is in doubt about."""
+        if self._doubt.asked:
+            self._operator.request = ""
+            self._doubt.settle()
 
     def _end(self, outcome: Outcome) -> EpisodeSummary:
         self.policy.forget()
+        self._drop_question()
         episode = self._episode
         if episode is None:
             raise SessionError("no episode is running")

@@ -19,7 +19,7 @@ from controllers.core import ControllerConfig
 from hardware.interfaces import SceneControl
 from hardware.ros.arm_node import ArmNode
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import Relabel
+from robot_rl.contract import Judge, Relabel
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.progress import past_of
@@ -36,7 +36,7 @@ OBJECTS = TASK.scene().objects
 ADVANCE = 0.01  # [s] of robot time in each callback of the timer
 EVERY = 0.005  # [s] between callbacks
 PATIENT = 10.0  # [s] for an answer, on however busy a machine
-CONFIG = SessionConfig(ask_policy=False, teleop_timeout=PATIENT, stall_timeout=PATIENT)
+CONFIG = SessionConfig(ask_policy=False, teleop_timeout=PATIENT, stall_timeout=PATIENT, doubt_wait=1e6)
 
 
 def make_world() -> InProcessWorld:
@@ -44,7 +44,7 @@ def make_world() -> InProcessWorld:
 
 
 class Operated:
-    """Arm, session and world on one executor. Only a person's label ends an episode; nobody drives.
+    """Arm, session and world on one executor. Only a person's label, or ``judge``, ends an episode; nobody drives.
 
     Args:
         add: puts a node on the executor.
@@ -59,12 +59,13 @@ class Operated:
         scene: Callable[[Callable[[str], None]], SceneControl] | None = None,
         past: list[Span] | None = None,
         tell: Callable[[str], None] | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self.world = world
         self.ended: list[EpisodeSummary] = []
         self.lines: list[str] = []
         self.relabels: list[Relabel] = []
-        self.session = Session(TASK, CONFIG, sink, 1, judge=make_judge("person", TASK), past=past or ())
+        self.session = Session(TASK, CONFIG, sink, 1, judge=judge or make_judge("person", TASK), past=past or ())
         placing = scene(lambda request: self.node.ask(request)) if scene is not None else world
         self.node = SessionNode(
             self.session,

@@ -34,6 +34,7 @@ from robot_rl.data.store import EpisodeStore
 from robot_rl.ros import topics
 from robot_rl.ros.operator_topics import LATCHED
 from robot_rl.session.operator import OUTCOMES
+from tests.robot_rl.session.test_doubt import QUESTION, Doubter
 from tests.robot_rl.session_bench import Recorded, Sink
 from tests.ros.operator_bench import TASK, Operated, make_world
 
@@ -407,6 +408,17 @@ def test_on_a_real_arm_the_person_puts_the_objects_back_and_the_session_waits(
         person.wait_for_steps(2)
         assert person.call(Word.SUCCESS).success
         ros.spin_until(lambda episode=episode: len(operated.ended) == episode + 1)
+
+
+def test_a_judge_in_doubt_asks_the_person_whose_word_counts(ros: Any, world: InProcessWorld, person: Person) -> None:
+    operated = Operated(ros.add, world, Sink(), judge=Doubter())
+    person.wait_for("asking")
+    ros.spin_until(lambda: person.requests and person.requests[-1] == QUESTION)
+    assert operated.lines[-1].startswith(QUESTION)
+    assert person.call(Word.SUCCESS).success
+    ros.spin_until(lambda: operated.ended)
+    assert operated.ended[0].ending is Ending.SUCCESS
+    ros.spin_until(lambda: person.requests[-1] == "")
 
 
 def test_a_session_that_ends_applies_what_it_has_heard(ros: Any, world: InProcessWorld, person: Person) -> None:
