@@ -25,6 +25,7 @@ from robot_rl.jobs.progress import (
 from robot_rl.jobs.run import Run
 from robot_rl.perception.images import picture_size
 from robot_rl.policies import served
+from robot_rl.rewards.watch import Watches
 from robot_rl.session.directive import Phase
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.judge import make_judge
@@ -59,11 +60,12 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         teleop = make_driver(task, config.demo_style, seed, spec.marks) if spec.person_drives else None
         if teleop is not None and spec.marks:
             teleop = _while_driven(teleop, session)
-        signals = None
-        if folders := asked_classifiers(job, config):
+        signals, folders = None, asked_classifiers(job, config)
+        if folders:
             from robot_rl.rewards.serving import make_signals
 
             signals = make_signals(folders)
+        watches = Watches(folders)
         rollout = Rollout(session, world, teleop, renderer, encoder=encoder, signals=signals)
         schema = schema_of(task, config)
         policy: Policy | None = None
@@ -93,9 +95,12 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             while not progress.done:
                 directive = rollout.step(policy)
                 if directive.step is not None:
+                    for line in watches.see(directive.step):
+                        progress.tell(line)
                     after_step()
                 if directive.ended is not None:
-                    progress.add(directive.ended)
+                    watches.end()
+                    progress.add(directive.ended, drift_alarms=watches.drifted)
                     show()
         except KeyboardInterrupt:
             if spec.learns:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from robot_rl.contract import View
     from robot_rl.jobs.reward_data import Recording
     from robot_rl.rewards.config import RewardConfig
+    from robot_rl.rewards.drift import DriftSettings
     from robot_rl.rewards.report import Mistake, Report
-    from robot_rl.rewards.saved import Saved
+    from robot_rl.rewards.saved import Drift, Saved
     from robot_rl.rewards.training import Look
 
 COLLECT = "collect"  # the job, see `robot_rl.jobs.job`
@@ -184,35 +185,45 @@ def evaluate_classifier(
     from robot_rl.rewards.telling import in_words, json_lines
 
     saved = _check_fits(out, task, views)
-    from robot_rl.rewards.classifier import load
+    from robot_rl.rewards.classifier import load, pooled
 
     classifier, learnt = load(out), {*saved.learning, *saved.stopping}
     held_out = [one for one in found if one.labelled.name not in learnt]
     tell(f"eval: {len(held_out)} episodes, {len(found) - len(held_out)} others were learnt from")
-    episodes = []
+    episodes, features = [], []
     for number, one in enumerate(held_out, 1):
         frames = one.frames()
         stamps = np.array([reading.stamp_ns for reading in frames.readings])
-        said = classifier.probabilities(frames.readings)
+        inputs = classifier.preparation(frames.readings)
+        said = classifier.of(inputs)
+        features.append(pooled(inputs))
+        guarded = np.array([not settings.guards.outside(reading) for reading in frames.readings])
+        labelled = one.labelled
         episodes.append(
-            judged(one.labelled.name, one.labelled.success, stamps, said, frames.labels, version=one.version)
+            judged(labelled.name, labelled.success, stamps, said, frames.labels, guarded, version=one.version)
         )
         if number % 5 == 0 or number == len(held_out):
             tell(f"eval: {number} of {len(held_out)} episodes judged")
     result = report(episodes, settings.filter, settings.wanted, settings.report)
     by_name = {one.labelled.name: one for one in held_out}
     mistakes = (*result.false_positives, *result.false_negatives)
+    known = [pooled(classifier.preparation(one.frames().readings)) for one in found if one.labelled.name in learnt]
+    drift = _drift(out, known, features, settings.drift)
     write_atomically(out / "report.jsonl", json_lines(result).encode())
     write_atomically(out / "report.png", picture.png(result))
     write_atomically(out / "mistakes.png", draw_sheet([_tile(by_name[one.episode], one, views) for one in mistakes]))
     dataclasses.replace(
         saved,
         filter=settings.filter,
+        guards=settings.guards,
         thresholds=result.thresholds,
         promise=_promise(result),
         versions=result.versions,
+        drift=drift,
     ).write(out)
     tell("\n".join(in_words(result)))
+    if guards := str(settings.guards):
+        tell(f"guards: {guards}")
     tell(f"written: {out / 'report.jsonl'}, report.png, mistakes.png")
     tell(f"use it: judge=classifier:{out}")
     return 0 if result.promise.kept else 1
@@ -246,6 +257,22 @@ def _check_fits(out: Path, task: str, views: dict[str, View]) -> Saved:
     if find_spec("torch") is None:
         raise missing(saved.encoder, "torch")
     return saved
+
+
+def _drift(out: Path, learnt: list[np.ndarray], held_out: list[np.ndarray], settings: DriftSettings) -> Drift | None:
+    """The drift alarm for features ``(T, d)`` of each episode, kept in ``out``; None where they are too few."""
+    from robot_rl.contract import ContractError
+    from robot_rl.jobs.logs import tell
+    from robot_rl.rewards.drift import fit
+    from robot_rl.rewards.saved import keep_alarm
+
+    try:
+        alarm = fit(learnt, held_out, settings)
+    except ContractError as error:
+        tell(f"no drift alarm: {error} (drift.rate={settings.rate:g})")
+        return None
+    tell(f"drift alarm: false in {100.0 * settings.rate:.3g} % of the episodes like those that were held out")
+    return keep_alarm(out, alarm)
 
 
 def _promise(result: Report) -> str:

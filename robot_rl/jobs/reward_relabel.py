@@ -81,7 +81,9 @@ def _doubts(out: Path, found: Sequence[Recording], saved: Saved, thresholds: Thr
         stamps = np.array([reading.stamp_ns for reading in frames.readings])
         said = classifier.probabilities(frames.readings)
         labelled = recording.labelled
-        scores = peaks(judged(labelled.name, labelled.success, stamps, said, frames.labels), saved.filter).scores
+        guarded = np.array([not saved.guards.outside(reading) for reading in frames.readings])
+        episode = judged(labelled.name, labelled.success, stamps, said, frames.labels, guarded)
+        scores = peaks(episode, saved.filter).scores
         failing = frames.labels == FAILURE
         wrong, right = np.where(failing, scores, 0.0), np.where(failing, 0.0, scores)
         if wrong.max() > thresholds.doubt:

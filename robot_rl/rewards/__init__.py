@@ -7,7 +7,8 @@
 - `judged`, `frames`: held-out episodes and frames under both.
 - `promise`: the threshold for a stated rate of false successes.
 - `report`, `telling`, `picture`, `sheet`: all of it, for people and programs.
-- `drift`: when a promise does not hold any more.
+- `drift`, `watch`: when a promise does not hold any more, and who says so at work.
+- `guards`: bounds of what the arm measures, beside a classifier.
 
 May import: contract, perception.
 """

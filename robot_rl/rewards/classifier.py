@@ -26,7 +26,8 @@ from torch import nn
 from robot_rl.contract import Reading
 from robot_rl.contract.files import write_atomically
 from robot_rl.perception.encoders import Encoder
-from robot_rl.rewards.saved import WEIGHTS, ClassifierError, Saved, Seen, digest_of, encoder_of, weights_of
+from robot_rl.rewards.drift import DriftAlarm
+from robot_rl.rewards.saved import WEIGHTS, ClassifierError, Saved, Seen, alarm_of, digest_of, encoder_of, weights_of
 
 EMBEDDINGS, WIDTH, DROPOUT = 8, 256, 0.1  # f; of h; as in HIL-SERL
 AT_ONCE = 16  # readings that are encoded together
@@ -131,12 +132,15 @@ def logits(head: Head, inputs: Prepared) -> np.ndarray:
 class Classifier:
     """A trained head behind its preparation. `load` reads one.
 
+    Args:
+        alarm: says how far a picture is from what was learnt from; None: nothing does.
+
     Attributes:
         saved: all else that is known of it.
     """
 
-    def __init__(self, saved: Saved, preparation: Preparation, head: Head) -> None:
-        self.saved, self.preparation, self._head = saved, preparation, head
+    def __init__(self, saved: Saved, preparation: Preparation, head: Head, alarm: DriftAlarm | None = None) -> None:
+        self.saved, self.preparation, self._head, self._alarm = saved, preparation, head, alarm
 
     def probabilities(self, readings: Sequence[Reading]) -> np.ndarray:
         """p ``(n,)`` of each reading, 0 to 1. Raises `ClassifierError` for one that has not what is seen."""
@@ -148,9 +152,17 @@ class Classifier:
         return 0.5 * (1.0 + np.tanh(0.5 * z))
 
     def signals(self, reading: Reading) -> dict[str, float]:
-        """Its probability of ``reading``, and the stamp of the picture [s], as signals of a judge."""
-        found = float(self.probabilities([reading])[0])
-        return {self.saved.signal: found, self.saved.stamp_signal: reading.stamp_ns * 1e-9}
+        """Signals for a judge: its probability of ``reading``, the stamp of the picture [s], how strange that is."""
+        inputs = self.preparation([reading])
+        found = {self.saved.signal: float(self.of(inputs)[0]), self.saved.stamp_signal: reading.stamp_ns * 1e-9}
+        if self._alarm is not None:
+            found[self.saved.drift_signal] = self._alarm.distance(pooled(inputs)[0]) / self._alarm.threshold
+        return found
+
+
+def pooled(inputs: Prepared) -> np.ndarray:
+    """Features ``(n, d)`` of n readings for the drift alarm: the mean of each channel of each camera."""
+    return np.concatenate([grid.mean(axis=(1, 2), dtype=np.float64) for grid in inputs.grids.values()], axis=1)
 
 
 def weights(head: Head) -> bytes:
@@ -180,4 +192,4 @@ def load(folder: Path) -> Classifier:
     except (SafetensorError, RuntimeError) as error:
         text = " ".join(str(error).split())[:200]
         raise ClassifierError(f"{folder / WEIGHTS} does not fit what {folder} says it sees: {text}") from error
-    return Classifier(saved, preparation, head.eval())
+    return Classifier(saved, preparation, head.eval(), alarm_of(folder, saved))

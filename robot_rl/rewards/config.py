@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from robot_rl.contract.ranges import Count, Natural, Positive, check
+from robot_rl.rewards.drift import DriftSettings
 from robot_rl.rewards.filtering import FilterSettings
+from robot_rl.rewards.guards import Guards
 from robot_rl.rewards.labels import Margin, SplitSettings
 from robot_rl.rewards.promise import Wanted
 from robot_rl.rewards.report import ReportSettings
@@ -49,6 +51,8 @@ class RewardConfig:
         split: of the episodes.
         training: of the head.
         filter: of the probabilities over time.
+        guards: bounds of what the arm measures, outside which nothing counts as a success.
+        drift: of the alarm when pictures are none like those that were learnt from.
         wanted: rate of false successes that is asked for.
         report: on the held-out episodes.
     """
@@ -60,6 +64,8 @@ class RewardConfig:
     split: SplitSettings = field(default_factory=SplitSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     filter: FilterSettings = field(default_factory=FilterSettings)
+    guards: Guards = field(default_factory=Guards)
+    drift: DriftSettings = field(default_factory=DriftSettings)
     wanted: Wanted = field(default_factory=Wanted)
     report: ReportSettings = field(default_factory=lambda: ReportSettings(least=0.5))
 

@@ -66,6 +66,12 @@ class DriftAlarm:
     window: int
     rate: float
 
+    def distance(self, features: np.ndarray) -> float:
+        """D of ``features (d,)`` of one frame. Raises `ContractError` for another size, or what is not finite."""
+        if features.shape != self.mean.shape or not np.isfinite(features).all():
+            raise ContractError(f"features of shape {features.shape} must be finite and of shape {self.mean.shape}")
+        return float(distances(features[None], self.mean, self.whitening)[0])
+
 
 @dataclass(frozen=True)
 class DriftState:
@@ -126,14 +132,16 @@ def step(alarm: DriftAlarm, state: DriftState, stamp_ns: int, features: np.ndarr
 
     Raises `ContractError` for features of another size, or not finite.
     """
-    if features.shape != alarm.mean.shape or not np.isfinite(features).all():
-        raise ContractError(f"features of shape {features.shape} must be finite and of shape {alarm.mean.shape}")
+    return follow(state, stamp_ns, alarm.distance(features), alarm.window, alarm.threshold)
+
+
+def follow(state: DriftState, stamp_ns: int, distance: float, window: int, threshold: float) -> DriftState:
+    """The state after a picture of ``stamp_ns`` at ``distance``, in any unit that is the ``threshold``'s too."""
     if state.stamp_ns is not None and stamp_ns <= state.stamp_ns:
         return state
-    distance = float(distances(features[None], alarm.mean, alarm.whitening)[0])
-    recent = (*state.recent, distance)[-alarm.window :]
-    lasting = min(recent) if len(recent) == alarm.window else 0.0
-    return DriftState(stamp_ns, recent, lasting, state.alarm or lasting > alarm.threshold)
+    recent = (*state.recent, distance)[-window:]
+    lasting = min(recent) if len(recent) == window else 0.0
+    return DriftState(stamp_ns, recent, lasting, state.alarm or lasting > threshold)
 
 
 def policy_changed(measured_on: Iterable[int], acting: int, ahead: int = 0) -> str:

@@ -42,7 +42,8 @@ class ClassifierJudge:
             return Outcome.aborted(f"the reward classifier says nothing: no signal {self._saved.signal}")
         if not 0.0 <= probability <= 1.0:
             return Outcome.aborted(f"signal {self._saved.signal} is {probability}, which is no probability")
-        self._state = step(self._saved.filter, self._state, Frame(round(at * 1e9), probability))
+        frame = Frame(round(at * 1e9), probability, guarded=not self._saved.guards.outside(reading))
+        self._state = step(self._saved.filter, self._state, frame)
         match decide(self._state.score, self._thresholds):
             case Decision.SUCCESS:
                 return Outcome.success()

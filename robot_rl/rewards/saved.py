@@ -4,6 +4,7 @@ A folder:
 
     classifier.json       this module's `Saved`
     weights.safetensors   of the head, by `robot_rl.rewards.classifier`; never a pickle
+    drift.safetensors     distribution of the features that it was learnt from; none without an alarm
 
 A session reads ``classifier.json`` alone, so that it needs no torch.
 """
@@ -14,20 +15,26 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load as arrays_of
+from safetensors.numpy import save as bytes_of
 
 from robot_rl.contract import ContractError, Reading, View
 from robot_rl.contract.files import write_atomically
+from robot_rl.contract.ranges import Count, Positive
 from robot_rl.contract.settings import make_settings, plain
 from robot_rl.perception.encoders import Encoder, make_encoder
+from robot_rl.rewards.drift import DriftAlarm
 from robot_rl.rewards.filtering import FilterSettings, Thresholds
+from robot_rl.rewards.guards import Guards
+from robot_rl.rewards.promise import Chance
 
 FORMAT = "robot_rl reward classifier 1"
-CARD, WEIGHTS = "classifier.json", "weights.safetensors"
+CARD, WEIGHTS, DRIFT = "classifier.json", "weights.safetensors", "drift.safetensors"
 PARTS = {"wrench": 6, "pose": 7}  # of a reading that may be seen beside pictures, and their sizes
 
 
@@ -98,6 +105,23 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """The drift alarm without its distribution.
+
+    Attributes:
+        threshold: distance above which it is raised.
+        window: frames in a row that a distance has to last for.
+        rate: of false alarms, by the episode.
+        arrays: digest of the file with the distribution.
+    """
+
+    threshold: Positive
+    window: Count
+    rate: Chance
+    arrays: str
+
+
+@dataclass(frozen=True)
 class Saved:
     """All that is known of a classifier beside its weights.
 
@@ -111,9 +135,11 @@ class Saved:
         temperature, offset: T and b of p = σ(z / T + b), with z of the head.
         learning, stopping: names of the episodes that it was learnt from, and that stopped the training.
         filter: over time.
+        guards: beside it.
         thresholds: of its decisions; None until it has been evaluated.
         promise: what the evaluation says of them, in words.
         versions: of the policies in the episodes that the promise was measured on.
+        drift: of the alarm; None without one.
     """
 
     task: str
@@ -127,9 +153,11 @@ class Saved:
     learning: tuple[str, ...]
     stopping: tuple[str, ...]
     filter: FilterSettings
+    guards: Guards = field(default_factory=Guards)
     thresholds: Thresholds | None = None
     promise: str = ""
     versions: tuple[int, ...] = ()
+    drift: Drift | None = None
 
     @property
     def signal(self) -> str:
@@ -140,6 +168,11 @@ class Saved:
     def stamp_signal(self) -> str:
         """Name of the stamp of the picture [s] that the probability is of."""
         return f"{self.signal}-at"
+
+    @property
+    def drift_signal(self) -> str:
+        """Name of the distance of a picture from those that were learnt from, in units of the alarm's threshold."""
+        return f"{self.signal}-drift"
 
     @staticmethod
     def read(folder: Path) -> Saved:
@@ -158,6 +191,9 @@ class Saved:
             for name in ("learning", "stopping", "versions"):
                 values[name] = tuple(values[name])
             values["filter"] = make_settings(FilterSettings, values["filter"])
+            values["guards"] = make_settings(Guards, values.get("guards", {}))
+            drift = values.pop("drift", None)
+            values["drift"] = make_settings(Drift, drift) if drift else None
             thresholds = values.pop("thresholds")
             values["thresholds"] = make_settings(Thresholds, thresholds) if thresholds else None
             return Saved(seen=seen, **values)
@@ -172,8 +208,9 @@ class Saved:
         values |= {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "seen"}
         values["cameras"] = {name: plain(view) for name, view in self.seen.views.items()}
         values["state"] = self.seen.state
-        values["filter"] = plain(self.filter)
+        values["filter"], values["guards"] = plain(self.filter), plain(self.guards)
         values["thresholds"] = plain(self.thresholds) if self.thresholds is not None else None
+        values["drift"] = plain(self.drift) if self.drift is not None else None
         write_atomically(folder / CARD, json.dumps(values, indent=2, ensure_ascii=False).encode() + b"\n")
 
     def check(self, folder: Path, task: str, views: Mapping[str, View]) -> None:
@@ -191,11 +228,35 @@ class Saved:
 
 def weights_of(folder: Path, saved: Saved) -> bytes:
     """The content of the file of weights. Raises `ClassifierError` when it is missing, or belongs to another one."""
-    path = folder / WEIGHTS
+    return _content(folder, WEIGHTS, saved.weights)
+
+
+def alarm_of(folder: Path, saved: Saved) -> DriftAlarm | None:
+    """The drift alarm; None without one. Raises `ClassifierError` as `weights_of` does."""
+    if saved.drift is None:
+        return None
+    arrays = arrays_of(_content(folder, DRIFT, saved.drift.arrays))
+    try:
+        mean, whitening, shrinkage = (arrays[name] for name in ("mean", "whitening", "shrinkage"))
+    except KeyError as error:
+        raise ClassifierError(f"{folder / DRIFT} lacks {error}; evaluate the classifier anew") from error
+    return DriftAlarm(mean, whitening, float(shrinkage[0]), saved.drift.threshold, saved.drift.window, saved.drift.rate)
+
+
+def keep_alarm(folder: Path, alarm: DriftAlarm) -> Drift:
+    """Write the distribution of ``alarm`` into ``folder``; returns the rest of it."""
+    arrays = {"mean": alarm.mean, "whitening": alarm.whitening, "shrinkage": np.array([alarm.shrinkage])}
+    data: bytes = bytes_of({name: np.ascontiguousarray(value) for name, value in arrays.items()})
+    write_atomically(folder / DRIFT, data)
+    return Drift(alarm.threshold, alarm.window, alarm.rate, digest_of(data))
+
+
+def _content(folder: Path, name: str, digest: str) -> bytes:
+    path = folder / name
     if not path.is_file():
-        raise ClassifierError(f"the reward classifier at {folder} has no {WEIGHTS}; train it anew, or copy it whole")
+        raise ClassifierError(f"the reward classifier at {folder} has no {name}; train it anew, or copy it whole")
     data = path.read_bytes()
-    if digest_of(data) != saved.weights:
+    if digest_of(data) != digest:
         raise ClassifierError(f"{path} is damaged, or of another classifier than {CARD} beside it; copy both anew")
     return data
 

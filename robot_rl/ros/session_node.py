@@ -22,7 +22,7 @@ from controllers.ros.converters import fill_pose, stamp_to_ns
 from controllers.spatial import Pose
 from hardware.force.lane import ForceConfig
 from hardware.interfaces import SceneControl
-from robot_rl.contract import NO_ENCODING, ContractError, Encoding, Label, Observation, Reading, Relabel
+from robot_rl.contract import NO_ENCODING, ContractError, Encoding, Label, Observation, Reading, Relabel, Step
 from robot_rl.ros import topics
 from robot_rl.ros.arm_topics import ArmTopics, TeleopTopics
 from robot_rl.ros.converters import chunk_from, fill_grid, fill_image, fill_observation, fill_planned, state_names
@@ -60,6 +60,7 @@ class SessionNode(Node):
         force_sensor: on the arm; None: there is none.
         encoding: features that belong to the observation in place of images, which are recorded with them.
         signals: of judges, without which no step can begin.
+        on_step: called with each step as it is recorded.
     """
 
     def __init__(
@@ -78,13 +79,14 @@ class SessionNode(Node):
         force_sensor: ForceConfig | None = None,
         encoding: Encoding = NO_ENCODING,
         signals: tuple[str, ...] = (),
+        on_step: Callable[[Step], None] = lambda step: None,
     ) -> None:
         super().__init__("session")
         self._session, self._config, self._on_episode = session, config, on_episode
         self._scene = scene if scene is not None else RemoteScene(self)
         self._link = LinkWatch(self) if link is not None else None
         self._silence = SILENCE if link is None else SILENCE + link.patience  # of which the link speaks first
-        self._on_relabel, self._tell = on_relabel, tell
+        self._on_relabel, self._tell, self._on_step = on_relabel, tell, on_step
         self._axes = session.task.action.axes
         self._names = state_names(session.view.fields)
         self._period = session.task.control_period
@@ -264,6 +266,7 @@ class SessionNode(Node):
     def _follow(self, directive: Directive, reading: Reading) -> None:
         if directive.step is not None:
             self._reward.publish(Float64(data=directive.step.outcome.reward))
+            self._on_step(directive.step)
         if directive.ended is not None:
             self._announce(directive.ended)
         directive.carry_out(self._hands)

@@ -10,6 +10,7 @@ from hardware.interfaces import SceneControl
 from hardware.manual_scene import ManualScene
 from hardware.ros.runtime import ros, spin
 from hardware.sim.channel.client import SceneClient
+from robot_rl.contract import Step
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of, job_seed
 from robot_rl.jobs.processes import await_link, await_simulator
@@ -26,6 +27,7 @@ from robot_rl.jobs.progress import (
 from robot_rl.jobs.remote import knows_scene, scene_objects
 from robot_rl.jobs.run import Run
 from robot_rl.rewards.saved import Saved
+from robot_rl.rewards.watch import Watches
 from robot_rl.ros.session_node import SessionNode
 from robot_rl.session.directive import EpisodeSummary
 from robot_rl.session.judge import make_judge
@@ -68,8 +70,17 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         objects = scene_objects(run, config, task)
         node: SessionNode
 
+        classifiers = asked_classifiers(job, config)
+        watches = Watches(classifiers)
+
+        def on_step(step: Step) -> None:
+            for line in watches.see(step):
+                LOGGER.info("%s", line)
+                progress.tell(line)
+
         def on_episode(ended: EpisodeSummary) -> None:
-            progress.add(ended, **node.timing())
+            watches.end()
+            progress.add(ended, drift_alarms=watches.drifted, **node.timing())
             LOGGER.info("%s", progress.line)
             if progress.done:
                 LOGGER.info("%s", progress.result)
@@ -89,7 +100,8 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             link=config.link if config.remote else None,
             force_sensor=config.force if config.force.sensor else None,
             encoding=schema_of(task, config).encoding,
-            signals=tuple(Saved.read(folder).signal for folder in asked_classifiers(job, config)),
+            signals=tuple(Saved.read(folder).signal for folder in classifiers),
+            on_step=on_step,
         )
         progress.say()
         spin(node, stop, lambda: progress.done, node.end_motion)

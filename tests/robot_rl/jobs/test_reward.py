@@ -19,6 +19,7 @@ from robot_rl.jobs.config import load_config
 from robot_rl.jobs.progress import lacking
 from robot_rl.jobs.reward_data import recordings
 from robot_rl.jobs.run import Run
+from robot_rl.rewards.classifier import load
 from robot_rl.rewards.labels import FAILURE, LEFT_OUT, SUCCESS, Margin
 from robot_rl.rewards.saved import Saved
 from robot_rl.rewards.sheet import Tile, draw_sheet
@@ -129,16 +130,21 @@ def test_from_marks_to_a_judge(run: Run, capsys: pytest.CaptureFixture[str]) -> 
     assert main(job) == 2
     assert "has no threshold yet" in capsys.readouterr().err
     evaluate = ["reward", "eval", "--run", str(run.root)]
-    assert main(evaluate) == 1, "one failure promises nothing"
+    assert main([*evaluate, "guards.z=-10,-9"]) == 1, "one failure promises nothing"
     said = capsys.readouterr().out
-    assert "no promise: 1 held-out failures" in said and "recognised: 1 of 1" in said
-    assert main([*evaluate, "wanted.rate=0.96"]) == 0
+    assert "no promise: 1 held-out failures" in said and "recognised: 0 of 1" in said
+    assert "guards: z -10 to -9 m" in said
+    assert "no drift alarm: 2 held-out episodes" in said and Saved.read(folder).drift is None
+    assert main([*evaluate, "wanted.rate=0.96", "drift.rate=0.5"]) == 0
+    assert "recognised: 1 of 1" in capsys.readouterr().out
     for picture in ("training.png", "report.png", "mistakes.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     whole = json.loads((folder / "report.jsonl").read_text().splitlines()[0])
     assert (whole["successes"], whole["failures"], whole["recognised"]) == (1, 1, 1)
     saved = Saved.read(folder)
     assert saved.thresholds is not None and saved.versions == (7,)
+    (frame,) = recordings([run.root / "rewards"], "reach", VIEWS, MARGIN)[0].frames().readings[:1]
+    assert 0.0 < load(folder).signals(frame)[saved.drift_signal] < 1.0, "it was learnt from, or like what was"
     known = {*saved.learning, *saved.stopping}
     assert len(known) == 6 and all(name.startswith("run/rewards/") for name in known)
     assert main([*train, *quick]) == 0
