@@ -33,7 +33,7 @@ def add_reward_parser(commands: Any, common: Callable[[argparse.ArgumentParser],
 
     ``common`` adds the arguments that all jobs have.
     """
-    text = "a classifier that judges success by cameras: collect, train, eval, relabel"
+    text = "a classifier that judges success by cameras: collect, train, eval, relabel, audit"
     actions = commands.add_parser("reward", help=text, description=text).add_subparsers(
         dest="action", required=True, metavar="WHAT"
     )
@@ -65,18 +65,15 @@ def add_reward_parser(commands: Any, common: Callable[[argparse.ArgumentParser],
     text = "go through the episodes that a classifier doubts, and correct their labels at the terminal"
     relabel = _of_run(actions, "relabel", text, f"{text}; report.mistakes of them at most, the most doubtful first.")
     relabel.set_defaults(work=relabel_doubtful)
+    text = "look at the frame of each success that a classifier has declared"
+    look = actions.add_parser("audit", help=text, description=f"{text}: sheets and a list, in DIR/audit.")
+    _add_run(look, ("online", "evaluation"))
+    look.set_defaults(work=None)
 
 
 def _of_run(actions: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=description)
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder of the run")
-    parser.add_argument(
-        "--stores",
-        nargs="+",
-        default=[job_of(COLLECT).records],
-        metavar="STORE",
-        help="episode stores, relative to DIR or absolute (default: %(default)s)",
-    )
+    _add_run(parser, (job_of(COLLECT).records,))
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder of the classifier; default DIR/{FOLDER}")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="settings, e.g. cameras=wrist state=wrench wanted.rate=0.05"
@@ -84,8 +81,19 @@ def _of_run(actions: Any, name: str, text: str, description: str) -> argparse.Ar
     return parser
 
 
+def _add_run(parser: argparse.ArgumentParser, stores: tuple[str, ...]) -> None:
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument(
+        "--stores",
+        nargs="+",
+        default=list(stores),
+        metavar="STORE",
+        help=f"episode stores, relative to DIR or absolute (default: {' '.join(stores)})",
+    )
+
+
 def reward(arguments: argparse.Namespace) -> int:
-    """Train or evaluate; returns the exit status. Raises the errors of `robot_rl.jobs.errors`."""
+    """Do an action but collect; returns the exit status. Raises the errors of `robot_rl.jobs.errors`."""
     from robot_rl.contract.settings import ConfigError, nested, put_over
     from robot_rl.jobs.reward_data import recordings
     from robot_rl.jobs.run import Run
@@ -94,6 +102,10 @@ def reward(arguments: argparse.Namespace) -> int:
     from robot_rl.tasks import make_task
 
     run, of_run = Run.open(arguments.run)
+    if arguments.work is None:
+        from robot_rl.jobs.reward_audit import audit
+
+        return audit(run.root, arguments.stores)
     settings = put_over(RewardConfig(), nested(arguments.overrides))
     task = make_task(of_run.task)
     if settings.filter.recheck:

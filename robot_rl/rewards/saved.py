@@ -35,6 +35,7 @@ from robot_rl.rewards.promise import Chance
 
 FORMAT = "robot_rl reward classifier 1"
 CARD, WEIGHTS, DRIFT = "classifier.json", "weights.safetensors", "drift.safetensors"
+PROBABILITY, NAMED = "success-", 8  # beginning of a signal that is a probability, and digits that follow
 PARTS = {"wrench": 6, "pose": 7}  # of a reading that may be seen beside pictures, and their sizes
 
 
@@ -162,7 +163,7 @@ class Saved:
     @property
     def signal(self) -> str:
         """Name of its probability among the signals of a reading; another one's is never taken for it."""
-        return f"success-{self.weights[:8]}"
+        return f"{PROBABILITY}{self.weights[:NAMED]}"
 
     @property
     def stamp_signal(self) -> str:
@@ -224,6 +225,11 @@ class Saved:
         encoder_of(folder, self)
         if self.thresholds is None:
             raise ClassifierError(f"{who} has no threshold yet; find one: robot-rl reward eval --run DIR")
+
+
+def is_probability(signal: str) -> bool:
+    """Whether a signal of that name is the probability of a classifier, and nothing beside it."""
+    return signal.startswith(PROBABILITY) and len(signal) == len(PROBABILITY) + NAMED
 
 
 def weights_of(folder: Path, saved: Saved) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from demos.relabel import main as relabel_main
 from robot_rl.contract import DISCARDED, Ending, Outcome, Step, View
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
@@ -177,6 +178,30 @@ def test_a_person_corrects_what_the_classifier_doubts(
     assert not demonstration.labelled.success
     corrected = StoreReader(run.root / "rewards").load_episode(8, ("reward",))
     assert corrected.info.ending is Ending.TIMEOUT and corrected["reward"][-1] == 1.0
+
+
+def test_each_success_of_a_classifier_is_shown_with_its_frame(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    look = ["reward", "audit", "--run", str(run.root)]
+    assert main(look) == 0
+    assert "no success by a classifier in online, evaluation" in capsys.readouterr().out
+    judged = []
+    for seed, ending in enumerate((Outcome.success(), Outcome.failure("fell"), Outcome.success(), Outcome.success())):
+        signals = {"success-01234567": 0.9, "success-01234567-at": 1e9, "success-01234567-drift": 2.0}
+        found = [
+            replace(one, next_reading=replace(one.next_reading, signals=signals))
+            for one in episode(seed, [0] * 4, ending)
+        ]
+        judged.append([replace(one, reading=replace(one.reading, signals=signals)) for one in found])
+    by_person = episode(9, [0] * 4, Outcome.success())
+    record(run.root / "online", judged, marks=False)
+    record(run.root / "evaluation", [by_person], marks=False)
+    assert relabel_main([str(run.root / "online"), "2", "3", "failure"]) == 0
+    assert main(look) == 0
+    assert "audit: 2 successes" in capsys.readouterr().out
+    shown = [json.loads(line) for line in (run.root / "audit" / "audit.jsonl").read_text().splitlines()]
+    expected = {"store": "online", "step": 3, "probability": 0.9}
+    assert shown == [{**expected, "episode": 0}, {**expected, "episode": 3}]
+    assert [path.name for path in (run.root / "audit").glob("*.png")] == ["audit-001.png"]
 
 
 def test_errors_are_one_line_and_exit_status_2(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
