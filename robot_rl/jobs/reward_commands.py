@@ -68,7 +68,7 @@ def add_reward_parser(commands: Any, common: Callable[[argparse.ArgumentParser],
     text = "look at the frame of each success that a classifier has declared"
     look = actions.add_parser("audit", help=text, description=f"{text}: sheets and a list, in DIR/audit.")
     _add_run(look, ("online", "evaluation"))
-    look.set_defaults(work=None)
+    look.set_defaults(work=None, overrides=[])
 
 
 def _of_run(actions: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
