@@ -161,7 +161,7 @@ class Story:
         self.train(reward)
         clone, success = (self.judge(reward, which) for which in ("clone", "champion"))
         saved = Saved.read(self._classifier) if reward == CLASSIFIER else None
-        compared = list(_compared(self._work / reward / "online"))
+        learnt = list(compared(self._work / reward / "online"))
         wall = json.loads((self._work / "wall.json").read_text())[f"train-{reward}"]
         return Line(
             seed=self._seed,
@@ -169,13 +169,13 @@ class Story:
             version=version_of(ROOT),
             success=success,
             clone=clone,
-            robot_minutes=round(sum(one.seconds for one in compared) / 60.0, 2),
-            episodes=len(compared),
-            agreed=sum(one.said == one.true for one in compared),
-            false=sum(one.said and not one.true for one in compared),
-            missed=sum(one.true and not one.said for one in compared),
-            depths=tuple(one.depth for one in compared if one.said and not one.true),
-            failure_hours=round(sum(one.failing for one in compared) / 3600.0, 4),
+            robot_minutes=round(sum(one.seconds for one in learnt) / 60.0, 2),
+            episodes=len(learnt),
+            agreed=sum(one.said == one.true for one in learnt),
+            false=sum(one.said and not one.true for one in learnt),
+            missed=sum(one.true and not one.said for one in learnt),
+            depths=tuple(one.depth for one in learnt if one.said and not one.true),
+            failure_hours=round(sum(one.failing for one in learnt) / 3600.0, 4),
             threshold=saved.thresholds.success if saved is not None and saved.thresholds is not None else None,
             promise=saved.promise if saved is not None else "",
             machine=machine(),
@@ -214,7 +214,7 @@ class Compared:
     failing: float
 
 
-def _compared(store: Path) -> Iterator[Compared]:
+def compared(store: Path) -> Iterator[Compared]:
     """Episodes that somebody has judged, beside the truth."""
     truth = Known()
     reader = StoreReader(store, images=False)
