@@ -49,7 +49,7 @@ FILE = ROOT / "examples" / "hole.yaml"
 KNOWN = f"{__name__}:Known" if __name__ != "__main__" else "benchmarks.experiments.own_task:Known"
 CLASSIFIER, TRUTH = REWARDS = ("classifier", "truth")
 SEEING = ("encoder=efficientnet_lite0",)
-DEMOS, EPISODES, STEPS, STARTS = 20, 40, 1500, 50
+DEMOS, EPISODES, STEPS, STARTS = 20, 40, 1200, 50
 
 
 class Known(FileTask):
