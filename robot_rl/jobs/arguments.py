@@ -32,7 +32,7 @@ OF_ROS = ("launch-prefix", "launch-prefix-filter", "sigterm_timeout", "sigkill_t
 NAMES = {  # which registries hold
     "task": f"names: {TASKS.listed()}",
     "source": f"names: {sources(EXPERT)}",
-    "judge": f"names: {JUDGES.listed('classifier:DIR', 'all_of(…)', 'any_of(…)')}",
+    "judge": f"names: {JUDGES.listed('classifier:DIR', 'all_of(…)', 'any_of(…)', 'stages(…)')}",
     "camera_driver": f"names: {CAMERA_DRIVERS.listed()}",
     "encoder": f"names: {ENCODERS.listed()}",
     "policy": f"names: {POLICIES.listed(*(f'{server}:FILE' for server in SERVERS))}",

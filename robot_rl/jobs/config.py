@@ -62,8 +62,8 @@ class RunConfig:
         demo_style: how the task's script drives in the place of a person: ``script`` (straight, free of noise) or
             ``person`` (`robot_rl.tasks.experts.person`: pauses, detours, noise, now fast and now slow; by ``seed``).
         judge: who says what a step came to (see `robot_rl.session.judge`): ``task``, ``person`` (only a person's label
-            or a fault ends an episode), ``classifier:DIR`` (by `robot-rl reward`), ``all_of(…)`` or ``any_of(…)`` of
-            several, one that a package adds, or ``module:Class``; "" is the task's own.
+            or a fault ends an episode), ``classifier:DIR`` (by `robot-rl reward`), ``all_of(…)``, ``any_of(…)`` or
+            ``stages(…)`` of several, one that a package adds, or ``module:Class``; "" is the task's own.
         cameras: names of the cameras whose images belong to the observation; empty: the task's own.
         encoder: frozen network whose features of the images an agent sees in place of pixels; they are recorded beside
             the images. A name of `robot_rl.perception.encoders.ENCODERS`, ``<name>:<file of weights>``, or

@@ -1,7 +1,7 @@
 """Who says what a step came to: the task, only a person, a classifier, several of them, or a judge of another package.
 
-A judge is named by one of `JUDGES`, ``module:Class``, ``classifier:<folder>``, ``all_of(…)`` or ``any_of(…)`` with
-judges between commas. A person's word stands before whatever a judge says.
+A judge is named by one of `JUDGES`, ``module:Class``, ``classifier:<folder>``, ``all_of(…)``, ``any_of(…)`` or
+``stages(…)`` with judges between commas. A person's word stands before whatever a judge says.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ JUDGES = Registry(
     },
 )
 CLASSIFIER = "classifier:"
-ALL, ANY = "all_of", "any_of"
+ALL, ANY, STAGES = "all_of", "any_of", "stages"
 CLASSIFIER_JUDGE = Registry("judge of classifiers", {"classifier": "robot_rl.rewards.judge:ClassifierJudge"})
 
 
@@ -89,6 +89,43 @@ class Several:
         return tuple(verdict for judge in self._judges for verdict in judge.later())
 
 
+class Stages:
+    """Stages in their order, each with a judge whose success says that it is reached; the last one's is the success.
+
+    Only the next stage is looked for, and one that was reached stays so. The first step at each of n stages has the
+    reward 1/n, so that an episode that succeeds comes to 1, and one that lingers to no more than it has reached. A
+    doubt is about the last stage alone, because a person's word ends the episode.
+    """
+
+    def __init__(self, judges: Sequence[Judge]) -> None:
+        self._judges, self._reached = judges, 0
+        self.time_limit = any(judge.time_limit for judge in judges)
+
+    @property
+    def progress(self) -> float:
+        """Share of the stages that this episode has reached, 0 to 1."""
+        return self._reached / len(self._judges)
+
+    def begin(self) -> None:
+        self._reached = 0
+        for judge in self._judges:
+            judge.begin()
+
+    def judge(self, reading: Reading) -> Outcome:
+        last = self._reached == len(self._judges) - 1
+        outcome = self._judges[self._reached].judge(reading)
+        if outcome.ending is Ending.SUCCESS:
+            self._reached += not last
+            reward = 1.0 / len(self._judges)
+            return Outcome.success(reward) if last else Outcome.running(reward)
+        if outcome.done:
+            return outcome
+        return Outcome.doubtful(outcome.doubt) if outcome.doubt and last else Outcome.running()
+
+    def later(self) -> tuple[Verdict, ...]:
+        return tuple(verdict for judge in self._judges for verdict in judge.later())
+
+
 def make_judge(name: str, task: Task) -> Judge:
     """The judge called ``name`` for ``task``; "" is the task's own.
 
@@ -97,7 +134,8 @@ def make_judge(name: str, task: Task) -> Judge:
     kind, parts = _parsed(name or task.judge)
     judge: Judge
     if parts:
-        judge = Several([make_judge(part, task) for part in parts], enough=kind == ANY)
+        judges = [make_judge(part, task) for part in parts]
+        judge = Stages(judges) if kind == STAGES else Several(judges, enough=kind == ANY)
     elif kind.startswith(CLASSIFIER):
         judge = CLASSIFIER_JUDGE.load("classifier")(Path(kind.removeprefix(CLASSIFIER)))
     else:
@@ -137,7 +175,7 @@ def _parsed(name: str) -> tuple[str, tuple[str, ...]]:
     """A judge's kind, and the names of the judges it asks. Raises `ContractError` for what cannot be read."""
     name = name.strip()
     kind, opened, rest = name.partition("(")
-    if not opened or kind not in (ALL, ANY):
+    if not opened or kind not in (ALL, ANY, STAGES):
         if name == CLASSIFIER:
             raise ContractError("judge=classifier: names no folder; write judge=classifier:DIR")
         return name, ()

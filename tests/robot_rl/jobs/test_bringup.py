@@ -294,6 +294,7 @@ def test_folders_are_called_after_tasks_of_every_kind(tmp_path: Path, monkeypatc
         (["source=expert"], True, "task 'touch' has no script that could drive it"),
         (["source=expert", "blind=true", "task=reach"], False, "a blind one choose source=topic, console, keyboard"),
         (["source=topic", "blind=true", "task=reach"], True, "leave out --fast or blind=true"),
+        (["session.doubt_wait=30", "task=reach"], True, "session.doubt_wait=30 asks a person, and in process"),
     ],
 )
 def test_who_cannot_drive_is_refused_before_anything_starts(

@@ -13,6 +13,7 @@ from robot_rl.rewards.saved import ClassifierError, Saved
 from robot_rl.session.judge import (
     JUDGES,
     Several,
+    Stages,
     check_judge,
     classifiers_in,
     make_judge,
@@ -122,6 +123,32 @@ def test_several_judges_agree_or_one_is_enough(
         assert [part.begun for part in parts] == [1, 1]
 
 
+def test_stages_are_reached_in_their_order_and_once() -> None:
+    first, second, third = (Fixed(Outcome.running()) for _ in range(3))
+    judge, reading = Stages([first, second, third]), PerfectArm(FAR).reading()
+    judge.begin()
+
+    def said(*outcomes: Outcome) -> tuple[Ending, float]:
+        for one, outcome in zip((first, second, third), outcomes, strict=True):
+            one.outcome = outcome
+        found = judge.judge(reading)
+        return found.ending, found.reward
+
+    no, yes = Outcome.running(), Outcome.success()
+    third_of = pytest.approx(1 / 3)
+    assert said(no, yes, yes) == (Ending.RUNNING, 0.0), "nothing counts before the first stage"
+    assert said(yes, no, no) == (Ending.RUNNING, third_of) and judge.progress == third_of
+    assert said(yes, no, yes) == (Ending.RUNNING, 0.0), "no reward for lingering there"
+    assert said(no, yes, no) == (Ending.RUNNING, third_of), "one that was reached stays so"
+    assert said(no, no, Outcome.doubtful("well?")) == (Ending.RUNNING, 0.0)
+    assert judge.judge(reading).doubt == "well?"
+    assert said(no, no, yes) == (Ending.SUCCESS, third_of)
+    judge.begin()
+    assert judge.progress == 0.0 and first.begun == 2
+    assert said(Outcome.doubtful("well?"), no, no) == (Ending.RUNNING, 0.0) and not judge.judge(reading).doubt
+    assert said(Outcome.aborted("silent"), no, no) == (Ending.ABORTED, 0.0)
+
+
 def test_names_of_judges_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
     nested = "any_of( person,all_of(task, classifier:a/b))"
@@ -130,6 +157,7 @@ def test_names_of_judges_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch)
     check_judge(nested)
     judge = make_judge(f"all_of(task,any_of(person,classifier:{folder}))", TASK)
     assert judge.time_limit
+    assert isinstance(make_judge(f"stages(classifier:{folder},task)", TASK), Stages)
     assert classifiers_in("task") == ()
     assert all(with_absolute_paths(name) == name for name in JUDGES.builtin)
 
