@@ -222,6 +222,7 @@ class Saved:
         if misfit := self.seen.misfit(views):
             raise ClassifierError(f"{who}: {misfit}")
         weights_of(folder, self)
+        alarm_of(folder, self)
         encoder_of(folder, self)
         if self.thresholds is None:
             raise ClassifierError(f"{who} has no threshold yet; find one: robot-rl reward eval --run DIR")
