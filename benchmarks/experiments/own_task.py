@@ -25,7 +25,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -278,7 +278,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if (seed, reward) in have:
                 continue
             if given.until:
-                stages = [story.show, story.learn_reward, partial(story.train, reward)]
+                stages: list[Callable[[], None]] = [story.show, story.learn_reward, partial(story.train, reward)]
                 for stage in stages[: ("shown", "reward", "train").index(given.until) + 1]:
                     stage()
                 continue

@@ -25,9 +25,9 @@ MEASURED: Mapping[str, tuple[str, Callable[[Reading], float]]] = MappingProxyTyp
         "force_x": ("N", lambda reading: reading.contact[0]),
         "force_y": ("N", lambda reading: reading.contact[1]),
         "force_z": ("N", lambda reading: reading.contact[2]),
-        "force": ("N", lambda reading: np.linalg.norm(reading.contact[:3])),
-        "moment": ("N·m", lambda reading: np.linalg.norm(reading.contact[3:])),
-        "speed": ("m/s", lambda reading: np.linalg.norm(reading.twist[:3])),
+        "force": ("N", lambda reading: float(np.linalg.norm(reading.contact[:3]))),
+        "moment": ("N·m", lambda reading: float(np.linalg.norm(reading.contact[3:]))),
+        "speed": ("m/s", lambda reading: float(np.linalg.norm(reading.twist[:3]))),
         "gripper": ("", lambda reading: reading.gripper),
     }
 )  # unit and value of each of the settings below
