@@ -61,6 +61,16 @@ def test_success_takes_as_many_frames_as_the_filter_says(folder: Path) -> None:
     assert judge.judge(say(arm, 0.9)).ending is Ending.RUNNING, "an episode begins anew"
 
 
+def test_between_its_thresholds_it_is_in_doubt(tmp_path: Path) -> None:
+    replace(SAVED, thresholds=Thresholds(0.9, 0.5)).write(tmp_path)
+    judge, arm = make_judge(f"classifier:{tmp_path}", TASK), PerfectArm(FAR)
+    judge.begin()
+    found = [judge.judge(say(arm, probability)) for probability in (0.7, 0.7, 0.95, 0.95)]
+    assert [bool(outcome.doubt) for outcome in found] == [False, True, True, False]
+    assert "score is 0.70, and success is above 0.90" in found[1].doubt
+    assert found[3] == Outcome.success()
+
+
 def test_a_copy_of_a_picture_is_no_evidence(folder: Path) -> None:
     judge, arm = make_judge(f"classifier:{folder}", TASK), PerfectArm(FAR)
     judge.begin()
