@@ -19,7 +19,7 @@ from controllers.core import ControllerConfig
 from hardware.interfaces import SceneControl
 from hardware.ros.arm_node import ArmNode
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import Judge, Relabel
+from robot_rl.contract import Judge, Relabel, Step
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.progress import past_of
@@ -64,6 +64,7 @@ class Operated:
         self.world = world
         self.ended: list[EpisodeSummary] = []
         self.lines: list[str] = []
+        self.steps: list[Step] = []
         self.relabels: list[Relabel] = []
         self.session = Session(TASK, CONFIG, sink, 1, judge=judge or make_judge("person", TASK), past=past or ())
         placing = scene(lambda request: self.node.ask(request)) if scene is not None else world
@@ -77,6 +78,7 @@ class Operated:
             100,
             self.relabels.append,
             tell or self.lines.append,
+            on_step=self.steps.append,
         )
         clock = Node("world")
         clock.create_timer(EVERY, lambda: world.advance(ADVANCE))

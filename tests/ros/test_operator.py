@@ -418,6 +418,7 @@ def test_a_judge_in_doubt_asks_the_person_whose_word_counts(ros: Any, world: InP
     assert person.call(Word.SUCCESS).success
     ros.spin_until(lambda: operated.ended)
     assert operated.ended[0].ending is Ending.SUCCESS
+    assert [step.outcome.done for step in operated.steps] == [False] * (operated.ended[0].steps - 1) + [True]
     ros.spin_until(lambda: person.requests[-1] == "")
 
 
