@@ -50,6 +50,7 @@ class Board:
         answers: to the person's words, newest last.
         ended: episodes that have ended meanwhile, newest last.
         learner: see `robot_rl.jobs.training`.
+        session: what the session last said of itself, see `robot_rl.ros.session_node.SessionNode.timing`.
         waiting: words that no session has acknowledged yet.
     """
 
@@ -77,6 +78,7 @@ class Board:
     answers: deque[Line] = field(default_factory=lambda: deque(maxlen=SAID))
     ended: deque[Row] = field(default_factory=lambda: deque(maxlen=KEPT))
     learner: Mapping[str, Any] = field(default_factory=dict)
+    session: Mapping[str, Any] = field(default_factory=dict)
     waiting: tuple[str, ...] = ()
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from robot_rl.console.board import Line
@@ -72,6 +72,9 @@ div:has(> .rr-stop) + div button {{ height: 54px !important; font-size: 17px; fo
 .rr-row > span:last-child {{ margin-left: auto; }}
 .rr-row > span:last-child, .rr-muted {{ opacity: 0.65; }}
 .rr-why {{ overflow: hidden; text-overflow: ellipsis; white-space: nowrap; opacity: 0.65; }}
+.rr-hist {{ display: flex; align-items: flex-end; gap: 2px; height: 34px; margin: 4px 0 2px; }}
+.rr-hist i {{ flex: 1; min-height: 1px; border-radius: 2px 2px 0 0; background: {INFO}; }}
+.rr-ends {{ display: flex; justify-content: space-between; font-size: 11px; opacity: 0.6; }}
 .rr kbd {{ display: inline-block; min-width: 19px; text-align: center; padding: 0 4px; margin: 1px; border-radius: 4px;
   font: 600 11px ui-monospace, monospace; background: rgba(128, 140, 160, 0.22); }}
 </style>"""
@@ -119,6 +122,17 @@ def legend(title: str, series: Mapping[str, str]) -> str:
         f'<span class="rr-key"><i style="background:{colour}"></i>{name}</span>' for name, colour in series.items()
     ]
     return f'<div class="rr-legend"><b>{escape(title)}</b><span class="rr-muted">{"".join(shown)}</span></div>'
+
+
+def histogram(counts: Sequence[int], names: Sequence[str]) -> str:
+    """A bar for each of ``counts``, the tallest as high as there is room; its name and share when pointed at."""
+    most, total = max(1, *counts), max(1, sum(counts))
+    bars = "".join(
+        f'<i style="height:{100.0 * count / most:.0f}%" title="{escape(name)}: {count / total:.0%}"></i>'
+        for count, name in zip(counts, names, strict=True)
+    )
+    ends = f"<span>{escape(names[0])}</span><span>{escape(names[-1])}</span>"
+    return f'<div class="rr-hist">{bars}</div><div class="rr-ends">{ends}</div>'
 
 
 def lines(given: Iterable[Line]) -> str:

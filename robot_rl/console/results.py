@@ -43,6 +43,7 @@ class Results:
             shares = {"success": look.GOOD, "without a hand": look.INFO}
             self._summary = self._gui.add_html("", order=PICTURES - 1)
             self._cameras = self._gui.add_html("", order=PICTURES + 1, visible=False)
+            self._answers = self._gui.add_html("", order=PICTURES + 2, visible=False)
             self._shares = self._chart(f"Last {WINDOW}", shares, top=1.0)
             self._return = self._chart("Return", {"of an episode": look.WARN})
             self._utd = self._chart("Learner", {"updates per step": look.BAD}) if learns else None
@@ -62,6 +63,7 @@ class Results:
             self._summarise(rows, curves)
         self._show_pictures(board.images)
         self._show_cameras(board.cameras)
+        self._show_answers(board.session)
 
     def _summarise(self, rows: list[Row], curves: Curves) -> None:
         successes = sum(row.ending == "success" for row in rows)
@@ -131,6 +133,17 @@ class Results:
                 self._picture = self._gui.add_image(picture, label=names, format="jpeg", order=PICTURES)
         else:
             self._picture.image = picture
+
+    def _show_answers(self, session: Mapping[str, Any]) -> None:
+        """How long the policy takes, where one has answered."""
+        told = "obs_to_action_ms_counts" in session
+        self._answers.visible = told
+        if told:
+            p50, p95 = (f"{session[f'obs_to_action_ms_{which}']:.0f}" for which in ("p50", "p95"))
+            counts, bounds = session["obs_to_action_ms_counts"], session["obs_to_action_ms_bounds"]
+            bars = look.histogram(counts, [*(f"≤ {bound} ms" for bound in bounds), f"> {bounds[-1]} ms"])
+            text = f"The policy answers after {p50} ms; 95 of 100 times within {p95}"
+            self._answers.content = look.block(look.heading(text) + bars)
 
     def _show_cameras(self, cameras: Mapping[str, Line]) -> None:
         if cameras != self._said:

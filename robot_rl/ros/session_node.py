@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -39,6 +40,7 @@ DEBT_AGE = 3.0  # [s] after which a learner's word about its debt no longer coun
 LEARNER_PATIENCE = 120.0  # [s] without a learner, so that it may be started anew, before the first episode does without
 SILENCE = 30.0  # [s] without a word of the arm before the session gives up
 TIMED = 1000  # answers whose timing is remembered
+TIMING_BOUNDS = (5, 10, 20, 50, 100, 200, 500, 1000, 2000)  # [ms] between the bins of its histogram
 SENT = 64  # observations sent whose answer is still timed
 
 
@@ -145,8 +147,8 @@ class SessionNode(Node):
         self._hands = Hands(self._begin, ask_budget, self._put, self._send)
         self.create_timer(0.005, self._check_deadlines)
 
-    def timing(self) -> dict[str, float]:
-        """From observation to answer [ms]: median, 95th percentile and maximum of the latest `TIMED`.
+    def timing(self) -> dict[str, Any]:
+        """From observation to answer [ms]: median, 95th percentile, maximum and histogram of the latest `TIMED`.
 
         The first of all does not count. With them: how many were timed in all, how many actions came late and answers
         were dropped, and the largest jumps of the commanded pose where chunks met [m], and of its velocity [m/s].
@@ -157,9 +159,17 @@ class SessionNode(Node):
         figures = np.percentile(self.decisions_ms, [50, 95, 100])
         names = ("obs_to_action_ms_p50", "obs_to_action_ms_p95", "obs_to_action_ms_max")
         counts = {"late actions": policy.late_actions, "dropped answers": policy.dropped_answers}
+        bins = np.bincount(np.searchsorted(TIMING_BOUNDS, self.decisions_ms), minlength=len(TIMING_BOUNDS) + 1)
+        histogram = {"obs_to_action_ms_bounds": list(TIMING_BOUNDS), "obs_to_action_ms_counts": bins.tolist()}
         jump = policy.borders.largest
         jumps = {"chunk_jump_m": jump.way, "chunk_jump_m_s": jump.speed}
-        return dict(zip(names, figures.tolist(), strict=True)) | {"answers": self._timed} | counts | jumps
+        return {
+            **dict(zip(names, figures.tolist(), strict=True)),
+            "answers": self._timed,
+            **histogram,
+            **counts,
+            **jumps,
+        }
 
     @property
     def ready(self) -> bool:

@@ -48,6 +48,7 @@ def main(
 
     def reread(board: Board) -> None:
         history.refresh()
+        board.session = run.status_of("session")
         if spec.learns:
             board.learner = run.status_of("learner")
             if "utd" in board.learner:

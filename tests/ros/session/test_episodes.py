@@ -60,6 +60,9 @@ def test_episodes_run_through(ros: Any, graph: Callable[[SessionConfig], Graph])
     assert {value.key: value.value for value in said[0].values}["index"] == "0"
     assert phases[:4] == ["reset", "ready", "running", "reset"]
     assert len(running.session.decisions_ms) == sum(summary.steps for summary in running.ended) - 1, "but the first"
+    timing = running.session.timing()
+    assert sum(timing["obs_to_action_ms_counts"]) == len(running.session.decisions_ms)
+    assert len(timing["obs_to_action_ms_counts"]) == len(timing["obs_to_action_ms_bounds"]) + 1
     assert (running.policy.late_actions, running.policy.dropped_answers) == (0, 0)
 
 
