@@ -33,6 +33,19 @@ class Base(NamedTuple):
     found: Callable[[Mapping[str, jax.Array]], Any]
 
 
+class Stage(NamedTuple):
+    """A part of an agent that imitates after another one has.
+
+    Attributes:
+        horizon: steps of a window of its demonstrations.
+        imitate, imitation_loss: as those of `Agent`, for this part.
+    """
+
+    horizon: int
+    imitate: Callable[[Any, Batch], tuple[Any, Mapping[str, jax.Array]]]
+    imitation_loss: Callable[[Any, Batch], jax.Array]
+
+
 class Agent(NamedTuple):
     """An algorithm with its config: pure functions over an immutable pytree that holds everything that learns.
 
@@ -69,6 +82,7 @@ class Agent(NamedTuple):
             Raises ValueError when there is none, or it is of another layout; None: it cannot.
         needs_base: it learns nothing without demonstrations, or `adopt` of what another run imitated.
         imitation_loss: ``(state, batch) -> loss``, a scalar, of demonstrations ``batch (n, …)`` that it did not see.
+        then: another part of it, which imitates once that has.
     """
 
     name: str
@@ -93,6 +107,7 @@ class Agent(NamedTuple):
     see: Callable[[Any, Mapping[str, Any]], Any] = lambda state, encoder: state
     turn: Callable[[Any, float, float], Any] | None = None
     adopt: Callable[[Any, Mapping[str, Any]], Any] | None = None
+    then: Stage | None = None
     guided: bool = False
     needs_base: bool = False
 

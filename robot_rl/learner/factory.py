@@ -16,6 +16,8 @@ from robot_rl.data.parameters import ParameterError
 from robot_rl.data.replay import ReplayBuffer
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent, Algorithm
+from robot_rl.learner.algorithms import bc
+from robot_rl.learner.beside import beside
 from robot_rl.learner.checkpoint import CheckpointError, load_latest
 from robot_rl.learner.config import AGENTS, LearnerConfig
 from robot_rl.learner.domain import Domain
@@ -52,7 +54,10 @@ def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
     """
     agent = make_algorithm(name, settings)
     if isinstance(agent.config, WarmConfig):
+        start = agent.config.start
         agent = warm(agent)
+        if start != "clone":
+            agent = beside(agent, bc.make_agent(bc.BcConfig(model=start)))
     elif agent.base is not None:
         agent = earned(agent, agent.base)
     return standardised(agent) if getattr(agent.config, "scale_inputs", True) else agent

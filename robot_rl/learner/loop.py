@@ -122,6 +122,7 @@ class LearnerLoop:
         self._rng = np.random.default_rng(self.config.seed)
         self._calls = 0
         self._imitation: Imitation | None = None  # while it goes on
+        self._imitator = agent  # the part of it that does
         self._imitated: Mapping[str, float] = {}  # metrics of it
         self.held_out_rows: np.ndarray | None = None
         self._pretraining = self.config.pretrain  # calls on demonstrations still to be made
@@ -271,11 +272,15 @@ class LearnerLoop:
         """One call of imitation."""
         if self._imitation is None:
             buffer, config = self.sources.demo_buffer, self.config
-            self._imitation = Imitation(self.agent, buffer, config.imitate, config.seed, self._devices)
+            self._imitation = Imitation(self._imitator, buffer, config.imitate, config.seed, self._devices)
             self.held_out_rows = self._imitation.episode
         self._state, self._imitated = self._imitation.step(self._state)
         if self._imitation.done:
-            self._imitation, self.has_clone = None, True
+            self._imitation, then = None, self._imitator.then
+            if then is None:
+                self.has_clone = True
+            else:
+                self._imitator = self._imitator._replace(then=None, **then._asdict())
 
     def parameters(self) -> bytes:
         """The actor for the policy process, packed (`robot_rl.data.parameters`)."""

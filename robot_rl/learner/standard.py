@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
-from robot_rl.learner.agent import Agent
+from robot_rl.learner.agent import Agent, Stage
 from robot_rl.learner.networks.mlp import Params
 from robot_rl.learner.networks.parts import join, part
 
@@ -102,9 +102,15 @@ def standardised(agent: Agent) -> Agent:
         imitation_loss=None
         if agent.imitation_loss is None
         else jax.jit(partial(_imitation_loss, inner=agent.imitation_loss)),
+        then=None if agent.then is None else _stage(agent.then),
         adopt=None if agent.adopt is None else partial(_adopt, inner=agent.adopt),
         turn=None if agent.turn is None else partial(_turn, inner=agent.turn),
     )
+
+
+def _stage(stage: Stage) -> Stage:
+    imitate, loss = partial(_imitate, inner=stage.imitate), partial(_imitation_loss, inner=stage.imitation_loss)
+    return Stage(stage.horizon, jax.jit(imitate), jax.jit(loss))
 
 
 def _update(state: StandardState, batch: Batch, inner: Inner) -> tuple[StandardState, Mapping[str, jax.Array]]:

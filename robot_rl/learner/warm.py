@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,7 @@ from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision
 
 WHOLE_REACH = 2.0  # β with which an edit makes any action of any other
+Start = Literal["clone", "flow", "diffusion"]
 BESIDE = 1 << 29  # sets the draws of what is here apart from the agent's own of the same key
 
 
@@ -49,6 +50,7 @@ class WarmConfig(Precision):
     held_noise: NonNegative = 0.1  # σ
     imitation_rate: Positive = 5e-4  # of the clone's optimiser (AdamW)
     imitation_decay: NonNegative = 1e-4  # of its weights
+    start: Start = "clone"  # what acts until more is learnt: the clone, or chunks beside it (`beside`)
 
     @property
     def imitation_optimiser(self) -> optax.GradientTransformation:

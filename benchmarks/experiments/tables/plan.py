@@ -100,6 +100,7 @@ ROWS = (
     Row("imitation, flow", Kind.CLONE, agent="chunked", settings=("settings.horizon=1",)),
     Row("imitation, flow of 5 steps", Kind.CLONE, agent="chunked"),
     Row("flash_sac", agent="flash_sac", seeds=5),
+    Row("flash_sac, from a flow", agent="flash_sac", settings=("settings.start=flow",)),
     Row("flash_sac, blind", agent="flash_sac", settings=(f"without={','.join(CAMERAS)}",), blind=True),
     Row("rlpd", agent="rlpd", seeds=5),
     Row("hil", agent="hil"),
