@@ -69,7 +69,7 @@ def _become(arguments: list[str], environment: dict[str, str], log: int) -> None
         os.environ.clear()
         os.environ.update(environment)
         sys.argv = ["robot-rl", *arguments]
-        from robot_rl.__main__ import main
+        from robot_rl.jobs.cli import main
 
         status = main()
     except SystemExit as end:
