@@ -23,6 +23,7 @@ from robot_rl.jobs.progress import (
     view_of,
 )
 from robot_rl.jobs.run import Run
+from robot_rl.perception.encoders import use_one_thread
 from robot_rl.perception.images import picture_size
 from robot_rl.policies import served
 from robot_rl.rewards.watch import Watches
@@ -50,6 +51,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
         renderer, encoder = None, encoder_of(config)
         if encoder is not None:
             encoder.load()
+            use_one_thread()
         if views := task.views(config.cameras):
             side = picture_size(views)
             renderer = stack.enter_context(SceneRenderer(scene, side, side, tuple(views), config.camera_variation))

@@ -7,6 +7,7 @@ features of two digests are never mixed.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,6 +67,18 @@ def missing(name: str, library: str) -> EncoderError:
         f"encoder={name} needs {library}, which is not installed: pip install 'torch' (the build for your machine), "
         "then 'robot_rl[vision]'"
     )
+
+
+def use_one_thread() -> None:
+    """Have torch compute on one thread of this process, once it is loaded; without torch, nothing.
+
+    One picture is too little work to share: on cores that others use too, each of a hundred layers waits for a thread
+    that has been put aside. Setting ``OMP_NUM_THREADS`` in the process comes too late.
+    """
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def encode_views(encoder: Encoder, pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -6,26 +6,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from robot_rl.contract import Reading
-from robot_rl.perception.encoders import EncoderError
+from robot_rl.perception.encoders import EncoderError, use_one_thread
 
 Signals = Callable[[Reading], dict[str, float]]
 
 
-def make_signals(folders: Sequence[Path], threads: int = 0) -> Signals:
+def make_signals(folders: Sequence[Path]) -> Signals:
     """Probabilities that the classifiers in ``folders`` give to a reading that has its pictures: name → value.
 
-    Args:
-        threads: of the processor, of this whole process; 0: as many as torch takes.
+    Torch computes on one thread of this whole process from then on (`use_one_thread`).
 
     Raises `ClassifierError` or `EncoderError` when one cannot be used.
     """
     try:
-        import torch
-
         from robot_rl.rewards.classifier import load
     except ImportError as error:
         raise EncoderError(f"a reward classifier needs {error.name}: pip install 'robot_rl[vision]'") from error
-    if threads:
-        torch.set_num_threads(threads)
+    use_one_thread()
     classifiers = [load(folder) for folder in folders]
     return lambda reading: {name: value for one in classifiers for name, value in one.signals(reading).items()}

@@ -13,7 +13,7 @@ from robot_rl.tasks import make_task
 
 
 def main(run: Run, config: RunConfig, job: str) -> int:
-    signals = make_signals(classifiers_in(config.judge), threads=1)
+    signals = make_signals(classifiers_in(config.judge))
     views = make_task(config.task).views(config.cameras)
     compressed = config.remote and config.link.images == COMPRESSED
     with ros() as stop:

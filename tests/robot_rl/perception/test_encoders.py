@@ -12,7 +12,7 @@ from efficientnet_lite_pytorch import EfficientNet
 
 from robot_rl.contract import ContractError
 from robot_rl.perception.efficientnet import LAYER
-from robot_rl.perception.encoders import ENCODERS, Encoder, EncoderError, encode_views, make_encoder
+from robot_rl.perception.encoders import ENCODERS, Encoder, EncoderError, encode_views, make_encoder, use_one_thread
 
 
 @pytest.fixture(params=ENCODERS.builtin, scope="module")
@@ -50,6 +50,16 @@ def test_a_grid_tells_where_something_is(encoder: Encoder) -> None:
 
 def test_two_of_one_name_have_one_digest(encoder: Encoder) -> None:
     assert make_encoder(encoder.name).digest == encoder.digest
+
+
+def test_one_picture_is_not_shared_among_threads() -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        use_one_thread()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_digest_and_shape_need_no_torch() -> None:
