@@ -28,11 +28,14 @@ class ReportSettings:
         mistakes: of either kind that are named at most.
         least: threshold of success, at least, whatever the failures allow. A higher one keeps their promise all the
             more, and one that no held-out episode has chosen leaves all bounds exact.
+        doubt: threshold of doubt, at most, however few successes stay below a higher one. With ``least`` above it, a
+            person is asked about all that is between.
     """
 
     missed: Share = 0.05
     mistakes: Natural = 12
     least: Share = 0.0
+    doubt: Share = 1.0
 
     def __post_init__(self) -> None:
         check(self)
@@ -148,7 +151,7 @@ def report(
     return Report(
         filter=filtering,
         promise=kept,
-        thresholds=Thresholds(threshold, doubt_threshold(true_peaks, threshold, settings.missed)),
+        thresholds=Thresholds(threshold, min(doubt_threshold(true_peaks, threshold, settings.missed), settings.doubt)),
         results=results,
         successes=len(true_peaks),
         failures=len(results) - len(true_peaks),

@@ -69,6 +69,12 @@ def test_most_missed_successes_are_for_a_person(made: Report) -> None:
     assert [one.true_peak for one in made.results[4:]] == [0.8, 0.5, 0.8]
 
 
+def test_the_zone_that_a_person_is_asked_about_may_be_set() -> None:
+    found = report(few(), FILTER, WANTED, ReportSettings(least=0.95, doubt=0.2)).thresholds
+    assert (found.success, found.doubt) == (0.95, 0.2)
+    assert report(few(), FILTER, WANTED, ReportSettings(doubt=0.9)).thresholds.doubt < 0.5, "at most"
+
+
 def test_false_successes_by_failure_time(made: Report) -> None:
     """Four failures of 0.4 s, two successes with 0.2 s before it, and 0.2 s until the one taken too soon."""
     hours = (4 * 0.4 + 3 * 0.2) / 3600
