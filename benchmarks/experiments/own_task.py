@@ -46,7 +46,7 @@ from robot_rl.tasks.peg_insertion import PegInsertion
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "examples" / "hole.yaml"
-KNOWN = f"{__name__}:Known" if __name__ != "__main__" else "benchmarks.experiments.own_task:Known"
+KNOWN = "benchmarks.experiments.own_task:Known"
 CLASSIFIER, TRUTH = REWARDS = ("classifier", "truth")
 SEEING = ("encoder=efficientnet_lite0",)
 DEMOS, EPISODES, STEPS, STARTS = 20, 40, 1200, 50
@@ -145,9 +145,10 @@ class Story:
         self._do(f"train-{reward}", "train", self._work / reward, task, f"judge={judge}", demos, *SEEING,
                  f"steps={self._steps}")  # fmt: skip
 
-    def judge(self, reward: str, which: str) -> float:
-        """Success of the parameters called ``which`` that ``reward`` has left, by the truth; of the same ones once."""
-        file = self._work / reward / f"{which}.params"
+    def judge(self, reward: str, *names: str) -> float:
+        """Success, by the truth, of the first of these parameters that ``reward`` has left; of the same ones once."""
+        files = [self._work / reward / f"{name}.params" for name in names]
+        file = next(file for file in files if file.exists())
         name = f"eval-{digest(file.read_bytes())}"
         self._do(name, "eval", self._work / name, KNOWN, f"policy={file}", f"episodes={STARTS}", *SEEING)
         episodes = StoreReader(self._work / name / "evaluation", images=False).episodes()
@@ -159,7 +160,7 @@ class Story:
         if reward == CLASSIFIER:
             self.learn_reward()
         self.train(reward)
-        clone, success = (self.judge(reward, which) for which in ("clone", "champion"))
+        clone, success = self.judge(reward, "clone"), self.judge(reward, "champion", "policy")
         saved = Saved.read(self._classifier) if reward == CLASSIFIER else None
         learnt = list(compared(self._work / reward / "online"))
         wall = json.loads((self._work / "wall.json").read_text())[f"train-{reward}"]
