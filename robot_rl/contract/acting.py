@@ -62,8 +62,10 @@ class Memory:
         self._began: tuple[Policy, str] | None = None
 
     def see(self, policy: Policy, observation: Observation, episode: int, instruction: str) -> None:
-        """Take in the next observation; ``policy`` begins with the first one of an ``episode``, when it is new, and when
-        the ``instruction`` is another."""
+        """Take in the next observation.
+
+        ``policy`` begins with the first one of an ``episode``, when it is new, and when the ``instruction`` is another.
+        """
         anew = episode != self._episode or (bool(self._seen) and observation.seq <= self._seen[-1].seq)
         if anew:
             self._seen.clear()

@@ -13,6 +13,7 @@ from robot_rl.jobs.job import TOPIC
 from robot_rl.jobs.progress import view_of
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.policies import POLICIES, make_policy, served
+from robot_rl.policies.vla.card import check, is_vla
 from robot_rl.tasks.base import Task
 
 
@@ -48,12 +49,14 @@ def check_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema
     elif is_named(config) or served(config.policy) is not None or (config.policy == TOPIC and fast):
         make_evaluated(run, config, task, schema)
     elif config.policy != TOPIC:
+        view, data = view_of(task, config), read_parameters(run, config)
+        seen = view.images(schema.seen)
+        if is_vla(data):
+            check(data, view, seen, schema.encoder)
+            return
         from robot_rl.policies.loading import ActorLoader
 
-        view = view_of(task, config)
-        seen = view.images(schema.seen)
-        loader = ActorLoader(view, seed=0, deterministic=True, images=seen, encoder=schema.encoder)
-        loader.check(read_parameters(run, config))
+        ActorLoader(view, seed=0, deterministic=True, images=seen, encoder=schema.encoder).check(data)
 
 
 def make_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema) -> Policy:
@@ -69,8 +72,12 @@ def make_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema)
         raise ConfigError(
             f"policy={TOPIC} is another program on the graph; without ROS there is none, so leave out --fast"
         )
-    from robot_rl.policies.loading import load_actor
-
     view, data = view_of(task, config), read_parameters(run, config)
     seen, guides = view.images(schema.seen), config.session.guides
+    if is_vla(data):
+        from robot_rl.policies.vla.policy import load_vla
+
+        return load_vla(data, view, config.seed, seen, schema.encoder)
+    from robot_rl.policies.loading import load_actor
+
     return load_actor(data, view, config.seed, True, seen, schema.encoder, guides)

@@ -113,8 +113,8 @@ class Rollout:
 
     def advance(self) -> Directive:
         """Read, let the session advance, and do what it asks for. When it asks for an action, call `act` next."""
-        looks = self._signals is not None or self._session.phase is not Phase.RESET  # no episode sees a reset's pictures
-        reading = self._read(looks)
+        # No episode sees a reset's pictures.
+        reading = self._read(drawn=self._signals is not None or self._session.phase is not Phase.RESET)
         self._receive(reading.robot_time)
         self._command = self._teleop(reading) if self._teleop is not None else None
         for word in self._command.words if self._command is not None else ():

@@ -25,9 +25,6 @@ TASKS = Registry(
         "pick_cube": "robot_rl.tasks.pick_cube:PickCube",
         "peg_insertion_images": "robot_rl.tasks.peg_insertion_images:PegInsertionImages",
         "pick_cube_images": "robot_rl.tasks.pick_cube_images:PickCubeImages",
-        "touch_cube": "robot_rl.tasks.named_cube:TouchCube",
-        "push_cube": "robot_rl.tasks.named_cube:PushCube",
-        "lift_cube": "robot_rl.tasks.named_cube:LiftCube",
     },
 )
 

@@ -1,8 +1,10 @@
-"""Three cubes of different colours, and words that say which of them to touch, lift or push over a line.
+"""Three cubes of different colours, and words that say which to touch, to lift, or to push over a line.
 
-Only the words say what is wanted: the three tasks begin alike, in the same scene. The words follow from the object
-`ASKED`, whose place says a cube and a phrasing, so that they go wherever poses go, into stores and over the graph; and
-colours from the look, a number whose digits, in base `len(PALETTE)`, are the colours of cube 0, 1 and 2.
+`robot-rl record --task robot_rl.tasks.named_cube:TouchCube`, or `PushCube`, `LiftCube`. They have no short names,
+because no agent without words can do them: only the words say what is wanted, and the three begin alike, in the same
+scene. The words follow from the object `ASKED`, whose place says a cube and a phrasing, so that they go wherever poses
+go, into stores and over the graph; the colours from the look, a number whose digits, in base `len(PALETTE)`, are those
+of cube 0, 1 and 2.
 """
 
 from __future__ import annotations
@@ -150,7 +152,7 @@ class NamedCube(Task):
 class TouchCube(NamedCube):
     """Success: the closed fingers on top of the named cube."""
 
-    name: str = "touch_cube"
+    name: str = f"{__name__}:TouchCube"
     verb = "touched"
     phrasings = (
         "touch the {} cube",
@@ -170,7 +172,7 @@ class TouchCube(NamedCube):
 class PushCube(NamedCube):
     """Success: the named cube beyond the line, on the table."""
 
-    name: str = "push_cube"
+    name: str = f"{__name__}:PushCube"
     verb = "pushed"
     phrasings = (
         "push the {} cube over the line",
@@ -190,7 +192,7 @@ class PushCube(NamedCube):
 class LiftCube(NamedCube):
     """Success: the named cube lifted by 5 cm, between the fingers."""
 
-    name: str = "lift_cube"
+    name: str = f"{__name__}:LiftCube"
     verb = "lifted"
     phrasings = (
         "lift the {} cube",

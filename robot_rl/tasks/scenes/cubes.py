@@ -12,9 +12,10 @@ CONTACT = 'friction="0.8 0.01 0.001" solref="0.006 1" condim="4"'
 
 def scene() -> SceneSpec:
     half = 0.5 * CUBE_WIDTH
+    drawn = 'type="box" contype="0" conaffinity="0"'
     table = f"""
-    <geom type="box" pos="0.5 0 0.0002" size="0.13 0.15 0.0002" rgba="0.75 0.75 0.72 1" contype="0" conaffinity="0"/>
-    <geom type="box" pos="{LINE} 0 0.0003" size="0.002 0.15 0.0003" rgba="0.25 0.25 0.25 1" contype="0" conaffinity="0"/>
+    <geom {drawn} pos="0.5 0 0.0002" size="0.13 0.15 0.0002" rgba="0.75 0.75 0.72 1"/>
+    <geom {drawn} pos="{LINE} 0 0.0003" size="0.002 0.15 0.0003" rgba="0.25 0.25 0.25 1"/>
     <body name="{ASKED}" mocap="true"/>
     """
     cubes = "".join(
