@@ -3,9 +3,9 @@
 Each case is an agent, without and with two cameras of 128² pixels, or a SmallVLA with them, that a process of its own
 loads and serves, as a policy node does: one thread, next to nothing else imported. ``start_s`` is from the process's
 start to its first action, imports and compilation included; ``second_ms`` is the action after that. ``cpu_ms`` is
-processor time of an action and of making up its observation, for busy machines. ``--beside`` names a checkout of another commit, whose
-process takes turns with this one's, so that other load on the machine hits both; ``ratio`` is this one's figure to that
-one's.
+processor time of an action and of making up its observation, for busy machines. ``--beside`` names a checkout of
+another commit, whose process takes turns with this one's, so that other load on the machine hits both; ``ratio`` is
+this one's figure to that one's.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@
     python -m benchmarks.experiments.vla --draw                   # only print
 
 For each seed: scripts show each of the three tasks of `robot_rl.tasks.named_cube` anew, `robot-rl pretrain --vla`
-learns one policy from all, and it is asked for all, by starts that chose nothing. ``known``: the phrasings and colours of the
-demonstrations; ``new phrasing`` and ``new colour``: those held out of them, the colour of cube and word both. The
-others are controls: with the starts and phrasings of ``known``, the words name another cube, another deed, or there are
-none. Success is always what the task's own words ask for, so it must vanish there. A line for each seed, condition and
-task.
+learns one policy from all, and it is asked for all, by starts that chose nothing. ``known``: the phrasings and colours
+of the demonstrations; ``new phrasing`` and ``new colour``: those held out of them, the colour of cube and word both.
+The others are controls: with the starts and phrasings of ``known``, the words name another cube, another deed, or there
+are none. Success is always what the task's own words ask for, so it must vanish there. A line for each seed, condition
+and task.
 """
 
 from __future__ import annotations

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from websockets.sync.client import connect
 
 from robot_rl.contract import ActionSpec, Field, Memory, Observation, Planned
 from robot_rl.contract.ranges import RangeError
@@ -22,6 +24,10 @@ from robot_rl.policies.vla.policy import VlaPolicy, load_vla
 from robot_rl.policies.vla.seeing import cell_shape, cells_of
 from robot_rl.policies.vla.training import chance_of_each, drawn_loss, fit, split, unread
 from robot_rl.policies.vla.words import SIZE, make_words
+from robot_rl.policies.wire import packing as wire
+from robot_rl.policies.wire.columns import Columns
+from robot_rl.policies.wire.observing import Observing
+from robot_rl.policies.wire.server import Offer, PolicyServer, names_of
 from tests.robot_rl.recording import Felt
 
 SMALL = VlaConfig(horizon=4, width=16, heads=2, layers=1, blocks=1, dropout=0.0, unread=0.0, draws=2, steps=3, every=3)
@@ -282,6 +288,33 @@ def test_a_plan_is_taken_up_by_a_policy_that_learnt_to(data: bytes) -> None:
     planned = Planned(np.full((3, 2), 0.3, np.float32), 2)
     look = Observation(0, 0, np.zeros(5, np.float32), {"wrist": np.zeros((32, 32, 3), np.uint8)}, planned)
     assert policy.act([look]).actions[:2].tolist() == [pytest.approx([0.3, 0.3])] * 2
+
+
+def test_openpis_client_tells_it_what_to_do_by_the_prompt(data: bytes) -> None:
+    names, policy = names_of(TASK, IMAGES), load_vla(data, TASK, 0, IMAGES)
+    observing = Observing(names, TASK.fields, IMAGES)
+    offer = Offer(policy, names, observing, Columns(names, TASK.action, TASK.control_period, TASK.fields))
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    seen = {"observation/image/wrist": image, "observation/position": np.zeros(3), "observation/force": np.zeros(2)}
+    answers = []
+    with PolicyServer(offer).at("127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with connect(f"ws://127.0.0.1:{server.socket.getsockname()[1]}", compression=None, proxy=None) as client:
+                client.recv(30.0)
+                for prompt in ("lift the red cube", "push the blue one away"):
+                    client.send(wire.pack({**seen, "prompt": prompt}, wire.OPENPI))
+                    answers.append(wire.unpack(client.recv(30.0), wire.OPENPI)["actions"])
+        finally:
+            server.shutdown()
+            thread.join()
+    assert answers[0].shape == (2, 2)
+    assert np.abs(answers[0] - answers[1]).max() > 1e-6, "of at most 0.01 m"
+    policy = load_vla(data, TASK, 0, IMAGES)
+    policy.begin("lift the red cube")
+    alone = policy.act([Observation(0, 0, np.zeros(5, np.float32), {"wrist": image})])
+    np.testing.assert_allclose(answers[0], 0.01 * alone.actions, atol=1e-6)
 
 
 class Other(Felt):
