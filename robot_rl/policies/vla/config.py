@@ -32,7 +32,6 @@ class VlaConfig:
         learning_rate: of AdamW, after ``warm_up`` steps; it falls to nothing as a cosine.
         warm_up: steps over which the learning rate rises.
         decay: of the weights, by AdamW.
-        dropout: share of the transformer's activations that a step leaves out.
         unread: chance of each word to be left out of what is read, so that no phrasing is learnt by heart.
         weights: of ``demo_stores``, in their order: how often each is drawn from, relative to the others; empty: alike.
         held_out: share of each store's episodes that is not learnt from, one at least.
@@ -43,18 +42,17 @@ class VlaConfig:
     horizon: Annotated[int, Ge(1), Le(100)] = 8
     executed: Count | None = None
     prefix: Natural = 0
-    width: Count = 96
+    width: Count = 64
     heads: Count = 4
     layers: Count = 2
     blocks: Count = 2
     flow_steps: Count = 5
-    steps: Count = 2500
-    batch: Count = 64
-    draws: Count = 4
+    steps: Count = 2000
+    batch: Count = 48
+    draws: Count = 2
     learning_rate: Positive = 1e-3
     warm_up: Natural = 100
     decay: NonNegative = 1e-2
-    dropout: Part = 0.1
     unread: Part = 0.1
     weights: tuple[NonNegative, ...] = ()
     held_out: Share = 0.1

@@ -25,6 +25,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention, silu
 from robot_rl.policies.vla.config import VlaConfig
 from robot_rl.policies.vla.words import MOST, SIZE
 
+FACTOR = 2  # hidden numbers of a token, for each of its width
 TIME_FEATURES = 64
 PERIODS = (4e-3, 4.0)
 CLEAN = 1.0  # time of an action that is given
@@ -72,7 +73,7 @@ class SmallVla(nn.Module):
         self.words, self.order = nn.Linear(SIZE, width), _small(MOST, width)
         self.state, self.felt = nn.Linear(state, width), _small(1, width)
         layer = nn.TransformerEncoderLayer(
-            width, config.heads, 4 * width, config.dropout, "gelu", batch_first=True, norm_first=True
+            width, config.heads, FACTOR * width, 0.0, "gelu", batch_first=True, norm_first=True
         )
         self.trunk = nn.TransformerEncoder(layer, config.layers, nn.LayerNorm(width), enable_nested_tensor=False)
         self.expert = Expert(config, actions)
@@ -98,7 +99,8 @@ class SmallVla(nn.Module):
     def loss(self, context: Context, chunk: Tensor, weight: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """The flow-matching loss: the mean over the actions of ``chunk (n m, H, a)`` that ``weight (n m, H)`` counts.
 
-        ``noise``, as ``chunk``, is ε, ``time (n m, H)`` t; m chunks in a row belong to one of the context's n.
+        ``noise``, as ``chunk``, is ε; ``time (n m, H)`` is t, or ``(n m, 1)`` where all tokens have the same; m chunks
+        in a row belong to one of the context's n.
         """
         t = time[..., None]
         point = (1.0 - t) * noise + t * chunk
@@ -109,7 +111,7 @@ class SmallVla(nn.Module):
     def sample(self, context: Context, noise: Tensor, given: Tensor | None = None) -> Tensor:
         """Chunks ``(n, H, a)`` in [−1, 1] that ``noise (n, H, a)`` leads to; they begin with ``given (n, d, a)``."""
         steps, x = self.config.flow_steps, noise
-        time = torch.zeros(noise.shape[:2], device=noise.device)
+        time = torch.zeros(len(noise), 1 if given is None else noise.shape[1], device=noise.device)
         known = 0 if given is None else given.shape[1]
         for i in range(steps):
             time[:] = i / steps
@@ -142,7 +144,10 @@ class Expert(nn.Module):
         nn.init.zeros_(self.outputs.bias)
 
     def forward(self, context: Context, x: Tensor, time: Tensor) -> Tensor:
-        """v ``(n m, H, a)`` of ``x``, of the same shape, at ``time (n m, H)``; m in a row have a context in common."""
+        """v ``(n m, H, a)`` of ``x``, of the same shape, at ``time (n m, H)``, or ``(n m, 1)``.
+
+        m in a row have a context in common.
+        """
         c = silu(self.time(embedding(time)))
         h = self.inputs(x) + self.order
         for block in self.blocks:
@@ -164,10 +169,13 @@ class Block(nn.Module):
         self.own, self.own_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.query, self.other = nn.Linear(width, width), nn.Linear(width, 2 * width)
         self.other_out = nn.Linear(width, width)
-        self.first, self.second = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.first, self.second = nn.Linear(width, FACTOR * width), nn.Linear(FACTOR * width, width)
 
     def forward(self, h: Tensor, c: Tensor, context: Context) -> Tensor:
-        """``h (n m, H, width)`` for the times' ``c``, of the same shape; m chunks in a row have a context in common."""
+        """``h (n m, H, width)`` for ``c (n m, H, width)`` or ``(n m, 1, width)`` of the times.
+
+        m chunks in a row have a context in common.
+        """
         shift1, scale1, gate1, shift2, scale2, shift3, scale3, gate3 = self.modulation(c).chunk(8, -1)
         query, key, value = self.own((1.0 + scale1) * self.norm(h) + shift1).chunk(3, -1)
         h = h + gate1 * self.own_out(self._attend(query, key, value, None))

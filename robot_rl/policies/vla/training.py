@@ -101,7 +101,7 @@ def drawn_loss(network: SmallVla, batch: Minibatch, config: VlaConfig, generator
     """The loss of ``batch``, each observation with ``draws`` noises and times, and prefixes where they are learnt."""
     chunk, weight = (part.repeat_interleave(config.draws, 0) for part in (batch.chunk, batch.weight))
     noise = torch.randn(chunk.shape, generator=generator)
-    time = torch.rand(len(chunk), 1, generator=generator).expand(chunk.shape[:2])
+    time = torch.rand(len(chunk), 1, generator=generator)
     if config.prefix:
         count = torch.randint(0, config.prefix + 1, (len(chunk), 1), generator=generator)
         given = torch.arange(config.horizon) < count

@@ -30,7 +30,7 @@ from robot_rl.policies.wire.observing import Observing
 from robot_rl.policies.wire.server import Offer, PolicyServer, names_of
 from tests.robot_rl.recording import Felt
 
-SMALL = VlaConfig(horizon=4, width=16, heads=2, layers=1, blocks=1, dropout=0.0, unread=0.0, draws=2, steps=3, every=3)
+SMALL = VlaConfig(horizon=4, width=16, heads=2, layers=1, blocks=1, unread=0.0, draws=2, steps=3, every=3)
 CELLS = {"wrist": (4, 6)}
 TASK = Felt()
 IMAGES = {"wrist": (32, 32)}
@@ -229,7 +229,7 @@ def test_stores_are_drawn_by_their_weights_and_each_holds_out_one() -> None:
         ({"width": 20, "heads": 4}, "width=20 must be a multiple of twice heads=4"),
         ({"executed": 9}, "executed=9 must be at most horizon=8"),
         ({"prefix": 8}, "prefix=8 must be less than horizon=8"),
-        ({"dropout": 1.0}, "dropout=1.0 must be"),
+        ({"unread": 1.0}, "unread=1.0 must be"),
         ({"weights": (0.0, 0.0)}, r"weights=\[0.0, 0.0\] must not all be 0"),
     ],
 )
