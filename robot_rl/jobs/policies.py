@@ -29,14 +29,16 @@ def has_own_name(config: RunConfig) -> bool:
 
 
 def identity(run: Run, config: RunConfig) -> bytes:
-    """The bytes that tell the policy to evaluate from others: its parameters, or its name, with a server's file.
+    """The bytes that tell the policy to evaluate from others: its parameters, or its name, with a server's file; and the
+    words that it is told in place of the task's.
 
     Raises `ConfigError` without one.
     """
+    words = config.session.instruction.encode()
     if not has_own_name(config):
-        return read_parameters(run, config)
+        return read_parameters(run, config) + words
     server = served(config.policy)
-    return config.policy.encode() + (server.file.read_bytes() if server is not None else b"")
+    return config.policy.encode() + (server.file.read_bytes() if server is not None else b"") + words
 
 
 def check_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema, fast: bool) -> None:
