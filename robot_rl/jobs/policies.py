@@ -29,10 +29,9 @@ def has_own_name(config: RunConfig) -> bool:
 
 
 def identity(run: Run, config: RunConfig) -> bytes:
-    """The bytes that tell the policy to evaluate from others: its parameters, or its name, with a server's file; and the
-    words that it is told in place of the task's.
+    """The bytes that tell the policy to evaluate from others: its parameters, or its name, with a server's file.
 
-    Raises `ConfigError` without one.
+    Words that it is told in place of the task's are among them. Raises `ConfigError` without one.
     """
     words = config.session.instruction.encode()
     if not has_own_name(config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 from pathlib import Path
@@ -36,6 +37,7 @@ def pretrain_vla(config: RunConfig, root: Path | None) -> int:
     """Train on ``demo_stores``, and write the run's ``vla.params``. Raises the errors of `robot_rl.jobs.errors`."""
     if root is None:
         raise ConfigError("which demonstrations? name the run that holds some, or shall learn from others': --run DIR")
+    config = dataclasses.replace(config, cameras=tuple(make_task(config.task).views(config.cameras)))
     with RunLock("pretrain") as lock:
         if Run(root).config_file.exists():
             lock.take(root)
