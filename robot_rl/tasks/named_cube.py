@@ -35,10 +35,8 @@ COLOURS: Mapping[str, tuple[float, float, float]] = MappingProxyType(  # RGB, 0â
         "yellow": (0.95, 0.90, 0.10),
         "orange": (1.00, 0.50, 0.00),
         "pink": (1.00, 0.60, 0.75),
-        "brown": (0.42, 0.24, 0.10),
         "violet": (0.55, 0.20, 0.90),
         "turquoise": (0.15, 0.80, 0.75),
-        "black": (0.06, 0.06, 0.06),
     }
 )
 HELD_OUT_COLOURS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
@@ -46,7 +44,7 @@ HELD_OUT_COLOURS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
 )
 PALETTE = MappingProxyType({**COLOURS, **HELD_OUT_COLOURS})
 DISTINCT = 0.5  # least distance in RGB of a held-out colour from those beside it, which a person tells apart at once
-KNOWN = 4  # phrasings of each task that demonstrations use; those behind them are held out
+KNOWN = 3  # phrasings of each task that demonstrations use; those behind them are held out
 LANES = (-0.09, 0.0, 0.09)  # [m] y of the cubes
 MIDDLE = 0.49  # [m] x of the cubes
 ASIDE = np.array([0.03, 0.015])  # [m] of a cube, at most, from its lane's middle

@@ -53,7 +53,7 @@ class VlaConfig:
     learning_rate: Positive = 1e-3
     warm_up: Natural = 100
     decay: NonNegative = 1e-2
-    unread: Part = 0.1
+    unread: Part = 0.2
     weights: tuple[NonNegative, ...] = ()
     held_out: Share = 0.1
     every: Count = 250
