@@ -126,7 +126,7 @@ def test_a_scene_that_says_nothing_of_words_is_refused() -> None:
 
 
 def test_a_palette_has_no_more_pictures_than_there_are_looks() -> None:
-    most = round(LOOKS ** (1 / 3))
+    most = int(LOOKS ** (1 / 3))
     SceneSpec(coloured=CUBES, palette=((0.0, 0.0, 0.0),) * most)
     with pytest.raises(SceneError, match=f"{most + 1} colours of 3 geoms are more than {LOOKS} looks"):
         SceneSpec(coloured=CUBES, palette=((0.0, 0.0, 0.0),) * (most + 1))
