@@ -40,7 +40,7 @@ from robot_rl.perception.images import picture_size
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
-from robot_rl.tasks.named_cube import ASKED, CUBES, Asked, LiftCube, NamedCube, PushCube, TouchCube, asked_of
+from robot_rl.tasks.named_cube import ASKED, CUBES, Asked, Drawn, LiftCube, NamedCube, PushCube, TouchCube, asked_of
 from robot_rl.tasks.named_cube import pose_of_asked as at
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def no_words(kind: str, objects: Mapping[str, Pose]) -> str:
     return ""
 
 
-CONDITIONS: dict[str, dict[str, str]] = {
+CONDITIONS: dict[str, dict[str, Drawn]] = {
     "known": {},
     "new phrasing": {"words": "held_out"},
     "new colour": {"colours": "held_out"},
@@ -116,7 +116,7 @@ def evaluate(policy_file: Path, seed: int, episodes: int) -> Iterator[tuple[str,
                 session = Session(task, SessionConfig(), None, job_seed("eval", seed))
                 rollout = Rollout(session, world, renderer=renderer)
                 count = episodes if condition in CONDITIONS else max(1, episodes // 2)
-                endings = []
+                endings: list[str] = []
                 while len(endings) < count:
                     ended = rollout.step(policy).ended
                     if ended is not None:
