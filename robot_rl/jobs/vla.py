@@ -113,12 +113,9 @@ def _card(config: RunConfig, task: Task) -> Card:
 
 
 def _train(run: Run, config: RunConfig, card: Card, stores: list[Recorded]) -> None:
-    import torch
-
     from robot_rl.policies.vla.card import packed
     from robot_rl.policies.vla.training import Look, fit, split
 
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - 1))
     episodes = _read(card, stores)
     learning, held_out = split(episodes, card.config.held_out, config.seed)
     steps = sum(len(one.actions) for one in learning)
@@ -130,7 +127,8 @@ def _train(run: Run, config: RunConfig, card: Card, stores: list[Recorded]) -> N
         run.say("learner", {"phase": f"imitating {look.step} of {card.config.steps}"})
         tell(f"pretrain: {told}")
 
-    fitted = fit(card.config, learning, held_out, card.words, config.seed, say)
+    threads = max(1, len(os.sched_getaffinity(0)) - 1)
+    fitted = fit(card.config, learning, held_out, card.words, config.seed, say, threads)
     params = {name: value.numpy() for name, value in fitted.network.state_dict().items()}
     tasks = list(dict.fromkeys(one.task.name for one in stores))
     write_atomically(run.vla, packed(params, stores[0].view, tasks, card.images, card.config))

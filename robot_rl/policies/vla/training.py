@@ -62,8 +62,20 @@ def fit(
     words: Words,
     seed: int,
     say: Callable[[Look], None] = lambda look: None,
+    threads: int = 0,
 ) -> Fitted:
-    """A network that imitates ``learning``; ``say`` is called with each look."""
+    """A network that imitates ``learning``.
+
+    Args:
+        config: its settings.
+        learning, held_out: of the same cameras; the second may be empty.
+        words: encodes what was asked for.
+        seed: of the weights, the minibatches and the noise.
+        say: called with each look.
+        threads: of the processor, of this whole process; 0: as many as torch takes.
+    """
+    if threads:
+        torch.set_num_threads(threads)
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     examples = Examples(learning, words, config.horizon)
