@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from robot_rl.contract import INSTRUCTION, AgentView, ContractError
+from robot_rl.contract import INSTRUCTION, AgentView, ContractError, View
 from robot_rl.contract.files import write_atomically
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.store import StoreReader
@@ -58,6 +58,8 @@ def pretrain_vla(config: RunConfig, root: Path | None) -> int:
 
 def _stores(config: RunConfig, root: Path) -> list[Recorded]:
     """The stores, whose tasks have states, actions and cameras alike. Raises `ConfigError`."""
+    if not config.demo_stores:
+        raise ConfigError("demo_stores is empty; name the stores to learn from")
     own, found = make_task(config.task), list[Recorded]()
     for number, name in enumerate(config.demo_stores):
         path = Path(os.path.normpath(root.absolute() / name))
@@ -69,8 +71,7 @@ def _stores(config: RunConfig, root: Path) -> list[Recorded]:
             view = AgentView(task, config.learner.without, task.views(config.cameras))
         except ContractError as error:
             raise ConfigError(f"demo_stores: the task of {path}: {error}") from error
-        views = {name: view.size for name, view in task.views(config.cameras).items()}
-        for camera, size in views.items():
+        for camera, size in _sizes(config, task).items():
             if reader.schema.images.get(camera) != (size, size):
                 had = dict(reader.schema.images) or "none"
                 raise ConfigError(
@@ -83,7 +84,7 @@ def _stores(config: RunConfig, root: Path) -> list[Recorded]:
             ("fields", first.view.fields, one.view.fields),
             ("actions", first.task.action, one.task.action),
             ("rate", first.task.rate, one.task.rate),
-            ("cameras", first.task.views(config.cameras), one.task.views(config.cameras)),
+            ("cameras", _views(config, first.task), _views(config, one.task)),
         ):
             if mine != theirs:
                 raise ConfigError(
@@ -93,6 +94,16 @@ def _stores(config: RunConfig, root: Path) -> list[Recorded]:
     return found
 
 
+def _views(config: RunConfig, task: Task) -> dict[str, View]:
+    """The views of the cameras that the policy sees, by name."""
+    return {name: view for name, view in task.views(config.cameras).items() if name not in config.learner.without}
+
+
+def _sizes(config: RunConfig, task: Task) -> dict[str, int]:
+    """Camera → size of its images [pixels]."""
+    return {name: view.size for name, view in _views(config, task).items()}
+
+
 def _card(config: RunConfig, task: Task) -> Card:
     """What the policy will be made of. Raises `ConfigError` where something is not installed, or does not fit."""
     from robot_rl.perception.encoders import make_encoder
@@ -100,7 +111,7 @@ def _card(config: RunConfig, task: Task) -> Card:
     from robot_rl.policies.vla.seeing import cell_shape
     from robot_rl.policies.vla.words import make_words
 
-    sizes = {name: view.size for name, view in task.views(config.cameras).items()}
+    sizes = _sizes(config, task)
     if not sizes:
         raise ConfigError(f"a SmallVLA sees by cameras, and task={task.name} has none; choose cameras=NAME,…")
     try:

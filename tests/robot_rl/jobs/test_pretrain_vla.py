@@ -34,6 +34,7 @@ def record(path: Path, name: str, size: int = 128, cameras: tuple[str, ...] = ("
     ("words", "said"),
     [
         ([], "which demonstrations? name the run"),
+        (["--run", "{}/a", "demo_stores="], "demo_stores is empty"),
         (["--run", "{}/a", "demo_stores=none"], "no successful demonstrations at"),
         (["--run", "{}/a", "demo_stores=../small"], "has no images of camera wrist of size 128, but"),
         (["--run", "{}/a", "demo_stores=../touch,../reach", "cameras=wrist"], "whose fields are not those of"),
