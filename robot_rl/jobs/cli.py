@@ -42,7 +42,13 @@ def build_parser() -> argparse.ArgumentParser:
                 "--fast", action="store_true", help="in process, without ROS, faster than real time"
             )
     text = "imitate a run's demonstrations, and nothing else; its clone.params can be evaluated, or be learner.base"
-    _common(commands.add_parser("pretrain", help=text, description=text))
+    pretrain = _common(commands.add_parser("pretrain", help=text, description=text))
+    pretrain.add_argument(
+        "--vla",
+        action="store_true",
+        help="train a SmallVLA on demo_stores, of one task or several, in place of learner.agent: DIR/vla.params "
+        "(docs/VLA.md)",
+    )
     text = "record, train and evaluate on the simulated arm, from nothing"
     demo = commands.add_parser("demo", help=text, description=text)
     _common(demo).add_argument("--fast", action="store_true", help="in process, in a few minutes")
@@ -252,6 +258,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         case "serve":
             return serve_policy(arguments, config)
         case "pretrain":
+            if arguments.vla:
+                from robot_rl.jobs.vla import pretrain_vla
+
+                return pretrain_vla(config, arguments.run)
             return commands.pretrain(config, arguments.run)
         case "demo":
             return commands.run_demo(config, arguments.run, fast=arguments.fast)

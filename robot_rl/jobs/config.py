@@ -29,6 +29,7 @@ from robot_rl.contract.ranges import Count, Natural, RangeError, check, shown
 from robot_rl.contract.settings import ConfigError, nested, plain, put_over, read_mapping, write_yaml
 from robot_rl.learner.config import AGENTS, LearnerConfig
 from robot_rl.perception.encoders import ENCODERS
+from robot_rl.policies.vla.config import VlaConfig
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.link import LinkConfig
 from robot_rl.tasks import is_file
@@ -92,6 +93,7 @@ class RunConfig:
         crisp: names of an arm under CRISP's controllers.
         force: a force–torque sensor on the arm.
         learner: what learns, and from what.
+        vla: a SmallVLA and its training, for `robot-rl pretrain --vla`.
         console: the operator's page.
         link: to the arm of another computer.
     """
@@ -130,6 +132,7 @@ class RunConfig:
     crisp: CrispConfig = field(default_factory=CrispConfig)
     force: ForceConfig = field(default_factory=ForceConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    vla: VlaConfig = field(default_factory=VlaConfig)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     link: LinkConfig = field(default_factory=LinkConfig)
 

@@ -13,6 +13,7 @@ from robot_rl.jobs.job import TOPIC
 from robot_rl.jobs.progress import view_of
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.policies import POLICIES, make_policy, served
+from robot_rl.policies.vla.card import check, is_vla
 from robot_rl.tasks.base import Task
 
 
@@ -30,12 +31,13 @@ def has_own_name(config: RunConfig) -> bool:
 def identity(run: Run, config: RunConfig) -> bytes:
     """The bytes that tell the policy to evaluate from others: its parameters, or its name, with a server's file.
 
-    Raises `ConfigError` without one.
+    Words that it is told in place of the task's are among them. Raises `ConfigError` without one.
     """
+    words = config.session.instruction.encode()
     if not has_own_name(config):
-        return read_parameters(run, config)
+        return read_parameters(run, config) + words
     server = served(config.policy)
-    return config.policy.encode() + (server.file.read_bytes() if server is not None else b"")
+    return config.policy.encode() + (server.file.read_bytes() if server is not None else b"") + words
 
 
 def check_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema, fast: bool) -> None:
@@ -48,12 +50,14 @@ def check_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema
     elif is_named(config) or served(config.policy) is not None or (config.policy == TOPIC and fast):
         make_evaluated(run, config, task, schema)
     elif config.policy != TOPIC:
+        view, data = view_of(task, config), read_parameters(run, config)
+        seen = view.images(schema.seen)
+        if is_vla(data):
+            check(data, view, seen, schema.encoder)
+            return
         from robot_rl.policies.loading import ActorLoader
 
-        view = view_of(task, config)
-        seen = view.images(schema.seen)
-        loader = ActorLoader(view, seed=0, deterministic=True, images=seen, encoder=schema.encoder)
-        loader.check(read_parameters(run, config))
+        ActorLoader(view, seed=0, deterministic=True, images=seen, encoder=schema.encoder).check(data)
 
 
 def make_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema) -> Policy:
@@ -69,8 +73,12 @@ def make_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema)
         raise ConfigError(
             f"policy={TOPIC} is another program on the graph; without ROS there is none, so leave out --fast"
         )
-    from robot_rl.policies.loading import load_actor
-
     view, data = view_of(task, config), read_parameters(run, config)
     seen, guides = view.images(schema.seen), config.session.guides
+    if is_vla(data):
+        from robot_rl.policies.vla.policy import load_vla
+
+        return load_vla(data, view, config.seed, seen, schema.encoder)
+    from robot_rl.policies.loading import load_actor
+
     return load_actor(data, view, config.seed, True, seen, schema.encoder, guides)

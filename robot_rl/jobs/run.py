@@ -7,7 +7,8 @@ runs/<time>-<task>/    or <time>-<namespace>-<task>, of one arm of several; -2, 
     demos/ online/ evaluation/    episode stores
     checkpoints/ policy.params    learner: the newest
     clone.params    learner: the imitation of the demonstrations that it started from
-    imitation.png   what the clone does along a held-out demonstration, from `robot-rl pretrain`
+    vla.params      a SmallVLA, from `robot-rl pretrain --vla`
+    imitation.png   what clone or SmallVLA does along a held-out demonstration, from `robot-rl pretrain`
     champion.params gate.json     learner: what the improvement gate handed on (see `robot_rl.jobs.promotion`)
     status/*.json   what each process last said, replaced atomically
     logs/*.log      output of each process
@@ -157,6 +158,11 @@ class Run:
     def clone(self) -> Path:
         """The policy that imitates the demonstrations, with which learning began."""
         return self.root / "clone.params"
+
+    @property
+    def vla(self) -> Path:
+        """The SmallVLA that `robot-rl pretrain --vla` has trained."""
+        return self.root / "vla.params"
 
     @property
     def imitation_picture(self) -> Path:

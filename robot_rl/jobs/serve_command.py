@@ -102,9 +102,10 @@ def make_offer(arguments: argparse.Namespace, config: RunConfig) -> Offer:
     except ValueError as error:
         raise ConfigError(f"this policy cannot be used: {error}") from error
     check_policy(policy)
-    offer = Offer(policy, file, observing, columns, task.instruction, {"task": task.name, "served_by": "robot_rl"})
+    words = config.session.instruction or task.instruction
+    offer = Offer(policy, file, observing, columns, words, {"task": task.name, "served_by": "robot_rl"})
     if not arguments.show:
-        warm_up(policy, view.state_size, schema.seen, task.instruction)
+        warm_up(policy, view.state_size, schema.seen, words)
     return offer
 
 

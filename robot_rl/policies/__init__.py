@@ -1,5 +1,5 @@
-"""Policies: observations in, actions out. Agents that JAX trains are served by JAX (`serving`); servers of others are
-asked over the network (`wire`).
+"""Policies: observations in, actions out. Agents that JAX trains are served by JAX (`serving`); a policy that reads
+what to do is one of torch (`vla`); servers of others are asked over the network (`wire`).
 
 May import: contract, data, perception, learner.
 """

@@ -137,7 +137,8 @@ class SessionNode(Node):
         self._episodes = self.create_publisher(DiagnosticStatus, topics.EPISODES, 10)
         self._phase_said = ""
         self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
-        self._instruction.publish(String(data=session.task.instruction))
+        self._told = session.instruction
+        self._instruction.publish(String(data=self._told))
         self.create_subscription(JointTrajectory, topics.ACTION_CHUNK, self._on_chunk, 5)
         self._start = self.create_client(Trigger, arm_topics.START)
         self._recover = self.create_client(Trigger, arm_topics.ERROR_RECOVERY)
@@ -284,6 +285,9 @@ class SessionNode(Node):
         if directive.phase.value != self._phase_said:
             self._phase_said = directive.phase.value
             self._phase.publish(String(data=self._phase_said))
+        if self._session.instruction != self._told:  # while the arm goes to the start, long before an episode's first
+            self._told = self._session.instruction
+            self._instruction.publish(String(data=self._told))
         if directive.observation is None:
             return
         self._undecided = reading

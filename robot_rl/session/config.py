@@ -24,6 +24,7 @@ class SessionConfig:
         wait_for_person: an episode starts when the person first moves (recording demonstrations), not at once.
         marks: a person's ``success`` marks the steps from then on with the reward 1, ``failure`` takes that back, and
             neither ends the episode (collecting for a reward classifier).
+        instruction: words that the policy is told in place of the task's; "" for the task's.
         horizon: steps until the time limit; 0 takes the task's, where its judge has one.
         policy_wait: [s] of robot time that a decision waits for the policy's answer to act on it at once; afterwards
             what was planned before goes on, or the arm holds. At most a control period.
@@ -56,6 +57,7 @@ class SessionConfig:
     ask_policy: bool = True
     wait_for_person: bool = False
     marks: bool = False
+    instruction: str = ""
     horizon: Natural = 0
     policy_wait: Seconds = 0.06
     policy_timeout: Seconds = 1.0

@@ -18,7 +18,7 @@ from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, AnswerError, Label, Memory, Policy, Reading, View
 from robot_rl.perception.encoders import Encoder, encode_views
 from robot_rl.perception.images import fit
-from robot_rl.session.directive import Command, Directive, Hands
+from robot_rl.session.directive import Command, Directive, Hands, Phase
 from robot_rl.session.session import Session
 
 LOGGER = logging.getLogger(__name__)
@@ -84,9 +84,13 @@ class Rollout:
 
     def reading(self) -> Reading:
         """Everything the world says at this instant; its stamp is the robot's time."""
+        return self._read(drawn=True)
+
+    def _read(self, drawn: bool) -> Reading:
+        """As `reading`; without pictures where they are not ``drawn``."""
         arm, objects = self._world.read(), self._world.objects()
         gripper = self._world.gripper.read().width
-        images = self._render(arm.state.q, gripper, objects)
+        images = self._render(arm.state.q, gripper, objects) if drawn else {}
         reading = Reading(
             round(arm.state.time * 1e9),
             arm.state.time,
@@ -109,7 +113,8 @@ class Rollout:
 
     def advance(self) -> Directive:
         """Read, let the session advance, and do what it asks for. When it asks for an action, call `act` next."""
-        reading = self.reading()
+        # No episode sees a reset's pictures.
+        reading = self._read(drawn=self._signals is not None or self._session.phase is not Phase.RESET)
         self._receive(reading.robot_time)
         self._command = self._teleop(reading) if self._teleop is not None else None
         for word in self._command.words if self._command is not None else ():
@@ -146,7 +151,7 @@ class Rollout:
             return directive
         chunk = None
         if policy is not None:
-            self._memory.see(policy, observation, self._session.episodes, self._session.task.instruction)
+            self._memory.see(policy, observation, self._session.episodes, self._session.instruction)
             if self._session.policy.wants:
                 chunk = self._ask(policy, observation.stamp_ns)
         self.act(chunk)

@@ -28,6 +28,7 @@ from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import (
+    INSTRUCTION,
     ActionChunk,
     AgentView,
     Answer,
@@ -155,6 +156,7 @@ class Session:
         self._patience = 0
         self._waited = 0  # control periods in a row for which no episode could begin, the arm being ready
         self._last_time = 0.0
+        self._said = config.instruction or task.instruction
         self._opening = 1.0  # of the gripper, as it was told last; measured at the start of an episode
 
     @property
@@ -184,6 +186,11 @@ class Session:
     def episodes(self) -> int:
         """Episodes ended so far."""
         return self._episodes
+
+    @property
+    def instruction(self) -> str:
+        """The words for the episode that runs, or the next one: settled when its start is drawn."""
+        return self._said
 
     def say(self, label: Label) -> None:
         """Take in a person's word, at any moment; the arm's emergency stop is the business of whoever calls this."""
@@ -368,7 +375,9 @@ class Session:
         if self._reset is None:
             rng = np.random.default_rng([self._seed, self._drawn])
             self._drawn += 1
-            self._reset = ResetMotion(self._task, self._task.sample_start(rng))
+            start = self._task.sample_start(rng)
+            self._said = self._config.instruction or self._task.words(start.objects)
+            self._reset = ResetMotion(self._task, start)
         motion = self._reset.step(reading)
         if motion.failure:
             raise ResetError(motion.failure)
@@ -388,6 +397,8 @@ class Session:
         meta: dict[str, object] = {"seed": self._seed, "start": self._drawn - 1}
         if self._config.marks:
             meta["marks"] = True
+        if self._said:
+            meta[INSTRUCTION] = self._said
         writer = self._sink.begin(meta) if self._sink is not None else None
         self._episode = _Episode(self._episodes, reading.robot_time, writer)
         self._operator.begin(writer.index if writer is not None else self._episodes, reading.stamp_ns)

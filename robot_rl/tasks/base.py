@@ -112,6 +112,10 @@ class Task(ABC):
         """The views of the observation by ``cameras``, by name; by the task's own when none is named."""
         return {name: self.cameras.get(name, View()) for name in cameras or self.cameras}
 
+    def words(self, objects: Mapping[str, Pose]) -> str:
+        """The task in words, for an episode that begins with ``objects``; `instruction` where it is always the same."""
+        return self.instruction
+
     def scene(self) -> SceneSpec | None:
         """The surroundings of the simulated arm; None for the bare arm above its table."""
         return None

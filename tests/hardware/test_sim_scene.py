@@ -11,6 +11,7 @@ import pytest
 from controllers.spatial import Pose
 from hardware.interfaces import CameraError
 from hardware.scene import LOOK, LOOK_BODY, LOOKS, Base, SceneError, SceneSpec, look_of, pose_of_look
+from hardware.sim.scene.looks import Looks
 from hardware.sim.scene.model import HAND_BODY, TCP_IN_HAND, object_poses, place_objects, robot_prefix, start_simulator
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.scene.wrench import ContactTorques, ContactWrench
@@ -150,6 +151,15 @@ def test_a_scene_looks_as_its_look_says() -> None:
     assert np.abs(varied - plain).max() > 20
     assert [look_of({LOOK: pose_of_look(look)}) for look in (0, 7, LOOKS - 1)] == [0, 7, LOOKS - 1]
     assert look_of({}) is None
+
+
+def test_the_digits_of_a_look_are_colours_of_a_palette() -> None:
+    geoms = "".join(f'<geom name="{name}" size="0.1" rgba="0 0 0 1"/>' for name in ("a", "b", "other"))
+    model = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{geoms}</worldbody></mujoco>")
+    palette = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    looks = Looks(model, ("a", "b"), 0.0, palette)
+    looks.put_on(2 + 3 * 1)
+    assert model.geom_rgba[:, :3].tolist() == [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
 
 
 def test_what_cannot_be_rendered_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Looks of a drawn scene: colours that a look number decides, and what a laboratory changes from day to day.
 
-    look n → hue of each coloured geom;  with variation v also
+    look n → hue of each coloured geom, or its colour in the scene's palette;  with variation v also
     light × (1 ± v/2), direction ± v/2,  colours of all else ± 0.15 v,  cameras ± 10 mm · v, ± 2° · v,
     gain of each colour channel 1 ± 0.15 v
 
@@ -31,10 +31,17 @@ class Looks:
         model: of the scene, as it was compiled.
         coloured: names of geoms.
         variation: 0 for colours alone, 1 for all that is above.
+        palette: see `SceneSpec`.
     """
 
-    def __init__(self, model: mujoco.MjModel, coloured: Sequence[str], variation: float) -> None:
-        self._model, self._variation = model, variation
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        coloured: Sequence[str],
+        variation: float,
+        palette: Sequence[tuple[float, float, float]] = (),
+    ) -> None:
+        self._model, self._variation, self._palette = model, variation, palette
         self._coloured = [model.geom(name).id for name in coloured]
         names = ("geom_rgba", "mat_rgba", "light_diffuse", "light_dir", "cam_pos", "cam_quat")
         self._plain = {name: getattr(model, name).copy() for name in names}
@@ -53,6 +60,8 @@ class Looks:
             colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(*SATURATION), rng.uniform(*BRIGHTNESS))
             for _ in self._coloured
         ]
+        if base := len(self._palette):
+            colours = [self._palette[look // base**digit % base] for digit in range(len(self._coloured))]
         for of_colour in (model.geom_rgba, model.mat_rgba):
             of_colour[:, :3] = np.clip(
                 of_colour[:, :3] + v * rng.uniform(-COLOUR, COLOUR, of_colour[:, :3].shape), 0, 1

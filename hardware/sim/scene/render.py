@@ -76,7 +76,7 @@ class SceneRenderer:
         context = _gl_context(self.width, self.height)
         simulator = start_simulator(self.spec, visual=True)
         self._model, self._data = simulator.model, simulator.data
-        self._looks = Looks(self._model, self.spec.coloured, self.variation)
+        self._looks = Looks(self._model, self.spec.coloured, self.variation, self.spec.palette)
         robot = simulator.robots[0]
         self._arm = np.array(robot._qpos_addrs)
         self._fingers = np.array(robot._finger_qpos_addrs)

@@ -14,8 +14,9 @@ MAX_STEP = 0.018  # [m] along any axis
 GRASP_HEIGHT = 0.5 * CUBE_WIDTH  # [m] of the TCP
 
 
-def grasp_then_lift(reading: Reading, period: float) -> TeleopCommand:
-    cube = object_pose(reading, "cube").translation
+def grasp_then_lift(reading: Reading, period: float, name: str = "cube") -> TeleopCommand:
+    """``name``: of the cube among the objects."""
+    cube = object_pose(reading, name).translation
     to_cube = cube - reading.pose.translation
     aside = float(np.linalg.norm(to_cube[:2]))
     sideways = saturate(to_cube[:2], MAX_STEP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -21,6 +22,7 @@ from robot_rl.session.recovery import RECOVERY_ATTEMPTS, RECOVERY_PATIENCE
 from robot_rl.session.session import Session
 from robot_rl.tasks.base import TOOL_DOWN
 from robot_rl.tasks.pick_cube import PickCube
+from robot_rl.tasks.reach import Reach
 from tests.robot_rl.readings import FAR, PerfectArm
 from tests.robot_rl.session_bench import ALONG_X, SHORT, STILL, TASK, UP, Bench, constant
 
@@ -322,3 +324,28 @@ def test_a_session_without_a_sink_records_nothing_and_goes_on() -> None:
     bench = Bench()
     bench.session = Session(TASK, SessionConfig(horizon=3), None, 0)
     assert bench.until_ended(STILL).ended.steps == 3
+
+
+class Told(Reach):
+    """Says where its goal is."""
+
+    def words(self, objects: Mapping[str, Pose]) -> str:
+        return f"reach {objects['goal'].translation[0]:.4f}"
+
+
+def test_each_episode_has_words_that_are_known_while_the_arm_goes_to_its_start() -> None:
+    bench = Bench(task=Told())
+    said: list[str] = []
+    while len(bench.sink) < 2:
+        before = bench.session.phase
+        directive = bench.step(STILL)
+        if before is Phase.RESET and directive.phase is Phase.RESET:
+            said.append(bench.session.instruction)
+    assert [episode.meta["instruction"] for episode in bench.sink] == list(dict.fromkeys(said))
+    assert len(set(said)) == 2
+    told = Bench(SessionConfig(instruction="rest"), task=Told())
+    told.until_ended(STILL)
+    assert told.sink[0].meta["instruction"] == told.session.instruction == "rest"
+    plain = Bench()
+    plain.until_ended(STILL)
+    assert "instruction" not in plain.sink[0].meta

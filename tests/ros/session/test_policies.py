@@ -160,19 +160,22 @@ def test_a_task_at_20_hz(ros: Any, world: InProcessWorld, tmp_path: Path) -> Non
 def test_a_policy_looks_back_and_hears_what_to_do(
     ros: Any, graph: Callable[[SessionConfig], Graph], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Reach, "instruction", "reach the ball")
+    monkeypatch.setattr(Reach, "words", lambda task, objects: f"reach {objects['goal'].translation[0]:.4f}")
     running = graph(patient(horizon=9))
     policy = Decides(lambda seen: ActionChunk(seen.stamp_ns, np.zeros((4, 3)), 3), history=3)
     ros.add(PolicyNode(TASK, policy, (), None))
     instructions: list[str] = []
+    wanted: list[str] = []
     ros.node().create_subscription(String, topics.INSTRUCTION, lambda m: instructions.append(m.data), LATCHED)
     for number in range(2):
         _, episode = running.run_episode()
         stamps = episode["stamp_ns"].tolist()
+        wanted.append(str(episode.info.meta["instruction"]))
+        assert wanted[-1] == f"reach {episode.objects['goal'][0, 0]:.4f}", "each episode's own"
         handed = [[seen.stamp_ns for seen in each] for each in policy.handed[3 * number : 3 * number + 3]]
         assert handed == [[stamps[0]] * 3, stamps[2:5], stamps[6:9]], "one a control period, asked or not"
-    assert policy.began == ["reach the ball"] * 2
-    ros.spin_until(lambda: instructions == ["reach the ball"])
+    assert policy.began == wanted and wanted[0] != wanted[1]
+    ros.spin_until(lambda: [said for said in instructions if said][:2] == wanted)
 
 
 def test_a_policy_that_cannot_answer_once_goes_on(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
