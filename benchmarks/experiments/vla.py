@@ -179,7 +179,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         prog="python -m benchmarks.experiments.vla",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--demos", type=int, default=40, metavar="N", help="of each task (default %(default)s)")
+    parser.add_argument("--demos", type=int, default=80, metavar="N", help="of each task (default %(default)s)")
     parser.add_argument("--episodes", type=int, default=8, metavar="N", help="of each case; half of that of controls")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tune", action="store_true", help=f"seeds from {TUNING} on, never those that are reported")

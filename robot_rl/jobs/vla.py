@@ -51,8 +51,8 @@ def pretrain_vla(config: RunConfig, root: Path | None) -> int:
         run = Run.create(config, root, lock.take)
         tell(f"pretrain: SmallVLA, {', '.join(one.task.name for one in stores)}, run {run.root}")
         _train(run, config, card, stores)
-    file = shlex.quote(str(run.vla))
-    tell(f"next: robot-rl eval --task {stores[0].task.name} --fast policy={file}, with --run DIR for the episodes")
+    where, file = shlex.quote(str(run.root)), shlex.quote(str(run.vla))
+    tell(f"next: robot-rl eval --run {where} --fast policy={file}")
     return 0
 
 

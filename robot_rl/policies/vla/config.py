@@ -47,7 +47,7 @@ class VlaConfig:
     layers: Count = 2
     blocks: Count = 2
     flow_steps: Count = 5
-    steps: Count = 2000
+    steps: Count = 1500
     batch: Count = 48
     draws: Count = 2
     learning_rate: Positive = 1e-3
