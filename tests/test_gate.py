@@ -56,6 +56,7 @@ HOLDERS = {
     "benchmarks/experiments/passivity/record.py",  # records a world
     "benchmarks/experiments/passivity/compare.py",
     "benchmarks/experiments/tables/runs.py",
+    "benchmarks/experiments/vla.py",  # hands a world to its rollout
     # Build a driver and hand it to its gate.
     "robot_rl/jobs/processes/arm.py",
     "robot_rl/gym/envs.py",
