@@ -23,7 +23,7 @@ from setproctitle import setproctitle
 
 from robot_rl.jobs.interrupt import end_with_parent
 
-# What processes of jobs import, but for rclpy, JAX and torch.
+# Modules that processes of jobs import, but for rclpy, JAX and torch.
 IMPORTED = ("robot_rl.jobs.cli", "robot_rl.jobs.processes", "robot_rl.session", "robot_rl.policies", "robot_rl.tasks")
 LARGEST = 1 << 20  # request [bytes]
 MOST_DESCRIPTORS = 64  # of a request

@@ -68,7 +68,7 @@ class Forks:
             self._server = None
 
     def _answer(self, block: bool) -> dict[str, int]:
-        """What the server says next, but for ends while ``block`` has it wait for something else; {} for nothing."""
+        """The server's next message, but for ends while ``block`` has it wait for something else; {} for none."""
         while True:
             try:
                 answer = self._connection.recv(LARGEST, 0 if block else socket.MSG_DONTWAIT)

@@ -25,7 +25,7 @@ AGENT = "vla"  # in the place of an agent's name
 
 
 class Card(NamedTuple):
-    """What fits: settings, encoders and camera → size of its square images [pixels]."""
+    """Settings, encoders and camera → size of its square images [pixels]."""
 
     config: VlaConfig
     encoder: Encoder
@@ -65,7 +65,7 @@ def packed(
 
 
 def check(data: bytes, task: Shaped, images: Mapping[str, FrameSize], encoder: str = "") -> tuple[Card, Parameters]:
-    """What the SmallVLA in ``data`` is made of.
+    """Card and parameters of the SmallVLA in ``data``.
 
     Args:
         task: as the run's policy sees it.

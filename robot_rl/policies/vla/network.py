@@ -32,7 +32,7 @@ CLEAN = 1.0  # time of an action that is given
 
 
 class Seen(NamedTuple):
-    """What a minibatch of n observations has.
+    """Inputs of a minibatch of n observations.
 
     Attributes:
         cells: camera → ``(n, k, f)`` float32, its grid as k tokens.
