@@ -105,7 +105,7 @@ def _sizes(config: RunConfig, task: Task) -> dict[str, int]:
 
 
 def _card(config: RunConfig, task: Task) -> Card:
-    """Settings, encoders and cameras of the policy. Raises `ConfigError` where something is not installed, or does not fit."""
+    """Settings, encoders and cameras of the policy. Raises `ConfigError` where one is not there, or does not fit."""
     from robot_rl.perception.encoders import make_encoder
     from robot_rl.policies.vla.card import Card
     from robot_rl.policies.vla.seeing import cell_shape
