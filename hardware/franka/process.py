@@ -19,9 +19,11 @@ from hardware.franka.messages import MessagePipe
 from hardware.interfaces import ArmConnectionError, HardwareError
 
 ROBOT_PORT, GRIPPER_PORT = 1337, 1338  # libfranka's
+STARTED = "started"
 READY = "ready"
 FAILED = "failed"
 PROBE_TIMEOUT = 1.0  # [s]
+START_TIMEOUT = 60.0  # [s] for the interpreter and its imports, a second on a quiet machine
 EXIT_PATIENCE = 1.0  # [s] that a process may take from closing its pipe to its end
 
 # One thread for linear algebra: seven joints gain nothing from more, and the loop must not wait for them.
@@ -51,7 +53,7 @@ def probe(address: str, port: int, device: str) -> None:
 class ChildProcess:
     """A child running ``python -m <module> <descriptors>``, and the pipe to it.
 
-    The child reads its ``settings``, a dataclass, from the pipe and answers `READY` or `FAILED` once.
+    The child says `STARTED`, reads its ``settings``, a dataclass, from the pipe and answers `READY` or `FAILED` once.
     """
 
     def __init__(self, module: str, settings: Any, descriptors: tuple[int, ...] = ()) -> None:
@@ -91,8 +93,16 @@ class ChildProcess:
         return f"ended with exit code {code}"
 
     def wait_ready(self, timeout: float, what: str) -> Any:
-        """The child's report, by `READY`. Raises `ArmConnectionError` when it fails, dies or takes too long."""
+        """The child's report, by `READY`; ``timeout`` [s] begins when it has started.
+
+        Raises `ArmConnectionError` when it fails, dies or takes too long.
+        """
         try:
+            if not self.pipe.poll(START_TIMEOUT):
+                raise ArmConnectionError(
+                    f"the process for {what} has not started within {START_TIMEOUT:.0f} s: is the machine overloaded?"
+                )
+            self.pipe.receive()
             if not self.pipe.poll(timeout):
                 raise ArmConnectionError(
                     f"{what} did not answer within {timeout:.0f} s: another program may hold the connection; "
@@ -117,9 +127,11 @@ class ChildProcess:
 
 
 def child_pipe() -> tuple[MessagePipe, list[int]]:
-    """In the child: its end of the pipe, and the other descriptors it was given."""
-    pipe, *descriptors = map(int, sys.argv[1:])
-    return MessagePipe(Connection(pipe)), descriptors
+    """In the child: its end of the pipe, and the other descriptors it was given; says that it has started."""
+    number, *descriptors = map(int, sys.argv[1:])
+    pipe = MessagePipe(Connection(number))
+    pipe.send((STARTED, None))
+    return pipe, descriptors
 
 
 def import_pylibfranka() -> Any:

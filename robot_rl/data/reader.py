@@ -100,7 +100,7 @@ class StoreReader:
         changed, self._changed = sorted(self._changed), set()
         corrected = [one for index in changed if (one := self._correction(index)) is not None]
         new = [part for index in changed if (part := self._late_success(index)) is not None]
-        following = self._offset > 0 and self._layout.journal(self._index).exists()  # then there is no later one
+        following = self._offset > 0 and self._layout.journal(self._index).exists()  # later ones have to wait for it
         newest = self._index if following else max(self._layout.all_indices(), default=-1)
         while (part := self._next(newest)) is not None:
             new.append(part)

@@ -23,6 +23,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -49,23 +50,28 @@ class EpisodeStore:
     A repair at opening is logged.
     """
 
-    def __init__(self, layout: StoreLayout, schema: StoreSchema, lock: int) -> None:
+    def __init__(self, layout: StoreLayout, schema: StoreSchema, lock: int, background: bool) -> None:
         # Most processes of a job know of stores and write none, so they do without this. Whoever writes has it now, and
         # not while an arm waits for the end of its first episode.
         importlib.import_module("zarr")
         self._layout = layout
         self._lock = lock
         self._writer: EpisodeWriter | None = None
+        self._background = ThreadPoolExecutor(1, "episodes") if background else None
+        self._committing: dict[EpisodeWriter, Future[EpisodeInfo | None]] = {}
         self._relabels = JournalFile(layout.relabels, resume=True)
         self._reader = StoreReader(layout.root)
         self.schema = schema
         self.path = layout.root
 
     @classmethod
-    def create_or_open(cls, path: str | Path, schema: StoreSchema) -> EpisodeStore:
+    def create_or_open(cls, path: str | Path, schema: StoreSchema, background: bool = False) -> EpisodeStore:
         """Open a store for writing, creating it when there is none, and recover what an earlier writer left.
 
         A killed process loses nothing but the step in flight; a power cut may take the last seconds.
+
+        ``background``: a thread turns finished journals into episodes, which takes seconds where there are pictures, so
+        that an arm is not left without commands meanwhile; an error of it is raised by what is called next.
 
         Raises `StoreError` when the store holds something else, or another process is writing to it.
         """
@@ -73,15 +79,15 @@ class EpisodeStore:
         if not layout.has_schema():
             for folder in (layout.journals, layout.episodes):
                 folder.mkdir(parents=True, exist_ok=True)
-        return cls._open(layout, schema)
+        return cls._open(layout, schema, background)
 
     @classmethod
     def open(cls, path: str | Path) -> EpisodeStore:
         """Open a store that is there for writing, whatever it holds; otherwise as `create_or_open`."""
-        return cls._open(StoreLayout(path), None)
+        return cls._open(StoreLayout(path), None, background=False)
 
     @classmethod
-    def _open(cls, layout: StoreLayout, schema: StoreSchema | None) -> EpisodeStore:
+    def _open(cls, layout: StoreLayout, schema: StoreSchema | None, background: bool) -> EpisodeStore:
         held = layout.read_schema() if layout.has_schema() or schema is None else None
         lock = _lock(layout)
         try:
@@ -91,7 +97,7 @@ class EpisodeStore:
                 _check_schema(layout, held, schema)
             if held is None and schema is not None:
                 write_atomically(layout.schema, schema.to_json().encode())
-            store = cls(layout, held or schema or layout.read_schema(), lock)
+            store = cls(layout, held or schema or layout.read_schema(), lock, background)
             store._recover()
         except BaseException:
             os.close(lock)
@@ -105,7 +111,10 @@ class EpisodeStore:
         """
         if self._writer is not None and not self._writer.finished:
             raise StoreError(f"{self.path}: an episode is being recorded; finish it first")
-        index = max(self._layout.all_indices(), default=-1) + 1
+        self._settle(wait=False)
+        # One that is just being moved may be in neither listing.
+        last = self._writer.index if self._writer is not None and self._writer.steps > 0 else -1
+        index = max((last, *self._layout.all_indices())) + 1
         self._writer = EpisodeWriter(self, index, dict(meta or {}))
         return self._writer
 
@@ -126,6 +135,7 @@ class EpisodeStore:
 
     def episodes(self) -> list[EpisodeInfo]:
         """The finished episodes as they are labelled now, oldest first."""
+        self._settle()
         return self._reader.episodes()
 
     def load_episode(self, index: int, names: Iterable[str] | None = None) -> Episode:
@@ -133,16 +143,22 @@ class EpisodeStore:
 
         Raises `StoreError` when there is none of that number or it is damaged.
         """
+        self._settle()
         return self._reader.load_episode(index, names)
 
     def close(self) -> None:
         """Release the store. An unfinished episode with steps becomes one that was interrupted."""
-        if self._writer is not None and not self._writer.finished:
-            self._writer.finish(Outcome.aborted(INTERRUPTED))
-        self._relabels.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        try:
+            if self._writer is not None and not self._writer.finished:
+                self._writer.finish(Outcome.aborted(INTERRUPTED))
+            self._settle()
+        finally:
+            if self._background is not None:
+                self._background.shutdown()
+            self._relabels.close()
+            if self._lock >= 0:
+                os.close(self._lock)
+                self._lock = -1
 
     def __enter__(self) -> EpisodeStore:
         return self
@@ -152,8 +168,9 @@ class EpisodeStore:
 
     def _steps(self, episode: int) -> int:
         """Recorded so far; 0: there is no such episode."""
-        if self._writer is not None and self._writer.index == episode and not self._writer.finished:
-            return self._writer.steps
+        for writer in (*self._committing, *filter(None, [self._writer])):
+            if writer.index == episode:
+                return writer.steps
         path = self._layout.episode(episode)
         return read_info(path).steps if path.exists() else 0
 
@@ -194,6 +211,20 @@ class EpisodeStore:
                 len(good),
             )
         write_atomically(path, map(relabel_to_frame, good))
+
+    def _finish(self, writer: EpisodeWriter, outcome: Outcome) -> EpisodeInfo | None:
+        """Commit the journal of ``writer`` now, or in the background; returns what is known of it by then."""
+        if self._background is None:
+            return self._commit(writer.index, outcome)
+        self._committing[writer] = self._background.submit(self._commit, writer.index, outcome)
+        return None
+
+    def _settle(self, wait: bool = True) -> None:
+        """Have what is written in the background ended, or only hear how what has ended did. Raises `StoreError`."""
+        for writer, committed in list(self._committing.items()):
+            if wait or committed.done():
+                del self._committing[writer]
+                committed.result()
 
     def _commit(self, index: int, outcome: Outcome) -> EpisodeInfo | None:
         """Turn journal ``index`` into an episode. ``outcome`` counts only if its last step is not an ending itself."""
@@ -273,7 +304,7 @@ class EpisodeWriter:
         self.steps += 1
 
     def finish(self, outcome: Outcome | None = None) -> EpisodeInfo | None:
-        """Turn the journal into a finished episode; returns its summary, or None when it had no steps.
+        """Turn the journal into a finished episode; returns its summary. None: it had no steps, or a thread does it.
 
         ``outcome`` is needed only when the last step was not an ending: then it says why recording stopped (a time
         limit or an abort). Learners may have read the last step already, so a success or failure that is not the last
@@ -292,7 +323,7 @@ class EpisodeWriter:
         if self.steps == 0:
             self._journal.path.unlink(missing_ok=True)
             return None
-        return self._store._commit(self.index, outcome)
+        return self._store._finish(self, outcome)
 
 
 def _check_schema(layout: StoreLayout, held: StoreSchema, wanted: StoreSchema) -> None:

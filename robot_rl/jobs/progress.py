@@ -210,10 +210,13 @@ class Progress:
         )
 
 
-def open_store(run: Run, job: str, config: RunConfig, task: Task) -> EpisodeStore | None:
-    """The store that ``job`` records into, or None. Raises `StoreError` when it holds something else."""
+def open_store(run: Run, job: str, config: RunConfig, task: Task, background: bool = False) -> EpisodeStore | None:
+    """The store that ``job`` records into, or None; ``background`` as for `EpisodeStore.create_or_open`.
+
+    Raises `StoreError` when it holds something else.
+    """
     store = job_of(job).records
-    return EpisodeStore.create_or_open(run.root / store, schema_of(task, config)) if store else None
+    return EpisodeStore.create_or_open(run.root / store, schema_of(task, config), background) if store else None
 
 
 def schema_of(task: Task, config: RunConfig) -> StoreSchema:

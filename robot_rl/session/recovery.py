@@ -8,7 +8,7 @@ from controllers.state import Mode
 from robot_rl.contract import Reading
 
 RECOVERY_ATTEMPTS = 3  # in a row, before a person has to look
-LINK_ATTEMPTS = 30  # to start another computer's arm that has only damped out: perhaps because of the link
+DAMPED_ATTEMPTS = 30  # to start an arm that has only damped out: the link, or a busy machine, kept commands from it
 REFLEX = "the robot stopped the motion"  # how the reason of an episode begins that a reflex ended …
 STOPPED = "stopped by a person"  # … and of one that a person did
 # Faults, by libfranka's names, that the motion itself brings about, so its author: failures of the task.

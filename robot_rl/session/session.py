@@ -54,7 +54,7 @@ from robot_rl.session.intervention import Led, decide, led_on, reference_of
 from robot_rl.session.judge import make_judge
 from robot_rl.session.operator import Due, Operator, Span
 from robot_rl.session.recovery import (
-    LINK_ATTEMPTS,
+    DAMPED_ATTEMPTS,
     RECOVERED_STEPS,
     RECOVERY_ATTEMPTS,
     RECOVERY_PATIENCE,
@@ -111,7 +111,6 @@ class Session:
         judge: says what each step came to; None: the task's own.
         past: the latest episodes in the sink, oldest first, for labels that were said before this session.
         view: the task as the policy sees it; default: whole.
-        remote: the arm is one of another computer, which a link that drops makes damp out.
 
     Attributes:
         policy: what of the policy's answers is planned, and when it is asked.
@@ -127,10 +126,8 @@ class Session:
         judge: Judge | None = None,
         past: Iterable[Span] = (),
         view: AgentView | None = None,
-        remote: bool = False,
     ) -> None:
         self._task = task
-        self._remote = remote
         self._view = view or AgentView(task)
         self._judge = judge or make_judge("", task)
         self._operator = Operator(sink, past, config.marks)
@@ -360,7 +357,7 @@ class Session:
         self._patience -= 1
         if self._patience > 0:
             return Directive(self._phase, ended=ended)
-        attempts = LINK_ATTEMPTS if self._remote and reading.mode is Mode.IDLE else RECOVERY_ATTEMPTS
+        attempts = DAMPED_ATTEMPTS if reading.mode is Mode.IDLE else RECOVERY_ATTEMPTS
         if self._recoveries >= attempts:
             raise SessionError(
                 f"{attempts} attempts to recover the arm have led to no episode that went on "

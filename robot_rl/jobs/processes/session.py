@@ -42,7 +42,7 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     settings = session_config(job, config)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(ros())
-        store = open_store(run, job, config, task)
+        store = open_store(run, job, config, task, background=True)
         if store is not None:
             stack.callback(store.close)
         simulated = SceneClient(config.robot_ip, config.scene_port)
@@ -65,7 +65,6 @@ def main(run: Run, config: RunConfig, job: str) -> int:
             judge=make_judge(judge_name(job, config, task), task),
             past=past_of(store),
             view=view_of(task, config),
-            remote=config.remote,
         )
         objects = scene_objects(run, config, task)
         node: SessionNode

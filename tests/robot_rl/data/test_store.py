@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_rl.contract import ActionSpec, Ending, Outcome
+from robot_rl.contract import ActionSpec, Ending, Outcome, Relabel
+from robot_rl.data import store as store_module
 from robot_rl.data.columns import columns_to_readings
 from robot_rl.data.episode import Transitions, read_info
 from robot_rl.data.schema import StoreError, StoreSchema
@@ -120,6 +122,49 @@ def test_an_episode_without_steps_leaves_nothing(tmp_path) -> None:
         assert store.begin().finish() is None
         assert store.begin().index == 0
     assert StoreReader(tmp_path).poll().new == []
+
+
+def test_in_the_background_an_episode_is_written_while_the_next_one_begins(tmp_path, monkeypatch) -> None:
+    may_write = threading.Event()
+    write = store_module.write_episode
+
+    def later(*arguments) -> None:
+        assert may_write.wait(60.0)
+        write(*arguments)
+
+    monkeypatch.setattr(store_module, "write_episode", later)
+    with EpisodeStore.create_or_open(tmp_path, SCHEMA, background=True) as store:
+        follower = reader(tmp_path)
+        try:
+            record(store, 5, seed=0)
+            writer = store.begin()
+            writer.append(next(steps(1, 1)))
+            store.relabel(Relabel(0, 4, Outcome.failure("it fell"), by="person"))
+            assert [part.episode for part in follower.poll().new] == [0]  # steps are delivered in order
+            assert not list((tmp_path / "episodes").glob("*.zarr"))
+        finally:
+            may_write.set()
+        assert store.load_episode(0).info.ending is Ending.FAILURE
+        assert [part.episode for part in follower.poll().new] == [1]
+        writer.finish()
+    assert [info.steps for info in StoreReader(tmp_path).episodes()] == [5, 1]
+
+
+@pytest.mark.parametrize("heard_by", ["begin", "close"])
+def test_in_the_background_a_disk_that_fails_is_told_of_and_the_journal_kept(tmp_path, monkeypatch, heard_by) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    store = EpisodeStore.create_or_open(tmp_path, SCHEMA, background=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "write_episode", full)
+        record(store, 5, seed=0)
+        with pytest.raises(StoreError, match="the disk is full"):
+            store.episodes() if heard_by == "begin" else store.close()
+    store.begin() if heard_by == "begin" else None
+    store.close()
+    with EpisodeStore.create_or_open(tmp_path, SCHEMA) as store:
+        assert [info.steps for info in store.episodes()] == [5]
 
 
 def test_one_writer_at_a_time(tmp_path) -> None:

@@ -13,7 +13,7 @@ from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Phase
 from robot_rl.session.errors import SessionError
 from robot_rl.session.recovery import (
-    LINK_ATTEMPTS,
+    DAMPED_ATTEMPTS,
     MOTION_ERRORS,
     RECOVERED_STEPS,
     RECOVERY_ATTEMPTS,
@@ -64,10 +64,10 @@ def test_recovery_is_tried_a_few_times_and_then_a_person_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "attempts"), [(Mode.IDLE, LINK_ATTEMPTS), (Mode.FAULT, RECOVERY_ATTEMPTS)], ids=["link", "fault"]
+    ("mode", "attempts"), [(Mode.IDLE, DAMPED_ATTEMPTS), (Mode.FAULT, RECOVERY_ATTEMPTS)], ids=["damped", "fault"]
 )
-def test_an_arm_of_another_computer_that_damps_out_is_started_again_more_patiently(mode: Mode, attempts: int) -> None:
-    bench = Bench(remote=True)
+def test_an_arm_that_damps_out_is_started_again_more_patiently_than_after_a_fault(mode: Mode, attempts: int) -> None:
+    bench = Bench()
     bench.until_running(STILL)
     bench.arm.mode = mode
     directives = [bench.step() for _ in range(attempts * RECOVERY_PATIENCE)]
@@ -94,7 +94,7 @@ def test_an_arm_that_is_held_for_the_learners_sake_has_recovered(periods: int) -
     bench.until(lambda directive: directive.phase is Phase.READY)
 
     def hold_and_lose() -> None:
-        for _ in range(2 * RECOVERY_ATTEMPTS):
+        for _ in range(2 * DAMPED_ATTEMPTS):
             bench.until(lambda directive: directive.phase is Phase.READY)
             for _ in range(periods):
                 assert bench.session.advance(bench.arm.reading(), wait=True).phase is Phase.READY
