@@ -24,6 +24,7 @@ READY = "ready"
 FAILED = "failed"
 PROBE_TIMEOUT = 1.0  # [s]
 START_TIMEOUT = 60.0  # [s] for the interpreter and its imports, a second on a quiet machine
+CORES = 4  # so many or more leave one to the loop of an arm alone
 EXIT_PATIENCE = 1.0  # [s] that a process may take from closing its pipe to its end
 
 # One thread for linear algebra: seven joints gain nothing from more, and the loop must not wait for them.

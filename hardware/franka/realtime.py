@@ -27,7 +27,7 @@ from controllers.state import TICK, ArmState, Event, EventKind, Mode, Setpoint
 from hardware.franka.collision import CollisionThresholds
 from hardware.franka.mailbox import NOTHING, Mailbox, Orders, Outlook, Request
 from hardware.franka.model import fr3_model
-from hardware.franka.process import FAILED, READY, ROBOT_PORT, child_pipe, import_pylibfranka, probe
+from hardware.franka.process import CORES, FAILED, READY, ROBOT_PORT, child_pipe, import_pylibfranka, probe
 from hardware.franka.rehearsal import Rehearsal
 from hardware.franka.telemetry import TICK_FIELDS, Telemetry, save_fault, tell
 from hardware.interfaces import HardwareError, TelemetryError
@@ -290,7 +290,7 @@ class RealtimeProcess:
             mailbox.push_event(event)
         if self._quit:  # said while it began, which the controller has forgotten
             self.stop_and_quit()
-        rehearse = self._settings.rehearse and runs_at_once()
+        rehearse = self._settings.rehearse and runs_at_once() and (os.cpu_count() or 1) >= CORES
         ticks = 0
         while True:
             self._take_orders(state.time)

@@ -2,7 +2,8 @@
 
 Between two ticks the loop sleeps for most of a millisecond, while others use the core: code and data leave the caches,
 and the tick that follows takes two to three times as long as it needs. So the same code runs once on the last state,
-shortly before the next is expected, and its result is thrown away. That costs one more tick of computing a millisecond.
+shortly before the next is expected, and its result is thrown away. That costs one more tick of computing a millisecond,
+so that the loop does it only where it has a core that nobody else needs.
 """
 
 from __future__ import annotations

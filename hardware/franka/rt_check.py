@@ -18,7 +18,7 @@ from controllers.core import ControllerConfig
 from controllers.state import TICK, Mode, Setpoint
 from hardware.franka.arm import FrankaArm
 from hardware.franka.mailbox import TELEMETRY_CAPACITY
-from hardware.franka.process import PROBE_TIMEOUT, ROBOT_PORT, ChildProcess
+from hardware.franka.process import CORES, PROBE_TIMEOUT, ROBOT_PORT, ChildProcess
 from hardware.franka.realtime import RealtimeSettings
 from hardware.franka.rt_probe import ProbeReport, ProbeSettings
 from hardware.franka.telemetry import missed_ticks, percentiles
@@ -38,7 +38,6 @@ LATENCY_BUDGET = 500e-6  # [s] to open a connection: a round trip and the robot'
 MISSED_BUDGET = 0.001  # share of the ticks
 MISSED_LIMIT = 0.02
 LONGEST_GAP = 0.02  # [s]
-FEW_CORES = 4
 LONGEST_HOLD = TELEMETRY_CAPACITY * TICK  # [s]; of more, the first ticks would be lost to the verdict
 
 
@@ -175,8 +174,8 @@ def cores(root: Path) -> Finding:
     """How many cores there are, and whether one is set aside."""
     count = len(os.sched_getaffinity(0))
     isolated = _read(root / "sys/devices/system/cpu/isolated")
-    if count < FEW_CORES:
-        advice = f"use a computer with at least {FEW_CORES} cores, so that one is left to the loop"
+    if count < CORES:
+        advice = f"use a computer with at least {CORES} cores, so that one is left to the loop"
         return Finding("cores", Level.CAVEAT, f"{count} usable: the loop has none of its own", advice)
     if not isolated:
         advice = f"if the loop below is late, keep core {count - 1} free: isolcpus={count - 1} nohz_full={count - 1}"

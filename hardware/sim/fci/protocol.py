@@ -24,9 +24,12 @@ from franky_sim.franka_robot_protocol import (
     MoveStatus,
     RobotCommand,
     SetCollisionBehaviorCommand,
+    StateControllerMode,
+    StateMotionGeneratorMode,
     StopMoveCommand,
     UDPCommand,
 )
+from franky_sim.franka_robot_server import ControlMode, ImpedanceControlMode
 from franky_sim.franka_robot_state import FrankaRobotState
 from franky_sim.franka_server import BaseCommand, FrankaServer, NonBlockingReceiver
 
@@ -41,7 +44,9 @@ from hardware.sim.fci.conformance import (
     Signal,
     TorqueSignal,
 )
+from hardware.sim.fci.derived import Derived, pack_state
 from hardware.sim.fci.link import FaultyLink, FaultySocket
+from hardware.sim.fci.robot import quicken
 from hardware.sim.fci.settings import INVALID_ARGUMENT, SetEEToK, SetLoad, SetNEToEE
 from hardware.sim.fci.signals import (
     CartesianPoseSignal,
@@ -64,6 +69,18 @@ FIELDS = {
     MotionGenerator.kCartesianPosition: (120, 16),
     MotionGenerator.kCartesianVelocity: (248, 6),
     MotionGenerator.kNone: (314, 7),
+}
+CONTROLLERS = {
+    ImpedanceControlMode.JOINT_IMPEDANCE: StateControllerMode.kJointImpedance,
+    ImpedanceControlMode.CARTESIAN_IMPEDANCE: StateControllerMode.kCartesianImpedance,
+    ImpedanceControlMode.NONE: StateControllerMode.kOther,
+}
+GENERATORS = {
+    ControlMode.POSITION: StateMotionGeneratorMode.kJointPosition,
+    ControlMode.VELOCITY: StateMotionGeneratorMode.kJointVelocity,
+    ControlMode.CARTESIAN_POSITION: StateMotionGeneratorMode.kCartesianPosition,
+    ControlMode.CARTESIAN_VELOCITY: StateMotionGeneratorMode.kCartesianVelocity,
+    ControlMode.IDLE: StateMotionGeneratorMode.kIdle,
 }
 FINISHED_FLAGS = (313, 370)  # end of a motion generator's motion, and of torque control
 FOREIGN = (LookupError, ValueError, ArithmeticError, TypeError, struct.error)  # of who does not speak our protocol
@@ -102,8 +119,8 @@ class SceneRobotServer(FrankaRobotServer):
         self._torques = ContactTorques(model, data, TICK, prefix)
         self._wrench = ContactWrench(model, data, TICK, f"{prefix}hand")
         self._external: tuple[np.ndarray, np.ndarray] = (np.zeros(7), np.zeros(6))
-        _exert_in_full(robot, data)
-        _read_at_once(robot, data)
+        quicken(robot, data)
+        self._derived = Derived(robot)
         super().__init__(robot, [address])
         _commands_of(self).update(
             {
@@ -201,6 +218,10 @@ class SceneRobotServer(FrankaRobotServer):
         for component in self.robot._tracked_state_components.values():
             for derivative in component.observers.values():
                 derivative.clear()
+        if controller_mode is MoveCommandControllerMode.kExternalController:
+            self._derived.begin()
+        else:
+            self._derived.end()
         state = self.robot.state
         numbers = (*state.q_d, *(0.0,) * 7, *state.O_T_EE_d, *(0.0,) * 8)
         super()._handle_udp_command(UDPCommand.STRUCT.pack(1, *numbers, False, False, *(0.0,) * 7, False))
@@ -220,11 +241,13 @@ class SceneRobotServer(FrankaRobotServer):
         """The state as sent to the driver."""
         conformance = self.conformance
         torque, wrench = self._external
-        state = super().robot_state
-        rotation = np.array(state.O_T_EE).reshape(4, 4).T[:3, :3]  # sent by columns
+        rotation = self._derived.measured_rotation
         force, moment = wrench[:3] @ rotation, wrench[3:] @ rotation
-        return state.replace(
+        controller, generator = _modes_of(self)
+        return self._derived.report(
             robot_mode=conformance.mode,
+            controller_mode=controller,
+            motion_generator_mode=generator,
             control_command_success_rate=conformance.success_rate,
             tau_ext_hat_filtered=torque.tolist(),
             O_F_ext_hat_K=wrench.tolist(),
@@ -311,8 +334,7 @@ class SceneRobotServer(FrankaRobotServer):
 
     def _get_state_bytes(self) -> bytes:
         self._states += 1  # called once for each state that is sent
-        state: bytes = super()._get_state_bytes()
-        return state
+        return pack_state(self.robot_state)
 
     def _bind_children(self, hostname: str) -> None:
         if self.robot.has_gripper:
@@ -414,29 +436,12 @@ def _commands_of(server: FrankaRobotServer) -> dict[Any, type]:
     return handlers
 
 
-def _exert_in_full(robot: Any, data: mujoco.MjData) -> None:
-    """Realise every torque that is accepted, and reported.
-
-    franky-sim clips the command, reports it, adds gravity, and would clip the sum once more.
-    """
-
-    def exert(torques: np.ndarray) -> None:
-        robot._applied_torques = torques.copy()
-        data.qfrc_applied[robot._dof_addrs] = torques
-
-    robot._torque_control = exert
-
-
-def _read_at_once(robot: Any, data: mujoco.MjData) -> None:
-    """Have franky-sim read the joints, four times a tick, in one go instead of one by one."""
-    of_state = type(robot._get_state())
-    positions, velocities = np.array(robot._qpos_addrs), np.array(robot._dof_addrs)
-
-    def state() -> Any:
-        q, dq = data.qpos[positions], data.qvel[velocities]
-        return of_state(tuple(q.tolist()), tuple(dq.tolist()), tuple(np.asarray(robot._applied_torques).tolist()))
-
-    robot._get_state = state
+def _modes_of(server: FrankaRobotServer) -> tuple[int, int]:
+    """How the arm is controlled, and by which motion generator, as the state says it."""
+    mode = server._FrankaRobotServer__control_mode
+    if mode is ControlMode.TORQUE:
+        return StateControllerMode.kExternalController, StateMotionGeneratorMode.kNone
+    return CONTROLLERS[server._FrankaRobotServer__impedance_control_mode], GENERATORS[mode]
 
 
 def _replace_udp_socket(server: Any, wire: FaultySocket) -> None:

@@ -6,7 +6,7 @@ drivers' commands and the side channels' requests, steps, and sends the states.
 A robot's clock does not wait, and 20 ms without a command stop it. Only where the system does not grant real-time
 scheduling, or has no core to spare for the driver's loop, the simulated one waits for a late command: up to `PATIENCE`
 once, until commands come again. And however late the simulation is itself, every state leaves the driver `ANSWER_TIME`
-to answer before that counts as missed.
+to answer before that counts as missed. While nobody is connected, time nearly stands still: nobody pays for it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 
 from controllers.spatial import Pose
 from controllers.state import TICK
-from hardware.franka.process import GRIPPER_PORT, ROBOT_PORT
+from hardware.franka.process import CORES, GRIPPER_PORT, ROBOT_PORT
 from hardware.interfaces import HardwareError
 from hardware.scene import SceneError, SceneSpec
 from hardware.sim.channel.channel import SCENE_PORT, Request, SceneChannel
@@ -41,10 +41,11 @@ if TYPE_CHECKING:
 
 ANSWER_TIME = 0.0004  # that a driver has at least for its answer, also while the simulation catches up [s]
 PATIENCE = 0.2  # that the clock waits for a late command, where it may [s]
-CORES = 4  # so many or more leave one to the driver's loop alone, see `hardware.franka.realtime`
 ACTIONS = ("place", "objects", "state", "statistics", "faults", "user_stop")
 PRIORITY = 60  # SCHED_FIFO priority asked for, below that of the driver's real-time process
 GREATEST_LAG = 0.05  # beyond this the simulated time stays behind instead of catching up [s]
+REST_AFTER = 2.0  # [s] with nobody connected, in which what moved has come to rest …
+REST = 0.02  # … and the time of a tick from then on [s]
 
 
 @dataclass
@@ -87,8 +88,9 @@ class SimulatedArm:
 
     @property
     def connected(self) -> bool:
-        """Whether a driver or a client of the side channel is there."""
-        return self.server.tcp_connected or self._channel.connected
+        """Whether a driver, one of the hand, or a client of the side channel is there."""
+        hand = self.server.gripper_server
+        return self.server.tcp_connected or self._channel.connected or (hand is not None and hand.tcp_connected)
 
     def before_step(self) -> None:
         """Take the side channel's requests, and do those that change the scene."""
@@ -183,7 +185,7 @@ class SimulatedRobot:
             self._loop(arms, tick, stopped)
 
     def _loop(self, arms: list[SimulatedArm], tick: Callable[[], None], stopped: Callable[[], bool]) -> None:
-        due = time.perf_counter()
+        due = alone = time.perf_counter()
         while not (stopped() and self._may_end(arms)):
             for arm in arms:
                 arm.before_step()
@@ -191,7 +193,13 @@ class SimulatedRobot:
             self._pace.steps += 1
             for arm in arms:
                 arm.after_step()
-            due = self._wait(due + TICK, arms)
+            if any(arm.connected for arm in arms):
+                alone = due
+            if due - alone < REST_AFTER:
+                due = self._wait(due + TICK, arms)
+            else:
+                time.sleep(REST)
+                due = time.perf_counter()
 
     def _may_end(self, arms: list[SimulatedArm]) -> bool:
         """Whether everybody has gone, or was waited for long enough."""
