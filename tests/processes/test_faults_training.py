@@ -45,13 +45,13 @@ def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, i
     witness.wait(0.0, "chunk")
 
     # Policy: the session holds the arm still, and goes on with the new one, which a quick machine would have at once.
-    witness.wait(time.monotonic(), "phase:running")
-    job.process.send_signal(signal.SIGSTOP)
-    try:
-        killed = _kill(job, "policy")
-        aborted, reason = witness.wait(killed, "episode:aborted", because="no policy answer")
-    finally:
-        job.process.send_signal(signal.SIGCONT)
+    def kill_policy() -> None:
+        job.process.send_signal(signal.SIGSTOP)
+        job.kill("policy")
+
+    killed, aborted, reason = witness.aborted(
+        "no policy answer", kill_policy, lambda: job.process.send_signal(signal.SIGCONT)
+    )
     back, _ = witness.wait(killed, "chunk")
     fault_table.add("policy killed (-9)", f"steps held still, then episode aborted: {reason}", aborted)
     fault_table.add("policy killed (-9)", "started again, answers with the newest parameters", back)

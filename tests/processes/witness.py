@@ -110,3 +110,23 @@ class Witness:
         item = found()
         assert item is not None, f"the job ended before {what}: {self._job and self._job.errors}"
         return 1000.0 * (item.when - since), item.detail
+
+    def aborted(
+        self, because: str, harm: Callable[[], object], heal: Callable[[], object] = lambda: None
+    ) -> tuple[float, float, str]:
+        """``harm`` the job while a policy acts, until an episode is aborted that says ``because``; then ``heal`` it.
+
+        Repeated where a busy machine, which stalls the arm, has ended the episode first. Returns when ``harm``
+        was done [s], how long after that the episode ended [ms], and why; the next one runs.
+        """
+        while True:
+            self.wait(time.monotonic(), "chunk")  # the policy acts, and so has all that it sees
+            harmed = time.monotonic()
+            harm()
+            try:
+                after, reason = self.wait(harmed, "episode:aborted")
+            finally:
+                heal()
+            self.wait(time.monotonic(), "phase:running")
+            if because in reason:
+                return harmed, after, reason
