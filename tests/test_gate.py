@@ -69,7 +69,7 @@ WITHOUT_ARM = {
 TORQUE_WRITERS = {
     "hardware/franka/realtime.py",
     "hardware/sim/world/inprocess.py",
-    "hardware/sim/fci/protocol.py",  # the simulated robot itself
+    "hardware/sim/fci/robot.py",  # the simulated robot itself
 }
 PUBLISHERS = {
     "robot_rl/ros/session_node.py",
