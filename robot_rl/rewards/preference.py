@@ -30,7 +30,7 @@ from torch.nn.functional import softplus
 from robot_rl.contract.files import write_atomically
 from robot_rl.rewards.answers import EQUAL, FIRST
 from robot_rl.rewards.config import RankSettings
-from robot_rl.rewards.preferred import LAYERS, WEIGHTS, Card, PreferenceError
+from robot_rl.rewards.preferred import LAYERS, LEVELS, WEIGHTS, Card, PreferenceError
 from robot_rl.rewards.saved import digest_of
 
 FALL = 1e-4  # of the stopping loss that is worth waiting for
@@ -59,8 +59,7 @@ class Ensemble(nn.Module):
             self.register_parameter(f"bias_{layer}", nn.Parameter(torch.zeros(members, sizes[layer + 1])))
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
-        self.register_buffer("centre", torch.zeros(()))
-        self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("levels", torch.linspace(0.0, 1.0, LEVELS))
 
     def standardise(self, states: np.ndarray) -> None:
         """Take the scale of ``states (n, size)``: mean 0, standard deviation 1, and 0 for what hardly varies."""
@@ -70,12 +69,11 @@ class Ensemble(nn.Module):
             self.get_buffer("mean").copy_(torch.from_numpy(states.mean(axis=0)))
             self.get_buffer("scale").copy_(torch.from_numpy(scale))
 
-    def centre_on(self, states: np.ndarray) -> None:
-        """Take m and s of g: mean and standard deviation of f over ``states (n, size)``."""
+    def take_levels(self, states: np.ndarray) -> None:
+        """Take the quantiles of f over ``states (n, size)``, by which g is reckoned."""
         with torch.no_grad():
             f = self(torch.from_numpy(states).to(self.get_buffer("mean").dtype)).mean(0)
-            self.get_buffer("centre").copy_(f.mean())
-            self.get_buffer("spread").copy_(f.std(correction=0).clamp(min=1e-6))
+            self.get_buffer("levels").copy_(torch.quantile(f, torch.linspace(0.0, 1.0, LEVELS, dtype=f.dtype)))
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """f ``(members, n)`` of ``states (n, size)``."""
@@ -209,7 +207,7 @@ def fit(
             break
     say(f"step {looks[-1].step} of {settings.steps}: loss {looks[-1].learning:.4f}, least held out {least:.4f}")
     model.load_state_dict(best)
-    model.centre_on(states)
+    model.take_levels(states)
     return Fitted(model, tuple(looks), *judged(model, judging))
 
 

@@ -1,19 +1,20 @@
 """The preference term at work: readings → what each step earns beside the task's reward. It needs no torch.
 
-With f the score that `robot_rl.rewards.preference` has learnt, m and s its mean and standard deviation over the steps
-that it was learnt from, H the task's time limit in steps and w < 1 the weight,
+With f the score that `robot_rl.rewards.preference` has learnt, H the task's time limit in steps and w < 1 the weight,
 
-    r = r_task + w / H · g,      g = ½ (1 + tanh((f − m) / s)),      0 < g < 1
+    r = r_task + w / H · g,      g = the share of the steps learnt from whose f is lower,      0 ≤ g ≤ 1
 
-So all steps of an episode together earn less than w by it, and a success earns 1: no preference outweighs success. It
-is never negative, or breaking off would pay, and a step that fails, aborts or is labelled by a person earns nothing by
-it. Nor does dawdling pay: it earns w / H a step at most and puts off the success, which costs a learner of discount γ
-the share 1 − γ of it, 0.03 by default, and w / H is less for all tasks here.
+by the quantiles of f over these steps, and straight lines between them: 1 is as good as the best that was shown, 0 as
+bad as the worst, and a few steps that are far worse than all others make these no more alike. All steps of an episode
+together earn at most w by it, and a success earns 1: no preference outweighs success. It is never negative, or breaking
+off would pay, and a step that fails, aborts or is labelled by a person earns nothing by it. Nor does dawdling pay: it
+earns w / H a step at most and puts off the success, which costs a learner of discount γ the share 1 − γ of it; that is
+0.03 by default, and w / H is less for all tasks here.
 
 On disk:
 
     preference.json       task, layout of its state, fields that it looks at, how well it agrees, digest of the weights
-    weights.safetensors   means, scales and layers of the network; no pickle
+    weights.safetensors   means, scales and layers of the network, quantiles of f; no pickle
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from robot_rl.rewards.saved import digest_of
 
 FORMAT = "robot_rl preference 1"
 CARD, WEIGHTS = "preference.json", "weights.safetensors"
-LAYERS = 3
+LAYERS, LEVELS = 3, 41  # of the network; quantiles of f
 
 
 class PreferenceError(ContractError):
@@ -180,8 +181,8 @@ class Preference:
 
     def quality(self, states: np.ndarray) -> np.ndarray:
         """g ``(n,)``, 0 to 1, of the task's states ``(n, d)``."""
-        z = (self.score(states) - self._arrays["centre"]) / self._arrays["spread"]
-        return 0.5 * (1.0 + np.tanh(z))
+        levels = self._arrays["levels"]
+        return np.interp(self.score(states), levels, np.linspace(0.0, 1.0, len(levels)))
 
     def of(self, readings: Sequence[Reading]) -> np.ndarray:
         """g ``(n,)`` of readings."""
