@@ -20,7 +20,7 @@ from robot_rl.jobs.arguments import LAUNCH_ARGUMENTS
 from robot_rl.jobs.bringup import prepare
 from robot_rl.jobs.cli import parse
 from robot_rl.jobs.config import load_config
-from robot_rl.jobs.reward_commands import PREFERRING
+from robot_rl.jobs.preference_commands import PREFERRING
 from robot_rl.learner.config import AGENTS
 from robot_rl.perception.encoders import ENCODERS
 from robot_rl.rewards.config import PreferenceConfig, RewardConfig

@@ -14,27 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robot_rl.jobs.job import EXPERT, job_of, sources
+from robot_rl.jobs.preference_commands import PREFERRING, add_preference_parsers, prefer_or_rank
 
 if TYPE_CHECKING:
     from robot_rl.contract import View
-    from robot_rl.jobs.config import RunConfig
     from robot_rl.jobs.reward_data import Recording
-    from robot_rl.jobs.reward_snippets import Recorded
-    from robot_rl.jobs.run import Run
-    from robot_rl.rewards.config import PreferenceConfig, RewardConfig
+    from robot_rl.rewards.config import RewardConfig
     from robot_rl.rewards.drift import DriftSettings
     from robot_rl.rewards.report import Mistake, Report
     from robot_rl.rewards.saved import Drift, Saved
     from robot_rl.rewards.training import Look
-    from robot_rl.tasks.base import Task
 
 COLLECT = "collect"  # the job, see `robot_rl.jobs.job`
 FOLDER = "classifier"  # of the run, where a classifier is by default
-PREFERENCE_FOLDER, ANSWERS = "preference", "preferences.jsonl"  # the same of a preference, and of the answers
-DEMOS = "demos"  # store that is asked about by default
-PREFERRING = ("prefer", "rank")  # actions whose settings are a `PreferenceConfig`
-PREFER_EXAMPLE = "answers=60 length=10 ask=scores by=my_module:my_function"
-RANK_EXAMPLE = "fields=force rank.members=5"
 
 
 def add_reward_parser(commands: Any, common: Callable[[argparse.ArgumentParser], argparse.ArgumentParser]) -> None:
@@ -81,20 +73,7 @@ def add_reward_parser(commands: Any, common: Callable[[argparse.ArgumentParser],
     look = actions.add_parser("audit", help=text, description=f"{text}: sheets and a list, in DIR/audit.")
     _add_run(look, ("online", "evaluation"))
     look.set_defaults(work=None, overrides=[])
-    text = "say which of two snippets of episodes is the better one, or how good one is"
-    ask = _with_settings(actions, "prefer", text, f"{text}. Answers go to DIR/{ANSWERS}, each at once.", PREFER_EXAMPLE)
-    ask.set_defaults(work=ask_preferences)
-    text = "learn what a person prefers from their answers, for preference=DIR"
-    learn = _with_settings(actions, "rank", text, f"{text}; it goes to DIR/{PREFERENCE_FOLDER}.", RANK_EXAMPLE)
-    learn.add_argument("--out", type=Path, metavar="DIR", help=f"folder of it; default DIR/{PREFERENCE_FOLDER}")
-    learn.set_defaults(work=learn_preference)
-
-
-def _with_settings(actions: Any, name: str, text: str, description: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=description)
-    _add_run(parser, (DEMOS,))
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"settings, e.g. {example}")
-    return parser
+    add_preference_parsers(actions)
 
 
 def _of_run(actions: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
@@ -120,6 +99,8 @@ def _add_run(parser: argparse.ArgumentParser, stores: tuple[str, ...]) -> None:
 
 def reward(arguments: argparse.Namespace) -> int:
     """Do an action but collect; returns the exit status. Raises the errors of `robot_rl.jobs.errors`."""
+    if arguments.action in PREFERRING:
+        return prefer_or_rank(arguments)
     from robot_rl.contract.settings import ConfigError, nested, put_over
     from robot_rl.jobs.reward_data import recordings
     from robot_rl.jobs.run import Run
@@ -128,8 +109,6 @@ def reward(arguments: argparse.Namespace) -> int:
     from robot_rl.tasks import make_task
 
     run, of_run = Run.open(arguments.run)
-    if arguments.action in PREFERRING:
-        return _prefer(arguments, run, of_run)
     if arguments.work is None:
         from robot_rl.jobs.reward_audit import audit
 
@@ -148,38 +127,6 @@ def reward(arguments: argparse.Namespace) -> int:
     period = task.control_period
     status: int = arguments.work(out, task.name, period, views, found, settings)
     return status
-
-
-def _prefer(arguments: argparse.Namespace, run: Run, of_run: RunConfig) -> int:
-    """Do one of `PREFERRING`; returns the exit status."""
-    from robot_rl.contract.settings import nested, put_over
-    from robot_rl.jobs.reward_snippets import Recorded
-    from robot_rl.rewards.config import PreferenceConfig
-    from robot_rl.tasks import make_task
-
-    settings, task = put_over(PreferenceConfig(), nested(arguments.overrides)), make_task(of_run.task)
-    recorded = Recorded(run.root, arguments.stores, task, settings.length)
-    status: int = arguments.work(arguments, run, recorded, task, settings)
-    return status
-
-
-def ask_preferences(
-    arguments: argparse.Namespace, run: Run, recorded: Recorded, task: Task, settings: PreferenceConfig
-) -> int:
-    """Ask a person, or a program, about snippets."""
-    from robot_rl.jobs.reward_prefer import prefer
-
-    return prefer(run.root, recorded, settings)
-
-
-def learn_preference(
-    arguments: argparse.Namespace, run: Run, recorded: Recorded, task: Task, settings: PreferenceConfig
-) -> int:
-    """Learn from the answers."""
-    from robot_rl.jobs.reward_rank import rank
-
-    out = arguments.out.absolute() if arguments.out is not None else run.root / PREFERENCE_FOLDER
-    return rank(run.root, out, recorded, task, settings)
 
 
 def train_classifier(

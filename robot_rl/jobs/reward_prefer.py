@@ -5,6 +5,7 @@ Each answer is on the disk before the next question; the same command goes on wh
 
 from __future__ import annotations
 
+import inspect
 import io
 import itertools
 import sys
@@ -22,7 +23,7 @@ from robot_rl.rewards.config import PreferenceConfig
 from robot_rl.rewards.sheet import Tile, draw_sheet
 from robot_rl.rewards.snippets import draw, split
 
-JUDGES = Registry("judge of snippets", {})
+PROGRAMS = Registry("preferring program", {})
 PERSON = "person"
 PICTURE, FRAMES = "preferences.png", "preferences-frames.png"
 SHOWN = 4  # frames of a snippet
@@ -70,11 +71,17 @@ def prefer(root: Path, recorded: Recorded, config: PreferenceConfig) -> int:
 
 def by_program(name: str) -> Ask:
     """The function called ``name`` in the place of a person. Raises `ContractError` where there is none."""
-    function = JUDGES.load(name)
+    if ":" not in name:
+        raise AnswersError(f"by={name} names no program; the form is module:function")
+    function = PROGRAMS.load(name)
     if not callable(function):
         raise AnswersError(f"by={name} is a {type(function).__name__}, which cannot be called with snippets")
 
     def ask(snippets: Sequence[Snippet]) -> int:
+        try:
+            inspect.signature(function).bind(*snippets)
+        except TypeError as error:
+            raise AnswersError(f"by={name} cannot be called with {len(snippets)} snippets: {error}") from error
         answer = function(*snippets)
         if isinstance(answer, bool) or not isinstance(answer, int | np.integer):
             raise AnswersError(f"by={name} answered {answer!r}, which is no whole number")

@@ -119,11 +119,11 @@ def test_errors_are_one_line_and_exit_status_2(run: Run, tmp_path: Path, capsys:
         assert words in error and error.count("\n") == 1, error
 
     prefer, rank = (["reward", action, "--run", str(run.root)] for action in ("prefer", "rank"))
-    fails([*prefer, "by=nobody"], "unknown judge of snippets 'nobody'")
+    fails([*prefer, "by=nobody"], "by=nobody names no program; the form is module:function")
     fails([*prefer, "by=tests.robot_rl.preferring:nobody", SHORT], "has no 'nobody'")
     fails([*prefer, "by=tests.robot_rl.preferring:FULL", SHORT], "cannot be called with snippets")
     fails([*prefer, "by=tests.robot_rl.preferring:undecided", SHORT], "answered 'both'")
-    fails([*prefer, f"by={SCORED}", SHORT], "scored_tank")
+    fails([*prefer, f"by={SCORED}", SHORT], "cannot be called with 2 snippets: too many positional arguments")
     fails([*prefer, "lenght=3"], "did you mean length?")
     fails([*prefer, "ask=both"], "ask=")
     fails([*prefer, "stopping=0.5", "judging=0.5"], "must leave a part to learn from")
