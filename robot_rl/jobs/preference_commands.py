@@ -17,7 +17,13 @@ SHOWN = job_of("record").records  # store that is asked about by default
 def add_preference_parsers(actions: Any) -> None:
     """Add both commands to ``actions``, what `argparse.ArgumentParser.add_subparsers` returns."""
     text = "say which of two snippets of episodes is the better one, or how good one is"
-    _add(actions, PREFER, text, f"Answers go to DIR/{FILE}, each at once.", "answers=60 length=10 ask=scores")
+    _add(
+        actions,
+        PREFER,
+        text,
+        f"Answers go to DIR/{FILE}, each at once.",
+        "answers=60 length=10 ask=scores by=MODULE:FUNCTION",
+    )
     text = "learn what a person prefers from their answers, for preference=DIR"
     rank = _add(actions, RANK, text, f"It goes to DIR/{FOLDER}, and one that is there is set aside.", "fields=force")
     rank.add_argument("--out", type=Path, metavar="DIR", help=f"folder of it; default DIR/{FOLDER}")

@@ -182,7 +182,8 @@ class Preference:
     def quality(self, states: np.ndarray) -> np.ndarray:
         """g ``(n,)``, 0 to 1, of the task's states ``(n, d)``."""
         levels = self._arrays["levels"]
-        return np.interp(self.score(states), levels, np.linspace(0.0, 1.0, len(levels)))
+        g: np.ndarray = np.interp(self.score(states), levels, np.linspace(0.0, 1.0, len(levels)))
+        return g
 
     def of(self, readings: Sequence[Reading]) -> np.ndarray:
         """g ``(n,)`` of readings."""
