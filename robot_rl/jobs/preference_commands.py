@@ -1,4 +1,4 @@
-"""``robot-rl reward prefer`` and ``rank``: on the command line, and done."""
+"""``robot-rl reward prefer`` and ``rank``: their arguments, and who does them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def prefer_or_rank(arguments: argparse.Namespace) -> int:
 
     run, of_run = Run.open(arguments.run)
     settings, task = put_over(PreferenceConfig(), nested(arguments.overrides)), make_task(of_run.task)
-    recorded = Recorded(run.root, arguments.stores, task, settings.length)
+    recorded = Recorded(run.root, arguments.stores, task)
     if arguments.action == PREFER:
         from robot_rl.jobs.reward_prefer import prefer
 

@@ -24,10 +24,10 @@ class Recorded:
     Raises `ConfigError` for a store without episodes, or of another task.
 
     Attributes:
-        episodes: name → the whole episode, of those that have ``length`` steps at least and were not discarded.
+        episodes: name → the whole episode, of those that were not discarded.
     """
 
-    def __init__(self, root: Path, stores: Sequence[str], task: Task, length: int) -> None:
+    def __init__(self, root: Path, stores: Sequence[str], task: Task) -> None:
         self._task = task
         self._readers = {name: StoreReader(root / name) for name in stores}
         self.episodes: dict[str, Span] = {}
@@ -40,7 +40,7 @@ class Recorded:
                     f"the episodes at {reader.path} are of the task {schema.task!r}, not of {task.name!r}"
                 )
             whole = [Span(name, info.index, 0, info.steps) for info in infos if info.reason != DISCARDED]
-            self.episodes |= {span.name: span for span in whole if span.steps >= length}
+            self.episodes |= {span.name: span for span in whole}
         self._load = lru_cache(KEPT)(self._readings)
 
     def has(self, span: Span) -> bool:

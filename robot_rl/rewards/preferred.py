@@ -146,7 +146,7 @@ def weights_of(folder: Path, card: Card) -> bytes:
 
 
 class Preference:
-    """What a person prefers, by the state of ``task``: the network in ``folder``.
+    """Preference of a person by the state of ``task``: the network in ``folder``.
 
     Raises `PreferenceError` when it cannot be used.
     """

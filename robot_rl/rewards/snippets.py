@@ -1,4 +1,4 @@
-"""Which snippets a person is asked about, and which episodes are for what.
+"""Snippets that a person is asked about, and the split of the episodes that they are of.
 
 Episodes are split, never snippets, because those of one episode are much alike: one part is learnt from, one stops the
 training, one judges. They are ordered by a hash of their names, so that the split depends on neither their order nor on
@@ -47,11 +47,16 @@ def split(names: Collection[str], stopping: float, judging: float) -> Parts:
 def draw(parts: Parts, episodes: Mapping[str, Span], length: int, count: int, rng: np.random.Generator) -> list[Span]:
     """``count`` snippets of ``length`` steps, 1 or 2, of one part and, of these, of different episodes.
 
-    ``episodes``: name → the whole episode, which has as many steps at least. Parts are drawn by their sizes.
+    ``episodes``: name → the whole episode. Parts are drawn by how many of theirs have as many steps. Raises
+    `AnswersError` where too few have.
     """
-    names = [name for part in parts for name in part]
+    long_enough = [[name for name in part if episodes[name].steps >= length] for part in parts]
+    choices = [part for part in long_enough if len(part) >= count]
+    if not choices:
+        raise AnswersError(f"length={length}: too few episodes have that many steps; choose shorter snippets")
+    names = [name for part in choices for name in part]
     name = names[int(rng.integers(len(names)))]
-    part = next(part for part in parts if name in part)
+    part = next(part for part in choices if name in part)
     chosen = rng.choice(len(part), count, replace=False)
     spans = []
     for place in chosen.tolist():

@@ -1,4 +1,4 @@
-"""Which snippets are asked about, and which episodes are for what."""
+"""Snippets that are asked about, and the split of their episodes."""
 
 from __future__ import annotations
 
@@ -43,3 +43,12 @@ def test_pairs_are_of_two_episodes_of_one_part() -> None:
     assert {parts.of(pair) for pair in drawn} == set(parts)
     assert {span.step + 10 - EPISODES[span.name].steps for pair in drawn for span in pair} >= {0, -1}
     assert parts.of([Span("demos", 99, 0, 1)]) is None
+
+
+def test_snippets_are_of_episodes_that_are_long_enough() -> None:
+    parts = split(EPISODES, 0.2, 0.2)
+    drawn = [draw(parts, EPISODES, 24, 1, np.random.default_rng(seed))[0] for seed in range(50)]
+    assert {span.episode for span in drawn} <= set(range(12, 20))
+    assert draw(parts, EPISODES, 31, 1, np.random.default_rng(0)) == [Span("demos", 19, 0, 31)]
+    with pytest.raises(AnswersError, match="length=31: too few episodes have that many steps"):
+        draw(parts, EPISODES, 31, 2, np.random.default_rng(0))
