@@ -13,8 +13,8 @@ force is nearer to 8 N. All is done by the commands that docs/YOUR_REWARD.md sho
 3. training by the task's reward alone, and with the preference added;
 4. 20 fresh starts of the clone, with which both begin, and of what each came to: success, and the force in contact.
 
-Both are trained with the default agent and ``learner.settings.edit_cost=0.05``, a tenth of the default: what a step
-earns by the preference is small beside a success, and by default an edit of the clone costs more than that.
+Both are trained with the default agent and ``learner.settings.edit_cost=0.05``, a tenth of the default: a step earns
+little by the preference beside a success, and an edit of the clone as large as it takes would cost more.
 Each run is a line of JSON.
 """
 
