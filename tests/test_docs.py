@@ -20,9 +20,10 @@ from robot_rl.jobs.arguments import LAUNCH_ARGUMENTS
 from robot_rl.jobs.bringup import prepare
 from robot_rl.jobs.cli import parse
 from robot_rl.jobs.config import load_config
+from robot_rl.jobs.preference_commands import PREFERRING
 from robot_rl.learner.config import AGENTS
 from robot_rl.perception.encoders import ENCODERS
-from robot_rl.rewards.config import RewardConfig
+from robot_rl.rewards.config import PreferenceConfig, RewardConfig
 from robot_rl.ros import topics
 from robot_rl.tasks import TASKS
 
@@ -69,7 +70,8 @@ def check_command(words: list[str]) -> None:
         case ["robot-rl", *arguments]:
             given = parse(arguments)
             if hasattr(given, "work"):  # of `robot-rl reward`
-                put_over(RewardConfig(), nested(given.overrides))
+                settings = PreferenceConfig() if given.action in PREFERRING else RewardConfig()
+                put_over(settings, nested(given.overrides))
             else:
                 load_config(None, getattr(given, "overrides", ()))
         case ["make", *targets]:

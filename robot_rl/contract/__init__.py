@@ -24,7 +24,7 @@ from robot_rl.contract.outcome import Ending, Outcome, Source
 from robot_rl.contract.reading import Reading
 from robot_rl.contract.registry import Registry
 from robot_rl.contract.relabel import Relabel
-from robot_rl.contract.steps import INSTRUCTION, PLACE, ActionChunk, Observation, Planned, Step, Timing
+from robot_rl.contract.steps import INSTRUCTION, PLACE, PREFERENCE, ActionChunk, Observation, Planned, Step, Timing
 from robot_rl.contract.view import View
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "LEAD",
     "NO_ENCODING",
     "PLACE",
+    "PREFERENCE",
     "TCP_POSITION",
     "TCP_ROTATION",
     "ActionChunk",

@@ -13,6 +13,7 @@ from robot_rl.contract.outcome import Outcome, Source
 from robot_rl.contract.reading import Reading
 
 INSTRUCTION = "instruction"  # what the policy is told, among what an episode's record keeps beside its steps
+PREFERENCE = "preference"  # the same: digest of the person's preference that its rewards have in them
 MAX_ROWS = 100  # of a chunk
 PLACE = tuple(f"tcp/{name}" for name in ("x", "y", "z", "qx", "qy", "qz", "qw"))  # columns of places
 MAX_SPACING = 0.5  # [s] between the rows of a chunk: for so long one action may be repeated

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from robot_rl.contract import Ending, Outcome, Reading
+from robot_rl.contract import PREFERENCE, Ending, Outcome, Reading
 from robot_rl.data.blob import Blob
 from robot_rl.data.columns import COUNTS, FEATURE, IMAGE, STATE, columns_to_readings
 from robot_rl.data.encoding import Encodes, FeatureReading
@@ -21,6 +22,7 @@ from robot_rl.data.schema import StoreError, StoreSchema
 
 _log = logging.getLogger(__name__)
 Observe = Callable[[Reading], np.ndarray]
+Bonus = Callable[[Sequence[Reading]], np.ndarray]
 LABELS = ("reward", "terminated", "truncated")
 SUMMARY = (*LABELS, "source", "stamp_ns")
 
@@ -45,6 +47,8 @@ class StoreReader:
             none or another's.
         successes_only: hand out only finished episodes that succeeded: what belongs among demonstrations. One that is
             relabelled later enters, or counts no longer.
+        bonus: readings that close steps → what these earn beside the rewards that were recorded, ``(n,)``. It is for
+            finished episodes whose record has no `PREFERENCE`: elsewhere the rewards have one in them.
     """
 
     def __init__(
@@ -55,7 +59,10 @@ class StoreReader:
         images: bool = True,
         successes_only: bool = False,
         encoder: Encodes | None = None,
+        bonus: Bonus | None = None,
     ) -> None:
+        self._bonus = bonus
+        self._bonuses: dict[int, np.ndarray] = {}  # episode → what its steps earn beside what was recorded
         self._layout = StoreLayout(path)
         self._observe = observe
         self._images = images
@@ -274,13 +281,19 @@ class StoreReader:
         except StoreError as error:
             _log.warning("%s; %s", error, self._layout.set_aside(path))
             return None
-        whole = self._transitions(index, 0, episode.columns, finished=True)
+        whole = self._transitions(index, 0, episode.columns, finished=True, meta=episode.info.meta)
         ending, _ = _ending(episode.info, rule(episode.columns, self._book.of(index), finished=True))
         self._loaded = index, whole, ending
         return whole
 
     def _transitions(
-        self, index: int, start: int, recorded: Mapping[str, np.ndarray], *, finished: bool
+        self,
+        index: int,
+        start: int,
+        recorded: Mapping[str, np.ndarray],
+        *,
+        finished: bool,
+        meta: Mapping[str, Any] = MappingProxyType({}),
     ) -> Transitions:
         """Recorded steps from number ``start`` on, as they are labelled now and as the agent sees them."""
         ruling = rule(recorded, self._book.of(index), start=start, finished=finished)
@@ -289,6 +302,10 @@ class StoreReader:
         columns = {**seen, **ruling.columns}
         if self._observe is not None:
             columns[STATE] = np.stack([self._observe(reading) for reading in columns_to_readings(recorded)])
+        if self._bonus is not None and finished and PREFERENCE not in meta:
+            earned = self._bonus(list(columns_to_readings(recorded))[1:]).astype(np.float32)
+            self._bonuses[index] = earned
+            columns["reward"] = columns["reward"] + earned
         return Transitions(str(self.path), index, start, columns)
 
     def _correction(self, index: int) -> Correction | None:
@@ -309,6 +326,8 @@ class StoreReader:
             ruling = rule(episode.columns, self._book.of(index), finished=True)
             ending, _ = _ending(episode.info, ruling)
         columns = {name: column[:handed] for name, column in ruling.columns.items()}
+        if index in self._bonuses:
+            columns["reward"] = columns["reward"] + self._bonuses[index][:handed]
         if self._successes_only:
             columns["counts"] = columns["counts"] & (ending is Ending.SUCCESS)
         return Correction(str(self.path), index, columns)

@@ -36,6 +36,7 @@ IDS = {
     "robot_rl/Connector-v0": "connector",
     "robot_rl/PegAssembly-v0": "peg_assembly",
     "robot_rl/PickCube-v0": "pick_cube",
+    "robot_rl/WipeLine-v0": "wipe_line",
     "robot_rl/PegInsertionImages-v0": "peg_insertion_images",
     "robot_rl/PickCubeImages-v0": "pick_cube_images",
 }

@@ -25,6 +25,7 @@ from robot_rl.jobs.processes import kind_of
 from robot_rl.jobs.progress import asked_classifiers, ends_freely, schema_of, view_of
 from robot_rl.jobs.remote import check_peers, discovery, patience_of
 from robot_rl.jobs.run import Run, policy_file
+from robot_rl.rewards.preferred import Card
 from robot_rl.rewards.saved import Saved
 from robot_rl.ros import topics
 from robot_rl.session.judge import check_judge, classifiers_in, with_absolute_paths
@@ -219,6 +220,10 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
         config = dataclasses.replace(config, judge=judge)
         for folder in classifiers_in(judge):
             Saved.read(folder).check(folder, task.name, task.views(config.cameras))
+    if config.preference:
+        folder = Path(config.preference).expanduser().absolute()
+        config = dataclasses.replace(config, preference=str(folder))
+        Card.read(folder).check(folder, task)
     if job_of(job).marks and not config.cameras:
         raise ConfigError(f"a reward classifier sees cameras, and task={config.task} has none; choose cameras=NAME,…")
     schema = schema_of(task, config)  # the same

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AllowInfNan
 
 from controllers.core import ControlError, ControllerConfig
@@ -65,6 +65,9 @@ class RunConfig:
         judge: who says what a step came to (see `robot_rl.session.judge`): ``task``, ``person`` (only a person's label
             or a fault ends an episode), ``classifier:DIR`` (by `robot-rl reward`), ``all_of(…)``, ``any_of(…)`` or
             ``stages(…)`` of several, one that a package adds, or ``module:Class``; "" is the task's own.
+        preference: folder of what a person prefers (`robot-rl reward rank`), which adds to the reward of each step; ""
+            for none.
+        preference_weight: share of a success's reward that all steps of an episode together may earn by it.
         cameras: names of the cameras whose images belong to the observation; empty: the task's own.
         encoder: frozen network whose features of the images an agent sees in place of pixels; they are recorded beside
             the images. A name of `robot_rl.perception.encoders.ENCODERS`, ``<name>:<file of weights>``, or
@@ -111,6 +114,8 @@ class RunConfig:
     source: str = "expert"
     demo_style: Literal["script", "person"] = "script"
     judge: str = ""
+    preference: str = ""
+    preference_weight: Annotated[float, Gt(0), Lt(1)] = 0.5
     cameras: tuple[str, ...] = ()
     encoder: str = ""
     camera_driver: str = "realsense"

@@ -16,7 +16,7 @@ from robot_rl.jobs.progress import (
     Progress,
     asked_classifiers,
     encoder_of,
-    judge_name,
+    judging_of,
     open_store,
     schema_of,
     session_config,
@@ -29,7 +29,6 @@ from robot_rl.policies import served
 from robot_rl.rewards.watch import Watches
 from robot_rl.session.directive import Phase
 from robot_rl.session.in_process import Rollout
-from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import scene_of
@@ -56,9 +55,18 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             side = picture_size(views)
             renderer = stack.enter_context(SceneRenderer(scene, side, side, tuple(views), config.camera_variation))
         progress = Progress(run, job, config, store)
-        judge = make_judge(judge_name(job, config, task), task)
+        judging = judging_of(job, config, task)
         settings, seed = session_config(job, config), job_seed(job, config.seed)
-        session = Session(task, settings, store, seed, first=progress.episodes, judge=judge, view=view)
+        session = Session(
+            task,
+            settings,
+            store,
+            seed,
+            first=progress.episodes,
+            judge=judging.judge,
+            view=view,
+            notes=judging.notes,
+        )
         teleop = make_driver(task, config.demo_style, seed, spec.marks) if spec.person_drives else None
         if teleop is not None and spec.marks:
             teleop = _while_driven(teleop, session)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.progress import domain_of, encoder_of
+from robot_rl.jobs.progress import domain_of, encoder_of, preference_of
 from robot_rl.jobs.run import Run
 from robot_rl.learner.factory import check_base, check_checkpoint, make_loop
 from robot_rl.learner.loop import LearnerLoop
@@ -24,14 +24,16 @@ def check_run(run: Run, config: RunConfig) -> None:
 
 def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
     """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
-    domain = domain_of(make_task(config.task), config)
+    task = make_task(config.task)
+    domain = domain_of(task, config)
     encoder = encoder_of(config)
+    preferred = preference_of(config, task)  # which demonstrations were recorded without
     online = (run.online, *(run.root / name for name in config.learner.online_stores))
     for path in online[1:]:
         if not path.exists():
             LOGGER.warning("%s is not there (yet): nothing to learn from", path)
     demos = [
-        StoreReader(run.root / name, observe=domain.observe, successes_only=True, encoder=encoder)
+        StoreReader(run.root / name, observe=domain.observe, successes_only=True, encoder=encoder, bonus=preferred)
         for name in config.demo_stores
     ]
     check_base(config.learner, sum(len(reader.episodes()) for reader in demos))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from robot_rl.contract import DISCARDED, AgentView, ContractError, Ending, Relabel, View
+from robot_rl.contract import DISCARDED, PREFERENCE, AgentView, ContractError, Ending, Judge, Relabel, View
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
@@ -17,9 +18,10 @@ from robot_rl.jobs.job import EXPERT, job_of
 from robot_rl.jobs.run import Run
 from robot_rl.learner.domain import TaskDomain
 from robot_rl.perception.encoders import Encoder, make_encoder
+from robot_rl.rewards.preferred import Preference, PreferenceTerm, PreferredJudge
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
-from robot_rl.session.judge import classifiers_in
+from robot_rl.session.judge import classifiers_in, make_judge
 from robot_rl.session.operator import Span
 from robot_rl.session.recovery import REFLEX
 from robot_rl.tasks import make_task
@@ -51,6 +53,32 @@ def session_config(job: str, config: RunConfig) -> SessionConfig:
 def judge_name(job: str, config: RunConfig, task: Task) -> str:
     """Who judges the steps of a job: a person who only drives, or marks success, ends episodes as they like."""
     return "person" if ends_freely(job, config) else config.judge or task.judge
+
+
+class Judging(NamedTuple):
+    """The judge of a job's steps, and what the record of each episode notes about its rewards."""
+
+    judge: Judge
+    notes: dict[str, object]
+
+
+def judging_of(job: str, config: RunConfig, task: Task) -> Judging:
+    """Who judges the steps of a job, a person's preference included where one is set.
+
+    Raises `ContractError` for a judge or preference that cannot be used.
+    """
+    judge = make_judge(judge_name(job, config, task), task)
+    if job_of(job).marks or (term := preference_of(config, task)) is None:
+        return Judging(judge, {})
+    return Judging(PreferredJudge(judge, term), {PREFERENCE: term.preference.digest})
+
+
+def preference_of(config: RunConfig, task: Task) -> PreferenceTerm | None:
+    """The bonus of steps by a person's preference; None where none is set. Raises `PreferenceError`."""
+    if not config.preference:
+        return None
+    horizon = config.session.horizon or task.horizon
+    return PreferenceTerm(Preference(Path(config.preference), task), config.preference_weight, horizon)
 
 
 def ends_freely(job: str, config: RunConfig) -> bool:

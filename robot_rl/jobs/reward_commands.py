@@ -1,4 +1,4 @@
-"""``robot-rl reward``: a classifier of success, from a person's marks to a threshold with a promise."""
+"""``robot-rl reward``: a classifier of success, from a person's marks to a threshold with a promise; preferences."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robot_rl.jobs.job import EXPERT, job_of, sources
+from robot_rl.jobs.preference_commands import PREFERRING, add_preference_parsers, prefer_or_rank
 
 if TYPE_CHECKING:
     from robot_rl.contract import View
@@ -33,7 +34,10 @@ def add_reward_parser(commands: Any, common: Callable[[argparse.ArgumentParser],
 
     ``common`` adds the arguments that all jobs have.
     """
-    text = "a classifier that judges success by cameras: collect, train, eval, relabel, audit"
+    text = (
+        "a classifier that judges success by cameras: collect, train, eval, relabel, audit; "
+        "a person's preferences: prefer, rank"
+    )
     actions = commands.add_parser("reward", help=text, description=text).add_subparsers(
         dest="action", required=True, metavar="WHAT"
     )
@@ -69,6 +73,7 @@ def add_reward_parser(commands: Any, common: Callable[[argparse.ArgumentParser],
     look = actions.add_parser("audit", help=text, description=f"{text}: sheets and a list, in DIR/audit.")
     _add_run(look, ("online", "evaluation"))
     look.set_defaults(work=None, overrides=[])
+    add_preference_parsers(actions)
 
 
 def _of_run(actions: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
@@ -94,6 +99,8 @@ def _add_run(parser: argparse.ArgumentParser, stores: tuple[str, ...]) -> None:
 
 def reward(arguments: argparse.Namespace) -> int:
     """Do an action but collect; returns the exit status. Raises the errors of `robot_rl.jobs.errors`."""
+    if arguments.action in PREFERRING:
+        return prefer_or_rank(arguments)
     from robot_rl.contract.settings import ConfigError, nested, put_over
     from robot_rl.jobs.reward_data import recordings
     from robot_rl.jobs.run import Run

@@ -1,6 +1,6 @@
-"""Reward from people and classifiers: probabilities of frames → a decision, and what can be promised of it.
+"""Reward from people and classifiers: probabilities of frames → a decision and its promise; preferences.
 
-- `classifier`, `training`, `serving`: pictures → probabilities, in training and at work; these alone need torch.
+- `classifier`, `training`, `serving`: pictures → probabilities, in training and at work; these need torch.
 - `config`, `saved`, `judge`: settings, what is on disk, and the judge in the session, which reads signals.
 - `labels`: a person's marks → labelled frames; the split by episode.
 - `filtering`: probabilities → a score and a decision, over time.
@@ -9,6 +9,8 @@
 - `report`, `telling`, `picture`, `sheet`: all of it, for people and programs.
 - `drift`, `watch`: when a promise does not hold any more, and who says so at work.
 - `guards`: bounds of what the arm measures, beside a classifier.
+- `answers`, `snippets`: a person's preferences, what keeps them, and which snippets they are asked about.
+- `preference`, `preferred`: the model that is learnt from these (it needs torch, too), and what each step earns by it.
 
 May import: contract, perception.
 """

@@ -17,9 +17,10 @@ waits for something that it asked of them, the arm is held; the step in flight i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
+from types import MappingProxyType
 
 import numpy as np
 
@@ -111,6 +112,7 @@ class Session:
         judge: says what each step came to; None: the task's own.
         past: the latest episodes in the sink, oldest first, for labels that were said before this session.
         view: the task as the policy sees it; default: whole.
+        notes: JSON values that the record of each episode keeps beside its steps.
 
     Attributes:
         policy: what of the policy's answers is planned, and when it is asked.
@@ -126,8 +128,10 @@ class Session:
         judge: Judge | None = None,
         past: Iterable[Span] = (),
         view: AgentView | None = None,
+        notes: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self._task = task
+        self._noted = dict(notes)
         self._view = view or AgentView(task)
         self._judge = judge or make_judge("", task)
         self._operator = Operator(sink, past, config.marks)
@@ -391,7 +395,7 @@ class Session:
         )
 
     def _begin_episode(self, reading: Reading) -> None:
-        meta: dict[str, object] = {"seed": self._seed, "start": self._drawn - 1}
+        meta: dict[str, object] = {"seed": self._seed, "start": self._drawn - 1, **self._noted}
         if self._config.marks:
             meta["marks"] = True
         if self._said:

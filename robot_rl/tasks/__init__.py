@@ -23,6 +23,7 @@ TASKS = Registry(
         "connector": "robot_rl.tasks.connector:Connector",
         "peg_assembly": "robot_rl.tasks.peg_assembly:PegAssembly",
         "pick_cube": "robot_rl.tasks.pick_cube:PickCube",
+        "wipe_line": "robot_rl.tasks.wipe_line:WipeLine",
         "peg_insertion_images": "robot_rl.tasks.peg_insertion_images:PegInsertionImages",
         "pick_cube_images": "robot_rl.tasks.pick_cube_images:PickCubeImages",
     },

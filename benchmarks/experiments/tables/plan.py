@@ -83,6 +83,7 @@ BUDGETS = {
     "reach": Budget("robot_rl/Reach-v0", 1800, 300, 0.95, 3.0),
     "peg_insertion": Budget("robot_rl/PegInsertion-v0", 1200, 200, 0.95, 1.0),
     "pick_cube": Budget("robot_rl/PickCube-v0", 3000, 500, 0.95, 5.0),
+    "wipe_line": Budget("robot_rl/WipeLine-v0", 1200, 200, 0.95, 2.0),
     "peg_search": Budget("robot_rl/PegSearch-v0", 3000, 500, 0.90, 5.0),
     "gear_mesh": Budget("robot_rl/GearMesh-v0", 9000, 1500, 0.90, 15.0),
     "peg_assembly": Budget("robot_rl/PegAssembly-v0", 9000, 1500, 0.90, 15.0),

@@ -17,7 +17,7 @@ from robot_rl.jobs.processes import await_link, await_simulator
 from robot_rl.jobs.progress import (
     Progress,
     asked_classifiers,
-    judge_name,
+    judging_of,
     open_store,
     past_of,
     schema_of,
@@ -30,7 +30,6 @@ from robot_rl.rewards.saved import Saved
 from robot_rl.rewards.watch import Watches
 from robot_rl.ros.session_node import SessionNode
 from robot_rl.session.directive import EpisodeSummary
-from robot_rl.session.judge import make_judge
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
 
@@ -56,15 +55,17 @@ def main(run: Run, config: RunConfig, job: str) -> int:
         scene.connect()
         stack.callback(scene.disconnect)
         progress = Progress(run, job, config, store)
+        judging = judging_of(job, config, task)
         session = Session(
             task,
             settings,
             store,
             job_seed(job, config.seed),
             first=progress.episodes,
-            judge=make_judge(judge_name(job, config, task), task),
+            judge=judging.judge,
             past=past_of(store),
             view=view_of(task, config),
+            notes=judging.notes,
         )
         objects = scene_objects(run, config, task)
         node: SessionNode

@@ -17,5 +17,6 @@ SCENES = Registry(
         "connector": "robot_rl.tasks.scenes.connector:plug_and_socket",
         "peg_assembly": "robot_rl.tasks.scenes.assembly:peg_tray_and_hole",
         "pick_cube": "robot_rl.tasks.scenes.cube:scene",
+        "wipe_line": "robot_rl.tasks.scenes.wipe:surface_and_pad",
     },
 )

@@ -17,6 +17,17 @@ from robot_rl.tasks import TASKS, make_task
 from robot_rl.tasks.base import Task, expert_of
 from robot_rl.tasks.experts.motion import push_through_friction, saturate
 from robot_rl.tasks.peg_assembly import BLOCK_TOP, GRASP, HOLE_CONTACT, HOLE_XY, PEG_LENGTH
+from robot_rl.tasks.wipe_line import (
+    CONTACT_HEIGHT,
+    IN_CONTACT,
+    LANDING,
+    LINE_X,
+    LINE_Y,
+    WISH,
+    pose_of_wish,
+    pressing,
+    wish_of,
+)
 from tests.robot_rl.driven import driven_episodes
 
 
@@ -201,6 +212,50 @@ def test_how_the_peg_lies_in_the_hand_is_seen_by_the_script_only() -> None:
     assert left > 0.0 > right, "back over the hole"
 
 
+@pytest.mark.parametrize(
+    ("y", "height", "ending"),
+    [
+        (0.041, 0.0, Ending.SUCCESS),
+        (0.039, 0.0, Ending.RUNNING),
+        (0.041, 0.003, Ending.FAILURE),
+        (0.0, 0.003, Ending.FAILURE),
+        (0.0, 0.0, Ending.RUNNING),
+        (-0.05, 0.03, Ending.RUNNING),
+    ],
+)
+@pytest.mark.parametrize("force", [0.0, 20.0])
+def test_a_line_is_wiped_in_contact_whatever_the_force(y: float, height: float, ending: Ending, force: float) -> None:
+    task = make_task("wipe_line")
+    there = reading(Pose(np.array([LINE_X, y, CONTACT_HEIGHT + height]), task.nominal.quat_xyzw))
+    wrench = np.array([0.0, 0.0, force, 0.0, 0.0, 0.0])
+    assert task.outcome(replace(there, wrench=wrench)).ending is ending
+
+
+@pytest.mark.parametrize("wish", [5.0, 15.0])
+def test_the_script_presses_as_it_is_wished(wish: float) -> None:
+    task = make_task("wipe_line")
+    script, forces = expert_of(task), list[float]()
+
+    def expert(now: Reading) -> TeleopCommand | None:
+        if now.pose.translation[1] > LINE_Y[0] + LANDING and now.pose.translation[2] < CONTACT_HEIGHT + IN_CONTACT:
+            forces.append(pressing(now))
+        return script(replace(now, objects={WISH: pose_of_wish(wish)}))
+
+    (episode,) = driven_episodes(task, expert, 1)
+    assert episode.ending is Ending.SUCCESS
+    assert np.mean(forces) == pytest.approx(wish, abs=2.0)
+
+
+def test_how_hard_to_press_is_not_seen_by_the_policy() -> None:
+    task = make_task("wipe_line")
+    rng = np.random.default_rng(0)
+    wishes = [wish_of(task.sample_start(rng).objects) for _ in range(200)]
+    assert 3.0 <= min(wishes) < 4.0 and 19.0 < max(wishes) <= 20.0
+    readings = [reading(task.nominal, {WISH: pose_of_wish(wish)}) for wish in wishes[:2]]
+    assert np.array_equal(*map(task.state, readings))
+    assert wish_of({}) == pytest.approx(11.5)
+
+
 def test_a_cube_counts_when_it_is_held_up() -> None:
     task = make_task("pick_cube")
     up = task.nominal
@@ -219,7 +274,7 @@ def test_an_object_nobody_sees_is_asked_for_by_name(name: str, unseen: str) -> N
 
 
 def test_pegs_are_held_and_grippers_start_as_the_scene_has_them() -> None:
-    for name in ("peg_insertion", "peg_search", "gear_mesh", "connector"):
+    for name in ("peg_insertion", "peg_search", "gear_mesh", "connector", "wipe_line"):
         task = make_task(name)
         start = task.sample_start(np.random.default_rng(0))
         assert start.gripper * MAX_WIDTH == pytest.approx(task.scene().start_width)
