@@ -28,7 +28,7 @@ SEEING = [
     "session.late_limit=60",
 ]
 LEARNING = [
-    *("steps=100000", "session.horizon=100000", "learner.agent=sac", "learner.settings.hidden=8", "learner.utd=1"),
+    *("steps=100000", "session.horizon=100000", "learner.agent=rlpd", "learner.settings.hidden=8", "learner.utd=1"),
     *("learner.batch_size=4", "learner.start_after=2", "learner.imitate=5", "learner.max_debt=1000000"),
 ]
 
