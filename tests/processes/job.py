@@ -26,7 +26,7 @@ SMALL = (
     "learner.publish_every=2",
     "learner.max_debt=1000000",  # on a busy machine, episodes would wait for the learner
 )
-PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
+PATIENCE = 600.0  # [s] before a test gives up waiting; never what it measures
 
 
 class Job:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.conftest import require_job_mark
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
+PATIENCE = 600.0  # [s] before a test gives up waiting; never what it measures
 ROS2 = "import sys; from ros2cli.cli import main; sys.exit(main())"
 EXECUTABLE = """#!{python}
 import sys

@@ -21,7 +21,7 @@ from tests.fault_table import FaultTable, check_torques, telemetry_of
 from tests.processes.job import PATIENCE, SMALL, Job
 from tests.processes.witness import Witness
 
-pytestmark = [pytest.mark.job, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.job, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.processes.witness import PATIENCE, Witness
 from tests.robot_rl.colours import Colours
 from tests.ros.conftest import Ros
 
-pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.job, pytest.mark.timeout(1500)]
 SEEING = [
     "cameras=front",
     f"encoder={Colours.name}",

@@ -23,7 +23,7 @@ from tests.hardware.simulated import unused_address
 from tests.processes.job import PATIENCE, SMALL, Job
 from tests.robot_rl.publishing import policy
 
-pytestmark = [pytest.mark.job, pytest.mark.timeout(900)]  # a learner niced on a busy machine compiles slowly
+pytestmark = [pytest.mark.job, pytest.mark.timeout(1500)]  # a learner niced on a busy machine compiles slowly
 Start = Callable[..., Job]
 
 

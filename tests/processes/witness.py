@@ -19,7 +19,7 @@ from controllers.state import Mode
 from robot_rl.ros import topics
 from tests.processes.job import Job
 
-PATIENCE = 300.0  # [s] before a test gives up waiting; never what it measures
+PATIENCE = 600.0  # [s] before a test gives up waiting; never what it measures
 TOO_LATE = ("communication_constraints_violation", "UDP receive: Timeout")  # what a robot says of a slow computer
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
