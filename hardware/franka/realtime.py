@@ -56,7 +56,7 @@ class RealtimeSettings:
         priority: SCHED_FIFO priority to ask for.
         dump_directory: where the telemetry goes on a fault, as .npz; None: nowhere.
         rehearse: practise each tick just before it is due (`hardware.franka.rehearsal`), where the process runs as soon
-            as it wakes up.
+            as it wakes up, and others have `CORES` − 1 cores.
     """
 
     address: str
@@ -80,6 +80,7 @@ class RealtimeProcess:
         self._controller = Controller(self._model, settings.controller)
         self._rehearsal = Rehearsal(self._model, settings.controller)
         self._parent = os.getppid()
+        self._has_core = len(os.sched_getaffinity(0)) >= CORES  # asked before the loop is bound to one
         self._refused: tuple[str, ...] = ()
         self._robot: Any = None
         self._connected = False
@@ -290,7 +291,7 @@ class RealtimeProcess:
             mailbox.push_event(event)
         if self._quit:  # said while it began, which the controller has forgotten
             self.stop_and_quit()
-        rehearse = self._settings.rehearse and runs_at_once() and (os.cpu_count() or 1) >= CORES
+        rehearse = self._settings.rehearse and runs_at_once() and self._has_core
         ticks = 0
         while True:
             self._take_orders(state.time)

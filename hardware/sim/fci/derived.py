@@ -39,9 +39,9 @@ def pack_state(state: FrankaRobotState) -> bytes:
 
 
 class Derived:
-    """What a robot of franky-sim reports. From `begin` to `end` it takes the place of the robot's ``_post_step``.
+    """State that a robot of franky-sim reports. From `begin` to `end` it takes the place of its ``_post_step``.
 
-    What it derives then can be read where franky-sim's own can, and is the same, but for ``O_T_EE`` of an arm that
+    All that it derives then can be read where franky-sim's own can, and is the same, but for ``O_T_EE`` of an arm that
     holds by itself: franky-sim overwrites the measured pose with the desired one.
     """
 

@@ -50,7 +50,7 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def preference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What somebody prefers in `reach`."""
+    """A preference in `reach`."""
     made = Run.create(load_config(None, ["task=reach"]), tmp_path_factory.mktemp("preferred") / "run")
     record(made.demos)
     assert main(["reward", "prefer", "--run", str(made.root), f"by={FULL}", "answers=40", SHORT]) == 0
