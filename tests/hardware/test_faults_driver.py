@@ -26,7 +26,7 @@ from tests.hardware.simulated import SimulatedServer
 pytest.importorskip("franky_sim")
 pytest.importorskip("pylibfranka")
 
-PATIENCE = 30.0  # [s] before a test gives up waiting
+PATIENCE = 120.0  # [s] before a test gives up waiting
 PERIOD = 0.05  # [s] of robot time between setpoints
 AT_REST = 0.005  # [m] that an arm may sag when control begins
 
@@ -39,19 +39,23 @@ class Hand:
         self.seq = 0
 
     def follow(self, target: Callable[[float], Pose | np.ndarray], until: Callable[[float], bool]) -> float:
-        """Send ``target(t)``, t [s] of robot time from now, until ``until(t)``; returns the last t."""
-        start = self.arm.read().state.time
-        due = 0.0
+        """Send ``target(t)``, t [s] of robot time from now, until ``until(t)``; returns the last t.
+
+        While this process is held up t stands still, so that no target jumps ahead on a busy machine.
+        """
+        t, last = 0.0, self.arm.read().state.time
+        due = last
         deadline = time.monotonic() + PATIENCE
         while True:
             assert time.monotonic() < deadline, "what the test waits for does not happen"
-            elapsed = self.arm.read().state.time - start
-            if until(elapsed):
-                return elapsed
-            if elapsed >= due:
-                due = elapsed + PERIOD
+            now = self.arm.read().state.time
+            t, last = t + min(now - last, PERIOD), now
+            if until(t):
+                return t
+            if now >= due:
+                due = now + PERIOD
                 self.seq += 1
-                goal = target(elapsed)
+                goal = target(t)
                 setpoint = Setpoint(goal, self.seq) if isinstance(goal, Pose) else JointSetpoint(goal, self.seq, 1.0)
                 self.arm.command(setpoint)
             time.sleep(0.002)

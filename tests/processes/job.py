@@ -93,7 +93,10 @@ class Job:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert self.process.poll() is None, f"the job ended before {what}: {self.errors}"
-            assert time.monotonic() < deadline, f"waited {PATIENCE:g} s in vain for {what}; stderr: {self.errors}"
+            assert time.monotonic() < deadline, (
+                f"waited {PATIENCE:g} s in vain for {what}; stderr: {self.errors}; "
+                f"the end of stdout: {self.output.splitlines()[-10:]}"
+            )
             time.sleep(0.05)
 
     def wait_end(self) -> int:
