@@ -66,7 +66,7 @@ def create(key: jax.Array, layout: Layout, config: Td3Config) -> Td3State:
     actor = ensemble_create(actor_key, (d, *config.hidden, a), members=1, layer_norm=False)
     critics = critics_create(critic_key, d, a, config.hidden, members=2, layer_norm=False)
     networks, adam = {"actor": actor, "critics": critics}, optax.adam(config.learning_rate)
-    return Td3State(networks, jax.tree.map(jnp.copy, networks), adam.init(actor), adam.init(critics), key)
+    return Td3State(networks, networks, adam.init(actor), adam.init(critics), key)
 
 
 def decide(actor: Params, state: jax.Array) -> jax.Array:

@@ -84,6 +84,7 @@ if [ -e "$UNFINISHED" ] || ! grep -qsF "$PWD/$VENV" "$VENV/bin/activate" ||
         python=$(find_python) || die "no Python 3.11 with venv found (the ROS 2 wheels need exactly 3.11)." \
             "Install it (apt-get install python3.11-venv) or name it: make setup PYTHON=/path/to/python3.11"
     fi
+    [ ! -L "$VENV" ] || die "$VENV is a link to another checkout's environment, which would be cleared; remove the link"
     say "creating $VENV with $("$python" -V)"
     "$python" -m venv --clear "$VENV"
 fi

@@ -128,7 +128,7 @@ def create(key: jax.Array, layout: Layout, config: BcConfig) -> BcState:
     learnt = Imitator(encoder.create(encoder_key, layout), policy)
     state = BcState(
         learnt=learnt,
-        average_actor=jax.tree.map(jnp.copy, learnt),
+        average_actor=learnt,
         policy_optimiser=config.optimiser.init(learnt),
         made=jnp.int32(0),
         key=key,

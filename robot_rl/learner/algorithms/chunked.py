@@ -123,7 +123,7 @@ def create(key: jax.Array, layout: Layout, config: ChunkedConfig) -> ChunkedStat
     adam = optax.adam(config.learning_rate)
     state = ChunkedState(
         values=values,
-        target_values=jax.tree.map(jnp.copy, values),
+        target_values=values,
         policies=policies,
         value_optimiser=adam.init(values),
         policy_optimiser=adam.init(policies),
@@ -286,7 +286,7 @@ def base_of(config: ChunkedConfig) -> Base:
         return state._replace(
             policies=policies,
             values=state.values._replace(encoder=seen),
-            target_values=state.target_values._replace(encoder=jax.tree.map(jnp.copy, seen)),
+            target_values=state.target_values._replace(encoder=seen),
         )
 
     return Base(

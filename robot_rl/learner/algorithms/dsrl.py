@@ -105,9 +105,9 @@ def create(key: jax.Array, layout: Layout, config: DsrlConfig) -> DsrlState:
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     adam = optax.adam(config.learning_rate)
     state = DsrlState(
-        base=Steered(jax.tree.map(jnp.copy, seen), flow_create(flow_key, features, size, config.hidden)),
+        base=Steered(seen, flow_create(flow_key, features, size, config.hidden)),
         values=values,
-        target_values=jax.tree.map(jnp.copy, values),
+        target_values=values,
         noise_critic=noise_critic,
         actor=actor,
         log_alpha=log_alpha,
@@ -248,9 +248,7 @@ def base_of(config: DsrlConfig) -> Base:
     """The flow with its encoder; the critics begin to see by the same."""
 
     def replaced(state: DsrlState, base: Steered) -> DsrlState:
-        values, targets = (
-            kept._replace(encoder=jax.tree.map(jnp.copy, base.encoder)) for kept in (state.values, state.target_values)
-        )
+        values, targets = (kept._replace(encoder=base.encoder) for kept in (state.values, state.target_values))
         return state._replace(base=base, values=values, target_values=targets)
 
     return Base(

@@ -126,12 +126,12 @@ def create(key: jax.Array, layout: Layout, config: ExpoConfig) -> ExpoState:
     adam = optax.adam(config.learning_rate)
     state = ExpoState(
         base=base,
-        target_base=jax.tree.map(jnp.copy, base),
+        target_base=base,
         edit=edit,
         encoder=encoder_params,
-        target_encoder=jax.tree.map(jnp.copy, encoder_params),
+        target_encoder=encoder_params,
         critics=critics,
-        target_critics=jax.tree.map(jnp.copy, critics),
+        target_critics=critics,
         log_alpha=log_alpha,
         base_optimiser=adam.init(base),
         edit_optimiser=adam.init(edit),
@@ -315,8 +315,7 @@ def base_of(config: ExpoConfig) -> Base:
 
     def replaced(state: ExpoState, learnt: tuple[Params, Params]) -> ExpoState:
         base, seen = learnt
-        base_copy, seen_copy = jax.tree.map(jnp.copy, learnt)
-        return state._replace(base=base, target_base=base_copy, encoder=seen, target_encoder=seen_copy)
+        return state._replace(base=base, target_base=base, encoder=seen, target_encoder=seen)
 
     def loss(learnt: tuple[Params, Params], key: jax.Array, batch: Batch) -> jax.Array:
         base, seen = learnt

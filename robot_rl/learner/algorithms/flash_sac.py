@@ -177,14 +177,14 @@ def create(key: jax.Array, layout: Layout, config: FlashConfig) -> FlashState:
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     state = FlashState(
         encoder=encoder_params,
-        target_encoder=jax.tree.map(jnp.copy, encoder_params),
+        target_encoder=encoder_params,
         actor=actor,
         actor_moments=actor_moments,
-        average_actor=jax.tree.map(jnp.copy, actor),
-        average_moments=jax.tree.map(jnp.copy, actor_moments),
+        average_actor=actor,
+        average_moments=actor_moments,
         critics=critics,
         critic_moments=critic_moments,
-        target_critics=jax.tree.map(jnp.copy, critics),
+        target_critics=critics,
         log_alpha=log_alpha,
         actor_optimiser=config.optimiser.init(actor),
         critic_optimiser=config.optimiser.init((critics, encoder_params)),
@@ -201,9 +201,7 @@ def create(key: jax.Array, layout: Layout, config: FlashConfig) -> FlashState:
 def still(state: FlashState, config: FlashConfig) -> FlashState:
     """The agent, whose policy is N(0, σ̄²) before the tanh, in every state, until it learns otherwise."""
     actor = flash.begin_at_zero(state.actor, config.target_std)
-    return state._replace(
-        actor=actor, average_actor=jax.tree.map(jnp.copy, actor), from_zero=jnp.ones_like(state.from_zero)
-    )
+    return state._replace(actor=actor, average_actor=actor, from_zero=jnp.ones_like(state.from_zero))
 
 
 def encode(state: FlashState, batch: Batch) -> Features:

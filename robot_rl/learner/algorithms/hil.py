@@ -94,7 +94,7 @@ def create(key: jax.Array, layout: Layout, config: HilConfig) -> HilState:
     state = HilState(
         arm=rlpd.create(key, Layout(layout.state_size, axes, layout.images), config),
         grasp=grasp,
-        target_grasp=jax.tree.map(jnp.copy, grasp),
+        target_grasp=grasp,
         grasp_optimiser=optax.adam(config.learning_rate).init(grasp),
     )
     return store(key, state, config.parameter_dtype)

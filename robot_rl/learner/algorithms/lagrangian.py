@@ -90,7 +90,7 @@ def create(key: jax.Array, layout: Layout, config: LagrangianConfig) -> Lagrangi
     state = LagrangianState(
         rlpd=rlpd.create(key, layout, config),
         cost_critics=cost_critics,
-        target_cost_critics=jax.tree.map(jnp.copy, cost_critics),
+        target_cost_critics=cost_critics,
         cost_optimiser=optax.adam(config.learning_rate).init(cost_critics),
         multiplier=jnp.float32(config.initial_multiplier),
     )

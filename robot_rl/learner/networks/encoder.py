@@ -23,6 +23,7 @@ import numpy as np
 
 from robot_rl.contract import Layout
 from robot_rl.data.replay import Batch
+from robot_rl.learner.networks import initial
 from robot_rl.learner.networks.mlp import Params, head, layer_norm
 from robot_rl.learner.networks.parts import part
 
@@ -57,21 +58,18 @@ def create(key: jax.Array, layout: Layout) -> Params:
             key, subkey = jax.random.split(key)
             bound = (6.0 / (kernel**2 * (inputs + outputs))) ** 0.5
             shape = kernel, kernel, inputs, outputs
-            params[f"{name}/k{i}"] = jax.random.uniform(subkey, shape, minval=-bound, maxval=bound)
-            params[f"{name}/b{i}"] = jnp.zeros(outputs)
+            params[f"{name}/k{i}"] = initial.uniform(subkey, shape, bound)
+            params[f"{name}/b{i}"] = initial.zeros(outputs)
             inputs, height, width = outputs, -(-height // stride), -(-width // stride)
         if channels:
             key, subkey = jax.random.split(key)
-            bound = (6.0 / (channels[0] + GRID_CHANNELS)) ** 0.5
-            params[f"{name}/p"] = jax.random.uniform(subkey, (*channels, GRID_CHANNELS), minval=-bound, maxval=bound)
-            params[f"{name}/q"] = jnp.zeros(GRID_CHANNELS)
+            params[f"{name}/p"] = initial.glorot(subkey, (*channels, GRID_CHANNELS))
+            params[f"{name}/q"] = initial.zeros(GRID_CHANNELS)
             inputs = GRID_CHANNELS
         key, subkey = jax.random.split(key)
-        flat = height * width * inputs
-        bound = (6.0 / (flat + EMBEDDING)) ** 0.5
-        params[f"{name}/w"] = jax.random.uniform(subkey, (flat, EMBEDDING), minval=-bound, maxval=bound)
-        params[f"{name}/b"] = jnp.zeros(EMBEDDING)
-        params[f"{name}/g"], params[f"{name}/c"] = jnp.ones(EMBEDDING), jnp.zeros(EMBEDDING)
+        params[f"{name}/w"] = initial.glorot(subkey, (height * width * inputs, EMBEDDING))
+        params[f"{name}/b"] = initial.zeros(EMBEDDING)
+        params[f"{name}/g"], params[f"{name}/c"] = initial.ones(EMBEDDING), initial.zeros(EMBEDDING)
     return params
 
 
@@ -122,7 +120,7 @@ def see(params: Params, state: jax.Array, images: Mapping[str, jax.Array]) -> ja
 def seen_by(state: S, params: Mapping[str, Any]) -> S:
     """``state``, with fields ``encoder`` and ``target_encoder``, that sees by ``params`` and learns on from there."""
     found = {name: jnp.array(params[name], own.dtype) for name, own in state.encoder.items()}
-    replaced: S = state._replace(encoder=found, target_encoder=jax.tree.map(jnp.copy, found))
+    replaced: S = state._replace(encoder=found, target_encoder=found)
     return replaced
 
 

@@ -19,13 +19,13 @@ there because layer norms see the direction of their input alone.
 from __future__ import annotations
 
 import math
-from functools import partial
 from itertools import pairwise
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from robot_rl.learner.networks import initial
 from robot_rl.learner.networks.mlp import Params, head, layer_norm, widen
 
 LOG_STD_MIN, LOG_STD_MAX = -10.0, 2.0
@@ -53,21 +53,7 @@ def create(
     Orthogonal weights, brought to their norms by `bound`, which ``reach`` is for; statistics of mean 0 and variance 1.
     ``norm``: a `Norm`.
     """
-    one = partial(_create_one, inputs=inputs, width=width, blocks=blocks, outputs=outputs, reach=reach, norm=norm)
-    if members is None:
-        single: tuple[Params, Params] = one(key)
-        return single
-    # A program for each: batches of wide QR decompositions in one deadlock XLA's CPU threads on two cores.
-    stacked: tuple[Params, Params] = jax.tree.map(
-        lambda *leaves: jnp.stack(leaves), *(jax.block_until_ready(one(k)) for k in jax.random.split(key, members))
-    )
-    return stacked
-
-
-@partial(jax.jit, static_argnames=("inputs", "width", "blocks", "outputs", "reach", "norm"))
-def _create_one(
-    key: jax.Array, inputs: int, width: int, blocks: int, outputs: int, reach: float | None, norm: str
-) -> tuple[Params, Params]:
+    lead = () if members is None else (members,)
     sizes = (inputs, width, *(EXPANSION * width, width) * blocks, outputs)
     params: Params = {}
     statistics: Params = {}
@@ -76,17 +62,17 @@ def _create_one(
     for k, (before, after) in enumerate(pairwise(sizes)):
         if k == 0 or (k < last and not layered):
             measured = after if k else before
-            statistics |= {f"m{k}": jnp.zeros(measured), f"v{k}": jnp.ones(measured)}
+            statistics |= {f"m{k}": initial.zeros(*lead, measured), f"v{k}": initial.ones(*lead, measured)}
         rows = before + (layered and k == 0)
-        params[f"w{k}"] = jax.nn.initializers.orthogonal()(jax.random.fold_in(key, k), (rows, after))
+        params[f"w{k}"] = initial.orthogonal(jax.random.fold_in(key, k), (*lead, rows, after))
         if k == 0 and layered:
             continue
         normed = before if k in (0, last) else after
-        params[f"g{k}"] = jnp.ones(normed)
+        params[f"g{k}"] = initial.ones(*lead, normed)
         if k < last:
-            params[f"c{k}"] = jnp.zeros(normed)
-    params[f"b{last}"] = jnp.zeros(outputs)
-    return bound(params, reach), statistics
+            params[f"c{k}"] = initial.zeros(*lead, normed)
+    params[f"b{last}"] = initial.zeros(*lead, outputs)
+    return _bound(params, reach), statistics
 
 
 def bound(params: Params, reach: float | None = None) -> Params:
@@ -113,11 +99,15 @@ def bound(params: Params, reach: float | None = None) -> Params:
     return held
 
 
+_bound = jax.jit(bound, static_argnames="reach")
+
+
 def is_layered(params: Params) -> bool:
     """Whether layer norms take the place of batch norms: rows do not know of each other, nor of running statistics."""
     return "g0" not in params
 
 
+@jax.jit
 def apply(params: Params, x: jax.Array, statistics: Params | None = None) -> tuple[jax.Array, Params]:
     """Outputs ``(…, n, out)`` for ``x (n, in)``, and the batch's means and variances at each batch norm, for `follow`.
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from robot_rl.learner.networks import initial
 from robot_rl.learner.networks.mlp import LAST_LAYER, Params, head, layer_norm
 
 TOKEN_HIDDEN = 32  # hidden numbers of the mixing of tokens
@@ -32,25 +33,26 @@ def mixer_create(key: jax.Array, feature_size: int, action_size: int, horizon: i
     keys = iter(jax.random.split(key, 5 + 4 * blocks))
     hidden = CHANNEL_FACTOR * width
     params: Params = {
-        "x/w": _weights(next(keys), action_size, width),
-        "s/w": _weights(next(keys), feature_size, width),
-        "in/b": jnp.zeros(width),
-        "t0/w": _weights(next(keys), TIME_FEATURES, width),
-        "t0/b": jnp.zeros(width),
-        "t1/w": _weights(next(keys), width, width),
-        "t1/b": jnp.zeros(width),
+        "x/w": initial.glorot(next(keys), (action_size, width)),
+        "s/w": initial.glorot(next(keys), (feature_size, width)),
+        "in/b": initial.zeros(width),
+        "t0/w": initial.glorot(next(keys), (TIME_FEATURES, width)),
+        "t0/b": initial.zeros(width),
+        "t1/w": initial.glorot(next(keys), (width, width)),
+        "t1/b": initial.zeros(width),
     }
     for i in range(blocks):
-        params |= {f"{i}/m": jnp.zeros((width, 6 * width)), f"{i}/n": jnp.zeros(6 * width)}
+        params |= {f"{i}/m": initial.zeros(width, 6 * width), f"{i}/n": initial.zeros(6 * width)}
         sizes = (horizon, TOKEN_HIDDEN), (TOKEN_HIDDEN, horizon), (width, hidden), (hidden, width)
         for number, (inputs, outputs) in enumerate(sizes, start=1):
-            params[f"{i}/w{number}"] = _weights(next(keys), inputs, outputs)
-            params[f"{i}/b{number}"] = jnp.zeros(outputs)
-    params |= {"m": jnp.zeros((width, 2 * width)), "n": jnp.zeros(2 * width)}
-    params |= {"out/w": LAST_LAYER * _weights(next(keys), width, action_size), "out/b": jnp.zeros(action_size)}
+            params[f"{i}/w{number}"] = initial.glorot(next(keys), (inputs, outputs))
+            params[f"{i}/b{number}"] = initial.zeros(outputs)
+    params |= {"m": initial.zeros(width, 2 * width), "n": initial.zeros(2 * width), "out/b": initial.zeros(action_size)}
+    params["out/w"] = initial.glorot(next(keys), (width, action_size), LAST_LAYER)
     return params
 
 
+@jax.jit
 def mixer_apply(params: Params, features: jax.Array, x: jax.Array, t: jax.Array) -> jax.Array:
     """``out (…, H, a)`` float32 for ``features (…, f)``, tokens ``x (…, H, a)`` and their times ``t``.
 
@@ -93,8 +95,3 @@ def weighted_mean(weight: jax.Array, values: jax.Array) -> jax.Array:
     total = jnp.maximum(weight.sum() * values.shape[-1], 1.0)
     mean: jax.Array = (weight[..., None] * values).sum() / total
     return mean
-
-
-def _weights(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
-    bound = (6.0 / (inputs + outputs)) ** 0.5
-    return jax.random.uniform(key, (inputs, outputs), minval=-bound, maxval=bound)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+
+from robot_rl.learner.networks import initial
 
 Params = dict[str, jax.Array]
 Activation = Literal["relu", "tanh"]  # of hidden layers; parameters do not tell it, so both sides are given the same
@@ -29,6 +32,7 @@ def actor_create(
     return params | (norms_create(hidden) if layer_norm else {})
 
 
+@partial(jax.jit, static_argnames="activation")
 def actor_apply(params: Params, state: jax.Array, activation: Activation = "relu") -> tuple[jax.Array, jax.Array]:
     """Mean and log std ``(…, a)`` before the tanh, for ``state (…, d)``: Dense (→ LayerNorm) → activation, …, Dense."""
     last = last_layer(params)
@@ -54,10 +58,11 @@ def last_layer(params: Params) -> int:
 
 def norms_create(widths: Sequence[int], members: Sequence[int] = ()) -> Params:
     """``g0, c0, …``, scale and offset of LayerNorms of these ``widths``, with leading axes ``members``."""
-    scales = {f"g{i}": jnp.ones((*members, width)) for i, width in enumerate(widths)}
-    return scales | {f"c{i}": jnp.zeros((*members, width)) for i, width in enumerate(widths)}
+    scales = {f"g{i}": initial.ones(*members, width) for i, width in enumerate(widths)}
+    return scales | {f"c{i}": initial.zeros(*members, width) for i, width in enumerate(widths)}
 
 
+@jax.jit
 def tanh_gaussian(key: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Action ``a = tanh(u) (…, a)``, ``u ~ N(mean, std)``, and ``log π(a) (…)``.
 
@@ -77,6 +82,7 @@ def critics_create(
     return ensemble_create(key, (state_size + action_size, *hidden, 1), members, layer_norm)
 
 
+@partial(jax.jit, static_argnames="activation")
 def critics_apply(params: Params, state: jax.Array, action: jax.Array, activation: Activation = "relu") -> jax.Array:
     """``Q (members, n)`` for ``state (n, d)`` and ``action (n, a)``."""
     return ensemble_apply(params, jnp.concatenate((state, action), axis=-1), activation)[..., 0]
@@ -84,10 +90,11 @@ def critics_apply(params: Params, state: jax.Array, action: jax.Array, activatio
 
 def ensemble_create(key: jax.Array, sizes: Sequence[int], members: int, layer_norm: bool) -> Params:
     """MLPs side by side: a leading axis ``members`` on each parameter. ``g, c``: scale and offset of the LayerNorms."""
-    params = jax.vmap(lambda k: mlp_create(k, sizes))(jax.random.split(key, members))
+    params = mlp_create(key, sizes, (members,))
     return params | (norms_create(sizes[1:-1], (members,)) if layer_norm else {})
 
 
+@partial(jax.jit, static_argnames="activation")
 def ensemble_apply(params: Params, inputs: jax.Array, activation: Activation = "relu") -> jax.Array:
     """``(members, n, outputs)`` for ``inputs (n, d)``: Dense (→ LayerNorm) → activation, …, Dense."""
     last = last_layer(params)
@@ -117,13 +124,12 @@ def layer_norm(x: jax.Array) -> jax.Array:
     return (centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + LAYER_NORM_EPSILON)).astype(x.dtype)
 
 
-def mlp_create(key: jax.Array, sizes: Sequence[int]) -> Params:
-    """Glorot-uniform weights, zero biases; the last layer's weights times ``LAST_LAYER``."""
+def mlp_create(key: jax.Array, sizes: Sequence[int], members: Sequence[int] = ()) -> Params:
+    """Glorot-uniform weights, zero biases; the last layer's weights times ``LAST_LAYER``; leading axes ``members``."""
     params = {}
     for i, (inputs, outputs) in enumerate(pairwise(sizes)):
         key, subkey = jax.random.split(key)
-        bound = (6.0 / (inputs + outputs)) ** 0.5
-        bound *= LAST_LAYER if i == len(sizes) - 2 else 1.0
-        params[f"w{i}"] = jax.random.uniform(subkey, (inputs, outputs), minval=-bound, maxval=bound)
-        params[f"b{i}"] = jnp.zeros(outputs)
+        scale = LAST_LAYER if i == len(sizes) - 2 else 1.0
+        params[f"w{i}"] = initial.glorot(subkey, (*members, inputs, outputs), scale)
+        params[f"b{i}"] = initial.zeros(*members, outputs)
     return params

@@ -67,7 +67,7 @@ def test_gradient_of_the_loss_equals_finite_differences() -> None:
 
 def test_sampling_is_eulers_method() -> None:
     p, rng = params(), np.random.default_rng(6)
-    features, noise = rng.normal(size=(5, F)), 0.2 * rng.normal(size=(5, K))
+    features, noise = rng.normal(size=(5, F)), 0.5 * rng.normal(size=(5, K))
     x = noise
     for i in range(4):
         x = x + 0.25 * reference_velocity(p, features, x, np.full(5, 0.25 * i))

@@ -193,8 +193,8 @@ def test_gradients_in_bfloat16_are_those_in_float32_by_its_precision(network: st
     assert value == pytest.approx(exact_value, rel=8 * EPSILON) and value != exact_value
     for name, slope in exact.items():
         error = float(jnp.linalg.norm(found[name] - slope) / jnp.linalg.norm(slope))
-        # Taking the mean out of a slope, as a batch norm does, leaves a small difference of numbers that were rounded.
-        assert 0.0 < error < (32 if network == "flash" else 16) * EPSILON, name
+        # Where slopes of a batch cancel, or a norm takes their mean out, a small difference of rounded numbers is left.
+        assert 0.0 < error < 32 * EPSILON, name
     multiplied = str(jax.make_jaxpr(precision.value_and_grad(loss, "bfloat16", has_aux=False))(params))
     products = [line for line in multiplied.splitlines() if "dot_general" in line]
     assert products and any("bf16" in line.split("=")[0] for line in products)
