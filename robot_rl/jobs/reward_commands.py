@@ -280,7 +280,7 @@ def evaluate_classifier(
         tell("\n".join(in_words(its_report)))
     if guards := str(settings.guards):
         tell(f"guards: {guards}")
-    also = f" (-1 to -{len(before)}: of the stages before the last)" if before else ""
+    also = "; report-N.png and mistakes-N.png of each stage N before" if before else ""
     tell(f"written: {out / 'report.jsonl'}, report.png, mistakes.png{also}")
     tell(f"use it: judge=classifier:{out}")
     return 0 if result.promise.kept else 1
