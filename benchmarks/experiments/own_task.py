@@ -19,12 +19,7 @@ Each run is a line of JSON. The truth is that the peg is 15 mm deep, measured on
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,8 +27,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.experiments.story import ROOT, Story, make_parser, read_json, run_lacking
 from benchmarks.experiments.tables.lines import digest, machine, version_of
-from benchmarks.experiments.tables.runs import ONE_THREAD
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import Ending, Outcome, Reading
 from robot_rl.data.columns import columns_to_readings
@@ -44,11 +39,12 @@ from robot_rl.tasks.file import FileTask
 from robot_rl.tasks.keys import read_file
 from robot_rl.tasks.peg_insertion import PegInsertion
 
-ROOT = Path(__file__).parents[2]
+NAME = "own_task"
 FILE = ROOT / "examples" / "hole.yaml"
 KNOWN = "benchmarks.experiments.own_task:Known"
 CLASSIFIER, TRUTH = REWARDS = ("classifier", "truth")
 SEEING = ("encoder=efficientnet_lite0",)
+UNTIL = ("shown", "reward", "train")
 DEMOS, EPISODES, STEPS, STARTS = 20, 40, 1200, 50
 
 
@@ -118,12 +114,11 @@ class Line:
         return self.false / self.failure_hours
 
 
-class Story:
-    """The runs of one seed, in ``work``. Each step that has been done is not done again."""
+class OwnTask(Story):
+    """The runs of one seed."""
 
     def __init__(self, work: Path, seed: int, steps: int) -> None:
-        self._work, self._seed, self._steps = work / f"seed-{seed}", seed, steps
-        self._shown = self._work / "shown"
+        super().__init__(NAME, work, seed, steps)
         self._classifier = self._shown / "classifier"
 
     def show(self) -> None:
@@ -163,7 +158,6 @@ class Story:
         clone, success = self.judge(reward, "clone"), self.judge(reward, "champion", "policy")
         saved = Saved.read(self._classifier) if reward == CLASSIFIER else None
         learnt = list(compared(self._work / reward / "online"))
-        wall = json.loads((self._work / "wall.json").read_text())[f"train-{reward}"]
         return Line(
             seed=self._seed,
             reward=reward,
@@ -180,28 +174,8 @@ class Story:
             threshold=saved.thresholds.success if saved is not None and saved.thresholds is not None else None,
             promise=saved.promise if saved is not None else "",
             machine=machine(),
-            wall_s=wall,
+            wall_s=self._seconds(f"train-{reward}"),
         )
-
-    def _do(
-        self, step: str, job: str, run: Path, task: str = "", *settings: str, statuses: Sequence[int] = (0,)
-    ) -> None:
-        """Give a command of `robot-rl`, unless it has been given; its output is in ``<step>.log``."""
-        times = self._work / "wall.json"
-        done = json.loads(times.read_text()) if times.exists() else {}
-        if step in done:
-            return
-        self._work.mkdir(parents=True, exist_ok=True)
-        of_task = () if not task else ("--fast", "--task", task, "--seed", str(self._seed))
-        command = [sys.executable, "-m", "robot_rl", *job.split(), "--run", str(run), *of_task, *settings]
-        began = time.monotonic()
-        with (self._work / f"{step}.log").open("ab") as log:
-            log.write(f"$ robot-rl {' '.join(command[3:])}\n".encode())
-            log.flush()
-            status = subprocess.run(command, stdout=log, stderr=log, env=os.environ | ONE_THREAD, cwd=ROOT).returncode
-        if status not in statuses:
-            raise SystemExit(f"own_task: {job} of seed {self._seed} ended with status {status}; see {log.name}")
-        times.write_text(json.dumps(done | {step: round(time.monotonic() - began, 1)}))
 
 
 @dataclass(frozen=True)
@@ -248,46 +222,28 @@ def table(lines: Sequence[Line]) -> Iterator[str]:
 
 def read_lines(path: Path) -> list[Line]:
     """The lines in ``path``; none where there is no file."""
-    if not path.exists():
-        return []
-    values = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
-    return [Line(**(value | {"depths": tuple(value["depths"])})) for value in values]
+    return [Line(**(value | {"depths": tuple(value["depths"])})) for value in read_json(path)]
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        prog="python -m benchmarks.experiments.own_task",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
-    parser.add_argument("--rewards", nargs="+", choices=REWARDS, default=list(REWARDS))
-    parser.add_argument("--steps", type=int, default=STEPS, help="to learn for (default %(default)s)")
-    parser.add_argument("--until", choices=("shown", "reward", "train"), help="go no further; the same command goes on")
-    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "own_task.jsonl")
-    parser.add_argument("--work", type=Path, default=Path("runs/own_task"), help="runs and logs")
-    parser.add_argument("--draw", action="store_true", help="run nothing")
+    parser = make_parser(NAME, __doc__, REWARDS, STEPS)
+    parser.add_argument("--until", choices=UNTIL, help="go no further; the same command goes on")
     return parser.parse_args(arguments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = parse(argv)
-    if not given.draw:
-        have = {line.key for line in read_lines(given.results)}
-        for seed, reward in ((seed, reward) for seed in given.seeds for reward in given.rewards):
-            story = Story(given.work.absolute(), seed, given.steps)
-            if (seed, reward) in have:
-                continue
-            if given.until:
-                stages: list[Callable[[], None]] = [story.show, story.learn_reward, partial(story.train, reward)]
-                for stage in stages[: ("shown", "reward", "train").index(given.until) + 1]:
-                    stage()
-                continue
-            line = story.line(reward)
-            with given.results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(dataclasses.asdict(line)) + "\n")
-    sys.stdout.write("\n".join(table(read_lines(given.results))) + "\n")
-    return 0
+
+    def tell(seed: int, reward: str) -> Line | None:
+        story = OwnTask(given.work.absolute(), seed, given.steps)
+        if not given.until:
+            return story.line(reward)
+        stages: list[Callable[[], None]] = [story.show, story.learn_reward, partial(story.train, reward)]
+        for stage in stages[: UNTIL.index(given.until) + 1]:
+            stage()
+        return None
+
+    return run_lacking(given, tell, read_lines, table)
 
 
 if __name__ == "__main__":

@@ -20,13 +20,7 @@ Each run is a line of JSON.
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.experiments.story import ROOT, Story, make_parser, read_json, run_lacking
 from benchmarks.experiments.tables.lines import digest, machine, version_of
-from benchmarks.experiments.tables.runs import ONE_THREAD
 from robot_rl.contract import Ending
 from robot_rl.data.columns import columns_to_readings
 from robot_rl.data.store import StoreReader
@@ -43,7 +37,7 @@ from robot_rl.rewards.answers import EQUAL, FIRST, SECOND, Snippet
 from robot_rl.rewards.preferred import Card
 from robot_rl.tasks.wipe_line import IN_CONTACT, LANDING, LINE_Y, SURFACE, pad, pressing
 
-ROOT = Path(__file__).parents[2]
+NAME = "preferences"
 TASK = "wipe_line"
 PREFERRED = 8.0  # [N]
 SAME = 0.5  # [N] by which one snippet has to be nearer to be preferred
@@ -100,24 +94,23 @@ class Line:
         return self.seed, self.reward
 
 
-class Story:
-    """The runs of one seed, in ``work``. Each step that has been done is not done again."""
+class Preferring(Story):
+    """The runs of one seed."""
 
     def __init__(self, work: Path, seed: int, steps: int) -> None:
-        self._work, self._seed, self._steps = work / f"seed-{seed}", seed, steps
-        self._shown = self._work / "shown"
+        super().__init__(NAME, work, seed, steps)
         self._preference = self._shown / "preference"
 
     def line(self, reward: str) -> Line:
         """The whole story with ``reward``."""
-        self._do("record", "record", self._shown, *self._of_task, f"demos={DEMOS}")
+        self._do("record", "record", self._shown, TASK, f"demos={DEMOS}")
         self._do("prefer", "reward prefer", self._shown, f"by={BY}", f"answers={ANSWERS}")
         self._do("rank", "reward rank", self._shown)
         run, name = self._work / reward, f"train-{reward}"
         added = (f"preference={self._preference}", f"preference_weight={WEIGHT}") if reward == WITH_PREFERENCE else ()
         learning = (f"learner.settings.edit_cost={EDIT_COST}", f"steps={self._steps}")
         demos = f"demo_stores={self._shown / 'demos'}"
-        self._do(name, "train", run, *self._of_task, demos, *learning, *added)
+        self._do(name, "train", run, TASK, demos, *learning, *added)
         return Line(
             seed=self._seed,
             reward=reward,
@@ -128,35 +121,14 @@ class Story:
             clone=self._judged(run / "clone.params"),
             learnt=self._judged(run / "policy.params"),
             machine=machine(),
-            wall_s=json.loads((self._work / "wall.json").read_text())[name],
+            wall_s=self._seconds(name),
         )
-
-    @property
-    def _of_task(self) -> tuple[str, ...]:
-        return "--fast", "--task", TASK, "--seed", str(self._seed)
 
     def _judged(self, file: Path) -> Measured:
         """The policy of these parameters from fresh starts; of the same ones once."""
         name = f"eval-{digest(file.read_bytes())}"
-        self._do(name, "eval", self._work / name, *self._of_task, f"policy={file}", f"episodes={STARTS}")
+        self._do(name, "eval", self._work / name, TASK, f"policy={file}", f"episodes={STARTS}")
         return measured(self._work / name / "evaluation")
-
-    def _do(self, step: str, job: str, run: Path, *arguments: str) -> None:
-        """Give a command of `robot-rl`, unless it has been given; its output is in ``<step>.log``."""
-        times = self._work / "wall.json"
-        done = json.loads(times.read_text()) if times.exists() else {}
-        if step in done:
-            return
-        self._work.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "robot_rl", *job.split(), "--run", str(run), *arguments]
-        began = time.monotonic()
-        with (self._work / f"{step}.log").open("ab") as log:
-            log.write(f"$ robot-rl {' '.join(command[3:])}\n".encode())
-            log.flush()
-            status = subprocess.run(command, stdout=log, stderr=log, env=os.environ | ONE_THREAD, cwd=ROOT).returncode
-        if status:
-            raise SystemExit(f"preferences: {job} of seed {self._seed} ended with status {status}; see {log.name}")
-        times.write_text(json.dumps(done | {step: round(time.monotonic() - began, 1)}))
 
 
 def measured(store: Path) -> Measured:
@@ -191,40 +163,18 @@ def table(lines: Sequence[Line]) -> Iterator[str]:
 
 def read_lines(path: Path) -> list[Line]:
     """The lines in ``path``; none where there is no file."""
-    if not path.exists():
-        return []
-    values = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
     kinds = ("demos", "clone", "learnt")
-    return [Line(**(value | {kind: Measured(*value[kind]) for kind in kinds})) for value in values]
-
-
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        prog="python -m benchmarks.experiments.preferences",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
-    parser.add_argument("--rewards", nargs="+", choices=REWARDS, default=list(REWARDS))
-    parser.add_argument("--steps", type=int, default=STEPS, help="to learn for (default %(default)s)")
-    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "preferences.jsonl")
-    parser.add_argument("--work", type=Path, default=Path("runs/preferences"), help="runs and logs")
-    parser.add_argument("--draw", action="store_true", help="run nothing")
-    return parser.parse_args(arguments)
+    return [Line(**(value | {kind: Measured(*value[kind]) for kind in kinds})) for value in read_json(path)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    given = parse(argv)
-    if not given.draw:
-        have = {line.key for line in read_lines(given.results)}
-        for seed, reward in ((seed, reward) for seed in given.seeds for reward in given.rewards):
-            if (seed, reward) in have:
-                continue
-            line = Story(given.work.absolute(), seed, given.steps).line(reward)
-            with given.results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(dataclasses.asdict(line)) + "\n")
-    sys.stdout.write("\n".join(table(read_lines(given.results))) + "\n")
-    return 0
+    given = make_parser(NAME, __doc__, REWARDS, STEPS).parse_args(argv)
+    return run_lacking(
+        given,
+        lambda seed, reward: Preferring(given.work.absolute(), seed, given.steps).line(reward),
+        read_lines,
+        table,
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -34,6 +34,16 @@ class Polled(NamedTuple):
     corrected: list[Correction]
 
 
+class Shapes(Protocol):
+    """Shaping of rewards by a potential of readings."""
+
+    def potentials(self, start: int, readings: Sequence[Reading]) -> np.ndarray:
+        """Potentials ``(n,)`` of an episode's readings from number ``start`` on."""
+
+    def added(self, potentials: np.ndarray, terminated: np.ndarray) -> np.ndarray:
+        """Reward ``(n,)`` of n steps with ``potentials (n + 1,)`` around them, of which some are ``terminated``."""
+
+
 class StoreReader:
     """Follows a store from any process: finished episodes and the one being recorded.
 
@@ -49,6 +59,7 @@ class StoreReader:
             relabelled later enters, or counts no longer.
         bonus: readings that close steps → what these earn beside the rewards that were recorded, ``(n,)``. It is for
             finished episodes whose record has no `PREFERENCE`: elsewhere the rewards have one in them.
+        shaping: what steps of all episodes earn beside that, by the readings around them; for this reader alone.
     """
 
     def __init__(
@@ -60,7 +71,10 @@ class StoreReader:
         successes_only: bool = False,
         encoder: Encodes | None = None,
         bonus: Bonus | None = None,
+        shaping: Shapes | None = None,
     ) -> None:
+        self._shaping = shaping
+        self._potentials: dict[int, np.ndarray] = {}  # episode → of its readings so far
         self._bonus = bonus
         self._bonuses: dict[int, np.ndarray] = {}  # episode → what its steps earn beside what was recorded
         self._layout = StoreLayout(path)
@@ -306,6 +320,11 @@ class StoreReader:
             earned = self._bonus(list(columns_to_readings(recorded))[1:]).astype(np.float32)
             self._bonuses[index] = earned
             columns["reward"] = columns["reward"] + earned
+        if self._shaping is not None:
+            readings = list(columns_to_readings(recorded))
+            found = self._shaping.potentials(start, readings)
+            self._potentials[index] = np.concatenate((self._potentials[index][:start], found)) if start else found
+            columns["reward"] = columns["reward"] + self._shaping.added(found, columns["terminated"])
         return Transitions(str(self.path), index, start, columns)
 
     def _correction(self, index: int) -> Correction | None:
@@ -328,6 +347,8 @@ class StoreReader:
         columns = {name: column[:handed] for name, column in ruling.columns.items()}
         if index in self._bonuses:
             columns["reward"] = columns["reward"] + self._bonuses[index][:handed]
+        if self._shaping is not None:
+            columns["reward"] += self._shaping.added(self._potentials[index][: handed + 1], columns["terminated"])
         if self._successes_only:
             columns["counts"] = columns["counts"] & (ending is Ending.SUCCESS)
         return Correction(str(self.path), index, columns)

@@ -239,6 +239,10 @@ def prepare(job: str, config: RunConfig, root: Path | None, fast: bool = False, 
                 f"{sources()}"
             )
         expert_of(task)
+        stages = config.session.stages
+        if spec.marks and stages and len(stages) != len(task.stages):
+            known = f"session.stages={','.join(task.stages)}" if task.stages else "success alone; leave them out"
+            raise ConfigError(f"session.stages={','.join(stages)}: the script of task={config.task} marks {known}")
     if task.needs and spec.has_episodes and not (fast or config.knows_scene or config.remote):
         raise ConfigError(
             f"task={config.task} needs the pose of {', '.join(task.needs)}, which only a simulator knows, and here "

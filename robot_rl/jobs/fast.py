@@ -67,7 +67,7 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             view=view,
             notes=judging.notes,
         )
-        teleop = make_driver(task, config.demo_style, seed, spec.marks) if spec.person_drives else None
+        teleop = make_driver(task, config.demo_style, seed, len(settings.marked)) if spec.person_drives else None
         if teleop is not None and spec.marks:
             teleop = _while_driven(teleop, session)
         signals, folders = None, asked_classifiers(job, config)

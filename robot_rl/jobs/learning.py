@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+from robot_rl.contract.settings import ConfigError
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.progress import domain_of, encoder_of, preference_of
 from robot_rl.jobs.run import Run
-from robot_rl.learner.factory import check_base, check_checkpoint, make_loop
+from robot_rl.learner.factory import check_base, check_checkpoint, make_algorithm, make_loop
 from robot_rl.learner.loop import LearnerLoop
+from robot_rl.rewards.shaping import Shaping
+from robot_rl.session.judge import classifiers_in
 from robot_rl.tasks import make_task
+from robot_rl.tasks.base import Task
 
 LOGGER = logging.getLogger(__name__)
 
 
 def check_run(run: Run, config: RunConfig) -> None:
-    """Raises `ConfigError` when the run has a checkpoint that a learner with these settings cannot go on from."""
-    check_checkpoint(run.checkpoints, config.learner, domain_of(make_task(config.task), config), config.seed)
+    """Raises `ConfigError` for what cannot be learnt by, or a checkpoint that these settings cannot go on from."""
+    task = make_task(config.task)
+    shaping_of(config, task)
+    check_checkpoint(run.checkpoints, config.learner, domain_of(task, config), config.seed)
 
 
 def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
@@ -28,12 +35,20 @@ def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
     domain = domain_of(task, config)
     encoder = encoder_of(config)
     preferred = preference_of(config, task)  # which demonstrations were recorded without
+    shaping = shaping_of(config, task)
     online = (run.online, *(run.root / name for name in config.learner.online_stores))
     for path in online[1:]:
         if not path.exists():
             LOGGER.warning("%s is not there (yet): nothing to learn from", path)
     demos = [
-        StoreReader(run.root / name, observe=domain.observe, successes_only=True, encoder=encoder, bonus=preferred)
+        StoreReader(
+            run.root / name,
+            observe=domain.observe,
+            successes_only=True,
+            encoder=encoder,
+            bonus=preferred,
+            shaping=shaping(),
+        )
         for name in config.demo_stores
     ]
     check_base(config.learner, sum(len(reader.episodes()) for reader in demos))
@@ -42,10 +57,27 @@ def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
         domain,
         config.seed,
         demos=demos,
-        online=[StoreReader(path, observe=domain.observe, encoder=encoder) for path in online],
+        online=[StoreReader(path, observe=domain.observe, encoder=encoder, shaping=shaping()) for path in online],
         checkpoints=run.checkpoints,
         rows=_rows(config, online),
     )
+
+
+def shaping_of(config: RunConfig, task: Task) -> Callable[[], Shaping | None]:
+    """A maker of the reward for progress, for each reader its own. Raises `ConfigError` for what has no stages."""
+    weight = config.learner.shaping
+    if not weight:
+        return lambda: None
+    folders = classifiers_in(config.judge or task.judge)
+    if len(folders) != 1:
+        raise ConfigError(
+            f"learner.shaping={weight:g} goes by the stages of one classifier, and judge={config.judge or task.judge} "
+            f"asks {len(folders)}; choose judge=classifier:DIR, or learner.shaping=0"
+        )
+    agent = make_algorithm(config.learner.agent, config.learner.settings)
+    make = partial(Shaping, folders[0], weight, agent.config.discount)
+    make()  # raises where it cannot be used
+    return make
 
 
 def _rows(config: RunConfig, online: Sequence[Path]) -> int:

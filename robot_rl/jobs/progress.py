@@ -184,7 +184,8 @@ class Progress:
         self.interventions += ended.takeovers
         self.person_steps += ended.interventions
         self._last = f"{ended.ending.value}{f' ({ended.reason})' if ended.reason else ''} in {ended.steps} steps"
-        if self._marks and (wish := lacking(self.successes, self.kept, self._config.episodes)):
+        staged = bool(self._config.session.stages)
+        if self._marks and not staged and (wish := lacking(self.successes, self.kept, self._config.episodes)):
             self.tell(wish)
         self.say(**more)
 

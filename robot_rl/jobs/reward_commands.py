@@ -48,7 +48,8 @@ def add_reward_parser(commands: Any, common: Callable[[argparse.ArgumentParser],
             help=job.help,
             description=f"{job.help}. Say success as soon as you see it: it marks the steps from then on, failure "
             "takes that back, end ends the episode. What is not marked is failure. Half of `episodes` should succeed, "
-            f"the others nearly. source={sources(EXPERT)}",
+            "the others nearly. With session.stages=lifted,inserted each success marks the next stage. "
+            f"source={sources(EXPERT)}",
         )
     )
     collect.add_argument("--fast", action="store_true", help="in process, without ROS, faster than real time")
@@ -138,13 +139,15 @@ def train_classifier(
     settings: RewardConfig,
 ) -> int:
     """Train a classifier of ``found`` and write it to ``out``."""
+    from robot_rl.contract import Ending
     from robot_rl.contract.files import write_atomically
     from robot_rl.jobs.logs import tell
     from robot_rl.perception.encoders import make_encoder, missing
-    from robot_rl.rewards.labels import split
-    from robot_rl.rewards.saved import Saved, Seen, digest_of
+    from robot_rl.rewards.labels import split_stages
+    from robot_rl.rewards.saved import Saved, Seen, Stage, digest_of
 
-    seen, parts = Seen(views, settings.state), split([one.labelled for one in found], settings.split)
+    names = found[0].names if found else (Ending.SUCCESS.value,)
+    seen, parts = Seen(views, settings.state), split_stages([one.stages for one in found], names, settings.split)
     by_name = {one.labelled.name: one for one in found}
     encoder = make_encoder(settings.encoder)
     if find_spec("torch") is None:
@@ -152,6 +155,8 @@ def train_classifier(
     from robot_rl.rewards.classifier import Preparation, save, weights
     from robot_rl.rewards.training import fit
 
+    if len(names) > 1:
+        tell(f"train: stages {', '.join(names)}")
     counts = f"{len(parts.learning)} episodes to learn from, {len(parts.stopping)} to stop by"
     tell(f"train: {counts}, cameras {', '.join(views)}")
     if parts.unused:
@@ -160,6 +165,7 @@ def train_classifier(
     stopping = [by_name[one.name].frames for one in parts.stopping]
     fitted = fit(Preparation(seen, encoder), learning, stopping, settings.training, lambda line: tell(f"train: {line}"))
     data = weights(fitted.head)
+    *earlier, success = (Stage(name, *scale) for name, scale in zip(names, fitted.scales, strict=True))
     saved = Saved(
         task=task,
         period=period,
@@ -167,11 +173,13 @@ def train_classifier(
         digest=encoder.digest,
         seen=seen,
         weights=digest_of(data),
-        temperature=fitted.temperature,
-        offset=fitted.offset,
+        temperature=success.temperature,
+        offset=success.offset,
         learning=tuple(one.name for one in parts.learning),
         stopping=tuple(one.name for one in parts.stopping),
         filter=settings.filter,
+        earlier=tuple(earlier),
+        called=success.name,
     )
     if out.exists():
         out.rename(out.with_name(f"{out.name}-until-{time.strftime('%Y%m%d-%H%M%S')}"))
@@ -198,8 +206,9 @@ def evaluate_classifier(
     from robot_rl.contract.files import write_atomically
     from robot_rl.jobs.logs import tell
     from robot_rl.rewards import picture
-    from robot_rl.rewards.judged import judged
-    from robot_rl.rewards.report import report
+    from robot_rl.rewards.judged import JudgedEpisode, judged
+    from robot_rl.rewards.report import reports
+    from robot_rl.rewards.saved import ClassifierError
     from robot_rl.rewards.sheet import draw_sheet
     from robot_rl.rewards.telling import in_words, json_lines
 
@@ -209,7 +218,13 @@ def evaluate_classifier(
     classifier, learnt = load(out), {*saved.learning, *saved.stopping}
     held_out = [one for one in found if one.labelled.name not in learnt]
     tell(f"eval: {len(held_out)} episodes, {len(found) - len(held_out)} others were learnt from")
-    episodes, features = [], []
+    if held_out and held_out[0].names != tuple(stage.name for stage in saved.stages):
+        raise ClassifierError(
+            f"the classifier at {out} tells {', '.join(stage.name for stage in saved.stages)}, and "
+            f"{held_out[0].labelled.name} marks {', '.join(held_out[0].names)}; choose other --stores"
+        )
+    episodes: list[list[JudgedEpisode]] = [[] for _ in saved.stages]
+    features = []
     for number, one in enumerate(held_out, 1):
         frames = one.frames()
         stamps = np.array([reading.stamp_ns for reading in frames.readings])
@@ -217,20 +232,35 @@ def evaluate_classifier(
         said = classifier.of(inputs)
         features.append(pooled(inputs))
         guarded = np.array([not settings.guards.outside(reading) for reading in frames.readings])
-        labelled = one.labelled
-        episodes.append(
-            judged(labelled.name, labelled.success, stamps, said, frames.labels, guarded, version=one.version)
-        )
+        for stage, labelled in enumerate(one.stages):
+            holds = guarded if stage == len(one.stages) - 1 else None  # a guard is of success alone
+            episodes[stage].append(
+                judged(
+                    labelled.name,
+                    labelled.success,
+                    stamps,
+                    said[:, stage],
+                    frames.labels[:, stage],
+                    holds,
+                    version=one.version,
+                )
+            )
         if number % 5 == 0 or number == len(held_out):
             tell(f"eval: {number} of {len(held_out)} episodes judged")
-    result = report(episodes, settings.filter, settings.wanted, settings.report)
+    results = reports(episodes, settings.filter, settings.wanted, settings.report)
     by_name = {one.labelled.name: one for one in held_out}
-    mistakes = (*result.false_positives, *result.false_negatives)
     known = [pooled(classifier.preparation(one.frames().readings)) for one in found if one.labelled.name in learnt]
     drift = _drift(out, known, features, settings.drift)
-    write_atomically(out / "report.jsonl", json_lines(result).encode())
-    write_atomically(out / "report.png", picture.png(result))
-    write_atomically(out / "mistakes.png", draw_sheet([_tile(by_name[one.episode], one, views) for one in mistakes]))
+    *before, result = results
+    staged = [stage.name for stage in saved.stages] if before else [""]
+    lines = [json_lines(one, name) for one, name in zip(results, staged, strict=True)]
+    write_atomically(out / "report.jsonl", "".join(reversed(lines)).encode())
+    for number, its_report in enumerate(results, 1):
+        beside = "" if its_report is result else f"-{number}"
+        mistakes = (*its_report.false_positives, *its_report.false_negatives)
+        write_atomically(out / f"report{beside}.png", picture.png(its_report))
+        tiles = [_tile(by_name[mistake.episode], mistake, views) for mistake in mistakes]
+        write_atomically(out / f"mistakes{beside}.png", draw_sheet(tiles))
     dataclasses.replace(
         saved,
         filter=settings.filter,
@@ -239,11 +269,19 @@ def evaluate_classifier(
         promise=_promise(result),
         versions=result.versions,
         drift=drift,
+        earlier=tuple(
+            dataclasses.replace(stage, thresholds=one.thresholds, promise=_promise(one))
+            for stage, one in zip(saved.earlier, before, strict=True)
+        ),
     ).write(out)
-    tell("\n".join(in_words(result)))
+    for number, (its_report, name) in enumerate(zip(results, staged, strict=True), 1):
+        if name:
+            tell(f"stage {number} of {len(results)}: {name}")
+        tell("\n".join(in_words(its_report)))
     if guards := str(settings.guards):
         tell(f"guards: {guards}")
-    tell(f"written: {out / 'report.jsonl'}, report.png, mistakes.png")
+    also = "; report-N.png and mistakes-N.png of each stage N before" if before else ""
+    tell(f"written: {out / 'report.jsonl'}, report.png, mistakes.png{also}")
     tell(f"use it: judge=classifier:{out}")
     return 0 if result.promise.kept else 1
 

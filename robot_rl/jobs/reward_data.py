@@ -12,9 +12,9 @@ import numpy as np
 from robot_rl.contract import DISCARDED, Ending, Reading, View
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.columns import columns_to_readings
-from robot_rl.data.episode import Episode
+from robot_rl.data.episode import Episode, EpisodeInfo
 from robot_rl.data.store import StoreReader
-from robot_rl.rewards.labels import LabelledEpisode, Margin, Mark, MarkedEpisode, label
+from robot_rl.rewards.labels import LabelledEpisode, LabelsError, Margin, Mark, MarkedEpisode, label
 
 if TYPE_CHECKING:
     from robot_rl.rewards.training import Frames
@@ -29,14 +29,21 @@ class Recording:
     Attributes:
         store: folder.
         index: number in it.
-        labelled: its name, whether it succeeded, and a label for each of its T + 1 readings.
+        names: of the stages that were marked, in their order.
+        stages: of each, the episode's name, whether the stage was reached, and a label for each of its T + 1 readings.
         version: newest of the policies that acted; −1: none did.
     """
 
     store: Path
     index: int
-    labelled: LabelledEpisode
+    names: tuple[str, ...]
+    stages: tuple[LabelledEpisode, ...]
     version: int
+
+    @property
+    def labelled(self) -> LabelledEpisode:
+        """The episode by its last stage, which is the success."""
+        return self.stages[-1]
 
     def frames(self) -> Frames:
         """Readings whose pictures differ from those before them, with their labels."""
@@ -44,15 +51,22 @@ class Recording:
 
         readings = list(columns_to_readings(StoreReader(self.store).load_episode(self.index).columns))
         kept = [0, *(now for now in range(1, len(readings)) if not _same(readings[now - 1], readings[now]))]
-        return Frames([readings[index] for index in kept], self.labelled.labels[kept])
+        labels = np.stack([stage.labels[kept] for stage in self.stages], axis=1)
+        return Frames([readings[index] for index in kept], labels)
 
 
 def recordings(stores: Sequence[Path], task: str, views: dict[str, View], margin: Margin) -> list[Recording]:
     """All episodes of ``stores`` that say something: those that a person discarded, or that broke off, do not.
 
-    Raises `ConfigError` for a store without episodes, of another task, or without the pictures of ``views``.
+    Raises `ConfigError` for a store without episodes, of another task, or without the pictures of ``views``, and where
+    episodes are marked by other stages than others; `LabelsError` for a stage that is out of order.
     """
-    return [recording for store in stores for recording in _of_store(store, task, views, margin)]
+    found = [recording for store in stores for recording in _of_store(store, task, views, margin)]
+    for one in found:
+        if one.names != found[0].names:
+            first, other = (f"{of.labelled.name} marks {', '.join(of.names)}" for of in (found[0], one))
+            raise ConfigError(f"{first}, and {other}: name stores with the same marks, --stores")
+    return found
 
 
 def _of_store(store: Path, task: str, views: dict[str, View], margin: Margin) -> Iterator[Recording]:
@@ -74,28 +88,52 @@ def _of_store(store: Path, task: str, views: dict[str, View], margin: Margin) ->
             raise ConfigError(f"pictures of camera {camera} at {store} are {tuple(size)}, and the task's {view.size}²")
     for info in infos:
         episode = reader.load_episode(info.index, SUMMARY)
-        found = marked(episode, f"{store.parent.name}/{store.name}/{info.index:06d}")
-        if info.reason == DISCARDED or (info.ending is Ending.ABORTED and not found.marks):
+        name, names = f"{store.parent.name}/{store.name}/{info.index:06d}", stages_of(info)
+        if info.reason == DISCARDED:
+            continue
+        found = [marked(episode, name, stage, names) for stage in range(1, len(names) + 1)]
+        if info.ending is Ending.ABORTED and not found[0].marks:
             continue
         exact = not info.meta.get("marks")  # ended by who judged, with the frame that shows it
-        labelled = label(found, Margin(margin.before, 0.0) if exact else margin)
-        yield Recording(store, info.index, labelled, int(episode["version"].max()))
+        labelled = tuple(label(one, Margin(margin.before, 0.0) if exact else margin) for one in found)
+        yield Recording(store, info.index, names, labelled, int(episode["version"].max()))
 
 
-def marked(episode: Episode, name: str) -> MarkedEpisode:
-    """The stamps of an episode's T + 1 readings, and when the task was done.
+def stages_of(info: EpisodeInfo) -> tuple[str, ...]:
+    """Names of the stages that are marked in an episode; "success" alone where it says nothing of them."""
+    return tuple(info.meta.get("stages") or (Ending.SUCCESS.value,))
 
-    While a person collects, their word gives steps the reward 1. Elsewhere the last reading of a success shows it.
+
+def marked(episode: Episode, name: str, stage: int, names: Sequence[str]) -> MarkedEpisode:
+    """The stamps of an episode's T + 1 readings, and when stage number ``stage`` of ``names`` had been reached.
+
+    While a person collects, their word gives steps the reward k/n from stage k of n on. Elsewhere the last reading of a
+    success shows it. Raises `LabelsError` where a stage is reached without the one before it.
     """
     stamps, marks = episode["stamp_ns"], []
     if episode.info.meta.get("marks"):
-        done = np.concatenate(([False], episode["reward"] > 0.0, [False]))  # at each reading, and after the last
+        reached = np.rint(episode["reward"] * len(names)).astype(int)
+        _check_order(reached, name, names)
+        done = np.concatenate(([False], reached >= stage, [False]))  # at each reading, and after the last
         edges = np.flatnonzero(done[1:] != done[:-1]) + 1
         for first, beyond in zip(edges[::2], edges[1::2], strict=True):
             marks.append(Mark(int(stamps[first]), int(stamps[beyond - 1]) if beyond < len(stamps) else None))
     elif episode.info.success:
         marks.append(Mark(int(stamps[-1]) - 1))
     return MarkedEpisode(name, stamps, tuple(marks))
+
+
+def _check_order(reached: np.ndarray, name: str, names: Sequence[str]) -> None:
+    """Raises `LabelsError` where a step of ``reached (T,)`` stages skips one."""
+    skips = np.flatnonzero(np.diff(reached, prepend=0) > 1)
+    if len(skips):
+        step = int(skips[0])
+        before = int(reached[step - 1]) if step else 0
+        raise LabelsError(
+            f"episode {name}: stage {names[reached[step] - 1]} out of order, in step {step}, before "
+            f"{names[before]}; correct one of them: python -m demos.relabel STORE EPISODE STEP running "
+            f"--reward {(before + 1) / len(names):.3g}"
+        )
 
 
 def _same(before: Reading, now: Reading) -> bool:

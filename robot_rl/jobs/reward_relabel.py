@@ -54,6 +54,11 @@ def relabel_episodes(
     saved = Saved.read(out)
     if saved.thresholds is None:
         raise ClassifierError(f"the classifier at {out} has no threshold yet: robot-rl reward eval --run DIR")
+    if saved.earlier:
+        raise ClassifierError(
+            f"the classifier at {out} has stages, which are corrected step by step: python -m demos.relabel STORE "
+            f"EPISODE STEP running --reward K/{len(saved.stages)}"
+        )
     doubts = sorted(_doubts(out, found, saved, saved.thresholds), key=lambda one: -one.by)[: settings.report.mistakes]
     corrected = 0
     for number, doubt in enumerate(doubts, 1):
@@ -82,9 +87,9 @@ def _doubts(out: Path, found: Sequence[Recording], saved: Saved, thresholds: Thr
         said = classifier.probabilities(frames.readings)
         labelled = recording.labelled
         guarded = np.array([not saved.guards.outside(reading) for reading in frames.readings])
-        episode = judged(labelled.name, labelled.success, stamps, said, frames.labels, guarded)
+        episode = judged(labelled.name, labelled.success, stamps, said, frames.labels[:, -1], guarded)
         scores = peaks(episode, saved.filter).scores
-        failing = frames.labels == FAILURE
+        failing = frames.labels[:, -1] == FAILURE
         wrong, right = np.where(failing, scores, 0.0), np.where(failing, 0.0, scores)
         if wrong.max() > thresholds.doubt:
             yield Doubt(recording, float(wrong.max() - thresholds.success), int(wrong.argmax()), float(wrong.max()))

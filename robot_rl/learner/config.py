@@ -46,6 +46,8 @@ class LearnerConfig:
         batch_size: transitions (or chunks) that a critic update learns from.
         demo_share: of a minibatch, 0 to 1, that demonstrations make up, or ``proportional``: as they do of all steps;
             unset: the algorithm's own.
+        shaping: w of the potential-based reward for progress by the stages of the run's classifier
+            (`robot_rl.rewards.shaping`), which does not change what is optimal; 0: none, success alone counts.
         online_stores: of other arms' sessions, to learn from as well, relative to the run's folder or absolute.
             Steps that they hold already earn updates, too.
         online_weights: of the run's own online store and each of ``online_stores``, within what demonstrations leave;
@@ -77,6 +79,7 @@ class LearnerConfig:
     utd: Count | None = None
     batch_size: Count = 256
     demo_share: Share | Literal["proportional"] | None = None
+    shaping: Share = 0.0
     online_stores: tuple[str, ...] = ()
     online_weights: tuple[Positive, ...] = ()
     shared: str = ""

@@ -8,6 +8,7 @@
 - `promise`: the threshold for a stated rate of false successes.
 - `report`, `telling`, `picture`, `sheet`: all of it, for people and programs.
 - `drift`, `watch`: when a promise does not hold any more, and who says so at work.
+- `shaping`: reward for the stages that are held, as a potential, when steps are read.
 - `guards`: bounds of what the arm measures, beside a classifier.
 - `answers`, `snippets`: a person's preferences, what keeps them, and which snippets they are asked about.
 - `preference`, `preferred`: the model that is learnt from these (it needs torch, too), and what each step earns by it.

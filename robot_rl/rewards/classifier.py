@@ -1,11 +1,14 @@
-"""The reward classifier: readings → probability of success, by a small head on a frozen encoder's grids.
+"""The reward classifier: readings → probability of each stage, the last of them success, by a small head.
 
-For each camera, with x ``(rows, columns, c)`` the standardised grid and learnt kernels K ``(rows, columns, c, f)``,
+For each camera, with x ``(rows, columns, c)`` a frozen encoder's standardised grid and learnt kernels K ``(rows,
+columns, c, f)``,
 
     e[c, f] = Σ_ij x[i, j, c] K[i, j, c, f]      h = ReLU(LayerNorm(Dropout(W e)))      z = wᵀ [h_1 … h_n, state] + b
 
 the spatial learnt embeddings of HIL-SERL (Luo et al. 2024), which keep where things are. The probability is
 p = σ(z / T + b′), with T and b′ fitted to episodes that were not learnt from (Platt 1999, Guo et al. 2017).
+Of n stages each has a w, b, T and b′ of its own, for P(stage k has been reached); no later one is more probable than
+one before it: p_k = min_{j ≤ k} σ(z_j / T_j + b′_j).
 
 `Preparation` is the only way from a reading to the head's inputs, in training and in serving.
 """
@@ -78,9 +81,10 @@ class Head(nn.Module):
     Args:
         shapes: camera → rows, columns and channels of its grid.
         state: s, numbers beside the pictures.
+        stages: n, numbers that it says.
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, int, int]], state: int) -> None:
+    def __init__(self, shapes: Mapping[str, tuple[int, int, int]], state: int, stages: int = 1) -> None:
         super().__init__()
         self.cameras = tuple(shapes)
         self.kernels, self.dense = nn.ParameterDict(), nn.ModuleDict()
@@ -94,7 +98,7 @@ class Head(nn.Module):
             self.register_buffer(f"scale_{camera}", torch.ones(shape[2]))
         self.register_buffer("mean_state", torch.zeros(state))
         self.register_buffer("scale_state", torch.ones(state))
-        self.last = nn.Linear(WIDTH * len(shapes) + state, 1)
+        self.last = nn.Linear(WIDTH * len(shapes) + state, stages)
 
     def standardise(self, inputs: Prepared) -> None:
         """Take the scale of ``inputs``: mean 0 and standard deviation 1, by channel and by number."""
@@ -109,19 +113,19 @@ class Head(nn.Module):
                 self.scale_state.copy_(1.0 / numbers.std(0).clamp(min=1e-3))
 
     def forward(self, grids: Mapping[str, torch.Tensor], state: torch.Tensor) -> torch.Tensor:
-        """z ``(n,)`` of ``grids (n, rows, columns, channels)`` and ``state (n, s)``."""
+        """z ``(N, n)`` of ``grids (N, rows, columns, channels)`` and ``state (N, s)``."""
         parts = []
         for camera in self.cameras:
             grid = (grids[camera].float() - self.get_buffer(f"mean_{camera}")) * self.get_buffer(f"scale_{camera}")
             embedded = torch.einsum("nijc,ijcf->ncf", grid, self.kernels[camera])
             parts.append(self.dense[camera](embedded.flatten(1)))
         parts.append((state - self.mean_state) * self.scale_state)
-        z: torch.Tensor = self.last(torch.cat(parts, dim=1))[:, 0]
+        z: torch.Tensor = self.last(torch.cat(parts, dim=1))
         return z
 
 
 def logits(head: Head, inputs: Prepared) -> np.ndarray:
-    """z ``(n,)`` float64 of all inputs, without dropout."""
+    """z ``(N, n)`` float64 of all inputs, without dropout."""
     head.eval()
     with torch.inference_mode():
         grids = {camera: torch.from_numpy(grid) for camera, grid in inputs.grids.items()}
@@ -143,18 +147,21 @@ class Classifier:
         self.saved, self.preparation, self._head, self._alarm = saved, preparation, head, alarm
 
     def probabilities(self, readings: Sequence[Reading]) -> np.ndarray:
-        """p ``(n,)`` of each reading, 0 to 1. Raises `ClassifierError` for one that has not what is seen."""
-        return self.of(self.preparation(readings))
+        """p ``(N,)`` of success at each reading, 0 to 1. Raises `ClassifierError` for one without what is seen."""
+        return self.of(self.preparation(readings))[:, -1]
 
     def of(self, inputs: Prepared) -> np.ndarray:
-        """p ``(n,)`` of what `Preparation` has made."""
-        z = logits(self._head, inputs) / self.saved.temperature + self.saved.offset
-        return 0.5 * (1.0 + np.tanh(0.5 * z))
+        """p ``(N, n)`` of what `Preparation` has made, for each of the n stages, the last of which is success."""
+        stages = self.saved.stages
+        temperature, offset = (np.array([getattr(one, name) for one in stages]) for name in ("temperature", "offset"))
+        z = logits(self._head, inputs) / temperature + offset
+        return np.minimum.accumulate(0.5 * (1.0 + np.tanh(0.5 * z)), axis=1)
 
     def signals(self, reading: Reading) -> dict[str, float]:
-        """Signals for a judge: its probability of ``reading``, the stamp of the picture [s], how strange that is."""
+        """Signals for a judge: its probabilities of ``reading``, the stamp of the picture [s], how strange that is."""
         inputs = self.preparation([reading])
-        found = {self.saved.signal: float(self.of(inputs)[0]), self.saved.stamp_signal: reading.stamp_ns * 1e-9}
+        found = dict(zip(self.saved.signals, self.of(inputs)[0].tolist(), strict=True))
+        found[self.saved.stamp_signal] = reading.stamp_ns * 1e-9
         if self._alarm is not None:
             found[self.saved.drift_signal] = self._alarm.distance(pooled(inputs)[0]) / self._alarm.threshold
         return found
@@ -186,7 +193,7 @@ def load(folder: Path) -> Classifier:
     encoder = encoder_of(folder, saved)
     encoder.load()
     preparation = Preparation(saved.seen, encoder)
-    head = Head(preparation.shapes, saved.seen.state_size)
+    head = Head(preparation.shapes, saved.seen.state_size, len(saved.stages))
     try:
         head.load_state_dict(tensors_of(data))
     except (SafetensorError, RuntimeError) as error:

@@ -1,5 +1,8 @@
 """The judge in the session: a classifier's probabilities, which come as signals of the readings, to an outcome.
 
+With stages, each has a filter and a threshold of its own, and what is held is the highest stage whose own score and
+those of all before it are above their thresholds: none is skipped, and one is lost again when its score falls.
+
 It needs no torch: the network runs beside the cameras, in a process of its own (`robot_rl.ros.reward_node`), or in
 process before the session. A signal that is not there is a fault, never a zero.
 """
@@ -26,25 +29,43 @@ class ClassifierJudge:
         if saved.thresholds is None:
             raise ClassifierError(f"judge=classifier:{folder} has no threshold yet: robot-rl reward eval --run DIR")
         self._saved, self._thresholds = saved, saved.thresholds
-        self._state = FilterState()
+        self._least = tuple(stage.thresholds.success for stage in saved.stages if stage.thresholds is not None)
+        self._states = (FilterState(),) * len(saved.stages)
 
     @property
     def score(self) -> float:
-        """Of the frames of this episode so far, after the filter, 0 to 1."""
-        return self._state.score
+        """Score of success at the frames of this episode so far, after the filter, 0 to 1."""
+        return self._states[-1].score
+
+    @property
+    def stage(self) -> int:
+        """Number of stages that are held now; that of all of them at a success."""
+        above = [state.score > least for state, least in zip(self._states, self._least, strict=True)]
+        return above.index(False) if False in above else len(above)
+
+    @property
+    def progress(self) -> float:
+        """Share of the stages that are held now, 0 to 1."""
+        return self.stage / len(self._states)
 
     def begin(self) -> None:
-        self._state = FilterState()
+        self._states = (FilterState(),) * len(self._saved.stages)
 
     def judge(self, reading: Reading) -> Outcome:
-        probability, at = (reading.signals.get(name) for name in (self._saved.signal, self._saved.stamp_signal))
-        if probability is None or at is None:
-            return Outcome.aborted(f"the reward classifier says nothing: no signal {self._saved.signal}")
-        if not 0.0 <= probability <= 1.0:
-            return Outcome.aborted(f"signal {self._saved.signal} is {probability}, which is no probability")
-        frame = Frame(round(at * 1e9), probability, guarded=not self._saved.guards.outside(reading))
-        self._state = step(self._saved.filter, self._state, frame)
-        match decide(self._state.score, self._thresholds):
+        at = reading.signals.get(self._saved.stamp_signal)
+        guarded, states = not self._saved.guards.outside(reading), []
+        for name, state in zip(self._saved.signals, self._states, strict=True):
+            probability = reading.signals.get(name)
+            if probability is None or at is None:
+                return Outcome.aborted(f"the reward classifier says nothing: no signal {name}")
+            if not 0.0 <= probability <= 1.0:
+                return Outcome.aborted(f"signal {name} is {probability}, which is no probability")
+            counts = guarded or name != self._saved.signal  # a guard is of success alone
+            states.append(step(self._saved.filter, state, Frame(round(at * 1e9), probability, guarded=counts)))
+        self._states = tuple(states)
+        if self.stage < len(states) - 1:
+            return Outcome.running()
+        match decide(self.score, self._thresholds):
             case Decision.SUCCESS:
                 return Outcome.success()
             case Decision.UNCERTAIN:

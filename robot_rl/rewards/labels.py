@@ -4,9 +4,13 @@ A mark says from when on, and until when, the task is done. Frames within a mark
 frames around either end of a mark are left out, because a person speaks after they have seen it. An episode without a
 mark is a failure throughout.
 
+Where stages are marked, each is a question of its own, *has it been reached?*, with the same labels; a later stage
+includes those before it. The last one is the success.
+
 Episodes are split, never frames: two frames of one episode are nearly the same picture. They are ordered by a hash of
-their names, successes and failures each for themselves, so that the split depends on neither the order of the episodes
-nor on chance, and another episode changes the part of at most one for each border between parts.
+their names, successes and failures each for themselves, and so are those that come to no more than an earlier stage. So
+the split depends on neither the order of the episodes nor on chance, and another episode changes the part of at most
+one for each border between parts.
 """
 
 from __future__ import annotations
@@ -157,20 +161,74 @@ def split(episodes: Sequence[LabelledEpisode], settings: SplitSettings) -> Split
 
     Raises `LabelsError` for too few of either kind, and where two have the same name.
     """
-    twice = [name for name, count in Counter(episode.name for episode in episodes).items() if count > 1]
-    if twice:
-        raise LabelsError(f"episode {twice[0]} is there more than once: a copy might be in two parts")
+    _check_names(episodes)
     successes = [episode for episode in episodes if episode.success and episode.teaches_success]
     failures = [episode for episode in episodes if not episode.success]
     unused = tuple(episode for episode in episodes if episode.success and not episode.teaches_success)
     _check_counts(len(successes), len(failures), len(unused), settings)
     parts: tuple[list[LabelledEpisode], ...] = ([], [], [])
     for kind in (successes, failures):
-        ordered = sorted(kind, key=lambda episode: _hash(settings.salt, episode.name))
-        judging, stopping = _borders(settings, len(ordered))
-        for part, chosen in zip(parts, (ordered[stopping:], ordered[judging:stopping], ordered[:judging]), strict=True):
-            part.extend(chosen)
+        _share_out(kind, parts, settings)
     return Split(tuple(parts[0]), tuple(parts[1]), tuple(parts[2]), unused)
+
+
+def split_stages(
+    episodes: Sequence[tuple[LabelledEpisode, ...]], names: Sequence[str], settings: SplitSettings
+) -> Split:
+    """Parts of ``episodes``, each a labelled one for each of the stages ``names``; they are handed back by the last.
+
+    Each part has one that comes to no stage, and one that comes to the last. With one stage it is `split`. Raises
+    `LabelsError` as that does, where too few reach a stage or do not, and for a stage that no frame shows, because the
+    next one is marked before its margins are over.
+    """
+    last = [stages[-1] for stages in episodes]
+    if len(names) == 1:
+        return split(last, settings)
+    _check_names(last)
+    taught = [all(one.teaches_success for one in stages if one.success) for stages in episodes]
+    reached = [sum(one.success for one in stages) for stages in episodes]
+    least = max(settings.least, _parts(settings))
+    for stage, name in enumerate(names, 1):
+        come = sum(of >= stage and teaches for of, teaches in zip(reached, taught, strict=True))
+        do_not = sum(of < stage and teaches for of, teaches in zip(reached, taught, strict=True))
+        if min(come, do_not) < least:
+            raise LabelsError(
+                f"stage {name}: {come} episodes reach it and {do_not} do not, and a classifier needs {least} of "
+                f"either; record {max(least - come, 0)} and {max(least - do_not, 0)} more"
+            )
+    for stage, name in enumerate(names[:-1]):
+        if not any(_shows_only(stages[stage], stages[stage + 1]) for stages in episodes):
+            raise LabelsError(
+                f"stage {name} has no frames: in each episode {names[stage + 1]} is marked before its margins are "
+                "over; stay there for longer"
+            )
+    parts: tuple[list[LabelledEpisode], ...] = ([], [], [])
+    for stage in range(len(names), -1, -1):
+        kind = [one for one, of, teaches in zip(last, reached, taught, strict=True) if teaches and of == stage]
+        _share_out(kind, parts, settings)
+    unused = tuple(one for one, teaches in zip(last, taught, strict=True) if not teaches)
+    return Split(tuple(parts[0]), tuple(parts[1]), tuple(parts[2]), unused)
+
+
+def _shows_only(stage: LabelledEpisode, following: LabelledEpisode) -> bool:
+    """Whether a frame shows that ``stage`` has been reached, and not the ``following`` one."""
+    return bool(((stage.labels == SUCCESS) & (following.labels == FAILURE)).any())
+
+
+def _share_out(
+    kind: Sequence[LabelledEpisode], parts: tuple[list[LabelledEpisode], ...], settings: SplitSettings
+) -> None:
+    """Add episodes of one ``kind`` to the parts; where they are too few for each of them, to what is learnt from."""
+    ordered = sorted(kind, key=lambda episode: _hash(settings.salt, episode.name))
+    judging, stopping = _borders(settings, len(ordered)) if len(ordered) >= _parts(settings) else (0, 0)
+    for part, chosen in zip(parts, (ordered[stopping:], ordered[judging:stopping], ordered[:judging]), strict=True):
+        part.extend(chosen)
+
+
+def _check_names(episodes: Sequence[LabelledEpisode]) -> None:
+    twice = [name for name, count in Counter(episode.name for episode in episodes).items() if count > 1]
+    if twice:
+        raise LabelsError(f"episode {twice[0]} is there more than once: a copy might be in two parts")
 
 
 def _around(away_ns: np.ndarray, margin: Margin) -> np.ndarray:
@@ -181,7 +239,7 @@ def _around(away_ns: np.ndarray, margin: Margin) -> np.ndarray:
 
 
 def _check_counts(successes: int, failures: int, unused: int, settings: SplitSettings) -> None:
-    least = max(settings.least, 1 + (settings.stopping > 0.0) + (settings.judging > 0.0))
+    least = max(settings.least, _parts(settings))
     lacking = {
         "in which success is marked": least - successes,
         "that fail, best by a near miss": least - failures,
@@ -194,6 +252,11 @@ def _check_counts(successes: int, failures: int, unused: int, settings: SplitSet
         f"{successes} episodes with success and {failures} without{short} make no classifier, which needs {least} of "
         f"either; record {' and '.join(needed)}"
     )
+
+
+def _parts(settings: SplitSettings) -> int:
+    """Number of parts that have a share."""
+    return 1 + (settings.stopping > 0.0) + (settings.judging > 0.0)
 
 
 def _borders(settings: SplitSettings, count: int) -> tuple[int, int]:

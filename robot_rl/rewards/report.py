@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -169,6 +169,21 @@ def report(
         false_negatives=false_negatives,
         versions=tuple(sorted({episode.version for episode in episodes})),
     )
+
+
+def reports(
+    episodes: Sequence[Sequence[JudgedEpisode]], filtering: FilterSettings, wanted: Wanted, settings: ReportSettings
+) -> list[Report]:
+    """Reports on the stages of a task in their order, ``episodes`` of each; the last one is that on success.
+
+    No threshold is below that of the stage before, so that no stage is held where one before it is not: probabilities
+    never rise from one stage to the next. A higher threshold keeps a promise all the more. Raises as `report` does.
+    """
+    found: list[Report] = []
+    for stage in episodes:
+        least = max([settings.least, *(one.thresholds.success for one in found)])
+        found.append(report(stage, filtering, wanted, replace(settings, least=least)))
+    return found
 
 
 def _hourly(results: Sequence[Result], kept: Promise) -> Hourly:

@@ -23,7 +23,7 @@ import numpy as np
 from safetensors.numpy import load as arrays_of
 from safetensors.numpy import save as bytes_of
 
-from robot_rl.contract import ContractError, Reading, View
+from robot_rl.contract import ContractError, Ending, Reading, View
 from robot_rl.contract.files import write_atomically
 from robot_rl.contract.ranges import Count, Positive
 from robot_rl.contract.settings import make_settings, plain
@@ -36,6 +36,7 @@ from robot_rl.rewards.promise import Chance
 FORMAT = "robot_rl reward classifier 1"
 CARD, WEIGHTS, DRIFT = "classifier.json", "weights.safetensors", "drift.safetensors"
 PROBABILITY, NAMED = "success-", 8  # beginning of a signal that is a probability, and digits that follow
+STAGE = "stage-"  # beginning of a signal that is the probability of a stage before success
 PARTS = {"wrench": 6, "pose": 7}  # of a reading that may be seen beside pictures, and their sizes
 
 
@@ -123,6 +124,24 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A stage of the task, as the classifier tells whether it has been reached.
+
+    Attributes:
+        name: as it was marked.
+        temperature, offset: T and b of p = σ(z / T + b), with z of the head.
+        thresholds: of its decisions; None until it has been evaluated.
+        promise: what the evaluation says of them, in words.
+    """
+
+    name: str
+    temperature: float
+    offset: float
+    thresholds: Thresholds | None = None
+    promise: str = ""
+
+
+@dataclass(frozen=True)
 class Saved:
     """All that is known of a classifier beside its weights.
 
@@ -133,14 +152,16 @@ class Saved:
         digest: of that encoder.
         seen: of a reading.
         weights: digest of the head's weights, hexadecimal.
-        temperature, offset: T and b of p = σ(z / T + b), with z of the head.
+        temperature, offset: of success, as in `Stage`.
         learning, stopping: names of the episodes that it was learnt from, and that stopped the training.
         filter: over time.
         guards: beside it.
-        thresholds: of its decisions; None until it has been evaluated.
-        promise: what the evaluation says of them, in words.
+        thresholds, promise: the same.
         versions: of the policies in the episodes that the promise was measured on.
         drift: of the alarm; None without one.
+        earlier: stages before success, in their order. Thresholds never fall from one to the next, and probabilities
+            never rise: so no stage is above its own where one before it is not.
+        called: name of the success, as it was marked.
     """
 
     task: str
@@ -159,6 +180,20 @@ class Saved:
     promise: str = ""
     versions: tuple[int, ...] = ()
     drift: Drift | None = None
+    earlier: tuple[Stage, ...] = ()
+    called: str = Ending.SUCCESS.value
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages in their order; the last one is success."""
+        success = Stage(self.called, self.temperature, self.offset, self.thresholds, self.promise)
+        return (*self.earlier, success)
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of the probabilities of all stages among the signals of a reading."""
+        named = self.weights[:NAMED]
+        return (*(f"{STAGE}{number}-{named}" for number in range(1, len(self.earlier) + 1)), self.signal)
 
     @property
     def signal(self) -> str:
@@ -197,6 +232,7 @@ class Saved:
             values["drift"] = make_settings(Drift, drift) if drift else None
             thresholds = values.pop("thresholds")
             values["thresholds"] = make_settings(Thresholds, thresholds) if thresholds else None
+            values["earlier"] = tuple(_stage(stage) for stage in values.get("earlier", ()))
             return Saved(seen=seen, **values)
         except ClassifierError:
             raise
@@ -212,6 +248,9 @@ class Saved:
         values["filter"], values["guards"] = plain(self.filter), plain(self.guards)
         values["thresholds"] = plain(self.thresholds) if self.thresholds is not None else None
         values["drift"] = plain(self.drift) if self.drift is not None else None
+        values["earlier"] = [plain(stage) for stage in self.earlier]
+        if not self.earlier:
+            del values["earlier"], values["called"]
         write_atomically(folder / CARD, json.dumps(values, indent=2, ensure_ascii=False).encode() + b"\n")
 
     def check(self, folder: Path, task: str, views: Mapping[str, View]) -> None:
@@ -226,6 +265,11 @@ class Saved:
         encoder_of(folder, self)
         if self.thresholds is None:
             raise ClassifierError(f"{who} has no threshold yet; find one: robot-rl reward eval --run DIR")
+
+
+def _stage(values: dict[str, Any]) -> Stage:
+    thresholds = values.pop("thresholds")
+    return Stage(**values, thresholds=make_settings(Thresholds, thresholds) if thresholds else None)
 
 
 def is_probability(signal: str) -> bool:

@@ -11,10 +11,11 @@ from robot_rl.rewards.report import Mistake, Report
 NAMED = 3  # mistakes of either kind, in words
 
 
-def json_lines(report: Report) -> str:
+def json_lines(report: Report, stage: str = "") -> str:
     """JSON objects, one a line: ``kind`` ``report`` with all figures, then each bin, episode and mistake.
 
-    A figure that is not there (a share of nothing) is null.
+    Where there are stages, each names the ``stage`` that it is about. A figure that is not there (a share of nothing)
+    is null.
     """
     whole = asdict(report)
     rows = {
@@ -25,8 +26,9 @@ def json_lines(report: Report) -> str:
     }
     whole["frames"] |= {"precision": report.frames.precision, "recall": report.frames.recall}
     whole["promise"] |= {"kept": report.promise.kept, "refusal": report.promise.refusal}
+    about = {"stage": stage} if stage else {}
     found = [{"kind": "report", **whole}, *({"kind": kind, **row} for kind, values in rows.items() for row in values)]
-    return "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in found)
+    return "".join(f"{json.dumps(about | row, ensure_ascii=False, allow_nan=False)}\n" for row in found)
 
 
 def in_words(report: Report) -> list[str]:

@@ -6,6 +6,11 @@ and the weights of its least are kept. Then T and b′ of p = σ(z / T + b′) m
 with Platt's (1999) targets for n₊ and n₋ *episodes*, which keep the probabilities of a perfect separation off 0 and 1:
 
     y₊ = (n₊ + 1) / (n₊ + 2)      y₋ = 1 / (n₋ + 2)
+
+Of n ordered stages the head answers n questions, *has stage k been reached?* (Frank and Hall 2001: cumulative, not
+softmax). Each is a binary one with frames of its own to leave out, a calibration and a threshold, so that all that is
+said of success is said of each stage, and a mistake by two stages costs more than one by one. A minibatch has as many
+frames of each number of stages reached, and its loss is the mean over all questions that its frames answer.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ class Frames:
 
     Attributes:
         readings: T of them, whose pictures differ.
-        labels: ``(T,)`` int8: `SUCCESS`, `FAILURE` or `LEFT_OUT`.
+        labels: ``(T, n)`` int8, for each stage: `SUCCESS` (it has been reached), `FAILURE` or `LEFT_OUT`.
     """
 
     readings: Sequence[Reading]
@@ -50,12 +55,18 @@ class Look(NamedTuple):
     stopping: float
 
 
-class Fitted(NamedTuple):
-    """Result of a training: the head with its best weights, T and b′, and all looks."""
+class Scale(NamedTuple):
+    """T and b′ of p = σ(z / T + b′)."""
 
-    head: Head
     temperature: float
     offset: float
+
+
+class Fitted(NamedTuple):
+    """Result of a training: the head with its best weights, T and b′ of each stage, and all looks."""
+
+    head: Head
+    scales: tuple[Scale, ...]
     looks: tuple[Look, ...]
 
 
@@ -74,26 +85,28 @@ def fit(
     """
     rng = np.random.default_rng(settings.seed)
     torch.manual_seed(settings.seed)
-    inputs, truth, _ = _encoded(preparation, learning, settings.copies, rng, say, "to learn from")
-    held_out, held_out_truth, succeed = _encoded(preparation, stopping, 0, rng, say, "to stop by")
-    head = Head(preparation.shapes, preparation.seen.state_size)
+    inputs, labels, _ = _encoded(preparation, learning, settings.copies, rng, say, "to learn from")
+    held_out, held_out_labels, succeed = _encoded(preparation, stopping, 0, rng, say, "to stop by")
+    stages = labels.shape[1]
+    head = Head(preparation.shapes, preparation.seen.state_size, stages)
     head.standardise(inputs)
     best, least, waited, looks, losses = copy.deepcopy(head.state_dict()), np.inf, 0, list[Look](), list[float]()
     optimiser = torch.optim.Adam(head.parameters(), lr=settings.rate)
-    kinds = np.flatnonzero(truth), np.flatnonzero(~truth)
+    reached = (labels == SUCCESS).sum(axis=1)
+    kinds = [kind for stage in range(stages, -1, -1) if len(kind := np.flatnonzero(reached == stage))]
     for step in range(1, settings.steps + 1):
         chosen = np.concatenate([rng.choice(kind, settings.half) for kind in kinds])
         head.train()
         grids = {camera: torch.from_numpy(grid[chosen]) for camera, grid in inputs.grids.items()}
         z = head(grids, torch.from_numpy(inputs.state[chosen]))
-        loss = binary_cross_entropy_with_logits(z, torch.from_numpy(truth[chosen].astype(np.float32)))
+        loss = stages_loss(z, torch.from_numpy(labels[chosen]))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
         if step % settings.every and step != settings.steps:
             continue
-        looks.append(Look(step, float(np.mean(losses)), balanced_loss(logits(head, held_out), held_out_truth)))
+        looks.append(Look(step, float(np.mean(losses)), mean_loss(logits(head, held_out), held_out_labels)))
         losses.clear()
         say(f"step {step} of {settings.steps}: loss {looks[-1].learning:.4f}, held out {looks[-1].stopping:.4f}")
         waited += 1
@@ -104,8 +117,32 @@ def fit(
         if waited >= settings.patience:
             break
     head.load_state_dict(best)
-    temperature, offset = calibrated(logits(head, held_out), held_out_truth, succeed, len(stopping))
-    return Fitted(head.eval(), temperature, offset, tuple(looks))
+    z = logits(head, held_out)
+    scales = []
+    for stage in range(stages):
+        known = held_out_labels[:, stage] != LEFT_OUT
+        truth = held_out_labels[known, stage] == SUCCESS
+        scales.append(Scale(*calibrated(z[known, stage], truth, int(succeed[stage]), len(stopping))))
+    return Fitted(head.eval(), tuple(scales), tuple(looks))
+
+
+def stages_loss(z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean log loss of ``z (n, stages)``; what ``labels`` of the same shape leave out counts for nothing."""
+    known = labels != LEFT_OUT
+    return binary_cross_entropy_with_logits(z[known], (labels[known] == SUCCESS).to(z.dtype))
+
+
+def mean_loss(z: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the stages of the balanced loss of ``z (n, stages)``, what ``labels`` leave out aside."""
+    known = labels != LEFT_OUT
+    return float(
+        np.mean(
+            [
+                balanced_loss(z[known[:, stage], stage], labels[known[:, stage], stage] == SUCCESS)
+                for stage in range(z.shape[1])
+            ]
+        )
+    )
 
 
 def balanced_loss(z: np.ndarray, truth: np.ndarray) -> float:
@@ -133,23 +170,23 @@ def _encoded(
     rng: np.random.Generator,
     say: Callable[[str], None],
     what: str,
-) -> tuple[Prepared, np.ndarray, int]:
-    """Inputs of all labelled frames, which of them ``(n,)`` show a success, and in how many episodes one is shown."""
-    parts, truth, succeed = [], [], 0
+) -> tuple[Prepared, np.ndarray, np.ndarray]:
+    """Inputs of all frames with a label, labels ``(N, n)``, and how many episodes show each stage ``(n,)``."""
+    parts, labels, succeed = [], [], np.zeros(1, dtype=np.int64)
     for number, read in enumerate(episodes, 1):
         episode = read()
-        succeed += bool((episode.labels == SUCCESS).any())
-        kept = np.flatnonzero(episode.labels != LEFT_OUT).tolist()
+        succeed = succeed + (episode.labels == SUCCESS).any(axis=0)
+        kept = np.flatnonzero((episode.labels != LEFT_OUT).any(axis=1)).tolist()
         readings = [episode.readings[index] for index in kept]
         for number_of_copy in range(1 + copies):
             if readings:
                 shown = [varied(one, rng) for one in readings] if number_of_copy else readings
                 parts.append(preparation(shown))
-                truth.append(episode.labels[kept] == SUCCESS)
+                labels.append(episode.labels[kept])
         if number % 5 == 0 or number == len(episodes):
             say(f"encoded {number} of {len(episodes)} episodes {what}")
     grids = {camera: np.concatenate([part.grids[camera] for part in parts]) for camera in preparation.seen.views}
-    return Prepared(grids, np.concatenate([part.state for part in parts])), np.concatenate(truth), succeed
+    return Prepared(grids, np.concatenate([part.state for part in parts])), np.concatenate(labels), succeed
 
 
 def varied(reading: Reading, rng: np.random.Generator) -> Reading:

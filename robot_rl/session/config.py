@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
+from robot_rl.contract.outcome import Ending
 from robot_rl.contract.ranges import Natural, NonNegative, RangeError, Seconds, check
 from robot_rl.contract.steps import MAX_ROWS
 
@@ -24,6 +25,9 @@ class SessionConfig:
         wait_for_person: an episode starts when the person first moves (recording demonstrations), not at once.
         marks: a person's ``success`` marks the steps from then on with the reward 1, ``failure`` takes that back, and
             neither ends the episode (collecting for a reward classifier).
+        stages: names of the task's stages in their order, where they are marked, e.g. ``lifted,inserted``: each
+            ``success`` marks the next one, ``failure`` takes the last one back, and the last of all is the success.
+            Empty: success alone is marked.
         instruction: words that the policy is told in place of the task's; "" for the task's.
         horizon: steps until the time limit; 0 takes the task's, where its judge has one.
         policy_wait: [s] of robot time that a decision waits for the policy's answer to act on it at once; afterwards
@@ -57,6 +61,7 @@ class SessionConfig:
     ask_policy: bool = True
     wait_for_person: bool = False
     marks: bool = False
+    stages: tuple[str, ...] = ()
     instruction: str = ""
     horizon: Natural = 0
     policy_wait: Seconds = 0.06
@@ -79,6 +84,16 @@ class SessionConfig:
         check(self)
         if self.ask_ahead and self.chunks == "wait":
             raise RangeError(f"ask_ahead={self.ask_ahead} is too early for chunks=wait; say chunks=splice")
+        named = ",".join(self.stages)
+        if len(self.stages) == 1:
+            raise RangeError(f"stages={named} is one stage, which is success: leave it out, or name those before it")
+        if len(set(self.stages)) < len(self.stages) or not all(self.stages):
+            raise RangeError(f"stages={named} must have a name of its own for each stage, e.g. stages=lifted,inserted")
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """Names of what a person marks, in order; empty where their words end the episode."""
+        return (self.stages or (Ending.SUCCESS.value,)) if self.marks else ()
 
     @property
     def guides(self) -> Guidance | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ OUTCOMES = {
     Word.DISCARD: Outcome.aborted(DISCARDED),
     Word.END: Outcome.timeout(reason=ENDED),
 }
-MARKS = {Word.SUCCESS: True, Word.FAILURE: False}  # words that mark steps where they end nothing
+MARKS = {Word.SUCCESS: 1, Word.FAILURE: -1}  # words that mark steps where they end nothing → stages on or back
 
 
 @dataclass(eq=False)
@@ -88,19 +88,20 @@ class Operator:
     Args:
         sink: where episodes go; None when none are recorded.
         past: the latest episodes of an earlier session on the same sink, oldest first.
-        marks: see `SessionConfig`.
+        marks: names of the stages that the person marks, in their order; see `SessionConfig.marked`.
 
     Attributes:
-        marked: whether the person says that the task is done now; where they mark, and else False.
+        reached: number of stages that the person says are reached now; 0 where they mark none.
         paused: the arm is held until the person resumes.
         driving: the person drives, also with their hands off the device.
         request: what the person is asked to do; the arm is held until they have, and resume. "" when nothing.
     """
 
-    def __init__(self, sink: EpisodeSink | None, past: Iterable[Span] = (), marks: bool = False) -> None:
+    def __init__(self, sink: EpisodeSink | None, past: Iterable[Span] = (), marks: Sequence[str] = ()) -> None:
         self._sink = sink
         self._marks = marks
-        self.marked = False
+        self.reached = 0
+        self._reached_at = -1  # step in flight as the last stage was marked; −1: none was, or it was taken back
         self._spans = deque(past, KEPT)
         self._waiting: list[_Waiting] = []
         self._answers: list[Answer] = []
@@ -108,6 +109,11 @@ class Operator:
         self.paused = False
         self.driving = False
         self.request = ""
+
+    @property
+    def progress(self) -> float:
+        """Share of the stages that the person says are reached now, 0 to 1."""
+        return self.reached / len(self._marks) if self._marks else 0.0
 
     @property
     def holding(self) -> Phase | None:
@@ -156,7 +162,7 @@ class Operator:
 
     def begin(self, episode: int, stamp_ns: int) -> None:
         """An episode begins with the observation at ``stamp_ns``."""
-        self.marked = False
+        self.reached, self._reached_at = 0, -1
         self._spans.append(Span(episode, stamp_ns))
 
     def closed(self, stamp_ns: int) -> None:
@@ -222,13 +228,35 @@ class Operator:
         said = _Waiting(label.stamp_ns, OUTCOMES[label.word], label.by, label)
         span = self._about(label)
         if span is not None and span.running and self._marks and label.word in MARKS:
-            self.marked = MARKS[label.word]
-            text = f"{'success' if self.marked else 'no success'} from step {len(span.starts)} of it on; end ends it"
-            self._answers.append(Answer(label, True, text, span.episode, len(span.starts)))
+            self._mark(label, span)
         elif span is not None and span.running:
             self._waiting.append(said)
         else:
             self._correct(said)
+
+    def _mark(self, label: Label, span: Span) -> None:
+        """Mark the next stage as reached from the step in flight on, or take the last one back."""
+        step, names = len(span.starts), self._marks
+        wanted = self.reached + MARKS[label.word]
+        if len(names) > 1 and (refusal := self._out_of_order(wanted, step)):
+            self._answer(label, refusal, accepted=False)
+            return
+        self.reached = min(max(wanted, 0), len(names))
+        self._reached_at = step if label.word is Word.SUCCESS else -1
+        now = names[self.reached - 1] if self.reached else f"no {names[0]}"
+        number = f" (stage {self.reached} of {len(names)})" if self.reached and len(names) > 1 else ""
+        text = f"{now}{number} from step {step} of it on; end ends it"
+        self._answers.append(Answer(label, True, text, span.episode, step))
+
+    def _out_of_order(self, wanted: int, step: int) -> str:
+        """Why stage number ``wanted`` cannot be marked in ``step``, in words; "" when it can."""
+        if wanted < 0:
+            return "no stage is marked"
+        if wanted > len(self._marks):
+            return f"{self._marks[-1]}, the last stage, is marked already"
+        if wanted > self.reached and self._reached_at == step:
+            return f"{self._marks[self.reached - 1]} was marked in this very step; say it again in a later one"
+        return ""
 
     def _find(self, stamp_ns: int) -> Span | None:
         """The episode during or after which ``stamp_ns`` was."""

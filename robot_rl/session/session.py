@@ -134,7 +134,7 @@ class Session:
         self._noted = dict(notes)
         self._view = view or AgentView(task)
         self._judge = judge or make_judge("", task)
-        self._operator = Operator(sink, past, config.marks)
+        self._operator = Operator(sink, past, config.marked)
         self._held: Pose | None = None  # where the arm is held for the person's sake
         self._led: Led | None = None  # the way that the person has led the reference, until somebody else decides
         self._config = config
@@ -398,6 +398,8 @@ class Session:
         meta: dict[str, object] = {"seed": self._seed, "start": self._drawn - 1, **self._noted}
         if self._config.marks:
             meta["marks"] = True
+            if self._config.stages:
+                meta["stages"] = list(self._config.stages)
         if self._said:
             meta[INSTRUCTION] = self._said
         writer = self._sink.begin(meta) if self._sink is not None else None
@@ -451,10 +453,10 @@ class Session:
     def _outcome(self, reading: Reading, due: Due | None, episode: _Episode, fault: str) -> Outcome:
         if due is not None:
             ended = self._config.marks and due.outcome.ending is Ending.TIMEOUT
-            return replace(due.outcome, reward=float(self._operator.marked)) if ended else due.outcome
+            return replace(due.outcome, reward=self._operator.progress) if ended else due.outcome
         if fault:  # whatever the judge says: it shall not be done by hitting things
             return Outcome.failure(fault)
-        outcome = Outcome.running(float(self._operator.marked)) if self._config.marks else self._judge.judge(reading)
+        outcome = Outcome.running(self._operator.progress) if self._config.marks else self._judge.judge(reading)
         last = episode.steps + 1 >= self._horizon
         if self._doubt.asks(outcome, reading.robot_time, last):
             self._operator.request = outcome.doubt

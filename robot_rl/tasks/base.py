@@ -20,7 +20,7 @@ from controllers.spatial import Pose
 from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.scene import SceneSpec
-from robot_rl.contract import ActionSpec, ContractError, Field, Outcome, Reading, View, lead_of
+from robot_rl.contract import ActionSpec, ContractError, Ending, Field, Outcome, Reading, View, lead_of
 
 RATES = (5.0, 50.0)  # [Hz] at which a session can act
 READY_Q = (0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398)  # an FR3's own ready pose, straight down
@@ -63,6 +63,8 @@ class Task(ABC):
         instruction: what is to be done, in words, for policies that read.
         judge: who says what a step came to, see `robot_rl.session.judge`: ``task`` asks `outcome`, ``person`` leaves it
             to the person's labels.
+        stages: names of those that `stage` tells apart, in their order, the last one being the success; empty: success
+            alone.
         reset_words: what the person is asked to do before each episode on a real arm; "" names the objects' poses.
 
     A subclass with a rate that is out of range raises `ContractError` when it is defined.
@@ -83,6 +85,7 @@ class Task(ABC):
     cameras: Mapping[str, View] = MappingProxyType({})
     instruction: str = ""
     judge: str = "task"
+    stages: tuple[str, ...] = ()
     reset_words: str = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -139,6 +142,10 @@ class Task(ABC):
 
         A reflex is a failure with reward 0: where rewards are negative, crashing would pay.
         """
+
+    def stage(self, reading: Reading) -> int:
+        """Number of stages that are reached at this reading, for a script in the place of a person who marks them."""
+        return int(self.outcome(reading).ending is Ending.SUCCESS)
 
     def expert(self, reading: Reading) -> TeleopCommand | None:
         """A scripted expert's wish; None for none.

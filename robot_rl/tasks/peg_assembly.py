@@ -14,7 +14,7 @@ from controllers.spatial import Pose
 from controllers.workspace import Workspace
 from hardware.interfaces import TeleopCommand
 from hardware.scene import SceneSpec
-from robot_rl.contract import ActionSpec, Field, Outcome, Reading
+from robot_rl.contract import ActionSpec, Ending, Field, Outcome, Reading
 from robot_rl.tasks import fields
 from robot_rl.tasks.base import TOOL_DOWN, Start, Task
 
@@ -31,6 +31,7 @@ TRAY_YAW = np.radians(10.0)
 HOLE_CONTACT = np.array([*HOLE_XY, BLOCK_TOP + 0.5 * PEG_LENGTH + GRASP])  # [m] of the TCP with the tip in the mouth
 SUCCESS_DEPTH = 0.012  # [m] of the peg's tip below the mouth of the hole
 CAPTURE = 0.003  # [m] of it sideways
+LIFTED = 0.01  # [m] of the peg above where it stood
 START_CENTRE = np.array([0.5, 0.03, 0.13])  # [m] of the TCP
 START_HALF = np.array([0.03, 0.03, 0.02])
 HELD = (0.25, 0.36)  # opening, as a share of the stroke, with the handle between the fingers (0.3 is its width)
@@ -63,6 +64,7 @@ class PegAssembly(Task):
     retreat_height: float = 0.13
     nominal: Pose = Pose(START_CENTRE, TOOL_DOWN)
     needs: tuple[str, ...] = ("peg", "tray")
+    stages: tuple[str, ...] = ("lifted", "inserted")
 
     def scene(self) -> SceneSpec:
         from robot_rl.tasks.scenes.assembly import peg_tray_and_hole
@@ -99,6 +101,13 @@ class PegAssembly(Task):
         x, y, z = from_hole(fields.object_pose(reading, "peg"))
         inserted = z < -SUCCESS_DEPTH and max(abs(x), abs(y)) < CAPTURE
         return Outcome.success() if inserted else Outcome.running()
+
+    def stage(self, reading: Reading) -> int:
+        if self.outcome(reading).ending is Ending.SUCCESS:
+            return 2
+        peg = fields.object_pose(reading, "peg")
+        height = peg.translation[2] - standing_in(fields.object_pose(reading, "tray")).translation[2]
+        return int(height > LIFTED and is_held(reading, peg))
 
     def expert(self, reading: Reading) -> TeleopCommand:
         from robot_rl.tasks.experts.peg_assembly import fetch_then_insert

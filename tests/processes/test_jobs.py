@@ -14,11 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from hardware.franka.telemetry import load_telemetry
-from robot_rl.contract import Source
+from robot_rl.contract import PREFERENCE, Ending, Source
+from robot_rl.data.columns import columns_to_readings
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.cli import main
+from robot_rl.rewards.preference import Ensemble, save, weights
+from robot_rl.rewards.preferred import Card, Preference, layout_of
+from robot_rl.rewards.saved import digest_of
 from robot_rl.tasks import make_task
 from tests.hardware.simulated import unused_address
 from tests.processes.job import PATIENCE, SMALL, Job
@@ -56,6 +61,15 @@ def assert_no_fault_since(job: Job, robot_time: float) -> None:
         assert fault.ticks["time"][-1] < robot_time, fault.reason
 
 
+def untaught(folder: Path) -> Preference:
+    """A preference in `reach` that nobody has taught."""
+    task = make_task("reach")
+    torch.manual_seed(0)
+    data = weights(Ensemble(task.state_size, width=4, members=1))
+    save(folder, Card("reach", layout_of(task), (), digest_of(data), (0, 0, 0), None, None), data)
+    return Preference(folder, task)
+
+
 def test_record_over_ros_from_start_to_end(start: Start) -> None:
     job = start("record", "demos=1", "session.teleop_timeout=5")
     assert job.wait_end() == 0, job.errors
@@ -89,7 +103,9 @@ def test_training_survives_its_learner_which_goes_on_from_its_checkpoint(start: 
 
 def test_evaluation_survives_its_policy_but_not_its_session(start: Start, tmp_path: Path) -> None:
     (tmp_path / "still.params").write_bytes(policy(make_task("reach")))
-    job = start("eval", f"policy={tmp_path / 'still.params'}", "episodes=1000", "session.horizon=10")
+    preferred = untaught(tmp_path / "preference")
+    settings = ["episodes=1000", "session.horizon=10", f"preference={tmp_path / 'preference'}"]
+    job = start("eval", f"policy={tmp_path / 'still.params'}", *settings)
     job.wait(lambda: job.steps, "an episode")
 
     first = job.node("policy")
@@ -107,6 +123,11 @@ def test_evaluation_survives_its_policy_but_not_its_session(start: Start, tmp_pa
     reader = StoreReader(job.run.evaluation)
     assert sum(map(len, reader.poll().new)) >= steps, "what was recorded before the kill is there"
     assert not list(job.run.evaluation.rglob("*.corrupt"))
+    info = next(episode for episode in reader.episodes() if episode.ending is Ending.TIMEOUT)
+    assert info.meta[PREFERENCE] == preferred.digest
+    episode = reader.load_episode(info.index)
+    earned = 0.5 / 10 * preferred.of(list(columns_to_readings(episode.columns))[1:])
+    np.testing.assert_allclose(episode["reward"], earned, rtol=1e-5)
 
 
 def test_what_a_person_says_is_answered_in_the_terminal(start: Start) -> None:

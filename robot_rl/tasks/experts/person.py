@@ -107,12 +107,12 @@ def is_free(reading: Reading) -> bool:
     return bool(np.linalg.norm(reading.contact[:3]) < FREE)
 
 
-def make_driver(task: Task, style: str, seed: int, marks: bool = False) -> Driver:
-    """The script of ``task`` in the place of a person, driving in one of `STYLES`; with ``marks`` they mark success.
+def make_driver(task: Task, style: str, seed: int, stages: int = 0) -> Driver:
+    """The script of ``task`` in the place of a person, driving in one of `STYLES`, who marks so many ``stages``.
 
     Raises `ContractError` when the task has no script, or there is no such style.
     """
     if style not in STYLES:
         raise ContractError(f"unknown demo_style {style!r}; choose from {', '.join(STYLES)}")
     driver = Person(task, seed) if style == PERSON else expert_of(task)
-    return Collector(driver, task, seed) if marks else driver
+    return Collector(driver, task, seed, stages) if stages else driver

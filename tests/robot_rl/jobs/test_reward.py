@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from robot_rl.jobs.progress import lacking
 from robot_rl.jobs.reward_data import recordings
 from robot_rl.jobs.run import Run
 from robot_rl.rewards.classifier import load
-from robot_rl.rewards.labels import FAILURE, LEFT_OUT, SUCCESS, Margin
+from robot_rl.rewards.judge import ClassifierJudge
+from robot_rl.rewards.labels import FAILURE, LEFT_OUT, SUCCESS, LabelsError, Margin
 from robot_rl.rewards.saved import Saved
 from robot_rl.rewards.sheet import Tile, draw_sheet
 from robot_rl.tasks import make_task
@@ -33,15 +35,16 @@ SIZE = 128
 SCHEMA = StoreSchema.of(TASK, {"front": (SIZE, SIZE)}, TASK.control_period)
 VIEWS = {"front": View(size=SIZE)}
 MARGIN = Margin(0.15, 0.15)
+STAGES = ("lifted", "inserted")
 
 
 def episode(
-    seed: int, marks: list[int], ending: Outcome, copies: bool = False, shown: list[int] | None = None
+    seed: int, marks: Sequence[float], ending: Outcome, copies: bool = False, shown: Sequence[float] | None = None
 ) -> list[Step]:
     """Steps of which ``marks`` says which a person has marked; pictures show it, or what ``shown`` says."""
     rng, found = np.random.default_rng(seed), list(steps(len(marks), seed, ending, SCHEMA))
     pictures = [
-        np.kron(look(bool(mark), rng).images["front"], np.ones((2, 2, 1), np.uint8)) for mark in [0, *(shown or marks)]
+        np.kron(look(mark, rng).images["front"], np.ones((2, 2, 1), np.uint8)) for mark in [0, *(shown or marks)]
     ]
     for index, mark in enumerate(marks):
         before, after = ({"front": pictures[0 if copies else i]} for i in (index, index + 1))
@@ -56,10 +59,11 @@ def episode(
     return found
 
 
-def record(store: Path, episodes: list[list[Step]], marks: bool = True) -> None:
+def record(store: Path, episodes: list[list[Step]], stages: tuple[str, ...] = (), marks: bool = True) -> None:
+    meta = {"marks": True, **({"stages": list(stages)} if stages else {})} if marks else {}
     with EpisodeStore.create_or_open(store, SCHEMA) as open_store:
         for recorded in episodes:
-            writer = open_store.begin({"seed": 0, "marks": True} if marks else {"seed": 0})
+            writer = open_store.begin({"seed": 0, **meta})
             for step in recorded:
                 writer.append(step)
             writer.finish()
@@ -80,6 +84,74 @@ def test_marks_are_the_rewards_that_a_person_gave(tmp_path: Path) -> None:
     assert (fails.labelled.labels == FAILURE).all()
     assert succeeds.labelled.name == f"{tmp_path.name}/rewards/000000"
     assert succeeds.version == 7
+
+
+def test_stages_are_what_a_person_has_marked_of_each(tmp_path: Path) -> None:
+    store = tmp_path / "rewards"
+    marks = [0, 0, 0.5, 0.5, 0.5, 1, 1, 0.5, 0.5, 0.5]
+    record(store, [episode(0, marks, Outcome.timeout()), episode(1, [0] * 5, Outcome.timeout())], stages=STAGES)
+    lifts, fails = recordings([store], "reach", VIEWS, Margin(0.05, 0.05))
+    first, second = lifts.stages
+    assert lifts.names == STAGES and lifts.labelled is second
+    assert first.labels.tolist() == [FAILURE] * 3 + [LEFT_OUT] + [SUCCESS] * 7
+    assert second.labels.tolist() == [FAILURE] * 6 + [LEFT_OUT, LEFT_OUT] + [FAILURE] * 3
+    assert lifts.frames().labels[4].tolist() == [SUCCESS, FAILURE]
+    assert [one.success for one in (*lifts.stages, *fails.stages)] == [True, True, False, False]
+    record(store, [episode(2, [0, 0, 1, 1], Outcome.timeout())], stages=STAGES)
+    with pytest.raises(LabelsError, match=r"000002: stage inserted out of order, in step 2, before lifted.*0\.5$"):
+        recordings([store], "reach", VIEWS, MARGIN)
+    relabel = [str(store), "2", "1", "running", "--reward", "0.5"]
+    assert relabel_main(relabel) == 0
+    assert recordings([store], "reach", VIEWS, MARGIN)[2].stages[1].success
+    record(tmp_path / "others", [episode(0, [0, 0, 1, 1], Outcome.timeout())])
+    with pytest.raises(ConfigError, match=r"000000 marks lifted, inserted, and .*others/000000 marks success: name"):
+        recordings([store, tmp_path / "others"], "reach", VIEWS, MARGIN)
+
+
+def test_from_stages_to_their_judge(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commands on episodes in two stages, the pictures of which are told apart by where a square is."""
+    half, whole = [0] * 4 + [0.5] * 6, [0] * 4 + [0.5] * 5 + [1] * 6
+    kinds = [*[whole] * 4, *[half] * 4, *[[0] * 6] * 4]
+    record(run.root / "rewards", [episode(seed, marks, Outcome.timeout()) for seed, marks in enumerate(kinds)], STAGES)
+    of_run = ["--run", str(run.root)]
+    quick = ["split.least=4", "training.copies=0", "training.steps=100", "training.rate=0.002", "margin.before=0.05"]
+    assert main(["reward", "train", *of_run, *quick]) == 0
+    assert "stages lifted, inserted" in capsys.readouterr().out
+    assert main(["reward", "eval", *of_run, "wanted.rate=0.96", "margin.before=0.05"]) == 0
+    said = capsys.readouterr().out
+    assert "stage 1 of 2: lifted" in said and "stage 2 of 2: inserted" in said
+    folder = run.root / "classifier"
+    saved = Saved.read(folder)
+    assert [stage.name for stage in saved.stages] == list(STAGES)
+    assert all(stage.thresholds is not None and stage.promise for stage in saved.stages)
+    rows = [json.loads(line) for line in (folder / "report.jsonl").read_text().splitlines()]
+    wholes = [row for row in rows if row["kind"] == "report"]
+    assert [(row["stage"], row["successes"], row["failures"]) for row in wholes] == [
+        ("inserted", 1, 2),
+        ("lifted", 2, 1),
+    ]
+    assert [row["recognised"] for row in wholes] == [1, 2], "separable pictures"
+    classifier, judge = load(folder), ClassifierJudge(folder)
+    judge.begin()
+    held = []
+    for reading in recordings([run.root / "rewards"], "reach", VIEWS, MARGIN)[0].frames().readings:
+        outcome = judge.judge(replace(reading, signals=classifier.signals(reading)))
+        held.append(judge.stage)
+    assert held == sorted(held) and set(held) == {0, 1, 2}, "in their order"
+    assert outcome == Outcome.success()
+    assert main(["reward", "relabel", *of_run]) == 2
+    assert "has stages, which are corrected step by step" in capsys.readouterr().err
+    record(run.root / "others", [episode(30, [0] * 4, Outcome.timeout())])
+    assert main(["reward", "eval", *of_run, "--stores", "others"]) == 2
+    assert "tells lifted, inserted, and run/others/000000 marks success" in capsys.readouterr().err
+
+
+def test_a_script_marks_the_stages_of_its_task_and_of_no_other(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    collect = ["reward", "collect", "--fast", "--run", str(run.root)]
+    assert main([*collect, "session.stages=lifted,inserted"]) == 2
+    assert "session.stages=lifted,inserted: the script of task=reach marks success alone" in capsys.readouterr().err
+    assert main([*collect, "session.stages=lifted"]) == 2
+    assert "session.stages=lifted is one stage, which is success" in capsys.readouterr().err
 
 
 def test_elsewhere_the_last_reading_of_a_success_shows_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Readings in which success is to be seen: a bright square in the right half of the picture."""
+"""Readings in which progress is to be seen: a bright square, on the right for success, half way for half of it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SIZE = 64  # pixels
 SEEN = Seen({"front": View(size=SIZE)}, ("wrench", "pose"))
 
 
-def look(success: bool, rng: np.random.Generator, arm: PerfectArm | None = None) -> Reading:
-    """The next reading of ``arm``, with noise, a square on either side, and a wrench that tells nothing."""
+def look(progress: float, rng: np.random.Generator, arm: PerfectArm | None = None) -> Reading:
+    """The next reading of ``arm``, with noise, a square from left to right, and a wrench that tells nothing."""
     picture = rng.integers(0, 60, (SIZE, SIZE, 3), dtype=np.uint8)
-    left, top = rng.integers(0, 14, 2) + (34 if success else 2, 20)
+    left, top = rng.integers(0, 14, 2) + (2 + round(32 * progress), 20 if progress in (0, 1) else 2)
     picture[top : top + 16, left : left + 16] = 220
     found = (arm or PerfectArm(FAR)).reading()
     return replace(found, images={"front": picture}, wrench=rng.normal(size=6))

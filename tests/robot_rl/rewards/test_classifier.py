@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from robot_rl.contract import View
 from robot_rl.perception.encoders import make_encoder
-from robot_rl.rewards.classifier import Classifier, Preparation, load, save, weights
+from robot_rl.rewards.classifier import Classifier, Head, Preparation, load, logits, save, weights
 from robot_rl.rewards.config import TrainingSettings
 from robot_rl.rewards.filtering import FilterSettings, Thresholds
 from robot_rl.rewards.labels import FAILURE, LEFT_OUT, SUCCESS
-from robot_rl.rewards.saved import CARD, WEIGHTS, ClassifierError, Saved, Seen, digest_of
-from robot_rl.rewards.training import Fitted, Frames, balanced_loss, calibrated, fit
+from robot_rl.rewards.saved import CARD, WEIGHTS, ClassifierError, Saved, Seen, Stage, digest_of
+from robot_rl.rewards.training import Fitted, Frames, balanced_loss, calibrated, fit, mean_loss, stages_loss
 from tests.robot_rl.readings import FAR, PerfectArm
 from tests.robot_rl.rewards.seeing import SEEN, look
 
@@ -27,7 +28,7 @@ SETTINGS = TrainingSettings(steps=60, half=16, every=10, copies=0, rate=1e-3)
 def episode(seed: int, success: bool = True) -> Frames:
     rng = np.random.default_rng(seed)
     labels = np.array([FAILURE] * 6 + ([LEFT_OUT] + [SUCCESS] * 5 if success else [FAILURE] * 6), np.int8)
-    return Frames([look(bool(label != FAILURE), rng) for label in labels], labels)
+    return Frames([look(bool(label != FAILURE), rng) for label in labels], labels[:, None])
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,21 @@ def fitted(preparation: Preparation) -> Fitted:
     return fit(preparation, episodes[:8], episodes[8:], SETTINGS)
 
 
+BINARY = Saved(
+    task="reach",
+    period=0.1,
+    encoder="efficientnet_lite0",
+    digest="0",
+    seen=SEEN,
+    weights="0123456789abcdef",
+    temperature=1.0,
+    offset=0.0,
+    learning=(),
+    stopping=(),
+    filter=FilterSettings(),
+)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, preparation: Preparation, fitted: Fitted) -> Path:
     data = weights(fitted.head)
@@ -51,8 +67,8 @@ def folder(tmp_path: Path, preparation: Preparation, fitted: Fitted) -> Path:
         digest=preparation.encoder.digest,
         seen=SEEN,
         weights=digest_of(data),
-        temperature=fitted.temperature,
-        offset=fitted.offset,
+        temperature=fitted.scales[0].temperature,
+        offset=fitted.scales[0].offset,
         learning=("a/0",),
         stopping=("a/1",),
         filter=FilterSettings(),
@@ -65,7 +81,7 @@ def folder(tmp_path: Path, preparation: Preparation, fitted: Fitted) -> Path:
 def test_it_learns_what_is_to_be_seen(folder: Path, fitted: Fitted) -> None:
     fresh = episode(99)
     said = load(folder).probabilities(fresh.readings)
-    assert ((said > 0.5) == (fresh.labels != FAILURE)).all()
+    assert ((said > 0.5) == (fresh.labels[:, 0] != FAILURE)).all()
     assert fitted.looks[-1].stopping < fitted.looks[0].stopping
     assert fitted.looks[-1].step <= SETTINGS.steps
 
@@ -154,6 +170,51 @@ def test_calibration_lowers_the_confidence_of_a_head_that_overstates() -> None:
     temperature, offset = calibrated(5.0 * true_z + 3.0, truth, 10**6, 10**6)
     assert 1.0 / temperature == pytest.approx(0.2, rel=0.1)
     assert offset == pytest.approx(-0.6, abs=0.1)
+
+
+def test_each_stage_is_a_question_of_its_own_in_the_loss() -> None:
+    z = np.array([[2.0, -1.0], [0.5, 3.0], [-1.0, 0.0]])
+    labels = np.array([[SUCCESS, FAILURE], [SUCCESS, LEFT_OUT], [FAILURE, FAILURE]], np.int8)
+
+    def cost(value: float) -> float:  # of a success at z = value; of a failure at −value
+        return float(np.log1p(np.exp(-value)))
+
+    answered = [cost(2.0), cost(0.5), cost(1.0), cost(1.0), cost(0.0)]
+    given = torch.tensor(z, requires_grad=True)
+    loss = stages_loss(given, torch.tensor(labels))
+    assert loss.item() == pytest.approx(np.mean(answered))
+    loss.backward()
+    nudge = 1e-6 * np.eye(6).reshape(6, 3, 2)
+    steep = [(stages_loss(torch.tensor(z + by), torch.tensor(labels)) - loss.item()).item() / 1e-6 for by in nudge]
+    np.testing.assert_allclose(given.grad.numpy().ravel(), steep, atol=1e-5)
+    assert given.grad[1, 1] == 0.0, "what is left out teaches nothing"
+    first = 0.5 * (0.5 * (cost(2.0) + cost(0.5)) + cost(1.0))
+    assert mean_loss(z, labels) == pytest.approx(0.5 * (first + 0.5 * (cost(1.0) + cost(0.0))))
+
+
+def test_no_stage_is_more_probable_than_one_before_it(preparation: Preparation) -> None:
+    torch.manual_seed(0)
+    head, inputs = Head(preparation.shapes, preparation.seen.state_size, 3), preparation(episode(1).readings[:4])
+    stages = (Stage("lifted", 2.0, -0.5), Stage("carried", 1.0, 3.0))
+    saved = replace(BINARY, earlier=stages, called="inserted", temperature=0.5, offset=1.0)
+    said = Classifier(saved, preparation, head).of(inputs)
+    z = logits(head, inputs)
+    own = 1.0 / (1.0 + np.exp(-(z / [2.0, 1.0, 0.5] + [-0.5, 3.0, 1.0])))
+    np.testing.assert_allclose(said[:, 0], own[:, 0])
+    np.testing.assert_allclose(said[:, 1], np.minimum(own[:, 0], own[:, 1]))
+    np.testing.assert_allclose(said[:, 2], own.min(axis=1))
+    assert (own[:, 1] > own[:, 0]).any(), "there is something to put right"
+
+
+def test_a_description_with_stages_is_read_as_it_was_written(tmp_path: Path) -> None:
+    BINARY.write(tmp_path)
+    assert not {"earlier", "called"} & set(json.loads((tmp_path / CARD).read_text())), "as before there were stages"
+    earlier = (Stage("lifted", 2.0, -0.5, Thresholds(0.6, 0.5), "none"), Stage("carried", 1.0, 0.0))
+    staged = replace(BINARY, earlier=earlier, called="inserted")
+    staged.write(tmp_path)
+    assert Saved.read(tmp_path) == staged
+    assert [stage.name for stage in staged.stages] == ["lifted", "carried", "inserted"]
+    assert staged.signals == ("stage-1-01234567", "stage-2-01234567", "success-01234567")
 
 
 def test_either_kind_weighs_the_same_in_the_loss() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from robot_rl.contract import ContractError, Ending, Outcome, Reading
 from robot_rl.rewards.filtering import FilterSettings, Thresholds
-from robot_rl.rewards.saved import ClassifierError, Saved
+from robot_rl.rewards.judge import ClassifierJudge
+from robot_rl.rewards.saved import ClassifierError, Saved, Stage
 from robot_rl.session.judge import (
     JUDGES,
     Several,
@@ -91,6 +92,37 @@ def test_a_classifier_without_a_threshold_judges_nothing(folder: Path) -> None:
         make_judge(f"classifier:{folder}", TASK)
     with pytest.raises(ClassifierError, match="no reward classifier at"):
         make_judge(f"classifier:{folder}/none", TASK)
+
+
+def test_stages_are_held_by_k_of_n_frames_and_none_is_skipped(tmp_path: Path) -> None:
+    earlier = (Stage("lifted", 1.0, 0.0, Thresholds(0.5, 0.5)), Stage("carried", 1.0, 0.0, Thresholds(0.6, 0.6)))
+    saved = replace(SAVED, earlier=earlier, called="inserted", thresholds=Thresholds(0.8, 0.6))
+    saved.write(tmp_path)
+    judge, arm = make_judge(f"classifier:{tmp_path}", TASK), PerfectArm(FAR)
+    assert isinstance(judge, ClassifierJudge)
+    judge.begin()
+    frames = [
+        ((0.9, 0.2, 0.2), 0),  # one of three frames is none
+        ((0.9, 0.2, 0.2), 1),
+        ((0.4, 0.95, 0.95), 1),  # the first is held by two of three; the second has one frame
+        ((0.2, 0.95, 0.95), 0),  # two of three, but the first is not held any more
+        ((0.9, 0.7, 0.7), 0),
+        ((0.9, 0.7, 0.7), 2),
+    ]
+    for probabilities, held in frames:
+        found = arm.reading()
+        signals = {**dict(zip(saved.signals, probabilities, strict=True)), saved.stamp_signal: found.stamp_ns * 1e-9}
+        outcome = judge.judge(replace(found, signals=signals))
+        assert (judge.stage, judge.progress) == (held, held / 3), probabilities
+        assert bool(outcome.doubt) == (held == 2) and not outcome.done, "doubt is of success alone"
+    for _ in range(2):
+        found = arm.reading()
+        signals |= {saved.signal: 0.9, saved.stamp_signal: found.stamp_ns * 1e-9}
+        outcome = judge.judge(replace(found, signals=signals))
+    assert outcome == Outcome.success() and judge.progress == 1.0
+    silent = {name: value for name, value in signals.items() if name != "stage-2-01234567"}
+    aborted = judge.judge(replace(arm.reading(), signals=silent))
+    assert aborted.ending is Ending.ABORTED and "no signal stage-2-01234567" in aborted.reason
 
 
 class Fixed:

@@ -22,6 +22,7 @@ from robot_rl.rewards.labels import (
     SplitSettings,
     label,
     split,
+    split_stages,
 )
 
 S, F, X = SUCCESS, FAILURE, LEFT_OUT
@@ -154,6 +155,47 @@ def test_marks_that_are_too_short_are_counted_in_the_error() -> None:
 def test_a_copy_of_an_episode_is_refused() -> None:
     with pytest.raises(LabelsError, match="episode run/3 is there more than once"):
         split([*named(5, 5), episode("run/3", True)], SplitSettings())
+
+
+def staged(name: str, reached: str) -> tuple[LabelledEpisode, ...]:
+    """An episode in two stages; a letter for each frame says how many are reached, "x" that it is left out of both."""
+    of_stages = []
+    for stage in (1, 2):
+        found = [X if letter == "x" else int(int(letter) >= stage) for letter in reached]
+        of_stages.append(LabelledEpisode(name, str(stage) in reached or "2" in reached, np.array(found, np.int8)))
+    return tuple(of_stages)
+
+
+NAMES = ("lifted", "inserted")
+
+
+def test_stages_are_split_by_episode_and_by_the_stage_that_is_reached() -> None:
+    kinds = {"a": "0000", "b": "0x11", "c": "0x1x22"}
+    episodes = [staged(f"{kind}{number}", kinds[kind]) for kind in kinds for number in range(6)]
+    found = split_stages(episodes, NAMES, SplitSettings(stopping=0.2, judging=0.3))
+    parts = [sorted(one.name for one in part) for part in (found.learning, found.stopping, found.judging)]
+    assert sorted(name for part in parts for name in part) == sorted(one[0].name for one in episodes)
+    assert [[name[0] for name in part].count(kind) for part in parts for kind in "abc"] == [3] * 3 + [1] * 3 + [2] * 3
+    few = [*episodes[:6], *episodes[6:8], *episodes[12:]]
+    learnt = {one.name for one in split_stages(few, NAMES, SplitSettings(stopping=0.2, judging=0.3)).learning}
+    assert {"b0", "b1"} <= learnt, "two of a kind are not shared out"
+    (unused,) = split_stages(
+        [*episodes, staged("d", "0x1xx")[:1] + (LabelledEpisode("d", True, np.array([F, X])),)], NAMES, SplitSettings()
+    ).unused
+    assert unused.name == "d"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "text"),
+    [
+        (["0000"] * 5 + ["0x1x22"] * 3, "stage lifted: 3 episodes reach it and 5 do not, and .* record 2 and 0 more"),
+        (["0000"] * 5 + ["0x1111"] * 5, "stage inserted: 0 episodes reach it and 10 do not"),
+        (["0000"] * 5 + ["0xxx22"] * 5, "stage lifted has no frames: in each episode inserted is marked before"),
+    ],
+)
+def test_stages_that_make_no_classifier_are_one_error(kinds: list[str], text: str) -> None:
+    with pytest.raises(LabelsError, match=text):
+        split_stages([staged(str(number), kind) for number, kind in enumerate(kinds)], NAMES, SplitSettings())
 
 
 def test_parts_that_leave_nothing_are_refused() -> None:

@@ -19,7 +19,7 @@ from robot_rl.rewards.judged import JudgedEpisode, judged
 from robot_rl.rewards.labels import FAILURE, LEFT_OUT, SUCCESS, LabelsError
 from robot_rl.rewards.picture import draw, mistaken, png
 from robot_rl.rewards.promise import PromiseError, Wanted, upper_bound
-from robot_rl.rewards.report import Report, ReportSettings, report
+from robot_rl.rewards.report import Report, ReportSettings, report, reports
 from robot_rl.rewards.telling import in_words, json_lines
 from tests.robot_rl.rewards.episodes import PERIOD_NS, episode
 
@@ -183,6 +183,21 @@ def test_a_picture_with_two_probabilities_is_refused() -> None:
 def test_what_does_not_fit_together_is_refused_by_name(change: dict[str, np.ndarray], text: str) -> None:
     with pytest.raises(ContractError, match=text):
         replace(episode("a", [0.1, 0.2]), **change)
+
+
+def test_no_threshold_of_a_stage_is_below_that_of_the_one_before() -> None:
+    """Failures of the first stage score 0.7 and 0.3, those of the second 0.6 and 0.2; one error of two is allowed."""
+    first = [episode("a", [0.7] * 5), episode("b", [0.3] * 5), episode("c", [0.9] * 5, [S] * 5)]
+    second = [episode("a", [0.6] * 5), episode("b", [0.2] * 5), episode("c", [0.65] * 5, [S] * 5)]
+    filtering, wanted = FilterSettings(needed=1, window=1), Wanted(rate=0.01)
+    alone = report(second, filtering, wanted)
+    assert alone.thresholds.success == 0.6 and alone.recognised == 1
+    lifted, inserted = reports([first, second], filtering, wanted, ReportSettings())
+    assert (lifted.thresholds.success, inserted.thresholds.success) == (0.7, 0.7)
+    assert (lifted.recognised, inserted.recognised) == (1, 0), "it would not be held, so it is not said to be"
+    assert inserted.promise == alone.promise
+    rows = [json.loads(line) for line in json_lines(lifted, "lifted").splitlines()]
+    assert {row["stage"] for row in rows} == {"lifted"} and rows[0]["kind"] == "report"
 
 
 def test_a_copy_of_an_episode_is_refused() -> None:

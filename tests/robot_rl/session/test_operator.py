@@ -13,6 +13,7 @@ from controllers.state import Mode
 from hardware.interfaces import TeleopCommand
 from robot_rl.contract import DISCARDED, Ending, Outcome, Reading, Source, Verdict, Word
 from robot_rl.contract.errors import ContractError
+from robot_rl.contract.ranges import RangeError
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Phase
 from robot_rl.session.judge import make_judge
@@ -382,3 +383,37 @@ def test_where_a_person_marks_success_gives_steps_a_reward_and_ends_nothing() ->
     assert bench.sink[0].meta["marks"] is True
     steps_later(bench, 1)
     assert bench.step(STILL).step.outcome.reward == 0.0, "the next episode begins without a mark"
+
+
+def test_stages_are_marked_one_after_the_other_and_taken_back() -> None:
+    bench = steps_later(Bench(SessionConfig(marks=True, stages=("lifted", "carried", "inserted"))), 1)
+    said, rewards = [], []
+    for words in ("F", "S", "SS", "", "F", "SF", "S", "S", "S"):
+        for word in words:
+            bench.say(Word.SUCCESS if word == "S" else Word.FAILURE)
+            answer = bench.answer()
+            said.append((answer.accepted, answer.text.split(" from ")[0]))
+        rewards.append(bench.step(STILL).step.outcome.reward * 3)
+    assert rewards == pytest.approx([0, 1, 2, 2, 1, 1, 2, 3, 3])
+    assert said == [
+        (False, "no stage is marked"),
+        (True, "lifted (stage 1 of 3)"),
+        (True, "carried (stage 2 of 3)"),
+        (False, "carried was marked in this very step; say it again in a later one"),
+        (True, "lifted (stage 1 of 3)"),
+        (True, "carried (stage 2 of 3)"),
+        (True, "lifted (stage 1 of 3)"),
+        (True, "carried (stage 2 of 3)"),
+        (True, "inserted (stage 3 of 3)"),
+        (False, "inserted, the last stage, is marked already"),
+    ]
+    bench.say(Word.END)
+    assert bench.step(STILL).step.outcome.reward == 1.0
+    assert bench.sink[0].meta["stages"] == ["lifted", "carried", "inserted"]
+    assert bench.step(STILL).ended is None
+
+
+@pytest.mark.parametrize(("stages", "words"), [(("a",), "is one stage, which is success"), (("a", "a"), "of its own")])
+def test_stages_need_names_of_their_own(stages: tuple[str, ...], words: str) -> None:
+    with pytest.raises(RangeError, match=words):
+        SessionConfig(stages=stages)
