@@ -54,7 +54,7 @@ from robot_rl.data.parameters import pack, unpack
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.learning import make_learner
-from robot_rl.jobs.progress import encoder_of, open_store, schema_of, view_of
+from robot_rl.jobs.progress import encoder_of, schema_of, view_of
 from robot_rl.jobs.run import Run
 from robot_rl.learner.config import Interventions
 from robot_rl.learner.loop import LearnerLoop
@@ -181,7 +181,8 @@ class Bench:
         with contextlib.ExitStack() as stack:
             world = stack.enter_context(InProcessWorld(scene, self.task.bound(config.controller)))
             world.start()
-            encoder, renderer = encoder_of(config), None
+            encoder = encoder_of(config)
+            renderer: SceneRenderer | None = None
             if encoder is not None:
                 encoder.load()
                 use_one_thread()
@@ -201,7 +202,8 @@ class Bench:
 
     def success(self, data: bytes, starts: int) -> float:
         """Share of so many starts, none of which was seen in learning, from which the policy of ``data`` succeeds."""
-        policy, ended = self.loader(deterministic=True)(data), []
+        policy = self.loader(deterministic=True)(data)
+        ended: list[bool] = []
         with self.rollout(self.config.seed + EVALUATION) as rollout:
             while len(ended) < starts:
                 if (episode := rollout.step(policy).ended) is not None:
@@ -228,8 +230,9 @@ def make_line(cell: Cell) -> Line:
     shutil.rmtree(root, ignore_errors=True)  # what an interrupted run has left
     bench = Bench(load_config(None, overrides))
     run = Run.create(bench.config, root)
-    points, tally = [], Tally()
-    with contextlib.closing(_store(run, bench)) as store:
+    points: list[tuple[float, float]] = []
+    tally = Tally()
+    with contextlib.closing(EpisodeStore.create_or_open(run.online, bench.schema)) as store:
         loop = make_learner(run, bench.config)
         for minutes in _learn(cell, bench, loop, store, tally):
             points.append((minutes, bench.success(alone(loop.parameters()), cell.starts)))
@@ -281,12 +284,6 @@ def _learn(cell: Cell, bench: Bench, loop: LearnerLoop, store: EpisodeStore, tal
 def _catch_up(loop: LearnerLoop) -> None:
     while loop.step():
         pass
-
-
-def _store(run: Run, bench: Bench) -> EpisodeStore:
-    store = open_store(run, "train", bench.config, bench.task)
-    assert store is not None, "a training records"
-    return store
 
 
 def _cpu_time() -> float:

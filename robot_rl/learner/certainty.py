@@ -103,7 +103,7 @@ def person_loss(person: Person, batch: Batch) -> jax.Array:
 
 
 def judge(person: Person, multiplier: Params, batch: Batch) -> Judged:
-    """What a person would do in the states of a minibatch ``(n, …)``, and how much that counts."""
+    """The person in the states of a minibatch ``(n, …)``, and how much they count there."""
     features = encoder.features(person.encoder, batch.state, batch.images)
     mean, log_std = gaussian_apply(person.policy, features, 1)
     weight = jax.nn.softplus(ensemble_apply(multiplier, features)[0, :, 0])
@@ -119,8 +119,9 @@ def multiplier_loss(multiplier: Params, person: Person, batch: Batch, action: ja
 
 
 def weighted(agent: Agent) -> Agent:
-    """``agent``, whose policy imitates a person by how sure they are; it has `Agent.mean`."""
-    assert agent.mean is not None, "its policy's loss is weighed"
+    """``agent``, whose policy imitates a person by how sure they are. Raises ValueError without `Agent.mean`."""
+    if agent.mean is None:
+        raise ValueError(f"no loss of agent {agent.name} weighs imitation against value")
     mean_of = agent.mean
 
     def create(key: jax.Array, layout: Layout) -> WeightedState:

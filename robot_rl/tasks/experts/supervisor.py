@@ -1,22 +1,23 @@
 """A scripted person who watches a policy, takes over where it does badly, and gives back.
 
-They look at how much is left to do, a length that the task's eyes can see (`LEFT`), and take over
+They look at how much is left to do, a length that no observation need tell (`LEFT`), and take over
 
 - for want of progress: nothing of `GAIN` was gained for as long as their patience lasts,
 - for danger: the arm presses harder than they dare,
 - for nothing: by chance, as people do who would rather do it themselves.
 
-Then they drive by the task's script, as their hand does (`person.Hand`), for a while at least, and give back once they
-have brought it on, or earlier when the hand is tired of it. `STYLES` has three of them: *good* waits, is steady, and
-brings it on; *hasty* takes over early and for nothing, rushes, and lets go at once; *clumsy* comes late, and whose hand
-gropes where it touches something (five times the noise of free space). All of it is drawn from a seed and the robot's
-time.
+Then they drive by the task's script with a hand of their own (`person.Hand`), for a while at least, and give back once
+they have brought it on, or when they are tired of it. `STYLES` has three of them: a *good* one waits, is steady, and
+brings it on; a *hasty* one takes over early and for nothing, rushes, and soon lets go; a *clumsy* one comes late, with
+a hand that gropes where it touches something (five times the noise of free space). All of it is drawn from a seed and
+the robot's time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,21 +64,20 @@ STYLES = {
 }
 
 
-def left_of_search(task: Task, reading: Reading) -> float:
-    """Way [m] of the peg's tip to the hole that it is in reality, and down to where it counts."""
-    assert isinstance(task, PegSearch)
+def left_of_search(task: PegSearch, reading: Reading) -> float:
+    """Way [m] of the peg's tip to the hole where it really is, and down to where it counts."""
     x, y, z = tip(reading.pose).translation - object_pose(reading, "hole").translation
     return float(np.hypot(x, y)) + max(0.0, float(z) + task.depth)
 
 
-def left_of_picking(task: Task, reading: Reading) -> float:
+def left_of_picking(task: PickCube, reading: Reading) -> float:
     """Way [m] to the cube, and of it up to where it counts."""
     cube = object_pose(reading, "cube").translation
     lifted = float(cube[2]) - 0.5 * CUBE_WIDTH if between_fingers(reading, cube) else 0.0
     return float(np.linalg.norm(cube - reading.pose.translation)) + max(0.0, LIFT - lifted)
 
 
-LEFT: dict[type[Task], Callable[[Task, Reading], float]] = {PegSearch: left_of_search, PickCube: left_of_picking}
+LEFT: dict[type[Task], Callable[[Any, Reading], float]] = {PegSearch: left_of_search, PickCube: left_of_picking}
 
 
 @dataclass(eq=False)
@@ -104,11 +104,11 @@ class Supervisor:
     def __init__(self, task: Task, style: str, seed: int) -> None:
         if style not in STYLES:
             raise ContractError(f"unknown style {style!r} of a supervisor; choose from {', '.join(STYLES)}")
-        self._left = next((left for kind, left in LEFT.items() if isinstance(task, kind)), None)
-        if self._left is None:
+        found = [left for kind, left in LEFT.items() if isinstance(task, kind)]
+        if not found:
             known = ", ".join(kind.name for kind in LEFT)
             raise ContractError(f"nobody can see what is left to do of the task {task.name!r}; choose from {known}")
-        self._task, self._style = task, STYLES[style]
+        self._task, self._left, self._style = task, found[0], STYLES[style]
         self._hand = Person(task, seed, self._style.hand)
         self._rng = np.random.default_rng((seed, 1))
         self._watch: _Watch | None = None
@@ -116,7 +116,6 @@ class Supervisor:
 
     def __call__(self, reading: Reading) -> TeleopCommand | None:
         """What they do: nothing, or as the hand goes."""
-        assert self._left is not None
         now, left = reading.robot_time, self._left(self._task, reading)
         elapsed, self._last = now - self._last, now
         if self._watch is None or not 0.0 <= elapsed <= GAP:
@@ -126,7 +125,7 @@ class Supervisor:
             watch.least, watch.at = left, now
         command = self._hand(reading)  # the hand is there all along
         if watch.drives_since is not None:
-            if self._gives_back(watch, now, left):
+            if self._gives_back(now - watch.drives_since, watch.found - left):
                 self._watch = _Watch(left, now)
                 return None
             return command
@@ -143,7 +142,7 @@ class Supervisor:
             or self._rng.random() < style.needless * elapsed
         )
 
-    def _gives_back(self, watch: _Watch, now: float, left: float) -> bool:
-        assert watch.drives_since is not None
-        driven = now - watch.drives_since
-        return driven > self._style.tires or (driven > self._style.stays and left < watch.found - self._style.brings)
+    def _gives_back(self, driven: float, brought: float) -> bool:
+        """Whether they do after so many seconds, and so much [m] less to do."""
+        style = self._style
+        return driven > style.tires or (driven > style.stays and brought > style.brings)
