@@ -26,6 +26,7 @@ LAYOUT = Layout(D, A)
 HALFWAY = math.exp(0.5 * (LEAST + MOST))  # σ where the network says 0
 TINY = rlpd.RlpdConfig(hidden=(8,), critics=2, critic_steps=2)
 P, H = Source.POLICY, Source.PERSON
+MODULES: dict[str, Any] = {"rlpd": rlpd, "sac": sac, "rlpd_lagrangian": lagrangian, "flash_sac": flash_sac}
 
 
 def batch_of(*lead: int, seed: int = 0, person: float = 0.5) -> Batch:
@@ -141,44 +142,39 @@ def test_the_policy_s_gradient_is_weighed_as_its_loss_is() -> None:
         np.testing.assert_allclose((ahead - behind) / 2e-6, (gradient * way).sum(), rtol=1e-6)
 
 
-def loss_of(name: str, columns: dict[str, jax.Array]) -> tuple[float, np.ndarray]:
-    """The policy's loss of an agent with ``columns`` in the batch, and μ_π ``(n, a)`` as the loss sees it."""
-    config, key = make_agent(name, SMALL[name]).config, jax.random.PRNGKey(0)
-    batch = batch_of(N)
-    batch = batch._replace(columns={"cost": batch.columns["cost"]} | columns)
-    if name == "flash_sac":
+def losses_of(name: str, columns: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The policy's loss of an agent, the same with ``columns`` in the batch, and μ_π ``(n, a)`` as the loss sees it."""
+    config, key, module = make_agent(name, SMALL[name]).config, jax.random.PRNGKey(0), MODULES[name]
+    plain = batch_of(N)
+    plain = plain._replace(columns={"cost": plain.columns["cost"]})
+    known = plain._replace(columns=plain.columns | columns)
 
-        def both() -> tuple[jax.Array, jax.Array]:
-            state = flash_sac.create(key, LAYOUT, config)
-            features = flash_sac.encode(state, batch)
+    def losses() -> tuple[jax.Array, jax.Array, jax.Array]:
+        state = module.make_agent(config).create(key, LAYOUT)
+        if name == "flash_sac":
+            features = flash_sac.encode(state, plain)
             outputs, _ = flash.apply(state.actor, jnp.concatenate((features.now, features.next)))  # norms: of the batch
-            loss, _ = flash_sac.actor_loss(state.actor, key, state, features, config, batch.columns)
-            return loss, jnp.tanh(flash.gaussian(outputs[:N])[0])
+            found = [
+                flash_sac.actor_loss(state.actor, key, state, features, config, batch.columns)[0]
+                for batch in (plain, known)
+            ]
+            return *found, jnp.tanh(flash.gaussian(outputs[:N])[0])
+        if name == "rlpd_lagrangian":
+            found = [lagrangian.actor_loss(state.rlpd.actor, key, state, batch)[0] for batch in (plain, known)]
+        else:
+            given = state.actor, key, state.critics, state.log_alpha
+            found = [module.actor_loss(*given, batch)[0] for batch in (plain, known)]
+        return *found, module.make_agent(config).mean(state, plain)
 
-    elif name == "rlpd_lagrangian":
-
-        def both() -> tuple[jax.Array, jax.Array]:
-            whole = lagrangian.create(key, LAYOUT, config)
-            loss, _ = lagrangian.actor_loss(whole.rlpd.actor, key, whole, batch)
-            return loss, lagrangian.make_agent(config).mean(whole, batch)
-
-    else:
-
-        def both() -> tuple[jax.Array, jax.Array]:
-            state, module = rlpd.create(key, LAYOUT, config), {"rlpd": rlpd, "sac": sac}[name]
-            loss, _ = module.actor_loss(state.actor, key, state.critics, state.log_alpha, batch)
-            return loss, module.make_agent(config).mean(state, batch)
-
-    loss, action = jax.jit(both)()
-    return float(loss), np.asarray(action)
+    return jax.jit(losses)()
 
 
-@pytest.mark.parametrize("name", ["rlpd", "sac", "rlpd_lagrangian", "flash_sac"])
+@pytest.mark.parametrize("name", MODULES)
 def test_every_policy_s_loss_is_weighed_between_its_own_and_the_distance_to_the_person(name: str) -> None:
-    plain, action = loss_of(name, {})
     person = np.random.default_rng(5).uniform(-1, 1, (N, A)).astype(np.float32)
-    found, _ = loss_of(name, {"person_action": jnp.asarray(person), "person_weight": jnp.full(N, 3.0)})
-    np.testing.assert_allclose(found, (plain + 3.0 * ((action - person) ** 2).sum(-1).mean()) / 4.0, rtol=1e-4)
+    plain, found, action = losses_of(name, {"person_action": jnp.asarray(person), "person_weight": jnp.full(N, 3.0)})
+    distance = ((np.asarray(action) - person) ** 2).sum(-1).mean()
+    np.testing.assert_allclose(found, (plain + 3.0 * distance) / 4.0, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["rlpd", "flash_sac", "hil"])
