@@ -6,9 +6,10 @@
 
 A scripted person (`robot_rl.tasks.experts.supervisor`; ``nobody`` for none) watches the policy while it learns in
 process, takes over and gives back. The rules are those of ``learner.interventions``. Demonstrations, 20 of them, are by
-a script that drives like a person, recorded anew for every seed. After every ``--every`` steps of the robot, the
-person's included, what was learnt acts alone and without noise, whatever trust says, from starts that chose nothing and
-with nobody beside it; at the end once more as it would in use, where the clone may be trusted more.
+a script that drives like a person, recorded anew for every seed, and all runs of a seed start from one clone. After
+every ``--every`` steps of the robot, the person's included, what was learnt acts alone and without noise, whatever
+trust says, from starts that chose nothing and with nobody beside it; at the end once more as it would in use, where the
+clone may be trusted more.
 
 Each run is a line of JSON:
 
@@ -42,7 +43,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from benchmarks.experiments.tables.lines import VersionError, digest_of_files, machine, version_of
+from benchmarks.experiments.tables.lines import VersionError, digest, digest_of_files, machine, version_of
 from benchmarks.experiments.tables.plan import BUDGETS, STEPS_PER_MINUTE, TUNING
 from benchmarks.experiments.tables.runs import EVALUATION, ONE_THREAD, Place, demonstrations
 from benchmarks.experiments.tables.statistics import minutes_to_stay
@@ -50,6 +51,7 @@ from hardware.interfaces import TeleopCommand
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import ActionChunk, Ending, Observation, Policy, Reading, Source
+from robot_rl.contract.files import write_atomically
 from robot_rl.data.parameters import pack, unpack
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import RunConfig, load_config
@@ -225,6 +227,8 @@ def make_line(cell: Cell) -> Line:
     overrides = [f"task={cell.task}", f"seed={cell.seed}", f"demo_stores={demos}", f"steps={cell.steps}"]
     overrides += [f"learner.agent={cell.agent}", f"learner.interventions={cell.rule}"]
     overrides += [f"learner.{setting}" for setting in cell.settings]
+    clone = demos.parent / f"clone-{digest(repr((cell.agent, cell.settings)).encode())}.params"
+    overrides += [f"learner.base={clone}"] if clone.exists() else []
     overrides += [f"encoder={BUDGETS[cell.task].encoder}"] if BUDGETS[cell.task].encoder else []
     root = cell.place.work / cell.place.version / "-".join(map(str, cell.key))
     shutil.rmtree(root, ignore_errors=True)  # what an interrupted run has left
@@ -234,6 +238,9 @@ def make_line(cell: Cell) -> Line:
     tally = Tally()
     with contextlib.closing(EpisodeStore.create_or_open(run.online, bench.schema)) as store:
         loop = make_learner(run, bench.config)
+        _catch_up(loop)  # imitate, unless another run of the seed has
+        if loop.has_clone and not clone.exists():
+            write_atomically(clone, loop.parameters())
         for minutes in _learn(cell, bench, loop, store, tally):
             points.append((minutes, bench.success(alone(loop.parameters()), cell.starts)))
     in_use = bench.success(loop.parameters(), cell.starts)
@@ -261,7 +268,6 @@ def make_line(cell: Cell) -> Line:
 
 def _learn(cell: Cell, bench: Bench, loop: LearnerLoop, store: EpisodeStore, tally: Tally) -> Iterator[float]:
     """Robot minutes at which it is evaluated: before the first step, after every ``cell.every``, and at the end."""
-    _catch_up(loop)
     yield 0.0
     policy, published = Newest(bench.loader(deterministic=False), loop.parameters()), loop.version
     person = None if cell.style == NOBODY else Supervisor(bench.task, cell.style, cell.seed)
