@@ -274,11 +274,12 @@ def _learn(cell: Cell, bench: Bench, loop: LearnerLoop, store: EpisodeStore, tal
     with bench.rollout(cell.seed, store, person) as rollout:
         while tally.steps < cell.steps:
             directive = rollout.step(policy)
+            if directive.step is not None:
+                tally.step(directive.step.source)
             if directive.ended is not None:
                 tally.end(directive.ended.reason)
             if directive.step is None:
                 continue
-            tally.step(directive.step.source)
             _catch_up(loop)
             if loop.version - published >= bench.config.learner.publish_every:
                 policy.take(loop.parameters())
