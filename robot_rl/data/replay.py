@@ -3,6 +3,16 @@
 A buffer is a ring of *observations*. Transition i goes from row i to row i + 1, so each observation (and each image) is
 kept once; the last observation of a run is a row that starts no transition. A transition that does not count (any more)
 keeps its row, so that what is drawn depends on what arrived and how it is labelled, and not on when it was labelled.
+
+A *takeover* is a step that a policy decided, after which a person decides the next one of the same run. A buffer that
+cuts there (``learner.interventions=cut``) ends a window with such a step and has nothing to bootstrap from behind it,
+
+    y = Σ γ^k r_{t+k} + γ^H m (1 − b) Q̄(s_{t+H}, ·),   b = 1 where the next decision is a person's,
+
+as if the task had ended: what a person makes good is not credited to the policy's steps before. Steps of a window that
+would lie behind the takeover are not valid. So a takeover counts as a failure that costs what was still to be had,
+which is right for rewards of 0 and more; with negative ones it would pay. What follows when a person lets go is the
+policy's own doing, and a person's steps are bootstrapped through it.
 """
 
 from __future__ import annotations
@@ -19,7 +29,7 @@ from robot_rl.contract import Layout, Source, frame_spec
 from robot_rl.data.episode import Correction, Transitions
 from robot_rl.data.examples import EpisodeReturns, standard
 
-BOOKKEEPING = 18  # bytes of a row beside state, action and images
+BOOKKEEPING = 19  # bytes of a row beside state, action and images
 RECENT = 256  # steps of a policy that tell how it does now: 26 s of them
 PREVIOUS_ACTION, RECENT_COST, EXAMPLE = "previous_action", "recent_cost", "example"  # columns that replay makes itself
 RETURN_DEVIATION, RETURN_LARGEST = "return_deviation", "return_largest"  # and that `robot_rl.data.returns` makes
@@ -34,9 +44,9 @@ class Batch(NamedTuple):
     Attributes:
         state, next_state: ``(…, d)`` before the window and after its last valid step.
         action: ``(…, H, a)``.   reward: ``(…, H)``.   Both 0 where not valid.
-        mask: ``(…)``: 0 where the task ended within the window (nothing to bootstrap from), 1 otherwise, time limits
-            and aborts included.
-        valid: ``(…, H)``: 1 where the run went on that far, 0 after its end.
+        mask: ``(…)``: 0 where the task ended within the window, or it was cut at a takeover (nothing to bootstrap
+            from), 1 otherwise, time limits and aborts included.
+        valid: ``(…, H)``: 1 where the run went on that far, 0 after its end, or after a takeover that it is cut at.
         images, next_images: camera → ``(…, h, w, 3)`` uint8 at ``state`` and ``next_state``, or
             ``(…, rows, columns, channels)`` float16 where the layout has grids of features; None without cameras.
         columns: what the agent asked for beside these (`robot_rl.learner.agent.Agent.columns`), by name. Any recorded
@@ -45,7 +55,8 @@ class Batch(NamedTuple):
             ``recent_cost (updates,)``: mean cost of the newest online steps that a policy decided, which says how it
             does these days where the other columns tell of all times; NaN when there are none.
             ``example (…)``: 1 where the window is of the demonstrations, or of an episode that has ended and returned
-            as much as the median one of them (without any, of all episodes), 0 otherwise.
+            as much as the median one of them (without any, of all episodes), 0 otherwise. Where takeovers cut, a step
+            that a policy decided is none if a person decided a later one of the episode: its return is their doing.
             ``return_deviation, return_largest (updates,)``: √Var(G) and max |G| of all steps so far, see
             `robot_rl.data.returns`.
     """
@@ -66,9 +77,10 @@ class ReplayBuffer:
 
     Args:
         columns: kept beside what every agent needs; see `Batch`.
+        cut: windows end at takeovers.
     """
 
-    def __init__(self, capacity: int, layout: Layout, columns: Sequence[str] = ()) -> None:
+    def __init__(self, capacity: int, layout: Layout, columns: Sequence[str] = (), cut: bool = False) -> None:
         if capacity < 2:
             raise ValueError(f"a replay buffer needs a capacity of at least 2, not {capacity}")
         self.capacity = capacity
@@ -84,6 +96,8 @@ class ReplayBuffer:
         self.columns: dict[str, np.ndarray] = {}  # those recorded; made when the first steps tell their sizes
         self.held = np.zeros(capacity, bool)  # rows that a transition starts from
         self.starts = np.zeros(capacity, bool)  # the same, where it counts
+        self.by_person = np.zeros(capacity, bool)  # rows whose transition a person decided
+        self.cut = cut
         self.dropped = 0  # transitions that made room for others
         self.returns = EpisodeReturns()  # kept where `EXAMPLE` is asked for
         self._wanted = tuple(name for name in columns if name not in DERIVED)
@@ -91,6 +105,7 @@ class ReplayBuffer:
         self._origin = np.full(capacity, -1, np.int32)  # number of the episode in `_origins` that a row is of
         self._step = np.zeros(capacity, np.int32)  # within it
         self._origins: dict[tuple[str, int], int] = {}
+        self._last_by_person: list[int] = []  # number of an episode → its last step that a person decided; −1: none
         # Running CRC-32 of all that is never corrected: states, actions, recorded columns, each camera.
         self._history = [0] * (2 + len(self._wanted) + len(self.images))
         self._next = 0  # the row to write
@@ -128,6 +143,8 @@ class ReplayBuffer:
         number = self._origins.setdefault((transitions.store, transitions.episode), len(self._origins))
         if EXAMPLE in self._derived:
             self.returns.add(number, transitions)
+        by_person = np.asarray(transitions["source"] == Source.PERSON)
+        self._note_person(number, transitions.start + np.flatnonzero(by_person & transitions.counts))
         images, counts = transitions.frames(self._sizes), transitions.counts
         continued = self._tail == (transitions.store, transitions.episode, transitions.start)
         if not continued:
@@ -144,6 +161,7 @@ class ReplayBuffer:
                 self.columns[name][before] = column[part]
             self.held[before] = True
             self.starts[before] = counts[part]
+            self.by_person[before] = by_person[part]
             self._origin[before] = number
             self._step[before] = transitions.start + np.arange(part.start, part.stop)
             self._size += int(counts[part].sum())
@@ -173,6 +191,8 @@ class ReplayBuffer:
         self.mask[rows] = 1.0 - correction["terminated"][steps]
         self._size += int(correction["counts"][steps].sum()) - int(self.starts[rows].sum())
         self.starts[rows] = correction["counts"][steps]
+        self._last_by_person[number] = -1
+        self._note_person(number, self._step[self.starts & self.by_person & (self._origin == number)])
 
     def sample_rows(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """``(count,)`` rows that transitions which count start from, uniformly and with replacement."""
@@ -211,7 +231,10 @@ class ReplayBuffer:
 
     def _windows(self, first: np.ndarray, horizon: int) -> tuple[Batch, np.ndarray, np.ndarray]:
         rows = (first[:, None] + np.arange(horizon)) % self.capacity
-        valid = np.logical_and.accumulate(self.starts[rows], axis=1)
+        goes_on = self.starts[rows]
+        if self.cut:
+            goes_on[:, 1:] &= ~self._is_takeover(rows[:, :-1])
+        valid = np.logical_and.accumulate(goes_on, axis=1)
         steps = valid.sum(axis=1)
         last = (first + steps - 1) % self.capacity
         after = (first + steps) % self.capacity
@@ -225,7 +248,7 @@ class ReplayBuffer:
             state=self.state[first],
             action=action if chunk else action[:, 0],
             reward=reward if chunk else reward[:, 0],
-            mask=self.mask[last],
+            mask=np.where(self._is_takeover(last), np.float32(0.0), self.mask[last]) if self.cut else self.mask[last],
             next_state=self.state[after],
             valid=(valid if chunk else valid[:, 0]).astype(np.float32),
             columns=columns,
@@ -236,6 +259,17 @@ class ReplayBuffer:
         """Returns ``(n,)`` of the episodes that ``rows (n,)`` are of; not a number while they go on."""
         return self.returns.of(self._origin[rows])
 
+    def rescued(self, rows: np.ndarray) -> np.ndarray:
+        """``(n,)`` bool: of which ``rows (n,)`` a policy decided the step, and a person a later one of the episode.
+
+        Nowhere where takeovers do not cut.
+        """
+        if not self.cut:
+            return np.zeros(len(rows), bool)
+        last = np.array(self._last_by_person)[self._origin[rows]]
+        found: np.ndarray = ~self.by_person[rows] & (self._step[rows] < last)
+        return found
+
     def asks_for(self, name: str) -> bool:
         """Whether a column that is derived was asked for."""
         return name in self._derived
@@ -244,6 +278,18 @@ class ReplayBuffer:
     def recent_cost(self) -> float:
         """Mean cost of the newest steps that a policy decided; NaN when there are none."""
         return float(np.mean(self._newest_costs)) if self._newest_costs else np.nan
+
+    def _is_takeover(self, rows: np.ndarray) -> np.ndarray:
+        """Of which ``rows (…)`` of transitions a policy decided the step, and a person the next one of the run."""
+        after = (rows + 1) % self.capacity
+        found: np.ndarray = ~self.by_person[rows] & self.starts[after] & self.by_person[after]
+        return found
+
+    def _note_person(self, number: int, steps: np.ndarray) -> None:
+        """Note that a person decided these ``steps (n,)`` of the episode ``number``."""
+        if number == len(self._last_by_person):
+            self._last_by_person.append(-1)
+        self._last_by_person[number] = max((self._last_by_person[number], *steps.tolist()))
 
     def _column(self, transitions: Transitions, name: str) -> np.ndarray:
         """The rows ``(n, …)`` of a recorded column at the steps' beginnings, and room for them here."""
@@ -262,7 +308,7 @@ class ReplayBuffer:
         rows = (self._next + np.arange(count)) % self.capacity
         self.dropped += int(self.held[rows].sum())
         self._size -= int(self.starts[rows].sum())
-        self.held[rows] = self.starts[rows] = False
+        self.held[rows] = self.starts[rows] = self.by_person[rows] = False
         self.reward[rows] = self.mask[rows] = 0.0  # nothing is left of a label that nobody can correct any more
         self._next = (self._next + count) % self.capacity
         self._rows = min(self.capacity, self._rows + count)
@@ -320,6 +366,7 @@ class Sampler:
             part, first, after = buffer.windows(rng, updates * (stop - start), horizon)
             if judges:
                 good = np.full(len(first), buffer is demos) | (buffer.returns_at(first) >= least)
+                good &= ~buffer.rescued(first)
                 part = part._replace(columns={**part.columns, EXAMPLE: good.astype(np.float32)})
             parts.append(_reshape(part, updates, stop - start))
             _gather(buffer.images, first.reshape(updates, -1), images, slice(start, stop))

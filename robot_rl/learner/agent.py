@@ -81,6 +81,10 @@ class Agent(NamedTuple):
         adopt: ``(state, params) -> state`` that starts from the clone among the published ``params`` of another agent.
             Raises ValueError when there is none, or it is of another layout; None: it cannot.
         needs_base: it learns nothing without demonstrations, or `adopt` of what another run imitated.
+        bootstraps: its targets go on from ``next_state`` where ``mask`` is 1, so that it matters where replay cuts them
+            off; False for one that learns no values.
+        mean: ``(state, batch) -> actions (n, a)`` that its policy takes without noise, for a minibatch ``(n, …)``, of
+            an agent whose policy's loss is `robot_rl.learner.certainty.weighed`; None: it is not.
         imitation_loss: ``(state, batch) -> loss``, a scalar, of demonstrations ``batch (n, …)`` that it did not see.
         then: another part of it, which imitates once that has.
     """
@@ -110,6 +114,8 @@ class Agent(NamedTuple):
     then: Stage | None = None
     guided: bool = False
     needs_base: bool = False
+    bootstraps: bool = True
+    mean: Callable[[Any, Batch], jax.Array] | None = None
 
 
 def describe_agent(agent: Agent, images: Mapping[str, FrameSize]) -> dict[str, Any]:

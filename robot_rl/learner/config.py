@@ -30,6 +30,8 @@ AGENTS = Registry(
     },
 )
 
+Interventions = Literal["plain", "cut", "weighted"]
+
 Capacity = Annotated[int, Ge(2), Le(LARGEST)]  # of a buffer [observations]
 
 
@@ -48,6 +50,10 @@ class LearnerConfig:
             unset: the algorithm's own.
         shaping: w of the potential-based reward for progress by the stages of the run's classifier
             (`robot_rl.rewards.shaping`), which does not change what is optimal; 0: none, success alone counts.
+        interventions: how a person's corrections are learnt from. In any case they are demonstrations, too. ``plain``:
+            nothing else (HIL-SERL's rule). ``cut``: what the person brings about is not credited to the policy's own
+            steps before they took over (`robot_rl.data.replay`). ``weighted``: the policy imitates them the more, the
+            surer the person is, state by state (SiLRI, `robot_rl.learner.certainty`).
         online_stores: of other arms' sessions, to learn from as well, relative to the run's folder or absolute.
             Steps that they hold already earn updates, too.
         online_weights: of the run's own online store and each of ``online_stores``, within what demonstrations leave;
@@ -80,6 +86,7 @@ class LearnerConfig:
     batch_size: Count = 256
     demo_share: Share | Literal["proportional"] | None = None
     shaping: Share = 0.0
+    interventions: Interventions = "plain"
     online_stores: tuple[str, ...] = ()
     online_weights: tuple[Positive, ...] = ()
     shared: str = ""

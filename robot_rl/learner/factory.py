@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 
@@ -18,8 +18,9 @@ from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms import bc
 from robot_rl.learner.beside import beside
+from robot_rl.learner.certainty import weighted
 from robot_rl.learner.checkpoint import CheckpointError, load_latest
-from robot_rl.learner.config import AGENTS, LearnerConfig
+from robot_rl.learner.config import AGENTS, Interventions, LearnerConfig
 from robot_rl.learner.domain import Domain
 from robot_rl.learner.earned import earned
 from robot_rl.learner.loop import LearnerLoop, LoopConfig, state_of
@@ -47,12 +48,16 @@ def make_algorithm(name: str, settings: Mapping[str, Any]) -> Agent:
     return agent._replace(name=name)  # by which whoever reads its parameters makes it again
 
 
-def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
+def make_agent(name: str, settings: Mapping[str, Any], interventions: Interventions = "plain") -> Agent:
     """The agent that learns and acts: `make_algorithm` started from imitation, where it can be, and with scaled inputs.
 
-    Raises as that does.
+    ``interventions``: as in `LearnerConfig`; it acts by the same parameters whatever they are. Raises as
+    `make_algorithm` does, and `ConfigError` for those that have no meaning for the agent.
     """
     agent = make_algorithm(name, settings)
+    check_interventions(agent, interventions)
+    if interventions == "weighted":
+        agent = weighted(agent)
     if isinstance(agent.config, WarmConfig):
         start = agent.config.start
         agent = warm(agent)
@@ -61,6 +66,21 @@ def make_agent(name: str, settings: Mapping[str, Any]) -> Agent:
     elif agent.base is not None:
         agent = earned(agent, agent.base)
     return standardised(agent) if getattr(agent.config, "scale_inputs", True) else agent
+
+
+def check_interventions(agent: Agent, interventions: Interventions) -> None:
+    """Raises `ConfigError` when what is asked for with a person's ``interventions`` has no meaning for ``agent``."""
+    lacks: dict[Interventions, str] = {}
+    if not agent.bootstraps:
+        lacks["cut"] = "it learns no values that a takeover could cut"
+    if agent.mean is None:
+        lacks["weighted"] = "no loss of its policy weighs imitation against value"
+    if interventions in lacks:
+        fitting = ", ".join(rule for rule in get_args(Interventions) if rule not in lacks)
+        raise ConfigError(
+            f"learner.interventions={interventions} is not for agent {agent.name}: {lacks[interventions]}; choose from "
+            f"{fitting}"
+        )
 
 
 def make_loop(
@@ -129,7 +149,7 @@ def available_memory() -> int | None:
 def make_loop_config(settings: LearnerConfig, seed: int, images: bool) -> tuple[Agent, LoopConfig]:
     """The algorithm and what the loop does around it. Raises `ConfigError` when the settings do not fit."""
     steps = {} if settings.utd is None else {"critic_steps": settings.utd}
-    agent = make_agent(settings.agent, steps | dict(settings.settings))
+    agent = make_agent(settings.agent, steps | dict(settings.settings), settings.interventions)
     demo_share = agent.demo_share if settings.demo_share is None else settings.demo_share
     return agent, LoopConfig(
         utd=float(settings.utd or agent.updates_per_call),
@@ -138,6 +158,7 @@ def make_loop_config(settings: LearnerConfig, seed: int, images: bool) -> tuple[
         pretrain=agent.pretrain if settings.pretrain is None else settings.pretrain,
         batch_size=settings.batch_size,
         demo_share=None if isinstance(demo_share, str) else demo_share,
+        cut_at_takeover=settings.interventions == "cut",
         online_weights=settings.online_weights,
         capacity=settings.capacity or (IMAGE_CAPACITY if images else STATE_CAPACITY),
         demo_capacity=settings.demo_capacity or (IMAGE_DEMO_CAPACITY if images else STATE_DEMO_CAPACITY),

@@ -55,6 +55,7 @@ class LoopConfig:
     capacity: int = 1_000_000  # online observations kept, of all sources together
     demo_capacity: int = 200_000  # demonstration observations kept, interventions included
     interventions_to_demos: bool = True  # a person's corrections count as demonstrations too
+    cut_at_takeover: bool = False  # what a person brings about is not credited to a policy's steps before
     keep_checkpoints: int = 3
     seed: int = 0
 
@@ -109,6 +110,7 @@ class LearnerLoop:
             capacity=self.config.capacity,
             demo_capacity=self.config.demo_capacity,
             interventions=self.config.interventions_to_demos,
+            cut=self.config.cut_at_takeover,
             mixture=Mixture(self.config.demo_share, self.config.online_weights),
             discount=agent.config.discount,
         )

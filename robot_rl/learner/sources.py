@@ -75,6 +75,8 @@ class Sources:
         capacity: online observations kept, by all sources together.
         demo_capacity: demonstration observations kept, interventions included.
         interventions: a person's corrections count as demonstrations too.
+        cut: what a person brings about is not credited to a policy's steps before they took over; see
+            `robot_rl.data.replay`.
         mixture: shares of a minibatch.
         discount: γ of the returns that ``returns`` counts, of all steps once.
 
@@ -92,6 +94,7 @@ class Sources:
         capacity: int,
         demo_capacity: int,
         interventions: bool,
+        cut: bool = False,
         mixture: Mixture,
         discount: float,
     ) -> None:
@@ -99,8 +102,8 @@ class Sources:
         if mixture.online and len(mixture.online) != count:
             raise ValueError(f"{count} online sources need as many weights, not {list(mixture.online)}")
         layout = domain.layout
-        self.demo_buffer = ReplayBuffer(demo_capacity, layout, columns)
-        self.online_buffers = tuple(ReplayBuffer(max(2, capacity // count), layout, columns) for _ in range(count))
+        self.demo_buffer = ReplayBuffer(demo_capacity, layout, columns, cut)
+        self.online_buffers = tuple(ReplayBuffer(max(2, capacity // count), layout, columns, cut) for _ in range(count))
         self.sampler = Sampler((self.demo_buffer, *self.online_buffers), mixture)
         self.demo_sampler = Sampler((self.demo_buffer,), (1.0,))
         self.arrivals: list[list[Any]] = []

@@ -297,6 +297,7 @@ def make_agent(config: BcConfig | None = None) -> Agent:
         act=partial(act, config=config),
         horizon=config.horizon,
         demo_share=1.0,
+        bootstraps=False,
         columns=(SOURCE,),
         imitate=partial(imitate, config=config),
         imitation_loss=partial(imitation_loss, config=config),

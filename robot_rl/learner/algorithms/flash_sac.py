@@ -58,6 +58,7 @@ from robot_rl.contract import Layout
 from robot_rl.contract.ranges import LARGEST, Count, Discount, NonNegative, Positive, Rate, Share
 from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent, Algorithm
+from robot_rl.learner.certainty import weighed
 from robot_rl.learner.networks import encoder, flash
 from robot_rl.learner.networks.mlp import Params, tanh_gaussian
 from robot_rl.learner.networks.noise import REPEATS, HeldNoise, hold, no_noise
@@ -301,15 +302,25 @@ def critic_loss(
 
 
 def actor_loss(
-    actor: Params, key: jax.Array, state: FlashState, features: Features, config: FlashConfig
+    actor: Params,
+    key: jax.Array,
+    state: FlashState,
+    features: Features,
+    config: FlashConfig,
+    columns: Mapping[str, jax.Array] | None = None,
 ) -> tuple[jax.Array, tuple[jax.Array, Params]]:
-    """L_π, with λ ‖ã‖² where ã edits a clone; beside it the entropy estimate H_π and the batch norms' moments."""
+    """L_π, with λ ‖ã‖² where ã edits a clone; beside it the entropy estimate H_π and the batch norms' moments.
+
+    ``columns``: of the batch, by which `weighed` goes.
+    """
     outputs, moments = flash.apply(actor, jnp.concatenate((features.now, features.next)))
-    action, log_prob = tanh_gaussian(key, *flash.gaussian(outputs[: len(features.now)]))
+    mean, log_std = flash.gaussian(outputs[: len(features.now)])
+    action, log_prob = tanh_gaussian(key, mean, log_std)
     logits, _ = critic_apply(state.critics, features.now, action, state.critic_moments)
     q = (jax.nn.softmax(logits) @ config.centres).min(axis=0)
     cost = state.from_zero * config.edit_cost * (action**2).sum(axis=-1)
-    return (jnp.exp(state.log_alpha) * log_prob - q + cost).mean(), (-log_prob.mean(), moments)
+    loss = weighed(jnp.exp(state.log_alpha) * log_prob - q + cost, jnp.tanh(mean), columns or {})
+    return loss.mean(), (-log_prob.mean(), moments)
 
 
 def alpha_loss(log_alpha: jax.Array, entropy: jax.Array, target_entropy: float) -> jax.Array:
@@ -322,10 +333,16 @@ def target_entropy(action_size: int, config: FlashConfig) -> float:
     return 0.5 * action_size * math.log(2.0 * math.pi * math.e * config.target_std**2)
 
 
-def policy_step(state: FlashState, key: jax.Array, features: Features, config: FlashConfig) -> FlashState:
-    """One step of the actor and one of the temperature."""
+def policy_step(
+    state: FlashState,
+    key: jax.Array,
+    features: Features,
+    config: FlashConfig,
+    columns: Mapping[str, jax.Array] | None = None,
+) -> FlashState:
+    """One step of the actor and one of the temperature; ``columns`` as in `actor_loss`."""
     (loss, (entropy, moments)), gradient = value_and_grad(actor_loss, config.dtype)(
-        state.actor, key, state, features, config
+        state.actor, key, state, features, config, columns
     )
     change, actor_optimiser = config.optimiser.update(gradient, state.actor_optimiser)
     change = change | {_scale(config): state.from_zero * change[_scale(config)]}
@@ -401,7 +418,7 @@ def update(state: FlashState, batch: Batch, config: FlashConfig) -> tuple[FlashS
         encoder_params = state.encoder
         state = jax.lax.cond(
             state.step % config.actor_every == 0,
-            lambda state: policy_step(state, actor_key, features, config),
+            lambda state: policy_step(state, actor_key, features, config, batch.columns),
             lambda state: state,
             state,
         )
@@ -427,6 +444,12 @@ def sample(actor: Params, moments: Params, seen: jax.Array, key: jax.Array, dete
     """Action ``(n, a)`` in [−1, 1] for features ``(n, f)``: ``tanh μ``, or a draw."""
     mean, log_std = flash.gaussian(flash.apply(actor, seen, moments)[0])
     return jnp.tanh(mean) if deterministic else tanh_gaussian(key, mean, log_std)[0]
+
+
+def mean_action(state: FlashState, batch: Batch) -> jax.Array:
+    """tanh μ ``(n, a)`` of the newest actor; see `robot_rl.learner.agent.Agent.mean`."""
+    seen = encoder.features(state.encoder, batch.state, batch.images)
+    return jnp.tanh(flash.gaussian(flash.apply(state.actor, seen, state.actor_moments)[0])[0])
 
 
 def published_actor(state: FlashState) -> Params:
@@ -479,6 +502,7 @@ def make_agent(config: FlashConfig | None = None) -> Agent:
         carry=no_noise,
         still=partial(still, config=config),
         see=encoder.seen_by,
+        mean=mean_action,
         columns=("return_deviation", "return_largest") if config.scale_rewards else (),
     )
 

@@ -213,6 +213,7 @@ def make_agent(config: HilConfig | None = None) -> Agent:
         still=lambda state: state._replace(arm=rlpd.still(state.arm, config)),
         chooses_options=True,
         columns=("previous_action",),
+        mean=lambda state, batch: rlpd.mean_action(state.arm, batch, config),
     )
 
 

@@ -39,6 +39,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig, RlpdState
+from robot_rl.learner.certainty import weighed
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import (
     Activation,
@@ -109,11 +110,12 @@ def actor_loss(
     actor: Params, key: jax.Array, state: LagrangianState, batch: Batch, activation: Activation = "relu"
 ) -> tuple[jax.Array, jax.Array]:
     """L_π, and the policy's entropy estimate H_π; ``batch.state`` is the features."""
-    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state, activation))
+    mean, log_std = actor_apply(actor, batch.state, activation)
+    action, log_prob = tanh_gaussian(key, mean, log_std)
     q = critics_apply(state.rlpd.critics, batch.state, action, activation).mean(axis=0)
     cost = critics_apply(state.cost_critics, batch.state, action, activation).mean(axis=0)
     value = (q - state.multiplier * cost) / (1.0 + state.multiplier)
-    loss = jnp.exp(state.rlpd.log_alpha) * log_prob - value
+    loss = weighed(jnp.exp(state.rlpd.log_alpha) * log_prob - value, jnp.tanh(mean), batch.columns)
     return loss.mean(), -log_prob.mean()
 
 
@@ -181,6 +183,7 @@ def make_agent(config: LagrangianConfig | None = None) -> Agent:
         act=partial(rlpd.act, config=config),
         see=lambda state, found: state._replace(rlpd=encoder.seen_by(state.rlpd, found)),
         columns=("cost", "recent_cost"),
+        mean=lambda state, batch: rlpd.mean_action(state.rlpd, batch, config),
     )
 
 

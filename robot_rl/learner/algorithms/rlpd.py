@@ -32,6 +32,7 @@ from robot_rl.contract import Layout
 from robot_rl.contract.ranges import Count, Discount, Finite, Positive, RangeError, Rate, Widths
 from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent, Algorithm
+from robot_rl.learner.certainty import weighed
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import (
     Activation,
@@ -164,9 +165,11 @@ def actor_loss(
     activation: Activation = "relu",
 ) -> tuple[jax.Array, jax.Array]:
     """L_π, and the policy's entropy estimate H_π; ``batch.state`` is the features."""
-    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state, activation))
+    mean, log_std = actor_apply(actor, batch.state, activation)
+    action, log_prob = tanh_gaussian(key, mean, log_std)
     q = critics_apply(critics, batch.state, action, activation).mean(axis=0)
-    return (jnp.exp(log_alpha) * log_prob - q).mean(), -log_prob.mean()
+    loss = weighed(jnp.exp(log_alpha) * log_prob - q, jnp.tanh(mean), batch.columns)
+    return loss.mean(), -log_prob.mean()
 
 
 def alpha_loss(log_alpha: jax.Array, entropy: jax.Array, target_entropy: float) -> jax.Array:
@@ -263,6 +266,12 @@ def sample(
     return jnp.tanh(mean) if deterministic else tanh_gaussian(key, mean, log_std)[0]
 
 
+def mean_action(state: RlpdState, batch: Batch, config: RlpdConfig) -> jax.Array:
+    """tanh μ ``(n, a)``; see `robot_rl.learner.agent.Agent.mean`."""
+    features = encoder.features(state.encoder, batch.state, batch.images)
+    return jnp.tanh(actor_apply(state.actor, features, config.activation)[0])
+
+
 def act(
     params: Params,
     carry: Any,
@@ -291,6 +300,7 @@ def make_agent(config: RlpdConfig | None = None) -> Agent:
         act=partial(act, config=config),
         see=encoder.seen_by,
         still=partial(still, config=config),
+        mean=partial(mean_action, config=config),
     )
 
 

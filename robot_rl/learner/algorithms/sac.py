@@ -25,6 +25,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.algorithms.rlpd import RlpdConfig
+from robot_rl.learner.certainty import weighed
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.mlp import Activation, Params, actor_apply, critics_apply, tanh_gaussian
 from robot_rl.learner.networks.parts import join
@@ -52,9 +53,11 @@ def actor_loss(
     activation: Activation = "relu",
 ) -> tuple[jax.Array, jax.Array]:
     """L_π, and the policy's entropy estimate H_π; ``batch.state`` is the features."""
-    action, log_prob = tanh_gaussian(key, *actor_apply(actor, batch.state, activation))
+    mean, log_std = actor_apply(actor, batch.state, activation)
+    action, log_prob = tanh_gaussian(key, mean, log_std)
     q = critics_apply(critics, batch.state, action, activation).min(axis=0)
-    return (jnp.exp(log_alpha) * log_prob - q).mean(), -log_prob.mean()
+    loss = weighed(jnp.exp(log_alpha) * log_prob - q, jnp.tanh(mean), batch.columns)
+    return loss.mean(), -log_prob.mean()
 
 
 update = partial(rlpd.update, loss_of=actor_loss)
@@ -74,6 +77,7 @@ def make_agent(config: SacConfig | None = None) -> Agent:
         act=partial(rlpd.act, config=config),
         see=encoder.seen_by,
         still=partial(rlpd.still, config=config),
+        mean=partial(rlpd.mean_action, config=config),
         demo_share=None,  # every step is as likely as any other
     )
 

@@ -24,16 +24,34 @@ from robot_rl.tasks.experts.collector import Collector
 SCRIPT, PERSON = "script", "person"
 STYLES = (SCRIPT, PERSON)
 MANNER_TIME = 8.0  # [s], mean, that a manner lasts
-PACE = (0.6, 1.0)  # share of the script's speed
-NOISE = (0.05, 0.2)  # std of the hand's noise, as a share of a full action
 TREMOR_TIME = 0.3  # [s] over which the noise changes
-PAUSE_EVERY, PAUSE = 6.0, (0.2, 0.6)  # [s] mean between pauses; and how long one lasts
-DETOUR_EVERY, DETOUR = 8.0, (0.3, 0.7)  # [s] the same of detours
+PAUSE = (0.2, 0.6)  # [s] that a pause lasts
+DETOUR = (0.3, 0.7)  # [s] the same of detours
 DETOUR_SPEED = 0.6  # of a full action
-FREE = 4.0  # [N] of external force: with less, the hand has room to stray …
-BRACED = 0.2  # … and with more, it rests on what it touches, and trembles that much of the noise
+FREE = 4.0  # [N] of external force: with less, the hand has room to stray
 
 Driver = Callable[[Reading], TeleopCommand | None]
+
+
+@dataclass(frozen=True)
+class Hand:
+    """A person's hand.
+
+    Attributes:
+        pace: least and largest share of the script's speed.
+        noise: least and largest std of its noise, as a share of a full action.
+        braced: share of the noise where it touches something: below 1 it rests on that, above it gropes.
+        pause_every, detour_every: [s], mean, between two pauses, and two detours.
+    """
+
+    pace: tuple[float, float] = (0.6, 1.0)
+    noise: tuple[float, float] = (0.05, 0.2)
+    braced: float = 0.2
+    pause_every: float = 6.0
+    detour_every: float = 8.0
+
+
+USUAL = Hand()
 
 
 @dataclass(frozen=True)
@@ -54,9 +72,10 @@ class Interruption:
 
 
 class Person:
-    """The script of ``task``, driven like a person. Raises `ContractError` when the task has none."""
+    """The script of ``task``, driven by a person's ``hand``. Raises `ContractError` when the task has none."""
 
-    def __init__(self, task: Task, seed: int) -> None:
+    def __init__(self, task: Task, seed: int, hand: Hand = USUAL) -> None:
+        self._hand = hand
         self._script = expert_of(task)
         self._full = np.abs(task.action.delta(np.ones(task.action.size))) / task.control_period
         self._rng = np.random.default_rng(seed)
@@ -74,7 +93,7 @@ class Person:
             self._interrupt(reading, elapsed)
         if reading.robot_time < self._interruption.until:
             return replace(command, twist=self._interruption.twist)
-        steadiness = 1.0 if is_free(reading) else BRACED
+        steadiness = 1.0 if is_free(reading) else self._hand.braced
         twist = self._manner.pace * command.twist + steadiness * self._manner.noise * self._noise * self._full
         return replace(command, twist=twist)
 
@@ -86,16 +105,18 @@ class Person:
         elapsed, self._now = now - self._now, now
         if now >= self._manner.until:
             lasts = self._rng.exponential(MANNER_TIME)
-            self._manner = Manner(self._rng.uniform(*PACE), self._rng.uniform(*NOISE), now + lasts)
+            self._manner = Manner(
+                self._rng.uniform(*self._hand.pace), self._rng.uniform(*self._hand.noise), now + lasts
+            )
         share = min(elapsed / TREMOR_TIME, 1.0)
         self._noise += -share * self._noise + np.sqrt(2.0 * share) * self._rng.standard_normal(6)
         return elapsed
 
     def _interrupt(self, reading: Reading, elapsed: float) -> None:
         """Begin a pause or a detour, by chance."""
-        if self._rng.random() < elapsed / PAUSE_EVERY:
+        if self._rng.random() < elapsed / self._hand.pause_every:
             self._interruption = Interruption(np.zeros(6), self._now + self._rng.uniform(*PAUSE))
-        elif self._rng.random() < elapsed / DETOUR_EVERY and is_free(reading):
+        elif self._rng.random() < elapsed / self._hand.detour_every and is_free(reading):
             direction = self._rng.standard_normal(3)
             direction *= DETOUR_SPEED / np.abs(direction).max()
             twist = self._full * np.append(direction, np.zeros(3))

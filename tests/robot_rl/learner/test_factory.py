@@ -18,10 +18,10 @@ from robot_rl.jobs.config import load_config, save_config
 from robot_rl.jobs.learning import make_learner
 from robot_rl.jobs.progress import schema_of
 from robot_rl.jobs.run import Run
-from robot_rl.learner.config import AGENTS
-from robot_rl.learner.factory import make_agent
+from robot_rl.learner.config import AGENTS, LearnerConfig
+from robot_rl.learner.factory import make_agent, make_loop
 from robot_rl.tasks import make_task
-from tests.robot_rl.recording import steps
+from tests.robot_rl.recording import DOMAIN, steps
 
 
 @pytest.mark.parametrize("name", AGENTS.builtin)
@@ -55,6 +55,17 @@ def test_settings_come_through_file_and_overrides_as_the_algorithm_types_them(tm
 def test_a_setting_that_cannot_be_used_is_named_with_its_value_and_what_would_fit(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
         make_agent("rlpd", settings)
+
+
+@pytest.mark.parametrize(("rule", "cuts"), [("plain", False), ("cut", True), ("weighted", False)])
+def test_every_buffer_cuts_at_takeovers_where_that_is_the_rule_of_interventions(rule, cuts: bool) -> None:
+    learner = make_loop(LearnerConfig(agent="rlpd", interventions=rule, settings={"hidden": (4,)}), DOMAIN, 0)
+    assert [buffer.cut for buffer in learner.sources.sampler.buffers] == [cuts, cuts]
+
+
+def test_an_unknown_rule_of_interventions_is_named_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"learner\.interventions='ignore' must be .*plain.*cut.*weighted"):
+        load_config(None, ["learner.interventions=ignore"])
 
 
 MEANINGLESS = {
