@@ -24,6 +24,7 @@ AGENTS = Registry(
             "chunked": "chunked",
             "expo": "expo",
             "dsrl": "dsrl",
+            "rlt": "rlt",
             "rlpd_lagrangian": "lagrangian",
             "bc": "bc",
         }.items()

@@ -74,6 +74,22 @@ def batch_of(
     return jax.tree.map(lambda c: np.asarray(c, np.float32), values)._replace(images=pixels[0], next_images=pixels[1])
 
 
+def windows(*lead: int, state: int, action: int, horizon: int, seed: int = 0) -> Batch:
+    """Windows of all kinds, in turns along ``lead``: whole ones, with the task's end in them, cut by a time limit."""
+    rng = np.random.default_rng(seed)
+    ends = np.resize((horizon, 1, 2, horizon), lead)[..., None]
+    valid = (np.arange(horizon) < ends).astype(np.float32)
+    values = Batch(
+        state=rng.normal(size=(*lead, state)),
+        action=rng.uniform(-1, 1, (*lead, horizon, action)) * valid[..., None],
+        reward=rng.normal(size=(*lead, horizon)) * valid,
+        mask=np.resize((1, 0, 1, 0, 1), lead),
+        next_state=rng.normal(size=(*lead, state)),
+        valid=valid,
+    )
+    return jax.tree.map(lambda column: np.asarray(column, np.float32), values)
+
+
 def stir(tree: Any, seed: int, by: float = 0.3) -> Any:
     """``tree`` with noise on every parameter: no zero biases, and targets that differ from what they follow."""
     rng = np.random.default_rng(seed)
@@ -103,10 +119,11 @@ def equal(one: Any, two: Any) -> bool:
 
 
 def flow(params: Mapping[str, Any], features: np.ndarray, noise: np.ndarray, steps: int) -> np.ndarray:
-    """Where ``noise (n, k)`` ends for ``features (f,)``, by Euler's method."""
+    """Where ``noise (n, k)`` ends for ``features (f,)`` or ``(n, f)``, by Euler's method."""
     x = np.asarray(noise, np.float64)
+    features = np.broadcast_to(features, (len(x), np.shape(features)[-1]))
     for i in range(steps):
-        inputs = np.hstack((np.tile(features, (len(x), 1)), x, np.full((len(x), 1), i / steps)))
+        inputs = np.hstack((features, x, np.full((len(x), 1), i / steps)))
         x = x + dense_relu(params, inputs) / steps
     return np.clip(x, -1.0, 1.0)
 

@@ -35,11 +35,13 @@ import optax
 from robot_rl.contract import Layout
 from robot_rl.contract.ranges import Count, Discount, Finite, Positive, Rate, Widths
 from robot_rl.data.replay import Batch
+from robot_rl.learner import frozen
 from robot_rl.learner.agent import Agent, Algorithm, Base
-from robot_rl.learner.algorithms.chunked import SEEN, Values, critic_loss, fill, q_values, with_axis
+from robot_rl.learner.algorithms.chunked import Values, critic_loss, fill, q_values, with_axis
 from robot_rl.learner.algorithms.rlpd import alpha_loss
+from robot_rl.learner.frozen import FlowBase
 from robot_rl.learner.networks import encoder
-from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample
+from robot_rl.learner.networks.flow import flow_create
 from robot_rl.learner.networks.mlp import (
     Params,
     actor_apply,
@@ -70,17 +72,10 @@ class DsrlConfig(Precision):
     critic_steps: Count = 4  # G, critic steps per actor step
 
 
-class Steered(NamedTuple):
-    """The base: the flow, and the encoder that it sees by, which is empty without cameras."""
-
-    encoder: Params
-    flow: Params
-
-
 class DsrlState(NamedTuple):
     """Everything that learns."""
 
-    base: Steered
+    base: FlowBase
     values: Values
     target_values: Values
     noise_critic: Params
@@ -105,7 +100,7 @@ def create(key: jax.Array, layout: Layout, config: DsrlConfig) -> DsrlState:
     log_alpha = jnp.log(jnp.float32(config.initial_temperature))
     adam = optax.adam(config.learning_rate)
     state = DsrlState(
-        base=Steered(seen, flow_create(flow_key, features, size, config.hidden)),
+        base=FlowBase(seen, flow_create(flow_key, features, size, config.hidden)),
         values=values,
         target_values=values,
         noise_critic=noise_critic,
@@ -126,18 +121,12 @@ def steer(key: jax.Array, actor: Params, features: jax.Array, config: DsrlConfig
     return config.bound * u, log_prob
 
 
-def decode(
-    base: Steered, state: jax.Array, images: Mapping[str, jax.Array] | None, noise: jax.Array, config: DsrlConfig
-) -> jax.Array:
-    """F: chunks ``(n, k)`` of ``state (n, d)``, ``images`` and ``noise (n, k)``."""
-    return flow_sample(base.flow, encoder.features(base.encoder, state, images), noise, config.flow_steps)
-
-
 def critic_target(key: jax.Array, state: DsrlState, batch: Batch, config: DsrlConfig) -> jax.Array:
     """y ``(n,)``."""
     features = encoder.features(state.target_values.encoder, batch.next_state, batch.next_images)
     noise, _ = steer(key, state.actor, features, config)
-    chunk = decode(state.base, batch.next_state, batch.next_images, noise, config)
+    seen = state.base.features(batch.next_state, batch.next_images)
+    chunk = state.base.chunks(seen, noise, config.flow_steps)
     value = critics_apply(state.target_values.critics, features, chunk).min(axis=0)
     horizon = batch.reward.shape[-1]
     rewards = batch.reward @ config.discount ** jnp.arange(horizon)
@@ -152,8 +141,8 @@ def aliased(
     drawn_key, steer_key = jax.random.split(key)
     steered, _ = steer(steer_key, state.actor, features, config)
     noise = jnp.stack((jax.random.normal(drawn_key, steered.shape), steered), axis=1)
-    seen = encoder.features(state.base.encoder, batch.state, batch.images)
-    chunks = flow_sample(state.base.flow, seen[:, None], noise, config.flow_steps)
+    seen = state.base.features(batch.state, batch.images)
+    chunks = state.base.chunks(seen[:, None], noise, config.flow_steps)
     return noise, q_values(state.values.critics, features, chunks).min(axis=0)
 
 
@@ -235,44 +224,19 @@ def update(state: DsrlState, batch: Batch, config: DsrlConfig) -> tuple[DsrlStat
     return store(keys[0], state, config.parameter_dtype), info
 
 
-def imitation_loss(base: Steered, key: jax.Array, batch: Batch) -> jax.Array:
-    """L_flow of the base over windows ``(n, …)``, the steps that were executed alone."""
-    batch = with_axis(batch)
-    flow_key, fill_key = jax.random.split(key)
-    weight = jnp.repeat(batch.valid, batch.action.shape[-1], axis=-1)
-    features = encoder.features(base.encoder, batch.state, batch.images)
-    return flow_loss(base.flow, flow_key, features, fill(fill_key, batch), weight)
-
-
 def base_of(config: DsrlConfig) -> Base:
     """The flow with its encoder; the critics begin to see by the same."""
 
-    def replaced(state: DsrlState, base: Steered) -> DsrlState:
+    def replaced(state: DsrlState, base: FlowBase) -> DsrlState:
         values, targets = (kept._replace(encoder=base.encoder) for kept in (state.values, state.target_values))
         return state._replace(base=base, values=values, target_values=targets)
 
-    return Base(
-        optimiser=optax.adam(config.learning_rate),
-        learnt=lambda state: state.base,
-        replace=replaced,
-        loss=imitation_loss,
-        act=partial(act, config=config, steered=False),
-        found=found,
-    )
-
-
-def found(params: Mapping[str, jax.Array]) -> Steered:
-    """The base among the published ``params`` of this agent or of `chunked`. Raises ValueError when it is not there."""
-    flow = part(params, "flow")
-    if not flow:
-        raise ValueError("there is no flow of chunks among these parameters; agents chunked and dsrl publish one")
-    return Steered(part(params, SEEN) or part(params, encoder.NAME), flow)
+    return frozen.imitated(optax.adam(config.learning_rate), partial(act, config=config, steered=False), replaced)
 
 
 def published(state: DsrlState) -> Params:
     """The parameters that `act` takes."""
-    base = {"flow": state.base.flow, SEEN: state.base.encoder}
-    return join(**base, actor=state.actor, encoder=state.values.encoder)
+    return join(**state.base.published, actor=state.actor, encoder=state.values.encoder)
 
 
 def act(
@@ -298,9 +262,9 @@ def act(
         noise = config.bound * jnp.tanh(mean)
     else:
         noise = config.bound * tanh_gaussian(key, mean, log_std)[0]
-    base = Steered(part(params, SEEN), part(params, "flow"))
-    one = {name: image[None] for name, image in images.items()}
-    return decode(base, state[None], one, noise, config).reshape(config.horizon, -1), carry
+    base = frozen.found_in(params)
+    seen = base.features(state[None], {name: image[None] for name, image in images.items()})
+    return base.chunks(seen, noise, config.flow_steps).reshape(config.horizon, -1), carry
 
 
 def make_agent(config: DsrlConfig | None = None) -> Agent:

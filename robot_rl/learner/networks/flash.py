@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from robot_rl.learner.networks import initial
+from robot_rl.learner.networks.compiled import compiled
 from robot_rl.learner.networks.mlp import Params, head, layer_norm, widen
 
 LOG_STD_MIN, LOG_STD_MAX = -10.0, 2.0
@@ -99,7 +100,7 @@ def bound(params: Params, reach: float | None = None) -> Params:
     return held
 
 
-_bound = jax.jit(bound, static_argnames="reach")
+_bound = compiled("reach")(bound)
 
 
 def is_layered(params: Params) -> bool:
@@ -107,7 +108,7 @@ def is_layered(params: Params) -> bool:
     return "g0" not in params
 
 
-@jax.jit
+@compiled()
 def apply(params: Params, x: jax.Array, statistics: Params | None = None) -> tuple[jax.Array, Params]:
     """Outputs ``(…, n, out)`` for ``x (n, in)``, and the batch's means and variances at each batch norm, for `follow`.
 

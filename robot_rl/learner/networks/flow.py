@@ -11,11 +11,11 @@ s, the point x and the time t.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 
+from robot_rl.learner.networks.compiled import compiled
 from robot_rl.learner.networks.mlp import Params, head, mlp_create
 
 
@@ -24,7 +24,7 @@ def flow_create(key: jax.Array, feature_size: int, size: int, hidden: Sequence[i
     return mlp_create(key, (feature_size + size + 1, *hidden, size))
 
 
-@jax.jit
+@compiled()
 def velocity(params: Params, features: jax.Array, x: jax.Array, t: jax.Array | float) -> jax.Array:
     """``v (…, k)`` at the points ``x (…, k)`` and times ``t (…)`` for ``features (…, f)``.
 
@@ -56,7 +56,7 @@ def flow_loss(
     return (weight * (velocity(params, features, point, t) - (action - noise)) ** 2).mean()
 
 
-@partial(jax.jit, static_argnames="steps")
+@compiled("steps")
 def flow_sample(params: Params, features: jax.Array, noise: jax.Array, steps: int) -> jax.Array:
     """``a (…, k)`` in [−1, 1]: where ``noise (…, k)`` ends for ``features (…, f)``, by ``steps`` of Euler's method."""
     x = noise

@@ -36,12 +36,14 @@ def orthogonal(key: jax.Array, shape: Sequence[int]) -> jax.Array:
 
 def zeros(*shape: int) -> jax.Array:
     """Float32 zeros of ``shape``."""
-    return jax.device_put(np.zeros(shape, np.float32))
+    made: jax.Array = jax.device_put(np.zeros(shape, np.float32))
+    return made
 
 
 def ones(*shape: int) -> jax.Array:
     """Float32 ones of ``shape``."""
-    return jax.device_put(np.ones(shape, np.float32))
+    made: jax.Array = jax.device_put(np.ones(shape, np.float32))
+    return made
 
 
 def _drawn(key: jax.Array, shape: Sequence[int], draw: Callable[[np.random.Generator], np.ndarray]) -> jax.Array:
@@ -51,6 +53,8 @@ def _drawn(key: jax.Array, shape: Sequence[int], draw: Callable[[np.random.Gener
         return draw(np.random.default_rng(np.asarray(key))).astype(np.float32)
 
     if isinstance(key, jax.core.Tracer):
-        traced: jax.Array = jax.pure_callback(drawn, jax.ShapeDtypeStruct(tuple(shape), jnp.float32), key)
-        return traced
-    return jax.device_put(drawn(key))
+        result = jax.pure_callback(drawn, jax.ShapeDtypeStruct(tuple(shape), jnp.float32), key)
+    else:
+        result = jax.device_put(drawn(key))
+    made: jax.Array = result
+    return made

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from robot_rl.learner.networks import initial
+from robot_rl.learner.networks.compiled import compiled
 from robot_rl.learner.networks.mlp import LAST_LAYER, Params, head, layer_norm
 
 TOKEN_HIDDEN = 32  # hidden numbers of the mixing of tokens
@@ -52,7 +53,7 @@ def mixer_create(key: jax.Array, feature_size: int, action_size: int, horizon: i
     return params
 
 
-@jax.jit
+@compiled()
 def mixer_apply(params: Params, features: jax.Array, x: jax.Array, t: jax.Array) -> jax.Array:
     """``out (…, H, a)`` float32 for ``features (…, f)``, tokens ``x (…, H, a)`` and their times ``t``.
 

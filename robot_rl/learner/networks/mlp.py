@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from robot_rl.learner.networks import initial
+from robot_rl.learner.networks.compiled import compiled
 
 Params = dict[str, jax.Array]
 Activation = Literal["relu", "tanh"]  # of hidden layers; parameters do not tell it, so both sides are given the same
@@ -32,7 +32,7 @@ def actor_create(
     return params | (norms_create(hidden) if layer_norm else {})
 
 
-@partial(jax.jit, static_argnames="activation")
+@compiled("activation")
 def actor_apply(params: Params, state: jax.Array, activation: Activation = "relu") -> tuple[jax.Array, jax.Array]:
     """Mean and log std ``(…, a)`` before the tanh, for ``state (…, d)``: Dense (→ LayerNorm) → activation, …, Dense."""
     last = last_layer(params)
@@ -62,7 +62,7 @@ def norms_create(widths: Sequence[int], members: Sequence[int] = ()) -> Params:
     return scales | {f"c{i}": initial.zeros(*members, width) for i, width in enumerate(widths)}
 
 
-@jax.jit
+@compiled()
 def tanh_gaussian(key: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Action ``a = tanh(u) (…, a)``, ``u ~ N(mean, std)``, and ``log π(a) (…)``.
 
@@ -82,7 +82,7 @@ def critics_create(
     return ensemble_create(key, (state_size + action_size, *hidden, 1), members, layer_norm)
 
 
-@partial(jax.jit, static_argnames="activation")
+@compiled("activation")
 def critics_apply(params: Params, state: jax.Array, action: jax.Array, activation: Activation = "relu") -> jax.Array:
     """``Q (members, n)`` for ``state (n, d)`` and ``action (n, a)``."""
     return ensemble_apply(params, jnp.concatenate((state, action), axis=-1), activation)[..., 0]
@@ -94,7 +94,7 @@ def ensemble_create(key: jax.Array, sizes: Sequence[int], members: int, layer_no
     return params | (norms_create(sizes[1:-1], (members,)) if layer_norm else {})
 
 
-@partial(jax.jit, static_argnames="activation")
+@compiled("activation")
 def ensemble_apply(params: Params, inputs: jax.Array, activation: Activation = "relu") -> jax.Array:
     """``(members, n, outputs)`` for ``inputs (n, d)``: Dense (→ LayerNorm) → activation, …, Dense."""
     last = last_layer(params)

@@ -59,6 +59,7 @@ VALUES = (
         "chunked",
         "expo",
         "dsrl",
+        "rlt",
         "proportional",
         "clone.params",
     ),

@@ -15,7 +15,8 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.algorithms import dsrl
 from robot_rl.learner.algorithms.dsrl import DsrlConfig, DsrlState
 from robot_rl.learner.factory import make_algorithm
-from tests.robot_rl.references import dense_relu, draw, stir
+from robot_rl.learner.frozen import FlowBase
+from tests.robot_rl.references import dense_relu, draw, flow, stir, windows
 
 N, D, A, H = 6, 3, 2, 3
 K = H * A
@@ -29,27 +30,12 @@ def tiny(seed: int = 0) -> DsrlState:
     return state._replace(**{name: stir(getattr(state, name), seed + i, 0.2) for i, name in enumerate(parts)})
 
 
-def batch_of(*lead: int, seed: int = 0) -> Batch:
-    """Windows of all kinds: whole ones, ones with the task's end in them, and ones that a time limit cut short."""
-    rng = np.random.default_rng(seed)
-    valid = (np.arange(H) < np.resize((H, 1, 2, H), lead)[..., None]).astype(np.float32)
-    values = Batch(
-        state=rng.normal(size=(*lead, D)),
-        action=rng.uniform(-1, 1, (*lead, H, A)) * valid[..., None],
-        reward=rng.normal(size=(*lead, H)) * valid,
-        mask=np.resize((1, 0, 1, 0, 1), lead),
-        next_state=rng.normal(size=(*lead, D)),
-        valid=valid,
-    )
-    return jax.tree.map(lambda column: np.asarray(column, np.float32), values)
+def batch_of(*lead: int) -> Batch:
+    return windows(*lead, state=D, action=A, horizon=H)
 
 
-def reference_chunks(base: dsrl.Steered, state: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    x = np.asarray(noise, np.float64)
-    for i in range(TINY.flow_steps):
-        t = np.full((len(x), 1), i / TINY.flow_steps)
-        x = x + dense_relu(base.flow, np.concatenate((state, x, t), -1)) / TINY.flow_steps
-    return np.clip(x, -1.0, 1.0)
+def reference_chunks(base: FlowBase, state: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    return flow(base.flow, state, noise, TINY.flow_steps)
 
 
 def least_q(critics, state: np.ndarray, chunk: np.ndarray) -> np.ndarray:
@@ -145,7 +131,7 @@ def test_the_better_of_two_ways_that_were_shown_is_taken() -> None:
     state = agent.create(jax.random.PRNGKey(0), Layout(1, 1))
     optimiser = base.optimiser.init(base.learnt(state))
 
-    def windows(count: int) -> Batch:
+    def shown(count: int) -> Batch:
         side = rng.choice((-0.6, 0.6), (count, 64, 1, 1)).astype(np.float32)
         ones = np.ones((count, 64, 1), np.float32)
         return Batch(
@@ -168,7 +154,7 @@ def test_the_better_of_two_ways_that_were_shown_is_taken() -> None:
         keys = jax.random.split(jax.random.PRNGKey(1), len(batch.mask))
         return jax.lax.scan(step, (learnt, optimiser), (keys, batch))[0]
 
-    learnt, _ = imitate(base.learnt(state), optimiser, windows(600))
+    learnt, _ = imitate(base.learnt(state), optimiser, shown(600))
     state = base.replace(state, learnt)
 
     def goes_right(act, deterministic: bool) -> float:
@@ -179,7 +165,7 @@ def test_the_better_of_two_ways_that_were_shown_is_taken() -> None:
 
     assert 0.3 < goes_right(base.act, True) < 0.7
     for _ in range(400):
-        state, _ = agent.update(state, windows(2))
+        state, _ = agent.update(state, shown(2))
     assert goes_right(agent.act, False) > 0.9
     assert goes_right(agent.act, True) == 1.0
     assert 0.3 < goes_right(base.act, True) < 0.7
