@@ -56,7 +56,8 @@ HOLDERS = {
     "benchmarks/experiments/passivity/record.py",  # records a world
     "benchmarks/experiments/passivity/compare.py",
     "benchmarks/experiments/tables/runs.py",
-    "benchmarks/experiments/vla.py",  # hands a world to its rollout
+    "benchmarks/experiments/people.py",  # hands a world to its rollout
+    "benchmarks/experiments/vla.py",  # the same
     # Build a driver and hand it to its gate.
     "robot_rl/jobs/processes/arm.py",
     "robot_rl/gym/envs.py",
