@@ -47,7 +47,7 @@ def ones(*shape: int) -> jax.Array:
 
 
 def _drawn(key: jax.Array, shape: Sequence[int], draw: Callable[[np.random.Generator], np.ndarray]) -> jax.Array:
-    """What ``draw`` makes of a generator that ``key`` seeds, also where ``key`` is traced."""
+    """Numbers that ``draw`` takes from a generator seeded by ``key``, also where ``key`` is traced."""
 
     def drawn(key: jax.Array) -> np.ndarray:
         return draw(np.random.default_rng(np.asarray(key))).astype(np.float32)

@@ -115,7 +115,7 @@ class Supervisor:
         self._last = -np.inf  # robot time [s] of the last reading
 
     def __call__(self, reading: Reading) -> TeleopCommand | None:
-        """What they do: nothing, or as the hand goes."""
+        """The person's command: none, or as the hand goes."""
         now, left = reading.robot_time, self._left(self._task, reading)
         elapsed, self._last = now - self._last, now
         if self._watch is None or not 0.0 <= elapsed <= GAP:

@@ -163,11 +163,11 @@ def test_an_unknown_format_is_refused_with_those_there_are(name: str, setting: s
 
 @functools.cache
 def _networks() -> dict[str, tuple[Any, Any]]:
-    """Scalar functions of parameters, of each kind of network there is."""
+    """Scalar functions of parameters, of each kind of network there is, over batches whose slopes do not cancel."""
     key = jax.random.PRNGKey(1)
     x, a = jax.random.normal(key, (64, 5)), jnp.tanh(jax.random.normal(jax.random.PRNGKey(2), (64, 2)))
-    images = {"c": jax.random.randint(key, (8, 16, 16, 3), 0, 256, jnp.uint8)}
-    encoder_params = encoder.create(key, Layout(5, 2, {"c": (16, 16)}))
+    images = {"c": jax.random.randint(key, (64, 16, 16, 3), 0, 256, jnp.uint8)}
+    encoder_params = encoder.create(jax.random.PRNGKey(5), Layout(5, 2, {"c": (16, 16)}))
     flash_params, _ = flash.create(key, 5, 16, 1, 3, members=2)
     return {
         "actor": (
@@ -178,8 +178,8 @@ def _networks() -> dict[str, tuple[Any, Any]]:
             mlp.critics_create(key, 5, 2, (32, 32), 3, True),
             lambda p: ((mlp.critics_apply(p, x, a) - 1.0) ** 2).mean(),
         ),
-        "flow": (flow.flow_create(key, 5, 2, (32, 32)), lambda p: flow.flow_loss(p, key, x, a)),
-        "encoder": (encoder_params, lambda p: (encoder.features(p, x[:8], images)[:, 5:] * jnp.arange(64.0)).mean()),
+        "flow": (flow.flow_create(key, 5, 2, (32, 32)), lambda p: flow.flow_loss(p, key, x, a + 3.0)),
+        "encoder": (encoder_params, lambda p: (encoder.features(p, x, images)[:, 5:] * jnp.arange(64.0)).mean()),
         "flash": (flash_params, lambda p: ((flash.apply(p, x)[0] - 1.0) ** 2).mean()),
     }
 
@@ -194,8 +194,8 @@ def test_gradients_in_bfloat16_are_those_in_float32_by_its_precision(network: st
     assert value == pytest.approx(exact_value, rel=8 * EPSILON) and value != exact_value
     for name, slope in exact.items():
         error = float(jnp.linalg.norm(found[name] - slope) / jnp.linalg.norm(slope))
-        # Where slopes of a batch cancel, or a norm takes their mean out, a small difference of rounded numbers is left.
-        assert 0.0 < error < 32 * EPSILON, name
+        # Taking the mean out of a slope, as a batch norm does, leaves a small difference of numbers that were rounded.
+        assert 0.0 < error < (32 if network == "flash" else 16) * EPSILON, name
     multiplied = str(jax.make_jaxpr(precision.value_and_grad(loss, "bfloat16", has_aux=False))(params))
     products = [line for line in multiplied.splitlines() if "dot_general" in line]
     assert products and any("bf16" in line.split("=")[0] for line in products)
