@@ -7,11 +7,25 @@ from dataclasses import replace
 import numpy as np
 
 from robot_rl.contract import Reading, View
-from robot_rl.rewards.saved import Seen
+from robot_rl.rewards.filtering import FilterSettings
+from robot_rl.rewards.saved import Saved, Seen
 from tests.robot_rl.readings import FAR, PerfectArm
 
 SIZE = 64  # pixels
 SEEN = Seen({"front": View(size=SIZE)}, ("wrench", "pose"))
+SAVED = Saved(  # of success alone, without a threshold
+    task="reach",
+    period=0.1,
+    encoder="efficientnet_lite0",
+    digest="0",
+    seen=SEEN,
+    weights="0123456789abcdef",
+    temperature=1.0,
+    offset=0.0,
+    learning=(),
+    stopping=(),
+    filter=FilterSettings(),
+)
 
 
 def look(progress: float, rng: np.random.Generator, arm: PerfectArm | None = None) -> Reading:

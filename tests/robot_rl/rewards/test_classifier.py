@@ -20,7 +20,7 @@ from robot_rl.rewards.labels import FAILURE, LEFT_OUT, SUCCESS
 from robot_rl.rewards.saved import CARD, WEIGHTS, ClassifierError, Saved, Seen, Stage, digest_of
 from robot_rl.rewards.training import Fitted, Frames, balanced_loss, calibrated, fit, mean_loss, stages_loss
 from tests.robot_rl.readings import FAR, PerfectArm
-from tests.robot_rl.rewards.seeing import SEEN, look
+from tests.robot_rl.rewards.seeing import SAVED, SEEN, look
 
 SETTINGS = TrainingSettings(steps=60, half=16, every=10, copies=0, rate=1e-3)
 
@@ -40,21 +40,6 @@ def preparation() -> Preparation:
 def fitted(preparation: Preparation) -> Fitted:
     episodes = [partial(episode, seed, seed % 2 == 0) for seed in range(12)]
     return fit(preparation, episodes[:8], episodes[8:], SETTINGS)
-
-
-BINARY = Saved(
-    task="reach",
-    period=0.1,
-    encoder="efficientnet_lite0",
-    digest="0",
-    seen=SEEN,
-    weights="0123456789abcdef",
-    temperature=1.0,
-    offset=0.0,
-    learning=(),
-    stopping=(),
-    filter=FilterSettings(),
-)
 
 
 @pytest.fixture
@@ -196,7 +181,7 @@ def test_no_stage_is_more_probable_than_one_before_it(preparation: Preparation) 
     torch.manual_seed(0)
     head, inputs = Head(preparation.shapes, preparation.seen.state_size, 3), preparation(episode(1).readings[:4])
     stages = (Stage("lifted", 2.0, -0.5), Stage("carried", 1.0, 3.0))
-    saved = replace(BINARY, earlier=stages, called="inserted", temperature=0.5, offset=1.0)
+    saved = replace(SAVED, earlier=stages, called="inserted", temperature=0.5, offset=1.0)
     said = Classifier(saved, preparation, head).of(inputs)
     z = logits(head, inputs)
     own = 1.0 / (1.0 + np.exp(-(z / [2.0, 1.0, 0.5] + [-0.5, 3.0, 1.0])))
@@ -207,10 +192,10 @@ def test_no_stage_is_more_probable_than_one_before_it(preparation: Preparation) 
 
 
 def test_a_description_with_stages_is_read_as_it_was_written(tmp_path: Path) -> None:
-    BINARY.write(tmp_path)
+    SAVED.write(tmp_path)
     assert not {"earlier", "called"} & set(json.loads((tmp_path / CARD).read_text())), "as before there were stages"
     earlier = (Stage("lifted", 2.0, -0.5, Thresholds(0.6, 0.5), "none"), Stage("carried", 1.0, 0.0))
-    staged = replace(BINARY, earlier=earlier, called="inserted")
+    staged = replace(SAVED, earlier=earlier, called="inserted")
     staged.write(tmp_path)
     assert Saved.read(tmp_path) == staged
     assert [stage.name for stage in staged.stages] == ["lifted", "carried", "inserted"]

@@ -10,7 +10,7 @@ import pytest
 from robot_rl.contract import ContractError, Ending, Outcome, Reading
 from robot_rl.rewards.filtering import FilterSettings, Thresholds
 from robot_rl.rewards.judge import ClassifierJudge
-from robot_rl.rewards.saved import ClassifierError, Saved, Stage
+from robot_rl.rewards.saved import ClassifierError, Stage
 from robot_rl.session.judge import (
     JUDGES,
     Several,
@@ -22,20 +22,11 @@ from robot_rl.session.judge import (
 )
 from robot_rl.tasks.reach import Reach
 from tests.robot_rl.readings import FAR, PerfectArm
-from tests.robot_rl.rewards.seeing import SEEN
+from tests.robot_rl.rewards.seeing import SAVED
 
 TASK = Reach()
-SAVED = Saved(
-    task="reach",
-    period=0.1,
-    encoder="efficientnet_lite0",
-    digest="0",
-    seen=SEEN,
-    weights="0123456789abcdef",
-    temperature=1.0,
-    offset=0.0,
-    learning=(),
-    stopping=(),
+JUDGED = replace(
+    SAVED,
     filter=FilterSettings(needed=2, window=3),
     thresholds=Thresholds(0.5, 0.5),
 )
@@ -43,13 +34,13 @@ SAVED = Saved(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    SAVED.write(tmp_path)
+    JUDGED.write(tmp_path)
     return tmp_path
 
 
 def say(arm: PerfectArm, probability: float, at: float | None = None) -> Reading:
     found = arm.reading()
-    signals = {SAVED.signal: probability, SAVED.stamp_signal: found.stamp_ns * 1e-9 if at is None else at}
+    signals = {JUDGED.signal: probability, JUDGED.stamp_signal: found.stamp_ns * 1e-9 if at is None else at}
     return replace(found, signals=signals)
 
 
@@ -63,7 +54,7 @@ def test_success_takes_as_many_frames_as_the_filter_says(folder: Path) -> None:
 
 
 def test_between_its_thresholds_it_is_in_doubt(tmp_path: Path) -> None:
-    replace(SAVED, thresholds=Thresholds(0.9, 0.5)).write(tmp_path)
+    replace(JUDGED, thresholds=Thresholds(0.9, 0.5)).write(tmp_path)
     judge, arm = make_judge(f"classifier:{tmp_path}", TASK), PerfectArm(FAR)
     judge.begin()
     found = [judge.judge(say(arm, probability)) for probability in (0.7, 0.7, 0.95, 0.95)]
@@ -82,12 +73,12 @@ def test_silence_is_an_abort_and_never_a_zero(folder: Path) -> None:
     judge = make_judge(f"classifier:{folder}", TASK)
     judge.begin()
     silent = judge.judge(PerfectArm(FAR).reading())
-    assert silent.ending is Ending.ABORTED and SAVED.signal in silent.reason
+    assert silent.ending is Ending.ABORTED and JUDGED.signal in silent.reason
     assert judge.judge(say(PerfectArm(FAR), 1.5)).ending is Ending.ABORTED
 
 
 def test_a_classifier_without_a_threshold_judges_nothing(folder: Path) -> None:
-    replace(SAVED, thresholds=None).write(folder)
+    replace(JUDGED, thresholds=None).write(folder)
     with pytest.raises(ClassifierError, match="no threshold yet"):
         make_judge(f"classifier:{folder}", TASK)
     with pytest.raises(ClassifierError, match="no reward classifier at"):
@@ -96,7 +87,7 @@ def test_a_classifier_without_a_threshold_judges_nothing(folder: Path) -> None:
 
 def test_stages_are_held_by_k_of_n_frames_and_none_is_skipped(tmp_path: Path) -> None:
     earlier = (Stage("lifted", 1.0, 0.0, Thresholds(0.5, 0.5)), Stage("carried", 1.0, 0.0, Thresholds(0.6, 0.6)))
-    saved = replace(SAVED, earlier=earlier, called="inserted", thresholds=Thresholds(0.8, 0.6))
+    saved = replace(JUDGED, earlier=earlier, called="inserted", thresholds=Thresholds(0.8, 0.6))
     saved.write(tmp_path)
     judge, arm = make_judge(f"classifier:{tmp_path}", TASK), PerfectArm(FAR)
     assert isinstance(judge, ClassifierJudge)

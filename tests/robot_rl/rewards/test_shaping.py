@@ -16,27 +16,18 @@ from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.jobs.config import load_config
 from robot_rl.jobs.learning import shaping_of
 from robot_rl.rewards.filtering import FilterSettings, Thresholds
-from robot_rl.rewards.saved import ClassifierError, Saved, Stage
+from robot_rl.rewards.saved import ClassifierError, Stage
 from robot_rl.rewards.shaping import Shaping
 from robot_rl.tasks import make_task
 from tests.robot_rl.recording import steps
-from tests.robot_rl.rewards.seeing import SEEN
+from tests.robot_rl.rewards.seeing import SAVED
 
 TASK = make_task("reach")
 SCHEMA = StoreSchema.of(TASK)
 WEIGHT, DISCOUNT = 0.5, 0.9
 HALF = Thresholds(0.5, 0.5)
-SAVED = Saved(
-    task="reach",
-    period=0.1,
-    encoder="efficientnet_lite0",
-    digest="0",
-    seen=SEEN,
-    weights="0123456789abcdef",
-    temperature=1.0,
-    offset=0.0,
-    learning=(),
-    stopping=(),
+STAGED = replace(
+    SAVED,
     filter=FilterSettings(needed=1, window=1, hysteresis=0.0),
     thresholds=HALF,
     earlier=(Stage("lifted", 1.0, 0.0, HALF),),
@@ -47,7 +38,7 @@ HELD = (0, 0, 1, 1, 0, 1, 2)  # stages at each reading, by the classifier
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    SAVED.write(tmp_path / "classifier")
+    STAGED.write(tmp_path / "classifier")
     return tmp_path / "classifier"
 
 
@@ -128,7 +119,7 @@ def test_a_reader_shapes_what_is_written_and_what_it_is_relabelled_to(folder: Pa
 def test_episodes_that_nobody_looked_at_and_classifiers_without_stages_are_refused(folder: Path) -> None:
     with pytest.raises(ClassifierError, match=r"learner.shaping=0.5 takes episodes .* no signal success-01234567"):
         shaping(folder).potentials(0, [step.reading for step in steps(3, 0, Outcome.timeout(), SCHEMA)])
-    replace(SAVED, earlier=()).write(folder)
+    replace(STAGED, earlier=()).write(folder)
     with pytest.raises(ClassifierError, match="takes a classifier with stages"):
         shaping(folder)
 
