@@ -18,14 +18,14 @@ from robot_rl.jobs.run import Run, settings_kept
 from robot_rl.perception.meter import NONE_YET, CameraReport
 from robot_rl.rewards.saved import Saved, Seen
 from robot_rl.tasks import make_task
-from tests.robot_rl.rewards.test_judge import SAVED
+from tests.robot_rl.rewards.test_judge import JUDGED
 
 WELL = CameraReport(640, 480, 29.9, 28.0, 0.012, 300, 3, "")
 
 
 def test_policy_encoder_and_classifier_are_named_with_what_they_see(tmp_path: Path) -> None:
     crop = View((0.25, 0.25, 0.5, 0.5), 64)
-    replace(SAVED, seen=Seen({"front": crop})).write(tmp_path / "inserted")
+    replace(JUDGED, seen=Seen({"front": crop})).write(tmp_path / "inserted")
     settings = ["task=reach", "cameras=front,wrist", f"judge=any_of(person,classifier:{tmp_path / 'inserted'})"]
     config = load_config(None, [*settings, "encoder=efficientnet_lite0"])
     assert seen_by(config, make_task("reach")) == {

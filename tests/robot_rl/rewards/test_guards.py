@@ -15,7 +15,7 @@ from robot_rl.rewards.guards import MEASURED, Guards
 from robot_rl.rewards.saved import Saved
 from robot_rl.session.judge import make_judge
 from tests.robot_rl.readings import FAR, PerfectArm
-from tests.robot_rl.rewards.test_judge import SAVED, TASK, say
+from tests.robot_rl.rewards.test_judge import JUDGED, TASK, say
 
 
 def test_a_value_out_of_its_bounds_is_named() -> None:
@@ -50,7 +50,7 @@ def test_settings_name_what_does_not_fit() -> None:
 
 
 def test_outside_its_guards_a_classifier_calls_nothing_a_success(tmp_path: Path) -> None:
-    replace(SAVED, guards=Guards(z=(0.0, 0.6))).write(tmp_path)
+    replace(JUDGED, guards=Guards(z=(0.0, 0.6))).write(tmp_path)
     assert Saved.read(tmp_path).guards == Guards(z=(0.0, 0.6))
     judge, arm = make_judge(f"classifier:{tmp_path}", TASK), PerfectArm(FAR)
     judge.begin()
@@ -60,9 +60,9 @@ def test_outside_its_guards_a_classifier_calls_nothing_a_success(tmp_path: Path)
 
 
 def test_a_classifier_of_before_has_no_guards(tmp_path: Path) -> None:
-    SAVED.write(tmp_path)
+    JUDGED.write(tmp_path)
     card = tmp_path / "classifier.json"
     text = card.read_text()
     start = text.index('  "guards"')
     card.write_text(text[:start] + text[text.index('  "thresholds"') :])
-    assert Saved.read(tmp_path) == SAVED
+    assert Saved.read(tmp_path) == JUDGED

@@ -15,9 +15,9 @@ from robot_rl.rewards.saved import DRIFT, ClassifierError, Drift, Saved, alarm_o
 from robot_rl.rewards.watch import Watch, Watches
 from tests.robot_rl.recording import steps
 from tests.robot_rl.rewards.test_drift import episodes
-from tests.robot_rl.rewards.test_judge import SAVED
+from tests.robot_rl.rewards.test_judge import JUDGED
 
-WATCHED = replace(SAVED, drift=Drift(2.0, 3, 0.05, "0"), versions=(-1, 5, 8))
+WATCHED = replace(JUDGED, drift=Drift(2.0, 3, 0.05, "0"), versions=(-1, 5, 8))
 
 
 def seen(saved: Saved, count: int, drift: float = 0.5, probability: float = 0.1, version: int = -1) -> list[Step]:
@@ -73,7 +73,7 @@ def test_a_guard_that_keeps_a_success_is_named_once_an_episode() -> None:
 
 def test_the_alarm_is_kept_beside_the_classifier(tmp_path: Path) -> None:
     alarm = fit(episodes(1, 10), episodes(2, 20), DriftSettings(window=3))
-    saved = replace(SAVED, drift=keep_alarm(tmp_path, alarm))
+    saved = replace(JUDGED, drift=keep_alarm(tmp_path, alarm))
     saved.write(tmp_path)
     assert Saved.read(tmp_path) == saved
     found = alarm_of(tmp_path, saved)
@@ -84,4 +84,4 @@ def test_the_alarm_is_kept_beside_the_classifier(tmp_path: Path) -> None:
     (tmp_path / DRIFT).write_bytes(b"other")
     with pytest.raises(ClassifierError, match=r"drift.safetensors is damaged"):
         alarm_of(tmp_path, saved)
-    assert alarm_of(tmp_path, SAVED) is None
+    assert alarm_of(tmp_path, JUDGED) is None
