@@ -124,8 +124,8 @@ class OwnTask(Story):
     def show(self) -> None:
         """Demonstrations, and episodes for the classifier."""
         person = ("demo_style=person", *SEEING)
-        self._do("record", "record", self._shown, KNOWN, f"demos={DEMOS}", *person)
-        self._do("collect", "reward collect", self._shown, KNOWN, f"episodes={EPISODES}", *person)
+        self._do("record", "record", self._shown, f"demos={DEMOS}", *person, task=KNOWN)
+        self._do("collect", "reward collect", self._shown, f"episodes={EPISODES}", *person, task=KNOWN)
 
     def learn_reward(self) -> None:
         """The classifier, its threshold and its report."""
@@ -137,15 +137,15 @@ class OwnTask(Story):
         judge = f"classifier:{self._classifier}" if reward == CLASSIFIER else "task"
         task = str(FILE) if reward == CLASSIFIER else KNOWN
         demos = f"demo_stores={self._shown / 'demos'}"
-        self._do(f"train-{reward}", "train", self._work / reward, task, f"judge={judge}", demos, *SEEING,
-                 f"steps={self._steps}")  # fmt: skip
+        self._do(f"train-{reward}", "train", self._work / reward, f"judge={judge}", demos, *SEEING,
+                 f"steps={self._steps}", task=task)  # fmt: skip
 
     def judge(self, reward: str, *names: str) -> float:
         """Success, by the truth, of the first of these parameters that ``reward`` has left; of the same ones once."""
         files = [self._work / reward / f"{name}.params" for name in names]
         file = next(file for file in files if file.exists())
         name = f"eval-{digest(file.read_bytes())}"
-        self._do(name, "eval", self._work / name, KNOWN, f"policy={file}", f"episodes={STARTS}", *SEEING)
+        self._do(name, "eval", self._work / name, f"policy={file}", f"episodes={STARTS}", *SEEING, task=KNOWN)
         episodes = StoreReader(self._work / name / "evaluation", images=False).episodes()
         return float(np.mean([one.ending is Ending.SUCCESS for one in episodes]))
 

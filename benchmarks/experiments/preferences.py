@@ -103,14 +103,14 @@ class Preferring(Story):
 
     def line(self, reward: str) -> Line:
         """The whole story with ``reward``."""
-        self._do("record", "record", self._shown, TASK, f"demos={DEMOS}")
+        self._do("record", "record", self._shown, f"demos={DEMOS}", task=TASK)
         self._do("prefer", "reward prefer", self._shown, f"by={BY}", f"answers={ANSWERS}")
         self._do("rank", "reward rank", self._shown)
         run, name = self._work / reward, f"train-{reward}"
         added = (f"preference={self._preference}", f"preference_weight={WEIGHT}") if reward == WITH_PREFERENCE else ()
         learning = (f"learner.settings.edit_cost={EDIT_COST}", f"steps={self._steps}")
         demos = f"demo_stores={self._shown / 'demos'}"
-        self._do(name, "train", run, TASK, demos, *learning, *added)
+        self._do(name, "train", run, demos, *learning, *added, task=TASK)
         return Line(
             seed=self._seed,
             reward=reward,
@@ -127,7 +127,7 @@ class Preferring(Story):
     def _judged(self, file: Path) -> Measured:
         """The policy of these parameters from fresh starts; of the same ones once."""
         name = f"eval-{digest(file.read_bytes())}"
-        self._do(name, "eval", self._work / name, TASK, f"policy={file}", f"episodes={STARTS}")
+        self._do(name, "eval", self._work / name, f"policy={file}", f"episodes={STARTS}", task=TASK)
         return measured(self._work / name / "evaluation")
 
 

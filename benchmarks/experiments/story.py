@@ -48,7 +48,7 @@ class Story:
         self._shown = self._work / "shown"
 
     def _do(
-        self, step: str, job: str, run: Path, task: str = "", *settings: str, statuses: Sequence[int] = (0,)
+        self, step: str, job: str, run: Path, *settings: str, task: str = "", statuses: Sequence[int] = (0,)
     ) -> None:
         """Give a command of `robot-rl`, unless it has been given; its output is in ``<step>.log``.
 
