@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -13,17 +14,21 @@ from gymnasium import spaces
 from controllers.core import ControllerConfig
 from demos import convert, relabel, replay
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import Ending, Outcome
-from robot_rl.data.columns import is_observed
+from robot_rl.contract import Ending, Observation, Outcome
+from robot_rl.data.columns import columns_to_readings, is_observed
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.gym.demos import load_demos
 from robot_rl.gym.spaces import Actions, EnvDomain, Observations
+from robot_rl.policies.wire.columns import Columns
+from robot_rl.policies.wire.file import read_file
+from robot_rl.policies.wire.observing import Observing
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
 from robot_rl.session.session import Session
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import expert_of
+from tests.robot_rl.policies.wire.reaching import written
 from tests.robot_rl.recording import PIXELS, TASK, steps
 
 REACH = make_task("reach")
@@ -101,7 +106,7 @@ def test_every_recorded_column_survives_the_conversion(pixels: Path, tmp_path: P
 def test_what_was_converted_is_learnt_from_like_the_store(pixels: Path, tmp_path: Path) -> None:
     """By ``robot-rl gym --demos``, of a success with the state and one image."""
     path = tmp_path / "demos.hdf5"
-    assert convert.convert(pixels, path, TASK.state) == 2
+    assert convert.convert(pixels, path, partial(convert.write_whole, observe=TASK.state)) == 2
     space = spaces.Dict({"state": spaces.Box(-np.inf, np.inf, (5,)), "wrist": spaces.Box(0, 255, (4, 6, 3), np.uint8)})
     observations, actions = Observations(space), Actions(spaces.Box(-1.0, 1.0, (2,)))
     found = load_demos(path, EnvDomain("Any-v0", observations, actions), observations, actions)
@@ -111,6 +116,41 @@ def test_what_was_converted_is_learnt_from_like_the_store(pixels: Path, tmp_path
         for name in ("state", "reward", "terminated", "image/wrist"):
             assert np.array_equal(one[name], other[name]), name
         np.testing.assert_allclose(one["action"], other["action"], atol=1e-6)
+
+
+def test_somebody_elses_policy_learns_from_what_it_will_be_sent_and_what_it_would_answer(
+    reached: Path, tmp_path: Path
+) -> None:
+    names, path = written(tmp_path, "ws://127.0.0.1:1"), tmp_path / "demos.hdf5"
+    assert convert.main([str(reached), str(path), "--names", str(names)]) == 0
+    file, episode = read_file(names), StoreReader(reached).load_episode(0)
+    observing, columns = Observing(file, REACH.fields, {}), Columns(file, REACH.action, 0.1, REACH.fields)
+    with h5py.File(path) as found:
+        group = found["data/demo_0"]
+        assert (group.attrs["rate"], group.attrs["instruction"], group.attrs["ending"]) == (10.0, "", "success")
+        assert sorted(group["obs/observation"]) == ["velocity", "way"]
+        for number, reading in enumerate(list(columns_to_readings(episode.columns))[:-1]):
+            seen = Observation(reading.stamp_ns, number, REACH.state(reading))
+            for key, value in observing.sent([seen], "").state.items():
+                assert np.array_equal(group[f"obs/{key}"][number], value)
+            moves = columns.moves({"actions": group["actions"][number : number + 1]}, seen.state)
+            np.testing.assert_allclose(moves.actions[0], episode["action"][number], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rate": 20}, "rate=20 Hz is not that of the recorded steps"),
+        ({"images": {"image": "front"}}, "images.image='front' is no camera of this run"),
+        ({"state": {"way": ["to_gaol"]}}, "did you mean 'to_goal'"),
+    ],
+)
+def test_names_that_do_not_fit_the_store_are_refused(
+    reached: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], words: str
+) -> None:
+    names, path = written(tmp_path, "ws://127.0.0.1:1", **changes), tmp_path / "demos.hdf5"
+    assert convert.main([str(reached), str(path), "--names", str(names)]) == 2
+    assert words in capsys.readouterr().err and not path.exists()
 
 
 def test_what_cannot_be_converted_is_named(pixels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

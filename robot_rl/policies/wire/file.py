@@ -26,7 +26,7 @@ from pydantic import AllowInfNan
 
 from hardware.registry import meant
 from robot_rl.contract import ACTION_AXES
-from robot_rl.contract.acting import POLICY_RATES
+from robot_rl.contract.acting import MAX_HISTORY, POLICY_RATES
 from robot_rl.contract.ranges import RangeError, Seconds, check, shown
 from robot_rl.contract.settings import ConfigError, make_settings, put_over, read_mapping
 from robot_rl.contract.steps import MAX_ROWS
@@ -148,6 +148,8 @@ class WireFile:
         images: the server's key → our camera.
         state: the server's key → `PartSpec`, one after the other; a name alone is that of a field.
         prompt: the server's key for the task's instruction; "" sends none.
+        history: so many observations are sent, one a control period, the newest last, as one more first axis of each
+            image and state; with 1 there is no such axis.
         actions: key of the array of actions in an answer.
         columns: see `ColumnSpec`.
         rate: of its rows [Hz]; unset: the task's.
@@ -162,6 +164,7 @@ class WireFile:
     images: Mapping[str, str] = field(default_factory=dict)
     state: Mapping[str, tuple[PartSpec, ...]] = field(default_factory=dict)
     prompt: str = ""
+    history: Annotated[int, Ge(1), Le(MAX_HISTORY)] = 1
     actions: str = "actions"
     columns: tuple[ColumnSpec, ...] = ()
     rate: Annotated[float, Ge(POLICY_RATES[0]), Le(POLICY_RATES[1])] | None = None

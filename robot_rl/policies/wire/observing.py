@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +20,8 @@ class Sent(NamedTuple):
     """An observation by the server's names.
 
     Attributes:
-        images: key → ``(h, w, 3)`` uint8 RGB.
-        state: key → ``(n,)`` float32.
+        images: key → ``(h, w, 3)`` uint8 RGB; with a history ``(t, h, w, 3)``.
+        state: key → ``(n,)`` float32; with a history ``(t, n)``.
         prompt: key → the instruction.
     """
 
@@ -107,17 +107,22 @@ class Observing:
     def _size_of(self, part: PartSpec) -> int:
         return 4 if part.form == "quat_xyzw" else self._fields.size_of(part.field)
 
-    def sent(self, observation: Observation, instruction: str) -> Sent:
-        """``observation`` and ``instruction`` as the server has them."""
-        state = observation.state
+    def sent(self, observations: Sequence[Observation], instruction: str) -> Sent:
+        """The latest of ``observations``, as many as the file's history, and ``instruction`` as the server has them."""
+        latest = observations[-self._file.history :]
+        images = {key: [seen.images[camera] for seen in latest] for key, camera in self._file.images.items()}
+        state = {key: [self._said(seen.state, parts) for seen in latest] for key, parts in self._file.state.items()}
         return Sent(
-            {key: observation.images[camera] for key, camera in self._file.images.items()},
-            {
-                key: np.concatenate([_form(self._fields.read(state, part.field), part) for part in parts])
-                for key, parts in self._file.state.items()
-            },
+            {key: self._joined(values) for key, values in images.items()},
+            {key: self._joined(values) for key, values in state.items()},
             {self._file.prompt: instruction} if self._file.prompt else {},
         )
+
+    def _said(self, state: np.ndarray, parts: tuple[PartSpec, ...]) -> np.ndarray:
+        return np.concatenate([_form(self._fields.read(state, part.field), part) for part in parts])
+
+    def _joined(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        return values[0] if self._file.history == 1 else np.stack(values)
 
     def check_whole(self) -> None:
         """Raises `ConfigError` for a file from which no observation could be made: a field or camera is missing."""

@@ -41,10 +41,11 @@ class RemotePolicy(Policy):
     Args:
         observing, columns: what the names stand for.
         link: to the server.
+        history: how many observations are sent.
     """
 
-    def __init__(self, observing: Observing, columns: Columns, link: Link) -> None:
-        self._observing, self._columns, self._link = observing, columns, link
+    def __init__(self, observing: Observing, columns: Columns, link: Link, history: int = 1) -> None:
+        self._observing, self._columns, self._link, self.history = observing, columns, link, history
         self._instruction = ""
         self._warned = False  # that there is none
 
@@ -56,20 +57,20 @@ class RemotePolicy(Policy):
         self._link.begin()
 
     def act(self, observations: Sequence[Observation]) -> ActionChunk:
-        return self._ask(observations[-1])
+        return self._ask(observations)
 
     def rehearse(self, observations: Sequence[Observation]) -> None:
         """As `act`; an answer about nothing may jump."""
-        self._ask(observations[-1], bounded=False)
+        self._ask(observations, bounded=False)
 
     def close(self) -> None:
         self._link.close()
 
-    def _ask(self, observation: Observation, bounded: bool = True) -> ActionChunk:
-        answer = self._link.ask(self._observing.sent(observation, self._instruction))
+    def _ask(self, observations: Sequence[Observation], bounded: bool = True) -> ActionChunk:
+        answer, newest = self._link.ask(self._observing.sent(observations, self._instruction)), observations[-1]
         try:
-            moves = self._columns.moves(answer, observation.state, bounded)
-            return ActionChunk(observation.stamp_ns, moves.actions, places=moves.places)
+            moves = self._columns.moves(answer, newest.state, bounded)
+            return ActionChunk(newest.stamp_ns, moves.actions, places=moves.places)
         except ContractError as error:
             raise AnswerError(f"{self._link.address}: {error}") from error
 
@@ -124,8 +125,11 @@ def make_remote(server: Served, task: Shaped, period: float, images: Mapping[str
         columns = Columns(file, task.action, period, task.fields)
     except ConfigError as error:
         raise ConfigError(f"{server.file}: {error}") from error
+    if file.history > 1 and (server.kind != "openpi" or not columns.keeps_rate):
+        why = "groot is sent one" if server.kind != "openpi" else f"rate={columns.rate:g} Hz is not the task's"
+        raise ConfigError(f"{server.file}: history={file.history} is of observations one a control period, and {why}")
     check_address(file, server.file, ADDRESSES[server.kind])
-    return RemotePolicy(observing, columns, _link(server.kind, file, token_of(file)))
+    return RemotePolicy(observing, columns, _link(server.kind, file, token_of(file)), file.history)
 
 
 def _link(kind: str, file: WireFile, token: str) -> Link:

@@ -2,7 +2,8 @@
 
 The metadata say by which names and units observations are wanted and actions come (`Offer.metadata`). One client is
 served at a time, because a policy has one memory; a new connection, or another instruction, begins a new episode. A
-request that is none is answered in words, after which the connection ends, as openpi's server does it.
+request that is none is answered in words, after which the connection ends, as openpi's server does it. Somebody else's
+policy is served the same way, when it is offered as `Offered` is.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import contextlib
 import dataclasses
 import hmac
 import http
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -37,6 +39,19 @@ LEAVING = 2.0  # [s] that a client may take to go before the next one is refused
 LOGGER = logging.getLogger(__name__)
 QUIET = logging.getLogger("robot_rl.policies.wire.websockets")
 QUIET.setLevel(logging.CRITICAL)  # who connects and goes is no error
+
+# A client's request → the answer to it. Raises `ContractError`, in words for the client, for a request that is none.
+Answering = Callable[[Mapping[Any, Any]], Mapping[str, Any]]
+
+
+class Offered(Protocol):
+    """What a `PolicyServer` serves."""
+
+    def metadata(self) -> Mapping[str, Any]:
+        """The server's first message."""
+
+    def conversation(self) -> Answering:
+        """How the requests of one connection are answered, one after the other."""
 
 
 def names_of(task: Shaped, cameras: Mapping[str, FrameSize]) -> WireFile:
@@ -80,6 +95,8 @@ class Offer:
     def __post_init__(self) -> None:
         """Raises `ConfigError` for a policy or names that the protocol has no words for."""
         self.observing.check_whole()
+        if self.file.history > 1:
+            raise ConfigError(f"history={self.file.history}: a policy of ours is served that looks at one observation")
         if not self.columns.keeps_rate:
             raise ConfigError(
                 f"rate={self.columns.rate:g} Hz is not the task's, by which the policy acts; leave it out"
@@ -107,16 +124,35 @@ class Offer:
             "columns": said_columns(self.file),
         }
 
+    def conversation(self) -> Answering:
+        """Requests by the file's names; another instruction begins a new episode."""
+        memory, numbers, episode, said = Memory(), itertools.count(), 0, None
+
+        def answer(request: Mapping[Any, Any]) -> Mapping[str, Any]:
+            nonlocal episode, said
+            observation = self.observing.received(request, next(numbers))
+            instruction = self.observing.instruction(request, self.instruction)
+            episode, said = episode + (instruction != said), instruction
+            memory.see(self.policy, observation, episode, instruction)
+            began = time.perf_counter()
+            chunk = memory.ask(self.policy)
+            if chunk.times is not None or chunk.places is not None:
+                raise ContractError("the policy stamps its actions, or says places, for which the server has no words")
+            took = 1000.0 * (time.perf_counter() - began)
+            return {**self.columns.answer(chunk.actions, observation.state), "policy_timing": {"infer_ms": took}}
+
+        return answer
+
 
 class PolicyServer:
     """Serves one policy to one client at a time.
 
     Args:
-        offer: see `Offer`.
+        offer: a policy.
         token: that a client shows as ``Authorization: Api-Key``; "" for none.
     """
 
-    def __init__(self, offer: Offer, token: str = "") -> None:
+    def __init__(self, offer: Offered, token: str = "") -> None:
         self._offer, self._token = offer, token
         self._busy = threading.Lock()
         self._connection: ServerConnection | None = None
@@ -172,10 +208,9 @@ class PolicyServer:
             self._busy.release()
 
     def _converse(self, connection: ServerConnection) -> None:
-        offer, memory = self._offer, Memory()
-        connection.send(pack(offer.metadata(), OPENPI))
-        episode, said = 0, None
-        for seq, message in enumerate(connection):
+        answering = self._offer.conversation()
+        connection.send(pack(self._offer.metadata(), OPENPI))
+        for message in connection:
             began = time.perf_counter()
             try:
                 if isinstance(message, str):
@@ -183,11 +218,7 @@ class PolicyServer:
                 request = unpack(message, OPENPI)
                 if not isinstance(request, dict):
                     raise ContractError(f"a request is a map, not {type(request).__name__}")
-                observation = offer.observing.received(request, seq)
-                instruction = offer.observing.instruction(request, offer.instruction)
-                episode, said = episode + (instruction != said), instruction
-                memory.see(offer.policy, observation, episode, instruction)
-                answer = self._answer(memory, observation.state)
+                answer = answering(request)
             except ContractError as error:
                 LOGGER.error("request refused: %s", error)
                 _hang_up(connection, str(error))
@@ -198,14 +229,6 @@ class PolicyServer:
                 break
             took = 1000.0 * (time.perf_counter() - began)
             connection.send(pack({**answer, "server_timing": {"infer_ms": took}}, OPENPI))
-
-    def _answer(self, memory: Memory, state: Any) -> dict[str, Any]:
-        began = time.perf_counter()
-        chunk = memory.ask(self._offer.policy)
-        if chunk.times is not None or chunk.places is not None:
-            raise ContractError("the policy stamps its actions, or says places, for which the server has no words")
-        took = 1000.0 * (time.perf_counter() - began)
-        return {**self._offer.columns.answer(chunk.actions, state), "policy_timing": {"infer_ms": took}}
 
 
 def _hang_up(connection: ServerConnection, why: str) -> None:

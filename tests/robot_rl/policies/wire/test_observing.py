@@ -30,13 +30,20 @@ def observing(images: tuple[str, ...] = ("front", "wrist"), **changes: Any) -> O
 
 
 def test_each_part_goes_to_its_key_in_its_unit() -> None:
-    sent = observing().sent(SEEN, "press")
+    sent = observing().sent([SEEN], "press")
     assert np.array_equal(sent.images["image"], IMAGE + 1)
     np.testing.assert_allclose(sent.state["gripper_closing"], [0.75], atol=1e-6)
     np.testing.assert_allclose(sent.state["wrench"], [1.0, 2.0, 3.0], atol=1e-6)
     assert {value.dtype for value in sent.state.values()} == {np.dtype(np.float32)}
     assert sent.prompt == {"prompt": "press"}
-    assert observing(prompt="").sent(SEEN, "press").prompt == {}
+    assert observing(prompt="").sent([SEEN], "press").prompt == {}
+
+
+def test_a_history_is_one_more_axis_the_newest_last() -> None:
+    before = Observation(6, 2, 2.0 * STATE, {"front": IMAGE, "wrist": IMAGE + 2})
+    sent = observing(history=2).sent([SEEN, before, SEEN], "press")
+    np.testing.assert_allclose(sent.state["wrench"], [[2.0, 4.0, 6.0], [1.0, 2.0, 3.0]], atol=1e-6)
+    assert np.array_equal(sent.images["image"], [IMAGE + 2, IMAGE + 1])
 
 
 @pytest.mark.parametrize("form", ["rotvec", "rpy", "quat_xyzw"])
@@ -45,7 +52,7 @@ def test_orientations_have_the_form_asked_for_and_come_back(form: str) -> None:
     made = observing(("wrist",), state=whole)
     pose = Pose.from_rotvec(np.zeros(3), TURNED)
     wanted = {"rotvec": TURNED, "rpy": rotation_to_rpy(pose.rotation), "quat_xyzw": pose.quat_xyzw}[form]
-    sent = made.sent(SEEN, "press")
+    sent = made.sent([SEEN], "press")
     np.testing.assert_allclose(sent.state["turn"][: len(wanted)], wanted, atol=1e-5)
     assert made.sizes() == {"turn": len(wanted) + 4}
     made.check_whole()

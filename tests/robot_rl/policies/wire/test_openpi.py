@@ -17,6 +17,7 @@ import pytest
 from controllers.core import ControllerConfig
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import AnswerError, Ending
+from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.cli import main
 from robot_rl.policies import Served
 from robot_rl.policies.wire.remote import RemotePolicy, make_remote
@@ -53,6 +54,37 @@ def test_an_evaluation_by_a_server_reaches_every_goal(tmp_path: Path, server: Op
     assert asked["observation/way"].dtype == np.float32
     assert 0.001 < np.linalg.norm(asked["observation/way"]) < 0.5, "in metres, without the scale of the state"
     assert len(server.headers) == 1, "one connection serves all episodes"
+
+
+def test_a_server_that_looks_back_is_sent_the_steps_before(tmp_path: Path) -> None:
+    def newest(asked: dict[str, Any]) -> dict[str, Any]:
+        return straight({"observation/way": asked["observation/way"][-1]})
+
+    with openpi_server(newest, {}) as server:
+        run, file = tmp_path / "run", written(tmp_path, server.address, history=3, rows=1)
+        arguments = ["eval", "--fast", "--task", "reach", "--run", str(run), f"policy=openpi:{file}", "episodes=1"]
+        assert main(arguments) == 0
+    assert json.loads((run / "summary.json").read_text())["success_rate"] == 1.0
+    ways = [asked["observation/way"] for asked in server.asked[1:]]  # the first is asked before the episode
+    assert {way.shape for way in ways} == {(3, 3)}
+    assert np.array_equal(ways[0], ways[0][[2, 2, 2]]), "the episode's first stands in for those before it"
+    for before, after in zip(ways, ways[1:], strict=False):
+        assert np.array_equal(before[1:], after[:2]), "one a control period"
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "changes", "words"),
+    [
+        ("openpi", "ws://127.0.0.1:1", {"rate": 20}, "history=2 is of observations one a control period, and rate=20 Hz"),
+        ("groot", "tcp://127.0.0.1:1", {}, "and groot is sent one"),
+    ],
+)
+def test_a_history_that_nobody_can_be_sent_is_refused(
+    tmp_path: Path, kind: str, address: str, changes: dict[str, Any], words: str
+) -> None:
+    file = written(tmp_path, address, history=2, **changes)
+    with pytest.raises(ConfigError, match=words):
+        make_remote(Served(kind, file), TASK, TASK.control_period, {})
 
 
 def test_a_server_that_is_not_there_is_said_before_an_episode(
