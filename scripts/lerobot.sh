@@ -10,7 +10,7 @@ VENV=.venv-lerobot
 DONE=$VENV/done # written last
 if [ "$(cat "$DONE" 2>/dev/null)" = "$(sha256sum <scripts/lerobot.sh)" ]; then exit 0; fi
 "${PYTHON:-.venv/bin/python}" -m venv --clear "$VENV"
-pip=("$VENV/bin/python" -m pip install -q --disable-pip-version-check)
+pip=("$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-warn-conflicts)
 "${pip[@]}" torch==2.13.0
 # Its declared torch is older, and video and motors are of no use here: without its own list of what it needs.
 "${pip[@]}" --no-deps torchvision==0.28.0 lerobot==0.4.4

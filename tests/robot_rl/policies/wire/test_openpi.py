@@ -75,7 +75,12 @@ def test_a_server_that_looks_back_is_sent_the_steps_before(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("kind", "address", "changes", "words"),
     [
-        ("openpi", "ws://127.0.0.1:1", {"rate": 20}, "history=2 is of observations one a control period, and rate=20 Hz"),
+        (
+            "openpi",
+            "ws://127.0.0.1:1",
+            {"rate": 20},
+            "history=2 is of observations one a control period, and rate=20 Hz",
+        ),
         ("groot", "tcp://127.0.0.1:1", {}, "and groot is sent one"),
     ],
 )
