@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
@@ -68,7 +69,7 @@ def test_a_server_that_looks_back_is_sent_the_steps_before(tmp_path: Path) -> No
     ways = [asked["observation/way"] for asked in server.asked[1:]]  # the first is asked before the episode
     assert {way.shape for way in ways} == {(3, 3)}
     assert np.array_equal(ways[0], ways[0][[2, 2, 2]]), "the episode's first stands in for those before it"
-    for before, after in zip(ways, ways[1:], strict=False):
+    for before, after in itertools.pairwise(ways):
         assert np.array_equal(before[1:], after[:2]), "one a control period"
 
 
@@ -79,7 +80,7 @@ def test_a_server_that_looks_back_is_sent_the_steps_before(tmp_path: Path) -> No
             "openpi",
             "ws://127.0.0.1:1",
             {"rate": 20},
-            "history=2 is of observations one a control period, and rate=20 Hz",
+            "of observations one a control period, and rate=20 Hz",
         ),
         ("groot", "tcp://127.0.0.1:1", {}, "and groot is sent one"),
     ],
