@@ -25,7 +25,7 @@ import numpy as np
 from robot_rl.contract import ContractError
 from robot_rl.policies.wire.server import Answering, PolicyServer
 
-ACTION, STATE, INSTRUCTION = "action", "observation.state", "task"  # LeRobot's words
+ACTION, INSTRUCTION = "action", "task"  # LeRobot's words
 WHOLE = 1e-6  # [Hz] by which a rate may differ from a whole number
 LOOPBACK = "127.0.0.1"
 
@@ -88,7 +88,7 @@ def features_of(group: Any) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for key, column in {**group["obs"], ACTION: group["actions"]}.items():
         image = column.dtype == np.uint8
-        if not key.startswith(ACTION) and not key.startswith("observation."):
+        if key != ACTION and not key.startswith("observation."):
             raise ContractError(f"LeRobot knows observations by names like observation.state, and not {key!r}")
         names = ["height", "width", "channels"] if image else None
         found[key] = {"dtype": "image" if image else "float32", "shape": column.shape[1:], "names": names}
@@ -153,7 +153,7 @@ class Saved:
         actions = self._chunk(moments, str(request.get(INSTRUCTION, "")))
         if not np.isfinite(actions).all():
             raise ContractError("the policy's actions are not finite")
-        return {ACTION: actions[: self._rows]}
+        return {ACTION: actions}
 
     def _checked(self, request: Mapping[Any, Any], key: str) -> np.ndarray:
         """The values of ``key``, one for each observation of the history."""

@@ -45,7 +45,7 @@ Answering = Callable[[Mapping[Any, Any]], Mapping[str, Any]]
 
 
 class Offered(Protocol):
-    """What a `PolicyServer` serves."""
+    """A policy as a `PolicyServer` serves it."""
 
     def metadata(self) -> Mapping[str, Any]:
         """The server's first message."""
