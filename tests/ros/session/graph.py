@@ -18,7 +18,6 @@ from robot_rl.data.episode import Episode
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.ros import topics
-from robot_rl.ros.arm_topics import ArmTopics
 from robot_rl.ros.converters import fill_chunk, observation_from
 from robot_rl.ros.session_node import SessionNode
 from robot_rl.session.config import SessionConfig
@@ -42,11 +41,21 @@ def patient(**settings: Any) -> SessionConfig:
     return SessionConfig(**timeouts | settings)
 
 
+class Heard(SessionNode):
+    """A session that says how far it has come."""
+
+    received = 0.0  # robot time [s] of its latest reading
+
+    def _on_reading(self, reading: Reading) -> None:
+        super()._on_reading(reading)
+        self.received = reading.robot_time
+
+
 class Graph:
     """An arm node around a world, and a session node that records.
 
-    Robot time waits for the arm's messages, and with a patient configuration for the policy's answers too, so that a
-    busy machine makes nothing late.
+    Robot time waits for the session to take the arm's messages, and with a patient configuration for the policy's
+    answers too, so that a busy machine makes nothing late.
     """
 
     def __init__(
@@ -69,7 +78,7 @@ class Graph:
         self.policy = session.policy
         self.patient = config.policy_wait >= PATIENT
         self.lines: list[str] = []
-        self.session = SessionNode(
+        self.session = Heard(
             session,
             config,
             OBJECTS,
@@ -86,15 +95,10 @@ class Graph:
         self.awaits: Callable[[], bool] = lambda: False  # whether a message is on its way that robot time waits for
         node = ros.node("world")
         node.create_timer(EVERY, self._advance)
-        self._received = 0.0  # robot time [s] of the arm's latest messages
-        self._arm = ArmTopics(node, OBJECTS, {}, self._on_reading)
-
-    def _on_reading(self, reading: Reading) -> None:
-        self._received = reading.robot_time
 
     def _advance(self) -> None:
         waits = self.awaits() or (self.patient and self.policy.waits)
-        if not (self.stands_still or waits or 2 * PUBLISHED < self.world.time - self._received < 1.0):
+        if not (self.stands_still or waits or 2 * PUBLISHED < self.world.time - self.session.received < 1.0):
             self.world.advance(self._advances)
 
     def run_episode(self) -> tuple[EpisodeSummary, Episode]:
