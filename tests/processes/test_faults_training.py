@@ -30,6 +30,7 @@ def training(tmp_path: Path) -> Iterator[tuple[Job, int]]:
     assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "demos"), "demos=3"]) == 0
     person, terminal = pty.openpty()
     settings = [*SMALL, "learner.checkpoint_every=5", "steps=100000"]
+    settings += ["learner.keep_checkpoints=1000"]  # or a slow test finds that resumed from deleted already
     settings += [f"demo_stores={tmp_path / 'demos' / 'demos'}", "source=keyboard"]
     job = Job(tmp_path / "run", "train", *settings, stdin=terminal)
     yield job, person
@@ -60,7 +61,8 @@ def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, i
     if held is not None:  # nothing is asked of the arm until the policy is back
         fault_table.add("policy killed (-9)", "no episode begins meanwhile; arm holds", 1000.0 * (held.when - killed))
 
-    # Learner: the control path does not notice.
+    # Learner: the control path does not notice, and it goes on from its checkpoint.
+    before = len(job.errors)
     killed = _kill(job, "learner")
     witness.wait(killed, "episode:success", "episode:timeout")
     ros.spin_until(lambda: "going on after" in job.log("learner"), PATIENCE)
@@ -69,6 +71,11 @@ def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, i
     )
     assert not witness.faults(killed)
     assert job.process.poll() is None
+    resumed = int(job.log("learner").split("going on after ")[1].split()[0])
+    assert resumed in job.checkpoints()
+    told = job.errors[before:]
+    assert "learner ended with status -9; starting it again" in told[0]
+    assert all("learner" in line for line in told)
 
     # Teleoperation, while the person drives: the policy has the arm back.
     def drive() -> bool:

@@ -20,13 +20,12 @@ from hardware.franka.telemetry import load_telemetry
 from robot_rl.contract import PREFERENCE, Ending, Source
 from robot_rl.data.columns import columns_to_readings
 from robot_rl.data.store import StoreReader
-from robot_rl.jobs.cli import main
 from robot_rl.rewards.preference import Ensemble, save, weights
 from robot_rl.rewards.preferred import Card, Preference, layout_of
 from robot_rl.rewards.saved import digest_of
 from robot_rl.tasks import make_task
 from tests.hardware.simulated import unused_address
-from tests.processes.job import PATIENCE, SMALL, Job
+from tests.processes.job import PATIENCE, Job
 from tests.robot_rl.publishing import policy
 
 pytestmark = [pytest.mark.job, pytest.mark.timeout(1500)]  # a learner niced on a busy machine compiles slowly
@@ -44,14 +43,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for job in jobs:
         job.stop()
-
-
-@pytest.fixture(scope="module")
-def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of demonstrations, made in process."""
-    folder = tmp_path_factory.mktemp("demonstrations")
-    assert main(["record", "--fast", "--task", "reach", "--run", str(folder), "demos=3"]) == 0
-    return folder / "demos"
 
 
 def assert_no_fault_since(job: Job, robot_time: float) -> None:
@@ -81,24 +72,6 @@ def test_record_over_ros_from_start_to_end(start: Start) -> None:
     assert set(episode.objects) == {"goal"}
     assert job.run.status_of("session")["done"]
     assert_no_fault_since(job, episode["robot_time"][-1])
-
-
-def test_training_survives_its_learner_which_goes_on_from_its_checkpoint(start: Start, demonstrations: Path) -> None:
-    settings = [*SMALL, "learner.checkpoint_every=5", "steps=100000"]
-    settings += ["learner.keep_checkpoints=1000"]  # or a slow test finds that resumed from deleted already
-    job = start("train", f"demo_stores={demonstrations}", *settings)
-    job.wait(job.checkpoints, "the first checkpoint")
-    job.kill("learner")
-    steps = job.steps
-    job.wait(lambda: "going on after" in job.log("learner"), "the learner going on")
-    resumed = int(job.log("learner").split("going on after ")[1].split()[0])
-    assert resumed in job.checkpoints()
-    job.wait(lambda: job.steps > steps, "an episode after the kill")
-    assert job.errors == [line for line in job.errors if "learner" in line]
-    assert "learner ended with status -9; starting it again" in job.errors[0]
-    job.kill("learner")  # it would take its time for a last checkpoint
-    job.process.send_signal(signal.SIGINT)
-    assert job.wait_end() == 130
 
 
 def test_evaluation_survives_its_policy_but_not_its_session(start: Start, tmp_path: Path) -> None:
