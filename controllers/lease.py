@@ -4,7 +4,7 @@
 
 A writer takes the lease by commanding and keeps it by going on to: it lapses after ``timeout`` without a command. A
 higher priority takes it away at once; anybody else of the same or a lower one is refused and told who has it. Only a
-stop does not lapse: it holds until it is released.
+stop does not lapse: it holds until it is released. Time in which nobody listened does not count (`Lease.excuse`).
 
 Pure: time is an argument.
 """
@@ -102,6 +102,11 @@ class Lease:
         news = writer.id not in self._told
         self._told.add(writer.id)
         return Claim(False, f"{writer.name} ({priority.name.lower()}) may not command: {_describe(held)}", news)
+
+    def excuse(self, seconds: float) -> None:
+        """For so long [s] nobody has listened: the holder's silence in that time is not theirs."""
+        if self._held is not None:
+            self._held = self._held._replace(commanded=self._held.commanded + seconds)
 
     def release(self, writer: Writer) -> None:
         """The holder lets go. Raises `LeaseError` when it is somebody else who holds the lease."""

@@ -95,6 +95,17 @@ def test_a_writer_under_another_name_keeps_what_it_holds() -> None:
     assert not lease.claim(ADA, POLICY, 0.2).granted
 
 
+def test_time_in_which_nobody_listened_does_not_count() -> None:
+    lease = Lease()
+    lease.excuse(1.0)  # nobody holds it
+    lease.claim(ADA, POLICY, 0.0)
+    lease.excuse(2.0)
+    assert not lease.claim(BOB, POLICY, 2.0 + TIMEOUT - 1e-6).granted
+    assert lease.claim(ADA, POLICY, 2.0 + TIMEOUT - 1e-6).granted
+    lease.excuse(2.0)
+    assert lease.claim(BOB, POLICY, 4.0 + 2 * TIMEOUT + 1e-6).granted, "but what is left is not longer"
+
+
 @pytest.mark.parametrize("timeout", [0.0, -1.0, math.nan, math.inf])
 def test_a_timeout_that_is_none_is_refused(timeout: float) -> None:
     with pytest.raises(LeaseError, match=f"not {timeout} s"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -38,6 +39,23 @@ def test_of_two_publishers_the_first_keeps_driving(bench: Bench, ros: Any) -> No
     ada.talks = False
     ros.spin_until(lambda: bench.height() < -0.029)
     assert set(bench.said("writer_refused")) == refusals
+
+
+def test_a_node_that_stood_still_takes_nobody_for_silent(bench: Bench, ros: Any) -> None:
+    """Of whoever commands, and of an intruder, only the latest messages are left, the intruder's first."""
+    ada, eve = Writer(bench, "ada", UP), Writer(bench, "eve", DOWN)
+    eve.talks = False
+    ros.spin_until(lambda: bench.height() > 0.029)
+    eve.talks = True
+    until, seen = time.monotonic() + TIMEOUT + arm_commands.PAUSE, len(bench.references)
+    while time.monotonic() < until:
+        eve._send()
+        ada._send()
+    ros.spin_until(lambda: bench.said("writer_refused"))
+    ros.spin_until(lambda: bench.count("not the holder") > 30)
+    assert set(bench.said("writer_refused")) == {"/eve (policy) may not command: /ada has the lease (policy)"}
+    heights = [reference.translation[2] - bench.home.translation[2] for reference in bench.references[seen:]]
+    assert np.diff(heights).min() > -1e-4, "not one of the intruder's targets was followed"
 
 
 def test_person_goes_before_reset_and_reset_before_policy(bench: Bench, ros: Any) -> None:
