@@ -34,6 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "expo": {"hidden": (32,), "base_hidden": (32,), "critics": 2, "candidates": 2, "critic_steps": 1},
     "dsrl": {"hidden": (32,), "horizon": 2, "critic_steps": 1},
     "rlt": {"hidden": (32,), "horizon": 2, "critic_steps": 1},
+    "pa_rl": {"hidden": (32,), "horizon": 2, "critic_steps": 1},
 }
 EPISODE = 100  # steps
 CAPACITY = 2000  # observations in the replay

@@ -25,6 +25,7 @@ AGENTS = Registry(
             "expo": "expo",
             "dsrl": "dsrl",
             "rlt": "rlt",
+            "pa_rl": "pa_rl",
             "rlpd_lagrangian": "lagrangian",
             "bc": "bc",
         }.items()

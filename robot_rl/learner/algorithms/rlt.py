@@ -50,9 +50,8 @@ from robot_rl.data.replay import RETURN_LARGEST, Batch
 from robot_rl.learner import frozen
 from robot_rl.learner.agent import Agent, Algorithm
 from robot_rl.learner.algorithms.bc import SOURCE
-from robot_rl.learner.algorithms.chunked import fill, whole, with_axis
-from robot_rl.learner.algorithms.rlpd import draw_subset
-from robot_rl.learner.frozen import FlowBase
+from robot_rl.learner.algorithms.chunked import with_axis
+from robot_rl.learner.frozen import FlowBase, critic_step, target_of
 from robot_rl.learner.networks import encoder
 from robot_rl.learner.networks.flow import flow_create
 from robot_rl.learner.networks.mlp import Params, critics_apply, critics_create, ensemble_apply, ensemble_create
@@ -161,18 +160,7 @@ def critic_target(key: jax.Array, state: RltState, batch: Batch, config: RltConf
     chunk = edited(reference, edit_of(state.actor, features, reference), state.reach, noise)
     if config.phase == "agreed":
         chunk = agreed(state.target_critics, features, reference, chunk)
-    members = draw_subset(subset_key, config.critics, config.subset)
-    subset = {name: values[members] for name, values in state.target_critics.items()}
-    value = critics_apply(subset, features, chunk).min(axis=0)
-    rewards = batch.reward @ config.discount ** jnp.arange(steps)
-    target: jax.Array = rewards + config.discount**steps * batch.mask * value
-    return target
-
-
-def critic_loss(critics: Params, chunk: jax.Array, target: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """L_Q over all members, and Q ``(E, n)``; ``batch.state`` is the features."""
-    q = critics_apply(critics, batch.state, chunk)
-    return (whole(batch) * (q - target) ** 2).mean(), q
+    return target_of(subset_key, state.target_critics, batch, chunk, config)
 
 
 def references(key: jax.Array, base: FlowBase, batch: Batch, config: RltConfig) -> jax.Array:
@@ -203,40 +191,14 @@ def actor_loss(
     return (config.edit_cost * jnp.where(largest > 0.0, largest, 1.0) * cost - q).mean(), cost.mean()
 
 
-def seen(key: jax.Array, base: FlowBase, batch: Batch) -> Batch:
-    """``batch`` with the features in place of states, and no images."""
-    batch = encoder.augment(key, batch)
-    state = base.features(batch.state, batch.images)
-    return batch._replace(
-        state=state, next_state=base.features(batch.next_state, batch.next_images), images=None, next_images=None
-    )
-
-
-def critic_step(
-    state: RltState, key: jax.Array, batch: Batch, config: RltConfig
-) -> tuple[RltState, tuple[Batch, dict[str, jax.Array]]]:
-    """One step of the critics on one minibatch ``(n,)`` of windows, whose targets follow; the batch as it was seen."""
-    image_key, fill_key, target_key = jax.random.split(key, 3)
-    lower = cast(state, config.dtype)
-    batch = seen(image_key, lower.base, batch)
-    target = critic_target(target_key, lower, batch, config)
-    (loss, q), gradient = value_and_grad(critic_loss, config.dtype)(state.critics, fill(fill_key, batch), target, batch)
-    change, optimiser = optax.adam(config.learning_rate).update(gradient, state.critic_optimiser)
-    critics = optax.apply_updates(state.critics, change)
-    state = state._replace(
-        critics=critics,
-        target_critics=optax.incremental_update(critics, state.target_critics, config.target_rate),
-        critic_optimiser=optimiser,
-    )
-    return state, (batch, {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/target_mean": target.mean()})
-
-
 @partial(jax.jit, static_argnames="config")
 def update(state: RltState, batch: Batch, config: RltConfig) -> tuple[RltState, dict[str, jax.Array]]:
     """G steps of the critics, one of the actor; ``batch`` has leading axes ``(G, n)``."""
     batch, state = with_axis(batch), cast(state, "float32")
     keys = jax.random.split(state.key, batch.reward.shape[0] + 3)
-    state, (rows, infos) = jax.lax.scan(lambda s, kb: critic_step(s, *kb, config), state, (keys[3:], batch))
+    state, (rows, infos) = jax.lax.scan(
+        lambda s, kb: critic_step(s, *kb, config, critic_target), state, (keys[3:], batch)
+    )
     last = jax.tree.map(lambda column: column[-1], rows)
     reference = references(keys[1], cast(state.base, config.dtype), last, config)
     (loss, size), gradient = value_and_grad(partial(actor_loss, config=config), config.dtype)(

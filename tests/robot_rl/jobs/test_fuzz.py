@@ -60,6 +60,7 @@ VALUES = (
         "expo",
         "dsrl",
         "rlt",
+        "pa_rl",
         "proportional",
         "clone.params",
     ),

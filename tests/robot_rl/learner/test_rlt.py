@@ -12,6 +12,7 @@ import pytest
 from robot_rl.contract import Layout
 from robot_rl.contract.ranges import RangeError
 from robot_rl.data.replay import Batch
+from robot_rl.learner import frozen
 from robot_rl.learner.algorithms import rlt
 from robot_rl.learner.algorithms.rlt import RltConfig, RltState
 from robot_rl.learner.factory import make_algorithm
@@ -104,7 +105,7 @@ def test_critics_learn_of_windows_whose_future_is_known() -> None:
     known = np.array([1, 1, 0, 1, 1, 1, 0, 1])  # whole, ended, cut by a time limit, whole
     error = values(state.critics, batch.state, chunk) - target
     batch = batch._replace(mask=np.array([1, 0, 1, 1, 1, 0, 1, 1], np.float32))
-    loss, _ = rlt.critic_loss(state.critics, chunk, target, batch)
+    loss, _ = frozen.critic_loss(state.critics, chunk, target, batch)
     np.testing.assert_allclose(loss, (known * error**2).mean(), rtol=2e-5)
 
 

@@ -30,6 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bc": {"width": 8, "blocks": 1, "horizon": 3, "executed": 3, "steps": 2},
     "dsrl": {"hidden": [8], "horizon": 3},
     "rlt": {"hidden": [8], "horizon": 3},
+    "pa_rl": {"hidden": [8], "horizon": 3},
 }
 AGENTS = {name: make_algorithm(name, settings) for name, settings in SETTINGS.items()}
 
@@ -95,7 +96,7 @@ def test_actions_without_exploration_are_the_same_for_every_seed(name: str) -> N
     deterministic = acts(one, 4, deterministic=True)
     assert np.array_equal(deterministic, acts(other, 4, deterministic=True))
     draws = len(np.unique(deterministic.reshape(4, -1), axis=0))
-    assert draws == (4 if name in ("chunked", "bc", "rlt") else 1), "a flow draws even then"
+    assert draws == (4 if name in ("chunked", "bc", "rlt", "pa_rl") else 1), "a flow draws even then"
 
 
 def test_several_seeds_are_another_one_than_each() -> None:

@@ -1,0 +1,277 @@
+"""Actions made better before they are learnt from: whatever the policy is, it only ever imitates (PA-RL).
+
+Policy-agnostic RL (Mark et al., arXiv 2412.06685). A policy need only be drawn from and imitate. Here it is a flow F of
+chunks of H actions, which begins as the base that imitated the demonstrations (`robot_rl.learner.frozen`). From N of
+its chunks the critics keep the best M and move each uphill, T steps
+
+    a ← clip(a + η ∇_a Q(s, a) / RMS(∇_a Q), −1, 1),   Q the mean of the members,
+
+of which it keeps the one that Q likes best: the particles p_1 … p_M. One call of `update` takes G minibatches of
+windows; on each
+
+    y    = Σ_{k<H} γ^k r_{t+k} + γ^H m min_{i∈S} Q̄_i(s_{t+H}, a'),   a' the particle that Q likes best
+    L_Q  = mean over members and batch of (Q_i(s, a) − y)²       a: the chunk that was executed, windows as in `chunked`
+
+and then one step of the flow on the last of them:
+
+    L_F  = flow matching of ã,   ã ~ softmax(Q(s, ·)/(τ σ)) among p_1 … p_M and a
+
+σ is the standard deviation of Q among those; windows that an end cut short teach the flow nothing. The arm acts by the
+best particle, and exploring by one that is drawn in the same way. S: ``subset`` members, drawn without replacement for
+each minibatch. Until the whole agent has earned it, the base acts (`robot_rl.learner.earned`), which is never trained
+again.
+
+Departures from the paper: the step has a size of its own, and τ is in units of σ, so that both mean the same for all
+rewards (the paper adds 3·10⁻⁴ times the gradient, and takes Q as it is); critics begin at random, as those of all
+agents here, and not from offline RL; N, M and T are a quarter, a fifth and half of the paper's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from robot_rl.contract import Layout
+from robot_rl.contract.ranges import Count, Discount, NonNegative, Positive, RangeError, Rate, Widths
+from robot_rl.data.replay import Batch
+from robot_rl.learner import frozen
+from robot_rl.learner.agent import Agent, Algorithm
+from robot_rl.learner.algorithms.chunked import q_values, standard_scores, with_axis
+from robot_rl.learner.frozen import FlowBase, critic_step, target_of
+from robot_rl.learner.networks import encoder
+from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample
+from robot_rl.learner.networks.mlp import Params, critics_create
+from robot_rl.learner.networks.parts import join, part
+from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
+
+
+@dataclass(frozen=True)
+class PaRlConfig(Precision):
+    """Defaults: sized for 2 cores; none was tuned."""
+
+    horizon: Count = 5  # H, steps of a chunk: 0.5 s
+    hidden: Widths = (256, 256)  # width of the hidden layers: flow and critics
+    critics: Count = 2  # E, members of the ensemble
+    subset: Count = 2  # |S|, members whose minimum is the target
+    layer_norm: bool = True  # in the critics
+    samples: Count = 8  # N, chunks of the flow
+    kept: Count = 2  # M, of them that are made better
+    local_steps: Count = 5  # T
+    local_size: NonNegative = 0.02  # η, root mean square of a step; an action is in [−1, 1]
+    temperature: Positive = 1.0  # τ: by how many σ a chunk has to be better to be e times as likely
+    discount: Discount = 0.97  # γ, of one step
+    learning_rate: Positive = 3e-4  # of all (Adam)
+    target_rate: Rate = 0.005  # τ of the target critics: how fast they follow
+    flow_steps: Count = 5  # of Euler's method, from noise to a chunk
+    critic_steps: Count = 4  # G, critic steps per step of the flow
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.subset > self.critics:
+            raise RangeError(f"subset={self.subset} must be at most critics={self.critics}")
+        if self.kept > self.samples:
+            raise RangeError(f"kept={self.kept} must be at most samples={self.samples}")
+
+
+class PaRlState(NamedTuple):
+    """Everything that learns, and the base that it began as."""
+
+    base: FlowBase
+    flow: Params
+    critics: Params
+    target_critics: Params
+    critic_optimiser: Any
+    flow_optimiser: Any
+    key: jax.Array
+
+
+class Particles(NamedTuple):
+    """Chunks ``(n, M, k)`` and their values Q ``(n, M)``."""
+
+    chunks: jax.Array
+    values: jax.Array
+
+
+def create(key: jax.Array, layout: Layout, config: PaRlConfig) -> PaRlState:
+    """A fresh agent."""
+    encoder_key, flow_key, critic_key, key = jax.random.split(key, 4)
+    features, size = encoder.size(layout), config.horizon * layout.action_size
+    critics = critics_create(critic_key, features, size, config.hidden, config.critics, config.layer_norm)
+    flow = flow_create(flow_key, features, size, config.hidden)
+    adam = optax.adam(config.learning_rate)
+    state = PaRlState(
+        base=FlowBase(encoder.create(encoder_key, layout), flow),
+        flow=flow,
+        critics=critics,
+        target_critics=critics,
+        critic_optimiser=adam.init(critics),
+        flow_optimiser=adam.init(flow),
+        key=key,
+    )
+    return store(key, state, config.parameter_dtype)
+
+
+def climbed(critics: Params, features: jax.Array, chunks: jax.Array, config: PaRlConfig) -> Particles:
+    """``chunks (n, M, k)`` at ``features (n, f)``, each at the best of the points that it comes to uphill."""
+
+    def value(points: jax.Array) -> jax.Array:
+        return q_values(critics, features, points).mean(axis=0)
+
+    def step(held: tuple[jax.Array, Particles], _: None) -> tuple[tuple[jax.Array, Particles], None]:
+        points, best = held
+        q, slope_of = jax.vjp(value, points)
+        (slope,) = slope_of(jnp.ones_like(q))
+        size = jnp.sqrt((slope**2).mean(axis=-1, keepdims=True))
+        ahead = points + config.local_size * slope / jnp.maximum(size, jnp.finfo(slope.dtype).tiny)
+        return (jnp.clip(ahead, -1.0, 1.0), better(best, Particles(points, q))), None
+
+    begun = Particles(chunks, jnp.full(chunks.shape[:2], -jnp.inf))
+    (points, best), _ = jax.lax.scan(step, (chunks, begun), length=config.local_steps)
+    return better(best, Particles(points, value(points)))
+
+
+def better(one: Particles, other: Particles) -> Particles:
+    """Of either pair the one of the larger value, the former if they are equal."""
+    wins = other.values > one.values
+    return Particles(jnp.where(wins[..., None], other.chunks, one.chunks), jnp.where(wins, other.values, one.values))
+
+
+def particles(key: jax.Array, flow: Params, critics: Params, features: jax.Array, config: PaRlConfig) -> Particles:
+    """p_1 … p_M at ``features (n, f)``."""
+    size = flow[f"b{len(flow) // 2 - 1}"].shape[-1]
+    noise = jax.random.normal(key, (len(features), config.samples, size))
+    proposed = flow_sample(flow, features[:, None], noise, config.flow_steps)
+    _, kept = jax.lax.top_k(q_values(critics, features, proposed).mean(axis=0), config.kept)
+    return climbed(critics, features, jnp.take_along_axis(proposed, kept[..., None], axis=1), config)
+
+
+def picked(among: Particles, index: jax.Array) -> jax.Array:
+    """The chunks ``(n, k)`` of number ``index (n,)``."""
+    return jnp.take_along_axis(among.chunks, index[:, None, None], axis=1)[:, 0]
+
+
+def likely(key: jax.Array, among: Particles, config: PaRlConfig) -> jax.Array:
+    """A chunk ``(n, k)`` of ``among``, the likelier the more it is worth."""
+    values = among.values
+    scores = jax.vmap(standard_scores)(values, jnp.abs(values), jnp.ones_like(values))
+    return picked(among, jax.random.categorical(key, scores / config.temperature))
+
+
+def best(among: Particles) -> jax.Array:
+    """The chunk ``(n, k)`` of ``among`` that is worth most."""
+    return picked(among, among.values.argmax(axis=1))
+
+
+def critic_target(key: jax.Array, state: PaRlState, batch: Batch, config: PaRlConfig) -> jax.Array:
+    """y ``(n,)``; ``batch.next_state`` is the features."""
+    particle_key, subset_key = jax.random.split(key)
+    chunk = best(particles(particle_key, state.flow, state.critics, batch.next_state, config))
+    return target_of(subset_key, state.target_critics, batch, chunk, config)
+
+
+def examples(key: jax.Array, flow: Params, critics: Params, batch: Batch, config: PaRlConfig) -> jax.Array:
+    """ã ``(n, k)`` for the flow to imitate; ``batch.state`` is the features."""
+    particle_key, draw_key = jax.random.split(key)
+    made = particles(particle_key, flow, critics, batch.state, config)
+    executed = batch.action.reshape(len(batch.action), 1, -1)
+    value = q_values(critics, batch.state, executed).mean(axis=0)
+    pool = Particles(jnp.concatenate((made.chunks, executed), axis=1), jnp.concatenate((made.values, value), axis=1))
+    return likely(draw_key, pool, config)
+
+
+def distillation_loss(flow: Params, key: jax.Array, example: jax.Array, batch: Batch) -> jax.Array:
+    """L_F for ``example (n, k)``; ``batch.state`` is the features."""
+    return flow_loss(flow, key, batch.state, example, batch.valid[:, -1:])
+
+
+@partial(jax.jit, static_argnames="config")
+def update(state: PaRlState, batch: Batch, config: PaRlConfig) -> tuple[PaRlState, dict[str, jax.Array]]:
+    """G steps of the critics, one of the flow; ``batch`` has leading axes ``(G, n)``."""
+    batch, state = with_axis(batch), cast(state, "float32")
+    keys = jax.random.split(state.key, batch.reward.shape[0] + 3)
+    state, (rows, infos) = jax.lax.scan(
+        lambda s, kb: critic_step(s, *kb, config, critic_target), state, (keys[3:], batch)
+    )
+    last = jax.tree.map(lambda column: column[-1], rows)
+    lower = cast(state, config.dtype)
+    example = examples(keys[1], lower.flow, lower.critics, last, config)
+    loss, gradient = value_and_grad(distillation_loss, config.dtype, has_aux=False)(state.flow, keys[2], example, last)
+    change, optimiser = optax.adam(config.learning_rate).update(gradient, state.flow_optimiser)
+    state = state._replace(flow=optax.apply_updates(state.flow, change), flow_optimiser=optimiser, key=keys[0])
+    executed = last.action.reshape(example.shape)
+    info = {name: values.mean() for name, values in infos.items()}
+    info |= {"actor/loss": loss, "actor/moved": ((example - executed) ** 2).mean()}
+    # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
+    info |= {"critic/norm": optax.tree.norm(state.critics), "actor/norm": optax.tree.norm(state.flow)}
+    return store(keys[0], state, config.parameter_dtype), info
+
+
+def published(state: PaRlState) -> Params:
+    """The parameters that `act` takes: base, flow and critics."""
+    return join(**state.base.published, actor=state.flow, critics=state.critics)
+
+
+def act(
+    params: Params,
+    carry: Any,
+    state: jax.Array,
+    images: Mapping[str, jax.Array],
+    key: jax.Array,
+    deterministic: bool,
+    config: PaRlConfig,
+) -> tuple[jax.Array, Any]:
+    """A chunk ``(H, a)``, the best particle or, to explore, a likely one; see `Agent.act`."""
+    particle_key, draw_key = jax.random.split(key)
+    features = frozen.found_in(params).features(state[None], {name: image[None] for name, image in images.items()})
+    among = particles(particle_key, part(params, "actor"), part(params, "critics"), features, config)
+    chunk = best(among) if deterministic else likely(draw_key, among, config)
+    return chunk.reshape(config.horizon, -1), carry
+
+
+def act_alone(
+    params: Params,
+    carry: Any,
+    state: jax.Array,
+    images: Mapping[str, jax.Array],
+    key: jax.Array,
+    deterministic: bool,
+    config: PaRlConfig,
+) -> tuple[jax.Array, Any]:
+    """A chunk ``(H, a)`` of the base, with no say of the critics."""
+    base = frozen.found_in(params)
+    features = base.features(state[None], {name: image[None] for name, image in images.items()})
+    size = base.flow[f"b{len(base.flow) // 2 - 1}"].shape[-1]
+    return base.chunks(features, jax.random.normal(key, (1, size)), config.flow_steps).reshape(
+        config.horizon, -1
+    ), carry
+
+
+def make_agent(config: PaRlConfig | None = None) -> Agent:
+    """PA-RL by the contract that all agents share."""
+    config = config or PaRlConfig()
+    return Agent(
+        name="pa_rl",
+        config=config,
+        updates_per_call=config.critic_steps,
+        actor_share=1.0 / config.critic_steps,
+        create=partial(create, config=config),
+        update=partial(update, config=config),
+        actor=published,
+        act=partial(act, config=config),
+        horizon=config.horizon,
+        base=frozen.imitated(
+            optax.adam(config.learning_rate),
+            partial(act_alone, config=config),
+            lambda state, base: state._replace(base=base, flow=base.flow),
+        ),
+        needs_base=True,
+    )
+
+
+AGENT = Algorithm(PaRlConfig, make_agent)
