@@ -104,7 +104,12 @@ class Lease:
         return Claim(False, f"{writer.name} ({priority.name.lower()}) may not command: {_describe(held)}", news)
 
     def excuse(self, seconds: float) -> None:
-        """For so long [s] nobody has listened: the holder's silence in that time is not theirs."""
+        """Count no silence for the last ``seconds`` [s]: nobody listened.
+
+        Raises `LeaseError` when they are negative or not finite.
+        """
+        if not (math.isfinite(seconds) and seconds >= 0.0):
+            raise LeaseError(f"a pause must be finite and not negative, not {seconds} s")
         if self._held is not None:
             self._held = self._held._replace(commanded=self._held.commanded + seconds)
 

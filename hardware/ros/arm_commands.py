@@ -30,7 +30,7 @@ from hardware.ros.inbox import Identity, Inbox
 
 SETPOINT_AGE = 0.2  # [s] after which a command in the mail is too old to follow
 SETPOINT_DURATION = 0.1  # [s] the reference takes to a new target, unless it is told another time
-PAUSE = 0.1  # [s] between two looks at the mail, from which on nobody has listened
+PAUSE = 0.1  # [s] between two polls; what is longer is the node's own pause, and nobody's silence
 QUIET = 1.0  # [s] without a mistake of one kind after which the next one is said again
 SETTLING = 0.3  # [s] at rest after which whoever still sends targets is told
 RESTING = {  # why an arm does not follow, and what to do about it
@@ -136,9 +136,10 @@ class ArmCommands:
     def poll(self) -> None:
         """Pass on the commands that have come."""
         before, self._now = self._now, time.monotonic()
-        if PAUSE < self._now - before < math.inf:  # a busy machine: whoever commands has perhaps gone on to
+        pause = self._now - before - PAUSE
+        if 0.0 < pause < math.inf:  # the holder may have gone on commanding meanwhile
             for lease in (self._lease, self._gripper_lease):
-                lease.excuse(self._now - before)
+                lease.excuse(pause)
         self._inbox.poll(self._now)
 
     def close(self) -> None:

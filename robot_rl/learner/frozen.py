@@ -2,10 +2,10 @@
 
     a = F(s, w),   w ~ N(0, I),   s: the features that the base's own encoder finds
 
-Such an agent asks its base for two things, `FlowBase.features` of what is seen and `FlowBase.chunks` for noise, and no
-gradient goes into it. Before everything else the base imitates the demonstrations (`robot_rl.learner.earned`), or it is
-taken over from what another run published; a flow of `chunked` is one, too. `critic_step` is what critics of whole
-chunks, over the base's features, learn by.
+Such an agent asks its base for two things, `FlowBase.features` of what is seen and `FlowBase.chunks` for noise (or
+learns on a copy of it, as `pa_rl`), and no gradient goes into it. Before everything else the base imitates the
+demonstrations (`robot_rl.learner.earned`), or it is taken over from what another run published; a flow of `chunked` is
+one, too. `critic_step` is what critics of whole chunks, over the base's features, learn by.
 """
 
 from __future__ import annotations

@@ -106,6 +106,12 @@ def test_time_in_which_nobody_listened_does_not_count() -> None:
     assert lease.claim(BOB, POLICY, 4.0 + 2 * TIMEOUT + 1e-6).granted, "but what is left is not longer"
 
 
+@pytest.mark.parametrize("seconds", [-1e-9, math.nan, math.inf])
+def test_a_pause_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(LeaseError, match=f"not {seconds} s"):
+        Lease().excuse(seconds)
+
+
 @pytest.mark.parametrize("timeout", [0.0, -1.0, math.nan, math.inf])
 def test_a_timeout_that_is_none_is_refused(timeout: float) -> None:
     with pytest.raises(LeaseError, match=f"not {timeout} s"):

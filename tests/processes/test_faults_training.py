@@ -45,19 +45,6 @@ def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, i
     job.wait(job.checkpoints, "the first checkpoint")
     witness.wait(0.0, "chunk")
 
-    # Learner: the control path does not notice; what follows happens while it is started again.
-    resumed: list[float] = []  # when it had gone on
-
-    def watch_learner() -> None:
-        if not resumed and "going on after" in job.log("learner"):
-            resumed.append(time.monotonic())
-
-    learner_killed = _kill(job, "learner")
-    witness.node.create_timer(0.2, watch_learner)
-    witness.wait(learner_killed, "episode:success", "episode:timeout")
-    assert not witness.faults(learner_killed)
-    assert job.process.poll() is None
-
     # Policy: the session holds the arm still, and goes on with the new one, which a quick machine would have at once.
     def kill_policy() -> None:
         job.process.send_signal(signal.SIGSTOP)
@@ -73,6 +60,19 @@ def test_killed_processes_of_a_training_session(ros: Any, training: tuple[Job, i
     held = witness.first(killed, "mode:HOLD")
     if held is not None:  # nothing is asked of the arm until the policy is back
         fault_table.add("policy killed (-9)", "no episode begins meanwhile; arm holds", 1000.0 * (held.when - killed))
+
+    # Learner: the control path does not notice; the person drives while it is started again.
+    resumed: list[float] = []  # when it had gone on
+
+    def watch_learner() -> None:
+        if not resumed and "going on after" in job.log("learner"):
+            resumed.append(time.monotonic())
+
+    learner_killed = _kill(job, "learner")
+    witness.node.create_timer(0.2, watch_learner)
+    witness.wait(learner_killed, "episode:success", "episode:timeout")
+    assert not witness.faults(learner_killed)
+    assert job.process.poll() is None
 
     # Teleoperation, while the person drives: the policy has the arm back.
     def drive() -> bool:

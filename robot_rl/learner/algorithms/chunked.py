@@ -52,7 +52,7 @@ from robot_rl.contract.ranges import Count, Discount, NonNegative, Positive, Rat
 from robot_rl.data.replay import EXAMPLE, Batch
 from robot_rl.learner.agent import Agent, Algorithm, Base
 from robot_rl.learner.networks import encoder
-from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample, velocity
+from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample, flow_size, velocity
 from robot_rl.learner.networks.guidance import Guide, guided_sample
 from robot_rl.learner.networks.mlp import Params, critics_apply, critics_create
 from robot_rl.learner.networks.parts import join, part
@@ -401,8 +401,7 @@ def act(
     chunk would push in vain for ever. So "deterministic" chunks are drawn as well.
     """
     policy = part(params, "one_step" if config.extraction == "one_step" else "flow")
-    size = policy[f"b{len(policy) // 2 - 1}"].shape[-1]
-    noise = jax.random.normal(key, (1, _samples(config), size))
+    noise = jax.random.normal(key, (1, _samples(config), flow_size(policy)))
     policies = Policies(flow=policy, one_step=policy)  # the one of them that `propose` takes
     seen = encoder.see(params, state, images)
     chunk = choose(part(params, "critics"), policies, seen, noise, config, guide)

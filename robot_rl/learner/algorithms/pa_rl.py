@@ -6,7 +6,8 @@ its chunks the critics keep the best M and move each uphill, T steps
 
     a ← clip(a + η ∇_a Q(s, a) / RMS(∇_a Q), −1, 1),   Q the mean of the members,
 
-of which it keeps the one that Q likes best: the particles p_1 … p_M. One call of `update` takes G minibatches of
+and each stays at the point of its way that Q likes best, the start included: the particles p_1 … p_M. A last axis that
+takes one of several values is never moved; there only the choice decides. One call of `update` takes G minibatches of
 windows; on each
 
     y    = Σ_{k<H} γ^k r_{t+k} + γ^H m min_{i∈S} Q̄_i(s_{t+H}, a'),   a' the particle that Q likes best
@@ -16,10 +17,10 @@ and then one step of the flow on the last of them:
 
     L_F  = flow matching of ã,   ã ~ softmax(Q(s, ·)/(τ σ)) among p_1 … p_M and a
 
-σ is the standard deviation of Q among those; windows that an end cut short teach the flow nothing. The arm acts by the
-best particle, and exploring by one that is drawn in the same way. S: ``subset`` members, drawn without replacement for
-each minibatch. Until the whole agent has earned it, the base acts (`robot_rl.learner.earned`), which is never trained
-again.
+σ is the standard deviation of Q among the N chunks of the flow. Where an end cut a window short, the flow imitates the
+steps of a that were executed, or all of a particle. The arm acts by the best particle, and while exploring by one that
+is drawn by the same softmax, without a. S: ``subset`` members, drawn without replacement for each minibatch. Until the
+whole agent has earned it, the base acts (`robot_rl.learner.earned`), which is never trained again.
 
 Departures from the paper: the step has a size of its own, and τ is in units of σ, so that both mean the same for all
 rewards (the paper adds 3·10⁻⁴ times the gradient, and takes Q as it is); critics begin at random, as those of all
@@ -42,13 +43,15 @@ from robot_rl.contract.ranges import Count, Discount, NonNegative, Positive, Ran
 from robot_rl.data.replay import Batch
 from robot_rl.learner import frozen
 from robot_rl.learner.agent import Agent, Algorithm
-from robot_rl.learner.algorithms.chunked import q_values, standard_scores, with_axis
+from robot_rl.learner.algorithms.chunked import LEAST_SPREAD, fill, q_values, with_axis
 from robot_rl.learner.frozen import FlowBase, critic_step, target_of
 from robot_rl.learner.networks import encoder
-from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample
+from robot_rl.learner.networks.flow import flow_create, flow_loss, flow_sample, flow_size
 from robot_rl.learner.networks.mlp import Params, critics_create
 from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
+
+MOVES = "moves"  # published name of the axes that climb
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class PaRlConfig(Precision):
     temperature: Positive = 1.0  # τ: by how many σ a chunk has to be better to be e times as likely
     discount: Discount = 0.97  # γ, of one step
     learning_rate: Positive = 3e-4  # of all (Adam)
-    target_rate: Rate = 0.005  # τ of the target critics: how fast they follow
+    target_rate: Rate = 0.005  # how fast the target critics follow
     flow_steps: Count = 5  # of Euler's method, from noise to a chunk
     critic_steps: Count = 4  # G, critic steps per step of the flow
 
@@ -80,10 +83,11 @@ class PaRlConfig(Precision):
 
 
 class PaRlState(NamedTuple):
-    """Everything that learns, and the base that it began as."""
+    """Everything that learns, the base that it began as, and which axes climb, ``moves (a,)``: 1, or 0."""
 
     base: FlowBase
     flow: Params
+    moves: jax.Array
     critics: Params
     target_critics: Params
     critic_optimiser: Any
@@ -98,6 +102,14 @@ class Particles(NamedTuple):
     values: jax.Array
 
 
+class Policy(NamedTuple):
+    """Parameters that particles are made by; ``moves`` as in `PaRlState`."""
+
+    flow: Params
+    critics: Params
+    moves: jax.Array
+
+
 def create(key: jax.Array, layout: Layout, config: PaRlConfig) -> PaRlState:
     """A fresh agent."""
     encoder_key, flow_key, critic_key, key = jax.random.split(key, 4)
@@ -108,6 +120,7 @@ def create(key: jax.Array, layout: Layout, config: PaRlConfig) -> PaRlState:
     state = PaRlState(
         base=FlowBase(encoder.create(encoder_key, layout), flow),
         flow=flow,
+        moves=jnp.ones(layout.action_size).at[-1].set(0.0 if layout.options else 1.0),
         critics=critics,
         target_critics=critics,
         critic_optimiser=adam.init(critics),
@@ -117,23 +130,24 @@ def create(key: jax.Array, layout: Layout, config: PaRlConfig) -> PaRlState:
     return store(key, state, config.parameter_dtype)
 
 
-def climbed(critics: Params, features: jax.Array, chunks: jax.Array, config: PaRlConfig) -> Particles:
+def climbed(policy: Policy, features: jax.Array, chunks: jax.Array, config: PaRlConfig) -> Particles:
     """``chunks (n, M, k)`` at ``features (n, f)``, each at the best of the points that it comes to uphill."""
+    moves = jnp.tile(policy.moves, config.horizon)
 
     def value(points: jax.Array) -> jax.Array:
-        return q_values(critics, features, points).mean(axis=0)
+        return q_values(policy.critics, features, points).mean(axis=0)
 
     def step(held: tuple[jax.Array, Particles], _: None) -> tuple[tuple[jax.Array, Particles], None]:
-        points, best = held
+        points, highest = held
         q, slope_of = jax.vjp(value, points)
-        (slope,) = slope_of(jnp.ones_like(q))
+        slope = moves * slope_of(jnp.ones_like(q))[0]
         size = jnp.sqrt((slope**2).mean(axis=-1, keepdims=True))
         ahead = points + config.local_size * slope / jnp.maximum(size, jnp.finfo(slope.dtype).tiny)
-        return (jnp.clip(ahead, -1.0, 1.0), better(best, Particles(points, q))), None
+        return (jnp.clip(ahead, -1.0, 1.0), better(highest, Particles(points, q))), None
 
     begun = Particles(chunks, jnp.full(chunks.shape[:2], -jnp.inf))
-    (points, best), _ = jax.lax.scan(step, (chunks, begun), length=config.local_steps)
-    return better(best, Particles(points, value(points)))
+    (points, highest), _ = jax.lax.scan(step, (chunks, begun), length=config.local_steps)
+    return better(highest, Particles(points, value(points)))
 
 
 def better(one: Particles, other: Particles) -> Particles:
@@ -142,13 +156,14 @@ def better(one: Particles, other: Particles) -> Particles:
     return Particles(jnp.where(wins[..., None], other.chunks, one.chunks), jnp.where(wins, other.values, one.values))
 
 
-def particles(key: jax.Array, flow: Params, critics: Params, features: jax.Array, config: PaRlConfig) -> Particles:
-    """p_1 … p_M at ``features (n, f)``."""
-    size = flow[f"b{len(flow) // 2 - 1}"].shape[-1]
-    noise = jax.random.normal(key, (len(features), config.samples, size))
-    proposed = flow_sample(flow, features[:, None], noise, config.flow_steps)
-    _, kept = jax.lax.top_k(q_values(critics, features, proposed).mean(axis=0), config.kept)
-    return climbed(critics, features, jnp.take_along_axis(proposed, kept[..., None], axis=1), config)
+def particles(key: jax.Array, policy: Policy, features: jax.Array, config: PaRlConfig) -> tuple[Particles, jax.Array]:
+    """p_1 … p_M at ``features (n, f)``, and σ ``(n,)``."""
+    noise = jax.random.normal(key, (len(features), config.samples, flow_size(policy.flow)))
+    proposed = flow_sample(policy.flow, features[:, None], noise, config.flow_steps)
+    values = q_values(policy.critics, features, proposed).mean(axis=0)
+    _, kept = jax.lax.top_k(values, config.kept)
+    chosen = jnp.take_along_axis(proposed, kept[..., None], axis=1)
+    return climbed(policy, features, chosen, config), values.std(axis=1)
 
 
 def picked(among: Particles, index: jax.Array) -> jax.Array:
@@ -156,11 +171,14 @@ def picked(among: Particles, index: jax.Array) -> jax.Array:
     return jnp.take_along_axis(among.chunks, index[:, None, None], axis=1)[:, 0]
 
 
-def likely(key: jax.Array, among: Particles, config: PaRlConfig) -> jax.Array:
-    """A chunk ``(n, k)`` of ``among``, the likelier the more it is worth."""
-    values = among.values
-    scores = jax.vmap(standard_scores)(values, jnp.abs(values), jnp.ones_like(values))
-    return picked(among, jax.random.categorical(key, scores / config.temperature))
+def likely(key: jax.Array, values: jax.Array, spread: jax.Array, config: PaRlConfig) -> jax.Array:
+    """Numbers ``(n,)`` drawn by the softmax of ``values (n, m)`` in units of τ and ``spread (n,)``.
+
+    Where the values differ by no more than float32 rounds them, all are alike.
+    """
+    least = LEAST_SPREAD * jnp.abs(values).mean(axis=1) + jnp.finfo(values.dtype).tiny
+    scores = values / (config.temperature * jnp.maximum(spread, least))[:, None]
+    return jax.random.categorical(key, scores)
 
 
 def best(among: Particles) -> jax.Array:
@@ -168,26 +186,35 @@ def best(among: Particles) -> jax.Array:
     return picked(among, among.values.argmax(axis=1))
 
 
+def policy_of(state: PaRlState) -> Policy:
+    return Policy(state.flow, state.critics, state.moves)
+
+
 def critic_target(key: jax.Array, state: PaRlState, batch: Batch, config: PaRlConfig) -> jax.Array:
     """y ``(n,)``; ``batch.next_state`` is the features."""
     particle_key, subset_key = jax.random.split(key)
-    chunk = best(particles(particle_key, state.flow, state.critics, batch.next_state, config))
-    return target_of(subset_key, state.target_critics, batch, chunk, config)
+    among, _ = particles(particle_key, policy_of(state), batch.next_state, config)
+    return target_of(subset_key, state.target_critics, batch, best(among), config)
 
 
-def examples(key: jax.Array, flow: Params, critics: Params, batch: Batch, config: PaRlConfig) -> jax.Array:
-    """ã ``(n, k)`` for the flow to imitate; ``batch.state`` is the features."""
-    particle_key, draw_key = jax.random.split(key)
-    made = particles(particle_key, flow, critics, batch.state, config)
-    executed = batch.action.reshape(len(batch.action), 1, -1)
-    value = q_values(critics, batch.state, executed).mean(axis=0)
+def examples(key: jax.Array, policy: Policy, batch: Batch, config: PaRlConfig) -> tuple[jax.Array, jax.Array]:
+    """ã ``(n, k)`` for the flow to imitate, and what of it counts ``(n, k)``: 1, or 0 of steps that nobody executed.
+
+    ``batch.state`` is the features.
+    """
+    particle_key, fill_key, draw_key = jax.random.split(key, 3)
+    made, spread = particles(particle_key, policy, batch.state, config)
+    executed = fill(fill_key, batch)[:, None]
+    value = q_values(policy.critics, batch.state, executed).mean(axis=0)
     pool = Particles(jnp.concatenate((made.chunks, executed), axis=1), jnp.concatenate((made.values, value), axis=1))
-    return likely(draw_key, pool, config)
+    index = likely(draw_key, pool.values, spread, config)
+    steps = jnp.repeat(batch.valid, batch.action.shape[-1], axis=-1)
+    return picked(pool, index), jnp.where((index == config.kept)[:, None], steps, 1.0)
 
 
-def distillation_loss(flow: Params, key: jax.Array, example: jax.Array, batch: Batch) -> jax.Array:
-    """L_F for ``example (n, k)``; ``batch.state`` is the features."""
-    return flow_loss(flow, key, batch.state, example, batch.valid[:, -1:])
+def distillation_loss(flow: Params, key: jax.Array, example: jax.Array, counts: jax.Array, batch: Batch) -> jax.Array:
+    """L_F for ``example (n, k)``, weighed by ``counts (n, k)``; ``batch.state`` is the features."""
+    return flow_loss(flow, key, batch.state, example, counts)
 
 
 @partial(jax.jit, static_argnames="config")
@@ -200,21 +227,21 @@ def update(state: PaRlState, batch: Batch, config: PaRlConfig) -> tuple[PaRlStat
     )
     last = jax.tree.map(lambda column: column[-1], rows)
     lower = cast(state, config.dtype)
-    example = examples(keys[1], lower.flow, lower.critics, last, config)
-    loss, gradient = value_and_grad(distillation_loss, config.dtype, has_aux=False)(state.flow, keys[2], example, last)
+    example, counts = examples(keys[1], policy_of(lower), last, config)
+    loss, gradient = value_and_grad(distillation_loss, config.dtype, has_aux=False)(
+        state.flow, keys[2], example, counts, last
+    )
     change, optimiser = optax.adam(config.learning_rate).update(gradient, state.flow_optimiser)
     state = state._replace(flow=optax.apply_updates(state.flow, change), flow_optimiser=optimiser, key=keys[0])
-    executed = last.action.reshape(example.shape)
-    info = {name: values.mean() for name, values in infos.items()}
-    info |= {"actor/loss": loss, "actor/moved": ((example - executed) ** 2).mean()}
+    info = {name: values.mean() for name, values in infos.items()} | {"actor/loss": loss}
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
     info |= {"critic/norm": optax.tree.norm(state.critics), "actor/norm": optax.tree.norm(state.flow)}
     return store(keys[0], state, config.parameter_dtype), info
 
 
 def published(state: PaRlState) -> Params:
-    """The parameters that `act` takes: base, flow and critics."""
-    return join(**state.base.published, actor=state.flow, critics=state.critics)
+    """The parameters that `act` takes: base, flow, critics and the axes that climb."""
+    return join(**state.base.published, actor=state.flow, critics=state.critics, limits={MOVES: state.moves})
 
 
 def act(
@@ -229,8 +256,9 @@ def act(
     """A chunk ``(H, a)``, the best particle or, to explore, a likely one; see `Agent.act`."""
     particle_key, draw_key = jax.random.split(key)
     features = frozen.found_in(params).features(state[None], {name: image[None] for name, image in images.items()})
-    among = particles(particle_key, part(params, "actor"), part(params, "critics"), features, config)
-    chunk = best(among) if deterministic else likely(draw_key, among, config)
+    policy = Policy(part(params, "actor"), part(params, "critics"), part(params, "limits")[MOVES])
+    among, spread = particles(particle_key, policy, features, config)
+    chunk = best(among) if deterministic else picked(among, likely(draw_key, among.values, spread, config))
     return chunk.reshape(config.horizon, -1), carry
 
 
@@ -246,10 +274,9 @@ def act_alone(
     """A chunk ``(H, a)`` of the base, with no say of the critics."""
     base = frozen.found_in(params)
     features = base.features(state[None], {name: image[None] for name, image in images.items()})
-    size = base.flow[f"b{len(base.flow) // 2 - 1}"].shape[-1]
-    return base.chunks(features, jax.random.normal(key, (1, size)), config.flow_steps).reshape(
-        config.horizon, -1
-    ), carry
+    noise = jax.random.normal(key, (1, flow_size(base.flow)))
+    chunk = base.chunks(features, noise, config.flow_steps)
+    return chunk.reshape(config.horizon, -1), carry
 
 
 def make_agent(config: PaRlConfig | None = None) -> Agent:

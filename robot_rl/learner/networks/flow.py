@@ -24,6 +24,12 @@ def flow_create(key: jax.Array, feature_size: int, size: int, hidden: Sequence[i
     return mlp_create(key, (feature_size + size + 1, *hidden, size))
 
 
+def flow_size(params: Params) -> int:
+    """k, how many numbers the points of a flow have."""
+    size: int = params[f"b{len(params) // 2 - 1}"].shape[-1]
+    return size
+
+
 @compiled()
 def velocity(params: Params, features: jax.Array, x: jax.Array, t: jax.Array | float) -> jax.Array:
     """``v (…, k)`` at the points ``x (…, k)`` and times ``t (…)`` for ``features (…, f)``.

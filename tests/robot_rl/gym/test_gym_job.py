@@ -215,7 +215,7 @@ def test_all_spaces_can_be_learnt_in(sees: str, acts: str, tmp_path: Path) -> No
         ("expo", "box", {"hidden": "8,8"}),
         ("dsrl", "box", {"hidden": "8,8"}),
         ("rlt", "box", {"hidden": "8,8"}),
-        pytest.param("pa_rl", "box", {"hidden": "8,8"}, marks=pytest.mark.slow),
+        ("pa_rl", "box", {"hidden": "8,8"}),
     ],
 )
 def test_every_agent_learns_from_demonstrations_and_from_steps(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,24 @@ def test_a_node_that_stood_still_takes_nobody_for_silent(bench: Bench, ros: Any)
     assert set(bench.said("writer_refused")) == {"/eve (policy) may not command: /ada has the lease (policy)"}
     heights = [reference.translation[2] - bench.home.translation[2] for reference in bench.references[seen:]]
     assert np.diff(heights).min() > -1e-4, "not one of the intruder's targets was followed"
+
+
+def test_a_node_that_stands_still_again_and_again_gives_the_lease_of_whoever_has_gone_to_others(
+    bench: Bench, ros: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = bench.arm_node._commands
+    Writer(bench, "ada", UP)
+    ros.spin_until(lambda: commands.holder() == "/ada (policy)")
+    now = time.monotonic()
+    monkeypatch.setattr(arm_commands, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(commands._inbox, "poll", lambda now: None)  # nothing comes any more
+    holders = []
+    for _ in range(6):
+        now += 2 * arm_commands.PAUSE
+        commands.poll()
+        holders.append(commands.holder())
+    assert holders[0] == "/ada (policy)"
+    assert holders[-1] == "nobody"
 
 
 def test_person_goes_before_reset_and_reset_before_policy(bench: Bench, ros: Any) -> None:

@@ -44,7 +44,9 @@ def patient(**settings: Any) -> SessionConfig:
 class Heard(SessionNode):
     """A session that says how far it has come."""
 
-    received = 0.0  # robot time [s] of its latest reading
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.received = 0.0  # robot time [s] of its latest reading
 
     def _on_reading(self, reading: Reading) -> None:
         super()._on_reading(reading)
