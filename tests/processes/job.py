@@ -26,6 +26,7 @@ SMALL = (
     "learner.publish_every=2",
     "learner.max_debt=1000000",  # on a busy machine, episodes would wait for the learner
 )
+PATIENT = ("controller.hold_after=4", "controller.damp_after=8")  # [s]: a busy machine is no stale setpoint
 PATIENCE = 600.0  # [s] before a test gives up waiting; never what it measures
 
 

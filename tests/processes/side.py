@@ -17,11 +17,10 @@ from controllers.spatial import Pose
 from controllers.state import Mode
 from hardware.sim.channel.client import SceneClient
 from tests.contracts.arm_contract import ACCURACY, distance
-from tests.processes.job import PATIENCE, Job
+from tests.processes.job import PATIENCE, PATIENT, Job
 from tests.ros.conftest import Ros
 
 PERIOD = 0.05  # [s] between targets
-PATIENT = ("controller.hold_after=4", "controller.damp_after=8")  # [s]: a busy machine is no stale setpoint
 
 
 class Side:

@@ -25,7 +25,7 @@ from robot_rl.rewards.preferred import Card, Preference, layout_of
 from robot_rl.rewards.saved import digest_of
 from robot_rl.tasks import make_task
 from tests.hardware.simulated import unused_address
-from tests.processes.job import PATIENCE, Job
+from tests.processes.job import PATIENCE, PATIENT, Job
 from tests.robot_rl.publishing import policy
 
 pytestmark = [pytest.mark.job, pytest.mark.timeout(1500)]  # a learner niced on a busy machine compiles slowly
@@ -62,7 +62,7 @@ def untaught(folder: Path) -> Preference:
 
 
 def test_record_over_ros_from_start_to_end(start: Start) -> None:
-    job = start("record", "demos=1", "session.teleop_timeout=5")
+    job = start("record", "demos=1", "session.teleop_timeout=5", *PATIENT)
     assert job.wait_end() == 0, job.errors
     reader = StoreReader(job.run.demos)
     (info,) = [episode for episode in reader.episodes() if episode.success]
