@@ -38,6 +38,10 @@ class FlowBase(NamedTuple):
         """``(n, f)`` of ``state (n, d)`` and ``images``, as `encoder.features` takes them."""
         return encoder.features(self.encoder, state, images)
 
+    def see(self, state: jax.Array, images: Mapping[str, jax.Array]) -> jax.Array:
+        """``(1, f)`` of one observation, ``state (d,)`` and ``images`` as in `Observation`."""
+        return self.features(state[None], {name: image[None] for name, image in images.items()})
+
     def chunks(self, features: jax.Array, noise: jax.Array, steps: int) -> jax.Array:
         """F ``(…, k)`` in [−1, 1] for ``features (…, f)`` and ``noise (…, k)``, by ``steps`` of Euler's method."""
         return flow_sample(self.flow, features, noise, steps)

@@ -263,7 +263,7 @@ def act(
     else:
         noise = config.bound * tanh_gaussian(key, mean, log_std)[0]
     base = frozen.found_in(params)
-    seen = base.features(state[None], {name: image[None] for name, image in images.items()})
+    seen = base.see(state, images)
     return base.chunks(seen, noise, config.flow_steps).reshape(config.horizon, -1), carry
 
 

@@ -187,6 +187,7 @@ def best(among: Particles) -> jax.Array:
 
 
 def policy_of(state: PaRlState) -> Policy:
+    """The parts of ``state`` that particles are made by."""
     return Policy(state.flow, state.critics, state.moves)
 
 
@@ -212,11 +213,6 @@ def examples(key: jax.Array, policy: Policy, batch: Batch, config: PaRlConfig) -
     return picked(pool, index), jnp.where((index == config.kept)[:, None], steps, 1.0)
 
 
-def distillation_loss(flow: Params, key: jax.Array, example: jax.Array, counts: jax.Array, batch: Batch) -> jax.Array:
-    """L_F for ``example (n, k)``, weighed by ``counts (n, k)``; ``batch.state`` is the features."""
-    return flow_loss(flow, key, batch.state, example, counts)
-
-
 @partial(jax.jit, static_argnames="config")
 def update(state: PaRlState, batch: Batch, config: PaRlConfig) -> tuple[PaRlState, dict[str, jax.Array]]:
     """G steps of the critics, one of the flow; ``batch`` has leading axes ``(G, n)``."""
@@ -228,8 +224,8 @@ def update(state: PaRlState, batch: Batch, config: PaRlConfig) -> tuple[PaRlStat
     last = jax.tree.map(lambda column: column[-1], rows)
     lower = cast(state, config.dtype)
     example, counts = examples(keys[1], policy_of(lower), last, config)
-    loss, gradient = value_and_grad(distillation_loss, config.dtype, has_aux=False)(
-        state.flow, keys[2], example, counts, last
+    loss, gradient = value_and_grad(flow_loss, config.dtype, has_aux=False)(
+        state.flow, keys[2], last.state, example, counts
     )
     change, optimiser = optax.adam(config.learning_rate).update(gradient, state.flow_optimiser)
     state = state._replace(flow=optax.apply_updates(state.flow, change), flow_optimiser=optimiser, key=keys[0])
@@ -255,7 +251,7 @@ def act(
 ) -> tuple[jax.Array, Any]:
     """A chunk ``(H, a)``, the best particle or, to explore, a likely one; see `Agent.act`."""
     particle_key, draw_key = jax.random.split(key)
-    features = frozen.found_in(params).features(state[None], {name: image[None] for name, image in images.items()})
+    features = frozen.found_in(params).see(state, images)
     policy = Policy(part(params, "actor"), part(params, "critics"), part(params, "limits")[MOVES])
     among, spread = particles(particle_key, policy, features, config)
     chunk = best(among) if deterministic else picked(among, likely(draw_key, among.values, spread, config))
@@ -273,7 +269,7 @@ def act_alone(
 ) -> tuple[jax.Array, Any]:
     """A chunk ``(H, a)`` of the base, with no say of the critics."""
     base = frozen.found_in(params)
-    features = base.features(state[None], {name: image[None] for name, image in images.items()})
+    features = base.see(state, images)
     noise = jax.random.normal(key, (1, flow_size(base.flow)))
     chunk = base.chunks(features, noise, config.flow_steps)
     return chunk.reshape(config.horizon, -1), carry

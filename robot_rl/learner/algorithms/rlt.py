@@ -230,7 +230,7 @@ def act(
 ) -> tuple[jax.Array, Any]:
     """A chunk ``(H, a)`` of π, without exploring σ = 0; not ``edits``, the base's own; see `Agent.act`."""
     base, reach = frozen.found_in(params), part(params, "limits")[REACH]
-    features = base.features(state[None], {name: image[None] for name, image in images.items()})
+    features = base.see(state, images)
     noise = jax.random.normal(key, (1, config.horizon * len(reach)))
     chunk = reference = base.chunks(features, noise, config.flow_steps)
     if edits:
