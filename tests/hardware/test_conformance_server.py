@@ -15,6 +15,7 @@ from controllers.state import Mode, Setpoint
 from hardware.sim.channel.client import SceneClient
 from hardware.sim.channel.faults import Faults
 from hardware.sim.fci.conformance import ConformanceLimits
+from tests.contracts.arm_contract import PATIENT
 from tests.contracts.test_arm_contract import wait_robot_time
 from tests.hardware.simulated import SCENE_PORT, SimulatedServer, environment, simulated_server
 
@@ -149,7 +150,7 @@ def test_lost_datagrams_lower_the_success_rate_and_silence_is_a_reflex() -> None
     with (
         simulated_server() as server,
         SceneClient(server.address, SCENE_PORT) as scene,
-        FrankaArm(server.address) as arm,
+        FrankaArm(server.address, PATIENT) as arm,
     ):
         missed = scene.statistics()["missed"]
         scene.set_faults(Faults(loss=0.1, seed=4))
@@ -163,9 +164,6 @@ def test_lost_datagrams_lower_the_success_rate_and_silence_is_a_reflex() -> None
         # Of 100 rounds, 19 lose their state or their answer, give or take four.
         assert 0.6 < np.mean(rates[2:]) < 0.95
         assert scene.statistics()["missed"] > missed
-        while arm.read().mode is Mode.HOLD:  # this process was late with a setpoint
-            seq += 1
-            arm.command(Setpoint(here, seq))
         assert arm.read().mode is Mode.TRACK
 
         scene.set_faults(Faults(loss=1.0))
