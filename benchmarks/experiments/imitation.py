@@ -4,7 +4,8 @@
     python -m benchmarks.experiments.imitation --tasks peg_search --models flow clone --demos 20 --seeds 1
     python -m benchmarks.experiments.imitation --draw                # only print
 
-``clone`` is the network that the default agent starts from, the others are models of the agent `bc` with its defaults.
+``clone`` is the network that the default agent starts from, the others are models of the agent `bc` with its defaults;
+``usual`` is its flow, of 16 chunks of which the one acts that is most like what was shown.
 Demonstrations are by scripts that drive like people, recorded anew for every seed and number. Each run is a line as
 those of the tables (`benchmarks.experiments.tables`): 25 starts, which chose nothing.
 """
@@ -27,9 +28,9 @@ from robot_rl.tasks.experts.person import PERSON, STYLES
 ROOT = Path(__file__).parents[2]
 TASKS = ("peg_search", "gear_mesh")
 COUNTS = (5, 10, 20, 50)
-MODELS = {"clone": ("flash_sac", ())} | {
-    model: ("bc", (f"settings.model={model}",)) for model in ("gaussian", "flow", "diffusion")
-}
+MODELS: dict[str, tuple[str, tuple[str, ...]]] = {"clone": ("flash_sac", ())}
+MODELS |= {model: ("bc", (f"settings.model={model}",)) for model in ("gaussian", "flow", "diffusion")}
+MODELS["usual"] = ("bc", ("settings.model=flow", "settings.candidates=16"))
 
 
 def row(model: str, demos: int, more: Sequence[str] = ()) -> Row:

@@ -30,10 +30,21 @@ def _dense(activation: Any, params: Mapping[str, Any], inputs: np.ndarray, membe
     for i in range(last):
         h = h @ p[f"w{i}"] + p[f"b{i}"]
         if f"g{i}" in p:
-            h = (h - h.mean(-1, keepdims=True)) / np.sqrt(h.var(-1, keepdims=True) + 1e-6)
-            h = p[f"g{i}"] * h + p[f"c{i}"]
+            h = p[f"g{i}"] * normed(h) + p[f"c{i}"]
         h = activation(h)
     return h @ p[f"w{last}"] + p[f"b{last}"]
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """By its approximation with tanh, as JAX has it."""
+    found: np.ndarray = 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))
+    return found
+
+
+def normed(x: np.ndarray) -> np.ndarray:
+    """LayerNorm over the last axis, without scale and offset."""
+    found: np.ndarray = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+    return found
 
 
 def draw(params: Mapping[str, Any], features: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,12 +19,17 @@ runs of online steps that a person drove, which replay keeps among them (``demo_
 ``learner.demo_share`` asks for them or nothing was demonstrated, those count that a person's step begins
 (``Batch.columns["source"]``). Rewards are not looked at; γ is only what returns are counted by elsewhere.
 
+**The most usual of several** (TACO, test-time selection by counts): with ``candidates`` M above 1 a flow or a diffusion
+draws M chunks, and the one acts that is most like what was shown, by `networks.coin_flips` of the features and the
+chunk. For demonstrations of which some go astray: what only few of them did is imitated, too, and drawn that often.
+Counts are fitted once the policy has imitated, to its features, by θ as above, until held-out windows are fitted best.
+
 The window's steps after the end repeat its last action, as what is beside the others in the network's input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -36,12 +41,13 @@ import optax
 from robot_rl.contract import Layout, Source
 from robot_rl.contract.ranges import Count, Discount, Natural, NonNegative, Positive, RangeError, Widths
 from robot_rl.data.replay import Batch
-from robot_rl.learner.agent import Agent, Algorithm
+from robot_rl.learner.agent import Agent, Algorithm, Stage
 from robot_rl.learner.algorithms.chunked import with_axis
-from robot_rl.learner.networks import encoder
+from robot_rl.learner.networks import coin_flips, encoder
 from robot_rl.learner.networks.chunk_diffusion import diffusion_loss, diffusion_sample
 from robot_rl.learner.networks.chunk_flow import flow_loss, flow_sample
 from robot_rl.learner.networks.chunk_gaussian import gaussian_apply, gaussian_create, gaussian_loss, mean_error
+from robot_rl.learner.networks.coin_flips import Counts, coins, counts_create, counts_loss, rareness, see_prior
 from robot_rl.learner.networks.guidance import Guide, guided_sample
 from robot_rl.learner.networks.mixer import mixer_apply, mixer_create
 from robot_rl.learner.networks.mlp import Params
@@ -62,6 +68,7 @@ class BcConfig(Precision):
     model: Model = "flow"  # see above
     horizon: Count = 8  # H, actions of a chunk: 0.8 s
     executed: Count | None = None  # actions of a chunk that are acted by before the next one; unset: half, rounded up
+    candidates: Count = 1  # M, flow and diffusion: chunks that are drawn for the most usual one of them to act
     prefix: Natural = 0  # d_max, flow and diffusion: actions at most that a chunk learns to continue; 0: none
     steps: Count = 10  # from noise to a chunk: of Euler's method (flow), of DDIM (diffusion)
     noise_levels: Count = 100  # K, diffusion
@@ -83,6 +90,10 @@ class BcConfig(Precision):
         if self.model == "gaussian" and self.prefix:
             raise RangeError(
                 f"prefix={self.prefix} is for model=flow and model=diffusion; a Gaussian continues nothing"
+            )
+        if self.model == "gaussian" and self.candidates > 1:
+            raise RangeError(
+                f"candidates={self.candidates} is for model=flow and model=diffusion; a Gaussian is its mean in use"
             )
         if self.model == "diffusion" and self.steps > self.noise_levels:
             raise RangeError(f"steps={self.steps} must be at most noise_levels={self.noise_levels}")
@@ -107,12 +118,14 @@ class Imitator(NamedTuple):
 
 
 class BcState(NamedTuple):
-    """Everything that learns: θ, θ̄, and the steps k ``made``."""
+    """Everything that learns: θ, θ̄, the steps k ``made``, and counts where they choose among candidates, else None."""
 
     learnt: Imitator
     average_actor: Imitator
     policy_optimiser: Any
     made: jax.Array
+    counts: Counts | None
+    counts_optimiser: Any
     key: jax.Array
 
 
@@ -126,11 +139,16 @@ def create(key: jax.Array, layout: Layout, config: BcConfig) -> BcState:
         else mixer_create(policy_key, features, size, config.horizon, config.width, config.blocks)
     )
     learnt = Imitator(encoder.create(encoder_key, layout), policy)
+    counts = None
+    if config.candidates > 1:
+        counts = counts_create(jax.random.fold_in(policy_key, 1), features + config.horizon * size)
     state = BcState(
         learnt=learnt,
         average_actor=learnt,
         policy_optimiser=config.optimiser.init(learnt),
         made=jnp.int32(0),
+        counts=counts,
+        counts_optimiser=() if counts is None else config.optimiser.init(counts.learnt),
         key=key,
     )
     return store(key, state, config.parameter_dtype)
@@ -180,23 +198,58 @@ def train_step(state: BcState, key: jax.Array, batch: Batch, config: BcConfig) -
     learnt = optax.apply_updates(state.learnt, change)
     d = decay_after(state.made)
     average = jax.tree.map(lambda mean, new: d * mean + (1.0 - d) * new, state.average_actor, learnt)
-    return BcState(learnt, average, optimiser, state.made + 1, state.key), loss
+    learnt_on = {"learnt": learnt, "average_actor": average, "policy_optimiser": optimiser, "made": state.made + 1}
+    return state._replace(**learnt_on), loss
 
 
-def _steps(state: BcState, batch: Batch, config: BcConfig) -> tuple[BcState, jax.Array]:
-    """A step on each minibatch of ``batch (G, n, …)``, and the mean loss."""
+def counted(average: Imitator, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """Samples ``(n, k)`` that windows ``(n, …)`` are counted by, features and chunk, and their coins."""
+    chunk = padded(batch).reshape(len(batch.mask), -1)
+    samples = sample_of(encoder.features(average.encoder, batch.state, batch.images), chunk)
+    return samples, coins(jnp.concatenate((batch.state, chunk), axis=-1))
+
+
+def sample_of(features: jax.Array, chunk: jax.Array) -> jax.Array:
+    """``(n, k)`` of ``features (n, f)`` and ``chunk (n, …)``."""
+    return jnp.concatenate((features, chunk.reshape(len(chunk), -1)), axis=-1)
+
+
+def count_step(state: BcState, key: jax.Array, batch: Batch, config: BcConfig) -> tuple[BcState, jax.Array]:
+    """One step of the counts on one minibatch ``(n, …)`` of windows; the loss before it."""
+    assert state.counts is not None
+    samples, flipped = counted(state.average_actor, batch)
+    weight = weight_of(batch)[:, 0]
+    counts = see_prior(state.counts, samples, weight)
+
+    def loss_by(learnt: Params) -> jax.Array:
+        return counts_loss(counts._replace(learnt=learnt), samples, flipped, weight)
+
+    loss, gradient = value_and_grad(loss_by, config.dtype, has_aux=False)(counts.learnt)
+    change, optimiser = config.optimiser.update(gradient, state.counts_optimiser, counts.learnt)
+    counts = counts._replace(learnt=optax.apply_updates(counts.learnt, change))
+    return state._replace(counts=counts, counts_optimiser=optimiser), loss
+
+
+def _steps(
+    state: BcState, batch: Batch, config: BcConfig, step: Callable[..., tuple[BcState, jax.Array]] = train_step
+) -> tuple[BcState, jax.Array]:
+    """A ``step`` on each minibatch of ``batch (G, n, …)``, and the mean loss."""
     batch, state = with_axis(batch), cast(state, "float32")
     keys = jax.random.split(state.key, len(batch.mask) + 1)
-    state, losses = jax.lax.scan(lambda s, kb: train_step(s, *kb, config), state, (keys[1:], batch))
+    state, losses = jax.lax.scan(lambda s, kb: step(s, *kb, config), state, (keys[1:], batch))
     return store(keys[0], state._replace(key=keys[0]), config.parameter_dtype), losses.mean()
 
 
 @partial(jax.jit, static_argnames="config")
 def update(state: BcState, batch: Batch, config: BcConfig) -> tuple[BcState, dict[str, jax.Array]]:
-    """G steps; ``batch`` has leading axes ``(G, n)``."""
+    """G steps, of the counts too where there are some; ``batch`` has leading axes ``(G, n)``."""
     state, loss = _steps(state, batch, config)
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
-    return state, {"policy/loss": loss, "policy/norm": optax.tree.norm(cast(state.learnt, "float32"))}
+    info = {"policy/loss": loss, "policy/norm": optax.tree.norm(cast(state.learnt, "float32"))}
+    if state.counts is not None:
+        state, info["counts/loss"] = _steps(state, batch, config, count_step)
+        info["counts/norm"] = optax.tree.norm(cast(state.counts, "float32"))
+    return state, info
 
 
 @partial(jax.jit, static_argnames="config")
@@ -218,6 +271,21 @@ def imitation_loss(state: BcState, batch: Batch, config: BcConfig) -> jax.Array:
     return losses.mean()
 
 
+@partial(jax.jit, static_argnames="config")
+def count(state: BcState, batch: Batch, config: BcConfig) -> tuple[BcState, dict[str, jax.Array]]:
+    """Steps of the counts on demonstrations alone; ``batch`` has leading axes ``(steps, n)``."""
+    state, loss = _steps(state, batch, config, count_step)
+    return state, {"counts/loss": loss}
+
+
+@partial(jax.jit, static_argnames="config")
+def count_loss(state: BcState, batch: Batch, config: BcConfig) -> jax.Array:
+    """L of the counts over held-out windows ``(n, …)``."""
+    assert state.counts is not None
+    batch = with_axis(batch)
+    return counts_loss(state.counts, *counted(state.average_actor, batch), weight_of(batch)[:, 0])
+
+
 def act(
     params: Params,
     carry: Any,
@@ -236,15 +304,18 @@ def act(
         noise = held if deterministic else jnp.exp(log_std) * jax.random.normal(key, mean.shape)
         chunk = jnp.clip(mean + noise, -1.0, 1.0)
     else:
-        noise = jax.random.normal(key, (1, config.horizon, policy["out/b"].shape[-1]))
+        noise = jax.random.normal(key, (config.candidates, config.horizon, policy["out/b"].shape[-1]))
         chunk = sample(policy, features, noise, config, guide)
+        if config.candidates > 1:
+            seen = jnp.broadcast_to(features, (config.candidates, features.shape[-1]))
+            chunk = chunk[rareness(coin_flips.found_in(params), sample_of(seen, chunk)).argmin()][None]
     return chunk[0, : config.acted], carry
 
 
 def sample(
     policy: Params, features: jax.Array, noise: jax.Array, config: BcConfig, guide: Guide | None = None
 ) -> jax.Array:
-    """Chunks ``(n, H, a)`` of a flow or a diffusion for ``features (n, f)`` and ``noise (n, H, a)``.
+    """Chunks ``(n, H, a)`` of a flow or a diffusion for ``features (n, f)``, or ``(1, f)``, and ``noise (n, H, a)``.
 
     They take up the plan of ``guide``: beginning with its first actions, those that act anyway but d_max at most, if
     that was learnt (``prefix``); else a flow is guided there.
@@ -264,8 +335,10 @@ def sample(
 
 
 def published(state: BcState, config: BcConfig) -> Params:
-    """θ̄, the policy's part under the name of its model."""
-    return join(**{config.model: state.average_actor.policy, encoder.NAME: state.average_actor.encoder})
+    """θ̄, the policy's part under the name of its model, and the counts where candidates are chosen among."""
+    average = state.average_actor
+    counts = {} if state.counts is None else state.counts.published
+    return join(**{config.model: average.policy, encoder.NAME: average.encoder}, **counts)
 
 
 def adopt(state: BcState, params: Mapping[str, Any], config: BcConfig) -> BcState:
@@ -276,6 +349,11 @@ def adopt(state: BcState, params: Mapping[str, Any], config: BcConfig) -> BcStat
     if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, state.average_actor):
         raise ValueError(f"the {config.model} among these parameters is for states, actions or images of other sizes")
     learnt = jax.tree.map(jnp.asarray, given)
+    if state.counts is not None:
+        if not part(params, "counts"):
+            raise ValueError(f"no counts are among these parameters, which candidates={config.candidates} chooses by")
+        counts = jax.tree.map(jnp.asarray, coin_flips.found_in(params))
+        state = state._replace(counts=counts, counts_optimiser=config.optimiser.init(counts.learnt))
     return state._replace(
         learnt=cast(learnt, config.parameter_dtype),
         average_actor=learnt,
@@ -301,6 +379,9 @@ def make_agent(config: BcConfig | None = None) -> Agent:
         columns=(SOURCE,),
         imitate=partial(imitate, config=config),
         imitation_loss=partial(imitation_loss, config=config),
+        then=Stage(config.horizon, partial(count, config=config), partial(count_loss, config=config))
+        if config.candidates > 1
+        else None,
         guided=config.model == "flow" or config.prefix > 0,
         adopt=partial(adopt, config=config),
     )

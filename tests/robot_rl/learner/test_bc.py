@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -147,6 +148,63 @@ def test_a_policy_begins_at_anothers_and_refuses_one_of_another_model_or_size() 
             other.adopt(other.create(jax.random.PRNGKey(0), LAYOUT), params)
 
 
+def two_ways(*lead: int, seed: int, strays: float) -> Batch:
+    """Windows that go left in every number, but for a share of ``strays`` that go right, whatever the state."""
+    batch = batch_of(*lead, seed=seed)
+    rng = np.random.default_rng(seed)
+    way = np.where(rng.random((*lead, 1, 1)) < strays, 0.6, -0.6)
+    action = (way + rng.normal(0.0, 0.05, batch.action.shape)).astype(np.float32)
+    return batch._replace(action=action, valid=np.ones_like(batch.valid), columns={})
+
+
+@pytest.mark.parametrize("model", ["flow", "diffusion"])
+def test_the_most_usual_of_several_candidates_acts(model: str) -> None:
+    """A sixth of the windows strays: drawn one by one, so do chunks; of 16 candidates, none."""
+    agent = make_agent("bc", {**_settings(CONFIGS[model]), "steps": 5, "learning_rate": 5e-3, "candidates": 16})
+    state = agent.create(jax.random.PRNGKey(0), LAYOUT)
+    state = agent.measure(state, two_ways(4, N, seed=0, strays=0.0).state.reshape(-1, D))
+    assert agent.imitate is not None and agent.then is not None and agent.then.horizon == H
+    for call in range(3):
+        state, _ = agent.imitate(state, two_ways(100, 64, seed=call, strays=1 / 6))
+    imitated, held_out = state, two_ways(256, seed=99, strays=1 / 6)
+    losses = [float(agent.then.imitation_loss(state, held_out))]
+    for call in range(2):
+        state, info = agent.then.imitate(state, two_ways(50, 64, seed=call, strays=1 / 6))
+        losses.append(float(agent.then.imitation_loss(state, held_out)))
+    assert losses[0] > losses[-1] and np.isfinite(float(info["counts/loss"]))
+    assert same(state.inner.average_actor, imitated.inner.average_actor)  # what was imitated stays
+    one = make_agent("bc", {**_settings(CONFIGS[model]), "steps": 5})
+    params = agent.actor(state)
+    alone, chosen = ([_goes_right(each, params, key) for key in range(60)] for each in (one, agent))
+    assert 2 <= sum(alone) <= 25 and sum(chosen) == 0
+    again = agent.adopt(agent.create(jax.random.PRNGKey(7), LAYOUT), params)
+    assert same(agent.actor(again), params)
+    with pytest.raises(ValueError, match="no counts are among these parameters, which candidates=16 chooses by"):
+        agent.adopt(again, {name: value for name, value in params.items() if "counts" not in name})
+
+
+def _goes_right(agent: Any, params: Any, key: int) -> bool:
+    chunk, _ = _compiled(agent.act)(params, (), np.zeros(D, np.float32), {}, jax.random.PRNGKey(key), True)
+    return bool(np.mean(chunk) > 0.0)
+
+
+_compiled = functools.lru_cache(lambda act: jax.jit(act, static_argnums=5))
+
+
+def test_counts_follow_what_a_person_shows_later_and_them_alone() -> None:
+    config = replace(CONFIGS["flow"], candidates=4)
+    state, batch = bc.create(jax.random.PRNGKey(0), LAYOUT, config), batch_of(2, N)
+    after, info = bc.update(state, batch, config=config)
+    assert state.counts is not None and after.counts is not None
+    assert not same(state.counts.learnt, after.counts.learnt) and same(state.counts.prior, after.counts.prior)
+    assert {"counts/loss", "counts/norm"} <= info.keys()
+    mixed = batch._replace(columns={bc.SOURCE: np.resize(np.uint8([Source.PERSON, Source.POLICY]), (2, N))})
+    by_policy = np.resize([0, 1], (2, N))[..., None, None] > 0
+    other = mixed._replace(action=np.where(by_policy, np.float32(0.9), mixed.action))
+    one, two = (bc.update(state, given, config=config)[0].counts for given in (mixed, other))
+    assert same(one, two) and not same(one, after.counts)
+
+
 def test_a_learner_goes_on_with_demonstrations_and_corrections_alone() -> None:
     """Of 20 online steps a person drove those from 4 to 9; there is nobody to take turns with."""
     agent = make_agent("bc", _settings(CONFIGS["gaussian"]))
@@ -184,6 +242,7 @@ def test_images_teach_the_encoder() -> None:
         ({"horizon": 4, "prefix": 4}, "prefix=4 must be below horizon=4"),
         ({"model": "diffusion", "steps": 20, "noise_levels": 10}, "steps=20 must be at most noise_levels=10"),
         ({"model": "gaussian", "prefix": 2}, "prefix=2 is for model=flow and model=diffusion"),
+        ({"model": "gaussian", "candidates": 2}, "candidates=2 is for model=flow and model=diffusion"),
         ({"model": "vae"}, "model='vae' must be one of flow, diffusion, gaussian"),
     ],
 )

@@ -16,8 +16,8 @@ from robot_rl.learner.networks import mixer
 from robot_rl.learner.networks.chunk_diffusion import diffusion_loss, diffusion_sample, kept_signal
 from robot_rl.learner.networks.chunk_flow import flow_loss, flow_sample
 from robot_rl.learner.networks.chunk_gaussian import gaussian_apply, gaussian_create, gaussian_loss, mean_error
-from robot_rl.learner.networks.mlp import LAYER_NORM_EPSILON, Params
-from tests.robot_rl.references import stir
+from robot_rl.learner.networks.mlp import Params
+from tests.robot_rl.references import gelu, normed, stir
 
 F, A, H, N, LEVELS = 3, 2, 4, 5, 12
 FEATURES, CHUNK = (np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32) for shape in ((N, F), (N, H, A)))
@@ -35,14 +35,6 @@ def dense(p: Any, name: str, x: np.ndarray) -> np.ndarray:
 
 def silu(x: np.ndarray) -> np.ndarray:
     return x / (1.0 + np.exp(-x))
-
-
-def gelu(x: np.ndarray) -> np.ndarray:
-    return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
-
-
-def normed(x: np.ndarray) -> np.ndarray:
-    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + LAYER_NORM_EPSILON)
 
 
 def reference(tree: Params, s: np.ndarray, x: np.ndarray, t: np.ndarray) -> np.ndarray:
