@@ -89,8 +89,9 @@ class RunConfig:
         demo_stores: stores of demonstrations to learn from, relative to the run's folder or absolute.
         policy: parameter file to evaluate, a policy's class (a name of `robot_rl.policies.POLICIES`, or
             ``module:Class``), ``openpi:FILE`` or ``groot:FILE`` (a server that the YAML file names,
-            docs/YOUR_POLICY.md), or ``topic`` (another program on the graph answers); "" takes the run's champion
-            (`robot_rl.jobs.promotion`), or its newest.
+            docs/YOUR_POLICY.md), ``composed:FILE`` (several that imitate act as one, `robot_rl.policies.composed`), or
+            ``topic`` (another program on the graph answers); "" takes the run's champion (`robot_rl.jobs.promotion`),
+            or its newest.
         session: how episodes run.
         controller: of the arm, with its limits.
         crisp: names of an arm under CRISP's controllers.

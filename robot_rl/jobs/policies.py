@@ -1,5 +1,5 @@
-"""The policy that a job evaluates: a file of parameters, a class by its name in the registry, another program's on the
-graph, or a server's."""
+"""The policy that a job evaluates: a file of parameters, several that act as one, a class by its name in the registry,
+another program's on the graph, or a server's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import TOPIC
 from robot_rl.jobs.progress import view_of
 from robot_rl.jobs.run import Run, read_parameters
-from robot_rl.policies import POLICIES, make_policy, served
+from robot_rl.policies import POLICIES, composition, make_policy, served
 from robot_rl.policies.vla.card import check, is_vla
 from robot_rl.tasks.base import Task
 
@@ -20,12 +20,17 @@ from robot_rl.tasks.base import Task
 def is_named(config: RunConfig) -> bool:
     """Whether ``policy`` names a class: no file is called so, and no server is asked."""
     named = bool(config.policy) and config.policy in POLICIES and not Path(config.policy).is_file()
-    return named and served(config.policy) is None
+    return named and not _has_file(config)
+
+
+def _has_file(config: RunConfig) -> bool:
+    """Whether ``policy`` names a file that says more of it: of a server, or of a composition."""
+    return served(config.policy) is not None or composition(config.policy) is not None
 
 
 def has_own_name(config: RunConfig) -> bool:
     """Whether the policy is called by what ``policy`` says, and not by the agent that was trained."""
-    return is_named(config) or config.policy == TOPIC or served(config.policy) is not None
+    return is_named(config) or config.policy == TOPIC or _has_file(config)
 
 
 def identity(run: Run, config: RunConfig) -> bytes:
@@ -34,6 +39,10 @@ def identity(run: Run, config: RunConfig) -> bytes:
     Words that it is told in place of the task's are among them. Raises `ConfigError` without one.
     """
     words = config.session.instruction.encode()
+    if (file := composition(config.policy)) is not None:
+        from robot_rl.policies.composed import bytes_of
+
+        return bytes_of(file) + words
     if not has_own_name(config):
         return read_parameters(run, config) + words
     server = served(config.policy)
@@ -47,7 +56,7 @@ def check_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema
     """
     if is_named(config) and not fast:
         POLICIES.load(config.policy)
-    elif is_named(config) or served(config.policy) is not None or (config.policy == TOPIC and fast):
+    elif is_named(config) or _has_file(config) or (config.policy == TOPIC and fast):
         make_evaluated(run, config, task, schema)
     elif config.policy != TOPIC:
         view, data = view_of(task, config), read_parameters(run, config)
@@ -73,8 +82,13 @@ def make_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema)
         raise ConfigError(
             f"policy={TOPIC} is another program on the graph; without ROS there is none, so leave out --fast"
         )
-    view, data = view_of(task, config), read_parameters(run, config)
-    seen, guides = view.images(schema.seen), config.session.guides
+    view, guides = view_of(task, config), config.session.guides
+    seen = view.images(schema.seen)
+    if (file := composition(config.policy)) is not None:
+        from robot_rl.policies.composed import load_composed
+
+        return load_composed(file, view, config.seed, seen, schema.encoder)
+    data = read_parameters(run, config)
     if is_vla(data):
         from robot_rl.policies.vla.policy import load_vla
 

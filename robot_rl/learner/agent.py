@@ -71,7 +71,8 @@ class Agent(NamedTuple):
         measure: ``(state, states) -> state`` that has taken the scale of its inputs from the demonstrations' ``states
             (n, d)``; by default it takes them as they are.
         imitate: ``(state, batch) -> (state, info)``: steps of imitation, before everything else, on demonstrations
-            ``batch`` with leading axes ``(steps, n)``, one compiled call; None: it has no part that imitates.
+            ``batch`` with leading axes ``(steps, n)``, one compiled call; ``info`` has ``imitation/loss``. None: it has
+            no part that imitates.
         still: ``state -> state`` whose policy takes actions near 0 in every state, until it learns otherwise; by
             default it begins as it was created.
         see: ``(state, encoder) -> state`` that finds in images what ``encoder``, parameters of `networks.encoder`,

@@ -153,6 +153,12 @@ def _act(
     inner: Inner,
     **guide: Any,
 ) -> tuple[jax.Array, Any]:
-    z = jnp.clip((state - params["scale/mean"]) * params["scale/gain"], -LIMIT, LIMIT)
-    actions, carry = inner(part(params, "agent"), carry, z, images, key, deterministic, **guide)
+    own, z = within(params, state)
+    actions, carry = inner(own, carry, z, images, key, deterministic, **guide)
     return actions, carry
+
+
+def within(params: Params, state: jax.Array) -> tuple[Params, jax.Array]:
+    """The parameters of the agent within among published ``params``, and z ``(d,)`` of ``state (d,)``."""
+    z = jnp.clip((state - params["scale/mean"]) * params["scale/gain"], -LIMIT, LIMIT)
+    return part(params, "agent"), z

@@ -1,5 +1,6 @@
-"""Policies: observations in, actions out. Agents that JAX trains are served by JAX (`serving`); a policy that reads
-what to do is one of torch (`vla`); servers of others are asked over the network (`wire`).
+"""Policies: observations in, actions out. Agents that JAX trains are served by JAX (`serving`), several that imitate as
+one (`composed`); a policy that reads what to do is one of torch (`vla`); servers of others are asked over the network
+(`wire`).
 
 May import: contract, data, perception, learner.
 """
@@ -14,6 +15,7 @@ from robot_rl.contract import Policy, Registry, Shaped, check_policy
 POLICIES = Registry("policy", {"random": "robot_rl.policies.base:RandomPolicy"})
 
 SERVERS = ("openpi", "groot")  # protocols of policies that another program serves
+COMPOSED = "composed"
 
 
 class Served(NamedTuple):
@@ -27,6 +29,12 @@ def served(name: str) -> Served | None:
     """The server that ``name``, as ``openpi:FILE`` or ``groot:FILE``, stands for; None for all other policies."""
     kind, separator, file = name.partition(":")
     return Served(kind, Path(file)) if separator and kind in SERVERS else None
+
+
+def composition(name: str) -> Path | None:
+    """The file of a composition (`composed`) that ``name``, as ``composed:FILE``, stands for; None for all others."""
+    kind, separator, file = name.partition(":")
+    return Path(file) if separator and kind == COMPOSED else None
 
 
 def make_policy(name: str, task: Shaped, seed: int) -> Policy:

@@ -27,13 +27,18 @@ class _Make(NamedTuple):
     shapes: tuple[tuple[str, tuple[int, ...]], ...]  # of the parameters, by name
 
 
-class _Published(NamedTuple):
+class Published(NamedTuple):
     """Parameters that fit."""
 
     make: _Make
     layout: Layout
     params: dict[str, np.ndarray]
     version: int
+
+    @property
+    def agent(self) -> Agent:
+        """The agent that acts by them."""
+        return _agent(self.make.agent, self.make.settings)
 
 
 class ActorLoader:
@@ -69,14 +74,13 @@ class ActorLoader:
         Raises `ParameterError` when the bytes are damaged, or the policy is of another task or shape, or needs images
         that there are none of; the policy before it stays as it was.
         """
-        found = self._read(data)
+        found = self.read(data)
         if self._actor is not None and found.make == self._make:
             self._actor.load(found.params)
         else:
-            agent = _agent(found.make.agent, found.make.settings)
             # A process that starts anew shall not repeat the noise that it explored with before.
             self._actor = AgentActor(
-                agent, found.layout, found.params, (self._seed, found.version + 1), guidance=self._guidance
+                found.agent, found.layout, found.params, (self._seed, found.version + 1), guidance=self._guidance
             )
             self._actor.warm_up(self._deterministic)
             self._make = found.make
@@ -84,7 +88,7 @@ class ActorLoader:
 
     def check(self, data: bytes) -> None:
         """Raises `ParameterError` when ``data`` is no policy for this task and these images."""
-        self._read(data)
+        self.read(data)
 
     def warm_up(self, agent: Agent) -> None:
         """Compile what policies of ``agent`` need that see all images, before the first of them is there."""
@@ -94,7 +98,8 @@ class ActorLoader:
         made = _agent(agent.name, settings)
         AgentActor(made, layout, params, (0,), guidance=self._guidance).warm_up(self._deterministic)
 
-    def _read(self, data: bytes) -> _Published:
+    def read(self, data: bytes) -> Published:
+        """The parameters packed in ``data``. Raises `ParameterError` as the call does."""
         params, version, meta = unpack(data)
         for key, there, here in differences(meta, identity_of(self._task, self._encoder)):
             if key == "fields" and (hint := _hidden(there, here)):
@@ -121,7 +126,7 @@ class ActorLoader:
             check_shapes(name, dict(shapes), _shapes(name, settings, layout))
         if wrong := [key for key, value in params.items() if not np.isfinite(value).all()]:
             raise ParameterError(f"{', '.join(wrong)} of agent {name} {'is' if len(wrong) == 1 else 'are'} not finite")
-        return _Published(make, layout, params, version)
+        return Published(make, layout, params, version)
 
     def _layout(self, images: Mapping[str, FrameSize]) -> Layout:
         return layout_of(self._task, images)

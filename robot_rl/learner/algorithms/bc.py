@@ -275,7 +275,7 @@ def imitation_loss(state: BcState, batch: Batch, config: BcConfig) -> jax.Array:
 def count(state: BcState, batch: Batch, config: BcConfig) -> tuple[BcState, dict[str, jax.Array]]:
     """Steps of the counts on demonstrations alone; ``batch`` has leading axes ``(steps, n)``."""
     state, loss = _steps(state, batch, config, count_step)
-    return state, {"counts/loss": loss}
+    return state, {"imitation/loss": loss}
 
 
 @partial(jax.jit, static_argnames="config")

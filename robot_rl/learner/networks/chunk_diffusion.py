@@ -16,6 +16,8 @@ that continues another is made as in `chunk_flow`: what is given has the time 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,19 +76,38 @@ def diffusion_sample(
 
     The first ``count`` actions are those of ``given (…, H, a)``, where there is one.
     """
-    stride = levels // steps
-    k = np.arange(steps)[::-1] * stride
-    signal = np.concatenate(([1.0], kept_signal(levels)[k[::-1]]))[::-1]  # ᾱ of each step, and of none
-    now, after = (jnp.asarray(part, noise.dtype) for part in (signal[:-1], signal[1:]))
-    times = jnp.asarray((k + 1) / levels, noise.dtype)
     known = jnp.arange(noise.shape[-2]) < count
 
     def put_back(x: jax.Array) -> jax.Array:
         return x if given is None else jnp.where(known[:, None], given, x)
 
+    def predict(x: jax.Array, t: jax.Array, kept: jax.Array) -> jax.Array:
+        return mixer_apply(params, features, x, t if given is None else jnp.where(known, CLEAN, t))
+
+    return denoised(predict, noise, steps, levels, put_back)
+
+
+def denoised(
+    predict: Callable[[jax.Array, jax.Array, jax.Array], jax.Array],
+    noise: jax.Array,
+    steps: int,
+    levels: int,
+    put_back: Callable[[jax.Array], jax.Array] = lambda x: x,
+) -> jax.Array:
+    """Chunks in [−1, 1] that are left of ``noise`` without ε̂ as ``predict`` says, by ``steps`` N ≤ K of DDIM.
+
+    It is told points x_k ``(…, H, a)``, their time ``(1,)`` and ᾱ_k. ``put_back`` is done to the points before each
+    step, and at the end.
+    """
+    stride = levels // steps
+    k = np.arange(steps)[::-1] * stride
+    signal = np.concatenate(([1.0], kept_signal(levels)[k[::-1]]))[::-1]  # ᾱ of each step, and of none
+    now, after = (jnp.asarray(part, noise.dtype) for part in (signal[:-1], signal[1:]))
+    times = jnp.asarray((k + 1) / levels, noise.dtype)
+
     def step(i: jax.Array, x: jax.Array) -> jax.Array:
-        x, t = put_back(x), times[i][None]
-        predicted = mixer_apply(params, features, x, t if given is None else jnp.where(known, CLEAN, t))
+        x = put_back(x)
+        predicted = predict(x, times[i][None], now[i])
         action = jnp.clip((x - jnp.sqrt(1.0 - now[i]) * predicted) / jnp.sqrt(now[i]), -1.0, 1.0)
         return jnp.sqrt(after[i]) * action + jnp.sqrt(1.0 - after[i]) * predicted
 

@@ -11,6 +11,8 @@ only the others have a loss. In sampling the given ones are put back at the time
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -55,9 +57,25 @@ def flow_sample(
     def put_back(x: jax.Array) -> jax.Array:
         return x if given is None else jnp.where(known[:, None], given, x)
 
+    def velocity(x: jax.Array, t: jax.Array) -> jax.Array:
+        return mixer_apply(params, features, x, t if given is None else jnp.where(known, CLEAN, t))
+
+    return carried(velocity, noise, steps, put_back)
+
+
+def carried(
+    velocity: Callable[[jax.Array, jax.Array], jax.Array],
+    noise: jax.Array,
+    steps: int,
+    put_back: Callable[[jax.Array], jax.Array] = lambda x: x,
+) -> jax.Array:
+    """Chunks in [−1, 1] to which ``velocity``, of points ``(…, H, a)`` and a time ``(1,)``, carries ``noise``.
+
+    ``put_back`` is done to the points before each step, and at the end.
+    """
+
     def step(i: jax.Array, x: jax.Array) -> jax.Array:
-        t = jnp.full((1,), i / steps)
         x = put_back(x)
-        return x + mixer_apply(params, features, x, t if given is None else jnp.where(known, CLEAN, t)) / steps
+        return x + velocity(x, jnp.full((1,), i / steps)) / steps
 
     return jnp.clip(put_back(jax.lax.fori_loop(0, steps, step, noise)), -1.0, 1.0)

@@ -171,7 +171,7 @@ def test_the_most_usual_of_several_candidates_acts(model: str) -> None:
     for call in range(2):
         state, info = agent.then.imitate(state, two_ways(50, 64, seed=call, strays=1 / 6))
         losses.append(float(agent.then.imitation_loss(state, held_out)))
-    assert losses[0] > losses[-1] and np.isfinite(float(info["counts/loss"]))
+    assert losses[0] > losses[-1] and np.isfinite(float(info["imitation/loss"]))
     assert same(state.inner.average_actor, imitated.inner.average_actor)  # what was imitated stays
     one = make_agent("bc", {**_settings(CONFIGS[model]), "steps": 5})
     params = agent.actor(state)
