@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 DONE = "done"
 PACKAGES = ("jax", "mujoco", "numpy", "optax", "pin")
@@ -93,6 +93,16 @@ class Line:
         return self.rates(acting)[-1] if self.ended == DONE and self.points else 0.0
 
 
+class Versioned(Protocol):
+    """A line of any experiment that says its task and version."""
+
+    @property
+    def task(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+
 class VersionError(ValueError):
     """Lines of different versions, which do not belong into one table."""
 
@@ -115,7 +125,7 @@ def append_line(path: Path, line: Line) -> None:
         file.write((json.dumps(dataclasses.asdict(line)) + "\n").encode())
 
 
-def check_versions(lines: Sequence[Line], version: str = "") -> None:
+def check_versions(lines: Sequence[Versioned], version: str = "") -> None:
     """Raises `VersionError` when the lines of a task are not all of one version, of ``version`` when one is given."""
     for task in dict.fromkeys(line.task for line in lines):
         versions = sorted({line.version for line in lines if line.task == task} | ({version} if version else set()))
