@@ -107,7 +107,7 @@ def _success(folder: Path, task: str, seed: int, policy: str) -> float:
     """Success of ``policy``, from starts that are the same for all of this seed."""
     run = folder / f"eval-{Path(policy).stem if policy.startswith('composed') else 'all'}"
     arguments = ("--fast", "--run", run, "--task", task, "--seed", seed + EVALUATION)
-    _robot_rl(run.with_suffix(".log"), "eval", *arguments, f"episodes={EPISODES}", f"policy={policy}")
+    _robot_rl(run.with_name(f"{run.name}.log"), "eval", *arguments, f"episodes={EPISODES}", f"policy={policy}")
     rate: float = json.loads((run / "summary.json").read_text())["success_rate"]
     return rate
 

@@ -5,7 +5,7 @@
     python -m benchmarks.experiments.imitation --draw                # only print
 
 ``clone`` is the network that the default agent starts from, the others are models of the agent `bc` with its defaults;
-``usual`` is its flow, of 16 chunks of which the one acts that is most like what was shown.
+``usual`` is its flow, which draws 16 chunks and acts by the one that is most like what was shown.
 Demonstrations are by scripts that drive like people, recorded anew for every seed and number. Each run is a line as
 those of the tables (`benchmarks.experiments.tables`): 25 starts, which chose nothing.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -301,7 +302,9 @@ def set_aside_other_evaluation(run: Run, config: RunConfig) -> None:
     digest = hashlib.sha256(identity(run, config)).hexdigest()
     mark = run.evaluation / "policy.sha256"
     if run.evaluation.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == digest):
-        run.evaluation.rename(run.evaluation.with_name(f"evaluation-until-{time.strftime('%Y%m%d-%H%M%S')}"))
+        until = f"evaluation-until-{time.strftime('%Y%m%d-%H%M%S')}"
+        names = itertools.chain([until], (f"{until}-{number}" for number in itertools.count(2)))
+        run.evaluation.rename(next(path for path in map(run.evaluation.with_name, names) if not path.exists()))
     run.evaluation.mkdir(parents=True, exist_ok=True)
     write_atomically(mark, digest.encode())
 

@@ -18,13 +18,13 @@ from robot_rl.tasks.base import Task
 
 
 def is_named(config: RunConfig) -> bool:
-    """Whether ``policy`` names a class: no file is called so, and no server is asked."""
+    """Whether ``policy`` names a class, and neither a file nor a server or a composition."""
     named = bool(config.policy) and config.policy in POLICIES and not Path(config.policy).is_file()
     return named and not _has_file(config)
 
 
 def _has_file(config: RunConfig) -> bool:
-    """Whether ``policy`` names a file that says more of it: of a server, or of a composition."""
+    """Whether ``policy`` names the file of a server or of a composition."""
     return served(config.policy) is not None or composition(config.policy) is not None
 
 
@@ -34,7 +34,8 @@ def has_own_name(config: RunConfig) -> bool:
 
 
 def identity(run: Run, config: RunConfig) -> bytes:
-    """The bytes that tell the policy to evaluate from others: its parameters, or its name, with a server's file.
+    """The bytes that tell the policy to evaluate from others: its parameters, those of a composition with its file, or
+    its name, with a server's file.
 
     Words that it is told in place of the task's are among them. Raises `ConfigError` without one.
     """

@@ -37,11 +37,15 @@ class Stage(NamedTuple):
     """A part of an agent that imitates after another one has.
 
     Attributes:
+        words: what it fits, for people: "then <words>: 400 steps, …".
         horizon: steps of a window of its demonstrations.
+        passes: over the demonstrations, after which it ends in any case; 0: only held-out ones say when.
         imitate, imitation_loss: as those of `Agent`, for this part.
     """
 
+    words: str
     horizon: int
+    passes: int
     imitate: Callable[[Any, Batch], tuple[Any, Mapping[str, jax.Array]]]
     imitation_loss: Callable[[Any, Batch], jax.Array]
 

@@ -96,7 +96,7 @@ def beside(agent: Agent, chunks: Agent) -> Agent:
         update=update,
         imitate=imitate,
         imitation_loss=imitation_loss,
-        then=Stage(chunks.horizon, then_imitate, lambda state, batch: loss_of_chunks(state.chunks, batch)),
+        then=Stage("chunks", chunks.horizon, 0, then_imitate, lambda state, batch: loss_of_chunks(state.chunks, batch)),
         turn=turn,
         adopt=adopt,
         actor=actor,

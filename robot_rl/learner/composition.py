@@ -9,8 +9,9 @@ of chunk and noise are those of k.
 
     t = √ᾱ_k / (√ᾱ_k + √(1 − ᾱ_k)),   ε̂ = x_t − t v(x_t, t)
 
-Nothing is learnt. A parent is a flow or a diffusion that the agent `bc` published, and sees by its own encoder, so one
-may see what others do not.
+Nothing is learnt. As many steps are taken as the parent with most of them takes, K at most, and as few actions handed
+out as the one with fewest hands out. A parent is a flow or a diffusion that the agent `bc` published, and sees by its
+own encoder, so one may see what others do not.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from robot_rl.learner.networks.chunk_flow import carried
 from robot_rl.learner.networks.mixer import mixer_apply
 from robot_rl.learner.networks.mlp import Params
 from robot_rl.learner.networks.parts import part
-from robot_rl.learner.standard import within
+from robot_rl.learner.standard import unwrapped
 
 WEIGHTS = "weights"  # w among the parameters
 KEPT = 8  # compositions whose function is kept
@@ -85,7 +86,7 @@ class Seat(NamedTuple):
 
 
 def joined(parents: Sequence[Mapping[str, Any]], weights: Any) -> dict[str, Any]:
-    """What `acting` acts by: what each of ``parents`` published, and the ``weights`` w."""
+    """Parameters of `acting`: those that each of ``parents`` published, and the ``weights`` w."""
     params = {f"{number}/{name}": value for number, one in enumerate(parents) for name, value in one.items()}
     return params | {WEIGHTS: weights}
 
@@ -110,11 +111,12 @@ def _act(
     for number, (config, cameras) in enumerate(seats):
         own, z = part(params, str(number)), state
         if config.scale_inputs:
-            own, z = within(own, state)
+            own, z = unwrapped(own, state)
         features = encoder.see(own, z, {name: images[name] for name in cameras})
         parents.append(Parent(part(own, config.model), features, config.model == "flow"))
     configs = [seat.config for seat in seats]
     noise = jax.random.normal(key, (1, configs[0].horizon, parents[0].policy["out/b"].shape[-1]))
     levels = next((config.noise_levels for config in configs if config.model == "diffusion"), 0)
-    chunk = composed(parents, params[WEIGHTS], noise, max(config.steps for config in configs), levels)
+    steps = max(config.steps for config in configs)
+    chunk = composed(parents, params[WEIGHTS], noise, min(steps, levels) if levels else steps, levels)
     return jnp.asarray(chunk[0, : min(config.acted for config in configs)]), carry

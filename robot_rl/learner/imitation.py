@@ -32,6 +32,7 @@ class Imitation:
         demos: the demonstrations.
         most: steps of the optimiser, after which it ends in any case.
         seed: of which episodes are held out, and of minibatches.
+        passes: over the demonstrations that are not held out, after which it ends too; 0: as many as it takes.
 
     Attributes:
         made: steps of the optimiser so far.
@@ -41,7 +42,9 @@ class Imitation:
         done: it has ended.
     """
 
-    def __init__(self, agent: Agent, demos: ReplayBuffer, most: int, seed: int, devices: DataParallel) -> None:
+    def __init__(
+        self, agent: Agent, demos: ReplayBuffer, most: int, seed: int, devices: DataParallel, passes: int = 0
+    ) -> None:
         if agent.imitate is None or agent.imitation_loss is None:
             raise ValueError(f"agent {agent.name} has no part that imitates")
         self._imitate, self._loss, self._measure = agent.imitate, agent.imitation_loss, agent.measure
@@ -53,6 +56,8 @@ class Imitation:
         count = 0 if len(episodes) < 2 else max(1, len(episodes) // 10)
         held_out, learnt = ([episodes[i] for i in part] for part in (order[:count], order[count:]))
         self._rows = np.concatenate(learnt)
+        if passes:
+            self._most = min(most, math.ceil(passes * len(self._rows) / BATCH))
         self.episode = held_out[0] if held_out else None
         self.judged = self._held_out(np.concatenate(held_out)) if held_out else None
         self._steps = STEPS_OF_IMAGES if demos.images else STEPS

@@ -126,6 +126,8 @@ class LearnerLoop:
         self._imitation: Imitation | None = None  # while it goes on
         self._imitator = agent  # the part of it that does
         self._imitated: Mapping[str, float] = {}  # metrics of it
+        self._before = ""  # in words, of the stages that are over
+        self._passes = 0  # at most of the stage that goes on
         self.held_out_rows: np.ndarray | None = None
         self._pretraining = self.config.pretrain  # calls on demonstrations still to be made
         self._turns = Turns()
@@ -156,7 +158,8 @@ class LearnerLoop:
         """How far imitation is, in words; "" before it begins."""
         if not self._imitated:
             return ""
-        made = f"{self._imitated['imitation/steps']:.0f} steps, loss {self._imitated['imitation/loss']:.4f}"
+        steps, loss = self._imitated["imitation/steps"], self._imitated["imitation/loss"]
+        made = f"{self._before}{steps:.0f} steps, loss {loss:.4f}"
         held_out = self._imitated.get("imitation/held_out")
         return made if held_out is None else f"{made}, of held-out demonstrations {held_out:.4f} at best"
 
@@ -274,7 +277,9 @@ class LearnerLoop:
         """One call of imitation."""
         if self._imitation is None:
             buffer, config = self.sources.demo_buffer, self.config
-            self._imitation = Imitation(self._imitator, buffer, config.imitate, config.seed, self._devices)
+            self._imitation = Imitation(
+                self._imitator, buffer, config.imitate, config.seed, self._devices, self._passes
+            )
             self.held_out_rows = self._imitation.episode
         self._state, self._imitated = self._imitation.step(self._state)
         if self._imitation.done:
@@ -282,7 +287,11 @@ class LearnerLoop:
             if then is None:
                 self.has_clone = True
             else:
-                self._imitator = self._imitator._replace(then=None, **then._asdict())
+                self._before = f"{self.imitation}; then {then.words}: "
+                self._passes = then.passes
+                self._imitator = self._imitator._replace(
+                    then=None, horizon=then.horizon, imitate=then.imitate, imitation_loss=then.imitation_loss
+                )
 
     def parameters(self) -> bytes:
         """The actor for the policy process, packed (`robot_rl.data.parameters`)."""
@@ -324,6 +333,7 @@ class LearnerLoop:
             "calls": self._calls,
             "cloned": self.has_clone,
             "imitated": dict(self._imitated),
+            "imitated_before": self._before,
             "turns": self._turns.state,
             "drawn": self._drawn,
             "pretraining": self._pretraining,
@@ -357,6 +367,7 @@ class LearnerLoop:
         self._rng.bit_generator.state = found.meta["sampling"]
         self._calls = found.meta["calls"]
         self.has_clone, self._imitated = found.meta["cloned"], found.meta["imitated"]
+        self._before = found.meta.get("imitated_before", "")
         self._turns = Turns((version, bool(learner)) for version, learner in found.meta["turns"])
         self._drawn = found.meta["drawn"]
         self._pretraining = found.meta["pretraining"]

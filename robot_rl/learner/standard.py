@@ -110,7 +110,7 @@ def standardised(agent: Agent) -> Agent:
 
 def _stage(stage: Stage) -> Stage:
     imitate, loss = partial(_imitate, inner=stage.imitate), partial(_imitation_loss, inner=stage.imitation_loss)
-    return Stage(stage.horizon, jax.jit(imitate), jax.jit(loss))
+    return stage._replace(imitate=jax.jit(imitate), imitation_loss=jax.jit(loss))
 
 
 def _update(state: StandardState, batch: Batch, inner: Inner) -> tuple[StandardState, Mapping[str, jax.Array]]:
@@ -153,12 +153,12 @@ def _act(
     inner: Inner,
     **guide: Any,
 ) -> tuple[jax.Array, Any]:
-    own, z = within(params, state)
+    own, z = unwrapped(params, state)
     actions, carry = inner(own, carry, z, images, key, deterministic, **guide)
     return actions, carry
 
 
-def within(params: Params, state: jax.Array) -> tuple[Params, jax.Array]:
+def unwrapped(params: Params, state: jax.Array) -> tuple[Params, jax.Array]:
     """The parameters of the agent within among published ``params``, and z ``(d,)`` of ``state (d,)``."""
     z = jnp.clip((state - params["scale/mean"]) * params["scale/gain"], -LIMIT, LIMIT)
     return part(params, "agent"), z

@@ -5,7 +5,8 @@
       - {file: ../pictures/clone.params, weight: 0.7}
 
 They are flows or diffusions of the agent `bc`, with chunks of one length, for one task; their cameras may differ. How
-they act together: `robot_rl.learner.composition`. Candidates are not chosen among, and nothing is guided.
+they act together: `robot_rl.learner.composition`. Candidates are not chosen among, nothing is guided, and a policy of
+weight 0 is not even asked.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def read_composition(path: Path) -> tuple[Share, ...]:
         raise ConfigError(f"{path}: unknown key {next(iter(values))!r}; a composition has policies alone")
     if not isinstance(items, list) or len(items) < 2 or not all(isinstance(item, dict) for item in items):
         raise ConfigError(f"{path}: policies must be a list of two or more groups of file and weight")
-    shares = [make_settings(Share, item, f"policies[{number}].") for number, item in enumerate(items)]
+    try:
+        shares = [make_settings(Share, item, f"policies[{number}].") for number, item in enumerate(items)]
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     for number, share in enumerate(shares):
         if not share.file:
             raise ConfigError(f"{path}: policies[{number}] names no file of parameters")
@@ -59,7 +63,8 @@ def read_composition(path: Path) -> tuple[Share, ...]:
 
 def bytes_of(path: Path) -> bytes:
     """All that the composition at ``path`` acts by. Raises `ConfigError`."""
-    return path.read_bytes() + b"".join(_read(share.file) for share in read_composition(path))
+    shares = read_composition(path)
+    return path.read_bytes() + b"".join(_read(share.file) for share in shares)
 
 
 def load_composed(
@@ -69,7 +74,7 @@ def load_composed(
 
     Raises `ConfigError` for a file that says no composition, `ParameterError` naming the policy that does not fit.
     """
-    shares = read_composition(path)
+    shares = [share for share in read_composition(path) if share.weight > 0.0]
     found = []
     for share in shares:
         try:
@@ -82,8 +87,9 @@ def load_composed(
     agent = bc.make_agent(seats[0].config)._replace(act=acting(tuple(seats)), guided=False)
     seen = {name: size for one in found for name, size in one.layout.images.items()}
     layout = dataclasses.replace(found[0].layout, images=seen)
-    weights = np.array([share.weight for share in shares], np.float32)
-    params = joined([one.params for one in found], weights / weights.sum())
+    weights = np.array([share.weight for share in shares])
+    weights /= weights.max()
+    params = joined([one.params for one in found], (weights / weights.sum()).astype(np.float32))
     return ActorPolicy(AgentActor(agent, layout, params, (seed,)), deterministic=True)
 
 

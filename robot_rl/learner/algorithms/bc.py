@@ -20,9 +20,10 @@ runs of online steps that a person drove, which replay keeps among them (``demo_
 (``Batch.columns["source"]``). Rewards are not looked at; γ is only what returns are counted by elsewhere.
 
 **The most usual of several** (TACO, test-time selection by counts): with ``candidates`` M above 1 a flow or a diffusion
-draws M chunks, and the one acts that is most like what was shown, by `networks.coin_flips` of the features and the
-chunk. For demonstrations of which some go astray: what only few of them did is imitated, too, and drawn that often.
-Counts are fitted once the policy has imitated, to its features, by θ as above, until held-out windows are fitted best.
+draws M chunks, and the one that is most like what was shown acts, by `networks.coin_flips` of the features and the
+chunk. It is meant for demonstrations some of which go astray, since what few of them did is imitated, too, and drawn as
+often. Counts are fitted to the policy's features once it has imitated, in `PASSES` over the demonstrations; those after
+which L is least on held-out ones are kept.
 
 The window's steps after the end repeat its last action, as what is beside the others in the network's input.
 """
@@ -59,6 +60,8 @@ SOURCE = "source"  # column: who decided a window's first step
 MOST_DECAY, POWER = 0.9999, 0.75  # of the average
 JUDGE, DRAWS = 0, 4  # key of the noise that held-out demonstrations are judged with, and how many draws of it
 LARGEST_GRADIENT = 10.0  # norm beyond which it is cut
+PASSES = 16  # over the demonstrations, to count them
+COUNTED = 16  # steps of `update` for one of the counts: about as many passes over what comes in, 256 to a minibatch
 
 
 @dataclass(frozen=True)
@@ -118,13 +121,13 @@ class Imitator(NamedTuple):
 
 
 class BcState(NamedTuple):
-    """Everything that learns: θ, θ̄, the steps k ``made``, and counts where they choose among candidates, else None."""
+    """Everything that learns: θ, θ̄, the steps k ``made``, and `Counts` where candidates are chosen among, or None."""
 
     learnt: Imitator
     average_actor: Imitator
     policy_optimiser: Any
     made: jax.Array
-    counts: Counts | None
+    counts: Any
     counts_optimiser: Any
     key: jax.Array
 
@@ -215,18 +218,18 @@ def sample_of(features: jax.Array, chunk: jax.Array) -> jax.Array:
 
 
 def count_step(state: BcState, key: jax.Array, batch: Batch, config: BcConfig) -> tuple[BcState, jax.Array]:
-    """One step of the counts on one minibatch ``(n, …)`` of windows; the loss before it."""
-    assert state.counts is not None
-    samples, flipped = counted(state.average_actor, batch)
+    """One step of the counts, which there are, on one minibatch ``(n, …)`` of windows; the loss before it."""
+    samples, flipped = counted(cast(state.average_actor, config.dtype), batch)
     weight = weight_of(batch)[:, 0]
-    counts = see_prior(state.counts, samples, weight)
+    counts = see_prior(cast(state.counts, config.dtype), samples, weight)
 
-    def loss_by(learnt: Params) -> jax.Array:
-        return counts_loss(counts._replace(learnt=learnt), samples, flipped, weight)
+    def loss_by(learnt: Params, fixed: Counts) -> jax.Array:
+        return counts_loss(fixed._replace(learnt=learnt), samples, flipped, weight)
 
-    loss, gradient = value_and_grad(loss_by, config.dtype, has_aux=False)(counts.learnt)
-    change, optimiser = config.optimiser.update(gradient, state.counts_optimiser, counts.learnt)
-    counts = counts._replace(learnt=optax.apply_updates(counts.learnt, change))
+    learnt = state.counts.learnt
+    loss, gradient = value_and_grad(loss_by, config.dtype, has_aux=False)(learnt, counts)
+    change, optimiser = config.optimiser.update(gradient, state.counts_optimiser, learnt)
+    counts = counts._replace(learnt=optax.apply_updates(learnt, change), prior=state.counts.prior)
     return state._replace(counts=counts, counts_optimiser=optimiser), loss
 
 
@@ -242,13 +245,19 @@ def _steps(
 
 @partial(jax.jit, static_argnames="config")
 def update(state: BcState, batch: Batch, config: BcConfig) -> tuple[BcState, dict[str, jax.Array]]:
-    """G steps, of the counts too where there are some; ``batch`` has leading axes ``(G, n)``."""
+    """G steps, and one of the counts, where there are some, for `COUNTED`; ``batch`` has leading axes ``(G, n)``."""
     state, loss = _steps(state, batch, config)
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
     info = {"policy/loss": loss, "policy/norm": optax.tree.norm(cast(state.learnt, "float32"))}
-    if state.counts is not None:
-        state, info["counts/loss"] = _steps(state, batch, config, count_step)
-        info["counts/norm"] = optax.tree.norm(cast(state.counts, "float32"))
+    if config.candidates > 1:
+        one = jax.tree.map(lambda column: column[:1], batch)
+        state = jax.lax.cond(
+            state.made % COUNTED < config.critic_steps,
+            lambda state: _steps(state, one, config, count_step)[0],
+            lambda state: state,
+            state,
+        )
+        info["counts/norm"] = optax.tree.norm(cast(state.counts.learnt, "float32"))
     return state, info
 
 
@@ -281,7 +290,6 @@ def count(state: BcState, batch: Batch, config: BcConfig) -> tuple[BcState, dict
 @partial(jax.jit, static_argnames="config")
 def count_loss(state: BcState, batch: Batch, config: BcConfig) -> jax.Array:
     """L of the counts over held-out windows ``(n, …)``."""
-    assert state.counts is not None
     batch = with_axis(batch)
     return counts_loss(state.counts, *counted(state.average_actor, batch), weight_of(batch)[:, 0])
 
@@ -349,11 +357,13 @@ def adopt(state: BcState, params: Mapping[str, Any], config: BcConfig) -> BcStat
     if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, state.average_actor):
         raise ValueError(f"the {config.model} among these parameters is for states, actions or images of other sizes")
     learnt = jax.tree.map(jnp.asarray, given)
-    if state.counts is not None:
+    if config.candidates > 1:
         if not part(params, "counts"):
             raise ValueError(f"no counts are among these parameters, which candidates={config.candidates} chooses by")
         counts = jax.tree.map(jnp.asarray, coin_flips.found_in(params))
-        state = state._replace(counts=counts, counts_optimiser=config.optimiser.init(counts.learnt))
+        state = state._replace(
+            counts=cast(counts, config.parameter_dtype), counts_optimiser=config.optimiser.init(counts.learnt)
+        )
     return state._replace(
         learnt=cast(learnt, config.parameter_dtype),
         average_actor=learnt,
@@ -379,7 +389,7 @@ def make_agent(config: BcConfig | None = None) -> Agent:
         columns=(SOURCE,),
         imitate=partial(imitate, config=config),
         imitation_loss=partial(imitation_loss, config=config),
-        then=Stage(config.horizon, partial(count, config=config), partial(count_loss, config=config))
+        then=Stage("counts", config.horizon, PASSES, partial(count, config=config), partial(count_loss, config=config))
         if config.candidates > 1
         else None,
         guided=config.model == "flow" or config.prefix > 0,

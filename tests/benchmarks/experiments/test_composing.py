@@ -15,7 +15,7 @@ from robot_rl.policies.composed import read_composition
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
-    """The commands that are given, of which none is run: whoever is evaluated passes by the second one's weight."""
+    """The commands that are given, and not run: whoever is evaluated succeeds as often as the second weight says."""
     commands: list[list[str]] = []
 
     def note(log: Path, *arguments: object) -> None:

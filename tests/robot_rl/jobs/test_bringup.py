@@ -24,6 +24,7 @@ from robot_rl.jobs.policies import make_evaluated
 from robot_rl.jobs.processes import NAMES
 from robot_rl.jobs.run import Run, settings_of
 from robot_rl.tasks import make_task
+from tests.robot_rl.policies.test_composed import SEEN, compose, write
 from tests.robot_rl.publishing import policy
 from tests.robot_rl.recording import steps
 
@@ -194,6 +195,27 @@ def test_a_policy_of_ones_own_needs_no_run(tmp_path: Path, monkeypatch: pytest.M
         prepare("eval", dataclasses.replace(REACH, policy="my_pkg:Mine"), None)
     with pytest.raises(ConfigError, match=r"no policy at randum; .*policy=FILE or policy=MODULE:CLASS"):
         prepare("eval", dataclasses.replace(REACH, policy="randum"), None)
+
+
+def test_a_composition_is_evaluated_by_its_file_and_known_by_its_parents(tmp_path: Path) -> None:
+    config = dataclasses.replace(REACH, policy=f"composed:{tmp_path / 'both.yaml'}")
+    with pytest.raises(ConfigError, match=r"cannot read .*both\.yaml"):
+        prepare("eval", config, tmp_path / "run")
+    write(tmp_path / "a.params", 0)
+    write(tmp_path / "b.params", 1)
+    compose(tmp_path, 1, 1)
+    run = prepare("eval", config, tmp_path / "run")
+    made = make_evaluated(run, config, make_task("reach"), StoreSchema.of(make_task("reach")))
+    assert made.act([SEEN]).actions.shape == (2, make_task("reach").action.size)
+    marks = [(run.evaluation / "policy.sha256").read_text()]
+    for change in (lambda: compose(tmp_path, 1, 3), lambda: write(tmp_path / "b.params", 2)):
+        change()
+        prepare("eval", config, run.root)
+        marks.append((run.evaluation / "policy.sha256").read_text())
+    assert len(set(marks)) == 3
+    write(tmp_path / "b.params", 1, horizon=4)
+    with pytest.raises(ConfigError, match=r"cannot be used: .*b\.params: its chunks have 4 actions"):
+        prepare("eval", config, run.root)
 
 
 def test_episodes_of_another_policy_do_not_count_for_this_one(tmp_path: Path) -> None:

@@ -163,7 +163,8 @@ def test_the_most_usual_of_several_candidates_acts(model: str) -> None:
     agent = make_agent("bc", {**_settings(CONFIGS[model]), "steps": 5, "learning_rate": 5e-3, "candidates": 16})
     state = agent.create(jax.random.PRNGKey(0), LAYOUT)
     state = agent.measure(state, two_ways(4, N, seed=0, strays=0.0).state.reshape(-1, D))
-    assert agent.imitate is not None and agent.then is not None and agent.then.horizon == H
+    assert agent.imitate is not None and agent.then is not None
+    assert (agent.then.words, agent.then.horizon, agent.then.passes) == ("counts", H, 16)
     for call in range(3):
         state, _ = agent.imitate(state, two_ways(100, 64, seed=call, strays=1 / 6))
     imitated, held_out = state, two_ways(256, seed=99, strays=1 / 6)
@@ -192,17 +193,20 @@ _compiled = functools.lru_cache(lambda act: jax.jit(act, static_argnums=5))
 
 
 def test_counts_follow_what_a_person_shows_later_and_them_alone() -> None:
+    """Once for sixteen steps of the policy, which are two here."""
     config = replace(CONFIGS["flow"], candidates=4)
     state, batch = bc.create(jax.random.PRNGKey(0), LAYOUT, config), batch_of(2, N)
-    after, info = bc.update(state, batch, config=config)
-    assert state.counts is not None and after.counts is not None
-    assert not same(state.counts.learnt, after.counts.learnt) and same(state.counts.prior, after.counts.prior)
-    assert {"counts/loss", "counts/norm"} <= info.keys()
+    early, late = (bc.update(state._replace(made=np.int32(made)), batch, config=config) for made in (8, 14))
+    assert same(early[0].counts, state.counts)
+    counts = late[0].counts
+    assert not same(counts.learnt, state.counts.learnt) and same(counts.prior, state.counts.prior)
+    assert float(counts.seen) == 1.0 and {"policy/norm", "counts/norm"} <= late[1].keys()
     mixed = batch._replace(columns={bc.SOURCE: np.resize(np.uint8([Source.PERSON, Source.POLICY]), (2, N))})
     by_policy = np.resize([0, 1], (2, N))[..., None, None] > 0
     other = mixed._replace(action=np.where(by_policy, np.float32(0.9), mixed.action))
-    one, two = (bc.update(state, given, config=config)[0].counts for given in (mixed, other))
-    assert same(one, two) and not same(one, after.counts)
+    due = state._replace(made=np.int32(14))
+    one, two = (bc.update(due, given, config=config)[0].counts for given in (mixed, other))
+    assert same(one, two) and not same(one, counts)
 
 
 def test_a_learner_goes_on_with_demonstrations_and_corrections_alone() -> None:

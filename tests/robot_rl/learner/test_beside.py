@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -59,6 +60,8 @@ def params_of(made: LearnerLoop) -> dict[str, np.ndarray]:
 def test_the_clone_and_the_chunks_imitate_one_after_the_other_and_chunks_are_acted_by_whole(imitated) -> None:
     inner = imitated.state.inner
     assert float(inner.started) == float(inner.inner.started) == 1.0 and int(inner.chunks.made) == BRIEF.imitate
+    told = re.fullmatch(r"(\d+) steps, loss .* at best; then chunks: (\d+) steps, loss .* at best", imitated.imitation)
+    assert told is not None and int(told[2]) == BRIEF.imitate
     params = params_of(imitated)
     found = acted(AGENT, params)
     assert found.shape == (STEPS, 1, DOMAIN.layout.action_size)

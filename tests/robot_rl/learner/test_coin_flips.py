@@ -55,7 +55,7 @@ def test_coins_by_hand() -> None:
 def test_moments_network_and_loss_by_hand() -> None:
     seen = counts()
     for part in (SAMPLES[:3], SAMPLES[3:]):
-        more = np.concatenate((part, 9.0 * part))  # of which the second half does not count
+        more = np.concatenate((part, 9.0 * part))  # the second half does not count
         seen = coin_flips.see_prior(seen, more, np.repeat(np.float32([1, 0]), len(part)))
     nothing = coin_flips.see_prior(seen, SAMPLES, np.zeros(N, np.float32))
     assert float(seen.seen) == float(nothing.seen) == 2.0

@@ -12,7 +12,7 @@ from robot_rl.data.parameters import ParameterError, unpack
 from robot_rl.data.replay import ReplayBuffer
 from robot_rl.learner.devices import DataParallel
 from robot_rl.learner.factory import make_agent
-from robot_rl.learner.imitation import PATIENCE, Imitation
+from robot_rl.learner.imitation import BATCH, PATIENCE, STEPS, Imitation
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
 from robot_rl.policies.loading import load_actor
 from tests.robot_rl.recording import DOMAIN, TASK
@@ -93,6 +93,18 @@ def test_the_one_that_imitates_held_out_demonstrations_best_is_kept() -> None:
     assert run.made < 5000 and metrics["imitation/held_out"] == run.held_out
     assert losses[-1] == run.held_out == min(losses) < losses[-2]
     assert run.made - PATIENCE > 0
+
+
+def test_passes_end_it_before_anything_else_does() -> None:
+    demos = ReplayBuffer(3000, Layout(D, A))
+    for number in range(60):
+        demos.add(episode(number))
+    windows = 54 * len(demos.episodes()[0])  # of the episodes that are not held out
+    run = Imitation(AGENT, demos, 10_000, 0, DataParallel(), passes=64)
+    state = AGENT.create(jax.random.PRNGKey(0), Layout(D, A))
+    while not run.done:
+        state, _ = run.step(state)
+    assert STEPS < 64 * windows / BATCH <= run.made < 64 * windows / BATCH + STEPS
 
 
 def test_turns_are_drawn_when_an_episode_has_ended_and_the_clone_leads_until_the_learner_is_better(tmp_path) -> None:

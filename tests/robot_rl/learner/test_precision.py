@@ -26,7 +26,7 @@ EPSILON = 2.0**-8  # bfloat16's; a number is rounded by half of that at most
 SMALL: dict[str, dict[str, Any]] = {name: {"hidden": [16], "critic_steps": 2} for name in AGENTS.builtin} | {
     "expo": {"hidden": [16], "base_hidden": [16], "base_steps": 2, "critic_steps": 2, "candidates": 2},
     "chunked": {"hidden": [16], "horizon": 2, "flow_steps": 2, "samples": 2, "critic_steps": 2},
-    "bc": {"horizon": 2, "width": 8, "blocks": 1, "steps": 2, "critic_steps": 2},
+    "bc": {"horizon": 2, "width": 8, "blocks": 1, "steps": 2, "critic_steps": 2, "candidates": 2},
     "dsrl": {"hidden": [16], "horizon": 2, "flow_steps": 2, "critic_steps": 2},
     "rlt": {"hidden": [16], "horizon": 2, "flow_steps": 2, "critic_steps": 2},
     "pa_rl": {"hidden": [16], "horizon": 2, "flow_steps": 2, "samples": 2, "critic_steps": 2},
