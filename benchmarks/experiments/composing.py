@@ -22,8 +22,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import resource
 import subprocess
 import sys
 import time
@@ -35,7 +33,7 @@ import numpy as np
 
 from benchmarks.experiments.tables.lines import VersionError, check_versions, digest_of_files, machine, version_of
 from benchmarks.experiments.tables.plan import BUDGETS, EPISODES, OWN
-from benchmarks.experiments.tables.runs import EVALUATION, ONE_THREAD, Place, demonstrations
+from benchmarks.experiments.tables.runs import EVALUATION, Place, cpu_time, demonstrations, run_job
 from robot_rl.tasks.experts.person import PERSON
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +66,7 @@ class Line:
 def run(task: str, models: tuple[str, ...], seed: int, place: Place) -> Line:
     """The line of one seed. Raises `subprocess.CalledProcessError` when a command of it fails."""
     stores = [demonstrations(task, seed + more, place, HALF) for more in (0, OTHER)]
-    began, before = time.monotonic(), _cpu_time()
+    began, before = time.monotonic(), cpu_time()
     folder = place.work / place.version / f"{task}-{'-'.join(models)}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     given = ((models[0], stores[:1]), (models[1], stores[1:]), (models[0], stores))
@@ -91,7 +89,7 @@ def run(task: str, models: tuple[str, ...], seed: int, place: Place) -> Line:
         machine=machine(),
         rates=rates,
         all=_success(folder, task, seed, str(everything)),
-        cpu_s=round(_cpu_time() - before, 1),
+        cpu_s=round(cpu_time() - before, 1),
         wall_s=round(time.monotonic() - began, 1),
     )
 
@@ -99,28 +97,18 @@ def run(task: str, models: tuple[str, ...], seed: int, place: Place) -> Line:
 def _pretrained(folder: Path, task: str, seed: int, model: str, stores: Sequence[Path]) -> Path:
     """The parameters of a policy that imitated ``stores``."""
     settings = [f"demo_stores={','.join(map(str, stores))}", "learner.agent=bc", f"learner.settings.model={model}"]
-    _robot_rl(folder.with_suffix(".log"), "pretrain", "--run", folder, "--task", task, "--seed", seed, *settings)
+    arguments = ["--run", str(folder), "--task", task, "--seed", str(seed), *settings]
+    run_job("pretrain", arguments, folder.with_suffix(".log"))
     return folder / "clone.params"
 
 
 def _success(folder: Path, task: str, seed: int, policy: str) -> float:
     """Success of ``policy``, from starts that are the same for all of this seed."""
     run = folder / f"eval-{Path(policy).stem if policy.startswith('composed') else 'all'}"
-    arguments = ("--fast", "--run", run, "--task", task, "--seed", seed + EVALUATION)
-    _robot_rl(run.with_name(f"{run.name}.log"), "eval", *arguments, f"episodes={EPISODES}", f"policy={policy}")
+    arguments = ["--fast", "--run", str(run), "--task", task, "--seed", str(seed + EVALUATION)]
+    run_job("eval", [*arguments, f"episodes={EPISODES}", f"policy={policy}"], run.with_name(f"{run.name}.log"))
     rate: float = json.loads((run / "summary.json").read_text())["success_rate"]
     return rate
-
-
-def _robot_rl(log: Path, *arguments: object) -> None:
-    command = [sys.executable, "-m", "robot_rl", *map(str, arguments)]
-    with log.open("wb") as output:
-        subprocess.run(command, check=True, stdout=output, stderr=subprocess.STDOUT, env=os.environ | ONE_THREAD)
-
-
-def _cpu_time() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def read(path: Path) -> list[Line]:

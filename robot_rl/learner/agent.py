@@ -39,7 +39,7 @@ class Stage(NamedTuple):
     Attributes:
         words: what it fits, for people: "then <words>: 400 steps, …".
         horizon: steps of a window of its demonstrations.
-        passes: over the demonstrations, after which it ends in any case; 0: only held-out ones say when.
+        passes: over the demonstrations, after which it ends at the latest; 0: as many as it takes, see `Imitation`.
         imitate, imitation_loss: as those of `Agent`, for this part.
     """
 

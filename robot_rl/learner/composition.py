@@ -1,4 +1,6 @@
-"""Several policies as one: at each step towards a chunk they agree on where it goes (GPC, general policy composition).
+"""Several policies as one: at each step towards a chunk they agree on where it goes.
+
+This is GPC, general policy composition (Cao et al., arXiv 2510.01068):
 
     ε̂(x_k, k) = Σ_i w_i ε̂_i(x_k, k),   w_i ≥ 0, Σ_i w_i = 1
 
@@ -48,7 +50,7 @@ class Parent(NamedTuple):
         return mixer_apply(self.policy, self.features, x, t)
 
     def noise_in(self, x: jax.Array, t: jax.Array, kept: jax.Array) -> jax.Array:
-        """ε̂ ``(…, H, a)`` in ``x (…, H, a)``, of which ᾱ = ``kept`` is chunk, at the diffusion's time ``t (1,)``."""
+        """ε̂ ``(…, H, a)`` in ``x (…, H, a)``, whose share of chunk is ᾱ ``kept``, at a diffusion's time ``t (1,)``."""
         if not self.is_flow:
             return mixer_apply(self.policy, self.features, x, t)
         chunk, noise = jnp.sqrt(kept), jnp.sqrt(1.0 - kept)
@@ -78,7 +80,7 @@ def composed(
     return denoised(predict, noise, steps, levels)
 
 
-class Seat(NamedTuple):
+class ParentSpec(NamedTuple):
     """A parent's settings and the cameras that it sees by."""
 
     config: BcConfig
@@ -92,9 +94,9 @@ def joined(parents: Sequence[Mapping[str, Any]], weights: Any) -> dict[str, Any]
 
 
 @lru_cache(maxsize=KEPT)
-def acting(seats: tuple[Seat, ...]) -> Callable[..., Any]:
-    """`_act` of ``seats``, always the same function, so that other weights compile nothing anew."""
-    return partial(_act, seats=seats)
+def acting(specs: tuple[ParentSpec, ...]) -> Callable[..., Any]:
+    """`_act` of ``specs``, always the same function, so that other weights compile nothing anew."""
+    return partial(_act, specs=specs)
 
 
 def _act(
@@ -104,17 +106,17 @@ def _act(
     images: Mapping[str, jax.Array],
     key: jax.Array,
     deterministic: bool,
-    seats: Sequence[Seat],
+    specs: Sequence[ParentSpec],
 ) -> tuple[jax.Array, Any]:
     """The first actions ``(s, a)`` of a chunk of all; see `robot_rl.learner.agent.Agent.act`."""
     parents = []
-    for number, (config, cameras) in enumerate(seats):
+    for number, (config, cameras) in enumerate(specs):
         own, z = part(params, str(number)), state
         if config.scale_inputs:
             own, z = unwrapped(own, state)
         features = encoder.see(own, z, {name: images[name] for name in cameras})
         parents.append(Parent(part(own, config.model), features, config.model == "flow"))
-    configs = [seat.config for seat in seats]
+    configs = [spec.config for spec in specs]
     noise = jax.random.normal(key, (1, configs[0].horizon, parents[0].policy["out/b"].shape[-1]))
     levels = next((config.noise_levels for config in configs if config.model == "diffusion"), 0)
     steps = max(config.steps for config in configs)

@@ -32,7 +32,8 @@ class Imitation:
         demos: the demonstrations.
         most: steps of the optimiser, after which it ends in any case.
         seed: of which episodes are held out, and of minibatches.
-        passes: over the demonstrations that are not held out, after which it ends too; 0: as many as it takes.
+        passes: over the demonstrations that are not held out, after which it ends too, judged once in each of them at
+            least; 0: as many as it takes.
 
     Attributes:
         made: steps of the optimiser so far.
@@ -56,11 +57,12 @@ class Imitation:
         count = 0 if len(episodes) < 2 else max(1, len(episodes) // 10)
         held_out, learnt = ([episodes[i] for i in part] for part in (order[:count], order[count:]))
         self._rows = np.concatenate(learnt)
-        if passes:
-            self._most = min(most, math.ceil(passes * len(self._rows) / BATCH))
         self.episode = held_out[0] if held_out else None
         self.judged = self._held_out(np.concatenate(held_out)) if held_out else None
         self._steps = STEPS_OF_IMAGES if demos.images else STEPS
+        if passes:
+            one = math.ceil(len(self._rows) / BATCH)
+            self._steps, self._most = min(self._steps, one), min(most, passes * one)
         self._best: Any = None
         self._best_at = 0
         self.made = 0

@@ -157,7 +157,7 @@ class LearnerLoop:
     def imitation(self) -> str:
         """How far imitation is, in words; "" before it begins."""
         if not self._imitated:
-            return ""
+            return self._before
         steps, loss = self._imitated["imitation/steps"], self._imitated["imitation/loss"]
         made = f"{self._before}{steps:.0f} steps, loss {loss:.4f}"
         held_out = self._imitated.get("imitation/held_out")
@@ -287,7 +287,7 @@ class LearnerLoop:
             if then is None:
                 self.has_clone = True
             else:
-                self._before = f"{self.imitation}; then {then.words}: "
+                self._before, self._imitated = f"{self.imitation}; then {then.words}: ", {}
                 self._passes = then.passes
                 self._imitator = self._imitator._replace(
                     then=None, horizon=then.horizon, imitate=then.imitate, imitation_loss=then.imitation_loss
@@ -367,7 +367,7 @@ class LearnerLoop:
         self._rng.bit_generator.state = found.meta["sampling"]
         self._calls = found.meta["calls"]
         self.has_clone, self._imitated = found.meta["cloned"], found.meta["imitated"]
-        self._before = found.meta.get("imitated_before", "")
+        self._before = found.meta.get("imitated_before", "") if self.has_clone else ""
         self._turns = Turns((version, bool(learner)) for version, learner in found.meta["turns"])
         self._drawn = found.meta["drawn"]
         self._pretraining = found.meta["pretraining"]

@@ -4,9 +4,9 @@
       - {file: ../state/clone.params, weight: 0.3}     # a path, from the file's folder
       - {file: ../pictures/clone.params, weight: 0.7}
 
-They are flows or diffusions of the agent `bc`, with chunks of one length, for one task; their cameras may differ. How
-they act together: `robot_rl.learner.composition`. Candidates are not chosen among, nothing is guided, and a policy of
-weight 0 is not even asked.
+They are flows or diffusions of the agent `bc`, these with equally many levels of noise, with chunks of one length, for
+one task; their cameras may differ. `robot_rl.learner.composition` says how they act together. Candidates are not chosen
+among, nothing is guided, and a policy of weight 0 is left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from robot_rl.contract.settings import ConfigError, make_settings, read_mapping
 from robot_rl.data.parameters import ParameterError
 from robot_rl.learner.algorithms import bc
 from robot_rl.learner.algorithms.bc import BcConfig
-from robot_rl.learner.composition import Seat, acting, joined
+from robot_rl.learner.composition import ParentSpec, acting, joined
 from robot_rl.policies.base import ActorPolicy
 from robot_rl.policies.loading import ActorLoader, Published
 from robot_rl.policies.serving import AgentActor
@@ -42,7 +42,7 @@ class Share:
 
 
 def read_composition(path: Path) -> tuple[Share, ...]:
-    """The policies of the file at ``path``, their files as they are found from here. Raises `ConfigError`."""
+    """The policies of the file at ``path`` that count, their files as found from here. Raises `ConfigError`."""
     values = read_mapping(path)
     items = values.pop("policies", None)
     if values:
@@ -58,7 +58,7 @@ def read_composition(path: Path) -> tuple[Share, ...]:
             raise ConfigError(f"{path}: policies[{number}] names no file of parameters")
     if not any(share.weight > 0.0 for share in shares):
         raise ConfigError(f"{path}: all weights are 0; one at least must count")
-    return tuple(Share(str(path.parent / share.file), share.weight) for share in shares)
+    return tuple(Share(str(path.parent / share.file), share.weight) for share in shares if share.weight > 0.0)
 
 
 def bytes_of(path: Path) -> bytes:
@@ -74,17 +74,17 @@ def load_composed(
 
     Raises `ConfigError` for a file that says no composition, `ParameterError` naming the policy that does not fit.
     """
-    shares = [share for share in read_composition(path) if share.weight > 0.0]
+    shares = read_composition(path)
     found = []
     for share in shares:
         try:
             found.append(ActorLoader(task, seed, True, images, encoder_digest).read(_read(share.file)))
         except ParameterError as error:
             raise ParameterError(f"{share.file}: {error}") from error
-    seats = [_seat(share.file, one) for share, one in zip(shares, found, strict=True)]
-    for share, seat in zip(shares, seats, strict=True):
-        _check_like(share.file, seat.config, shares[0].file, seats)
-    agent = bc.make_agent(seats[0].config)._replace(act=acting(tuple(seats)), guided=False)
+    specs = [_spec(share.file, one) for share, one in zip(shares, found, strict=True)]
+    for share, spec in zip(shares, specs, strict=True):
+        _check_like(share.file, spec.config, shares[0].file, specs)
+    agent = bc.make_agent(specs[0].config)._replace(act=acting(tuple(specs)), guided=False)
     seen = {name: size for one in found for name, size in one.layout.images.items()}
     layout = dataclasses.replace(found[0].layout, images=seen)
     weights = np.array([share.weight for share in shares])
@@ -100,20 +100,20 @@ def _read(file: str) -> bytes:
         raise ConfigError(f"cannot read the policy {file}: {error.strerror}") from error
 
 
-def _seat(file: str, found: Published) -> Seat:
+def _spec(file: str, found: Published) -> ParentSpec:
     config = found.agent.config
     if not isinstance(config, BcConfig) or config.model == "gaussian":
         kind = f"a {config.model} of agent bc" if isinstance(config, BcConfig) else f"of agent {found.agent.name}"
         raise ParameterError(f"{file}: it is {kind}; flows and diffusions of agent bc can be composed")
-    return Seat(config, tuple(found.layout.images))
+    return ParentSpec(config, tuple(found.layout.images))
 
 
-def _check_like(file: str, config: BcConfig, first: str, seats: Sequence[Seat]) -> None:
+def _check_like(file: str, config: BcConfig, first: str, specs: Sequence[ParentSpec]) -> None:
     """Raises `ParameterError` where ``config`` cannot take the steps that the others take."""
-    horizon = seats[0].config.horizon
+    horizon = specs[0].config.horizon
     if config.horizon != horizon:
         raise ParameterError(f"{file}: its chunks have {config.horizon} actions, those of {first} {horizon}")
-    levels = [seat.config.noise_levels for seat in seats if seat.config.model == "diffusion"]
+    levels = [spec.config.noise_levels for spec in specs if spec.config.model == "diffusion"]
     if config.model == "diffusion" and config.noise_levels != levels[0]:
         raise ParameterError(
             f"{file}: its noise has {config.noise_levels} levels, that of another diffusion {levels[0]}"

@@ -66,7 +66,7 @@ class Outcome:
 def make_line(cell: Cell, place: Place) -> Line:
     """The run of ``cell``, whatever comes of it. Raises `subprocess.CalledProcessError` without demonstrations."""
     demos = demonstrations(cell.task, cell.seed, place, cell.row.demos)
-    began, before = time.monotonic(), _cpu_time()
+    began, before = time.monotonic(), cpu_time()
     outcome = _MADE_BY[cell.row.kind](cell, place, demos)
     return Line(
         task=cell.task,
@@ -78,7 +78,7 @@ def make_line(cell: Cell, place: Place) -> Line:
         demos=digest_of_files(demos.parent if demos.is_file() else demos),
         machine=machine(),
         wall_s=round(time.monotonic() - began, 1),
-        cpu_s=round(_cpu_time() - before, 1),
+        cpu_s=round(cpu_time() - before, 1),
         robot_minutes=round(outcome.steps / STEPS_PER_MINUTE, 3),
         critic_steps=outcome.critic_steps,
         actor_steps=outcome.actor_steps,
@@ -108,7 +108,7 @@ def demonstrations(task: str, seed: int, place: Place, count: int = 0) -> Path:
             else:
                 arguments = ["--fast", "--task", task, "--seed", str(seed), "--run", str(run)]
                 settings = [f"demos={count or DEMOS}", f"demo_style={place.style}"]
-                _robot_rl("record", [*arguments, *settings], run.with_suffix(".log"))  # goes on where it was, if it was
+                run_job("record", [*arguments, *settings], run.with_suffix(".log"))  # goes on where it was, if it was
             complete.touch()
     return found
 
@@ -154,7 +154,7 @@ def _agent(cell: Cell, place: Place, demos: Path) -> Outcome:
     arguments += ["--demos", str(demos), *(f"learner.{setting}" for setting in cell.row.settings)]
 
     def run(lines: Path, log: Path) -> None:
-        _robot_rl("gym", [*arguments, "--json", str(lines), "--run", str(lines.with_suffix(""))], log)
+        run_job("gym", [*arguments, "--json", str(lines), "--run", str(lines.with_suffix(""))], log)
 
     return _followed(cell, place, run)
 
@@ -217,7 +217,8 @@ def _config_digest(cell: Cell, place: Place) -> str:
     return digest(repr(parts).encode())
 
 
-def _robot_rl(job: str, arguments: Sequence[str], log: Path) -> None:
+def run_job(job: str, arguments: Sequence[str], log: Path) -> None:
+    """``robot-rl job arguments``, whose output goes to ``log``. Raises `subprocess.CalledProcessError`."""
     _run([sys.executable, "-m", "robot_rl", job, *arguments], log)
 
 
@@ -226,7 +227,7 @@ def _run(command: Sequence[str], log: Path) -> None:
         subprocess.run(command, check=True, stdout=output, stderr=subprocess.STDOUT, env=os.environ | ONE_THREAD)
 
 
-def _cpu_time() -> float:
+def cpu_time() -> float:
     """Processor time [s] of this process and of those it has waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)

@@ -19,7 +19,7 @@ runs of online steps that a person drove, which replay keeps among them (``demo_
 ``learner.demo_share`` asks for them or nothing was demonstrated, those count that a person's step begins
 (``Batch.columns["source"]``). Rewards are not looked at; γ is only what returns are counted by elsewhere.
 
-**The most usual of several** (TACO, test-time selection by counts): with ``candidates`` M above 1 a flow or a diffusion
+**The most usual of several** (TACO; Yang et al., arXiv 2512.02834): with ``candidates`` M above 1 a flow or a diffusion
 draws M chunks, and the one that is most like what was shown acts, by `networks.coin_flips` of the features and the
 chunk. It is meant for demonstrations some of which go astray, since what few of them did is imitated, too, and drawn as
 often. Counts are fitted to the policy's features once it has imitated, in `PASSES` over the demonstrations; those after
@@ -61,7 +61,7 @@ MOST_DECAY, POWER = 0.9999, 0.75  # of the average
 JUDGE, DRAWS = 0, 4  # key of the noise that held-out demonstrations are judged with, and how many draws of it
 LARGEST_GRADIENT = 10.0  # norm beyond which it is cut
 PASSES = 16  # over the demonstrations, to count them
-COUNTED = 16  # steps of `update` for one of the counts: about as many passes over what comes in, 256 to a minibatch
+COUNTED = 16  # steps of `update` for one of the counts: at learner.utd=1 about as many passes over what comes in
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def _steps(
 
 @partial(jax.jit, static_argnames="config")
 def update(state: BcState, batch: Batch, config: BcConfig) -> tuple[BcState, dict[str, jax.Array]]:
-    """G steps, and one of the counts, where there are some, for `COUNTED`; ``batch`` has leading axes ``(G, n)``."""
+    """G steps, and at most one of the counts, for `COUNTED` of these; ``batch`` has leading axes ``(G, n)``."""
     state, loss = _steps(state, batch, config)
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
     info = {"policy/loss": loss, "policy/norm": optax.tree.norm(cast(state.learnt, "float32"))}

@@ -13,7 +13,8 @@ always has the same ones, and twice the same numbers are one sample. u and p are
 
     h = LN(GELU(z A + a)),   h ← h + GELU(LN(h) W + w) V + v, twice,   h B + b
 
-This is the counter of TACO, narrower and without dropout. Fitted for long, u learns the coins of each sample by heart,
+This is the counter of TACO (arXiv 2512.02834), but narrower, of two blocks instead of three, without dropout, and its
+coins are hashed instead of drawn. Fitted for long, u learns the coins of each sample by heart,
 and all counts come to 1: 16 passes over the samples are TACO's. Coins of samples that were held out are nobody's, so L
 there is 1 + ‖f‖²/K on average: it falls while u learns to undo p, and rises once u learns coins by heart.
 """

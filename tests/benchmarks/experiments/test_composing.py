@@ -18,15 +18,16 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     """The commands that are given, and not run: whoever is evaluated succeeds as often as the second weight says."""
     commands: list[list[str]] = []
 
-    def note(log: Path, *arguments: object) -> None:
-        words = [str(argument) for argument in arguments]
+    def note(job: str, arguments: list[str], log: Path) -> None:
+        words = [job, *arguments]
         commands.append(words)
         if words[0] != "eval":
             return
         run, policy = Path(words[words.index("--run") + 1]), words[-1].removeprefix("policy=")
         run.mkdir()
         named = policy.startswith("composed:")
-        rate = read_composition(Path(policy.removeprefix("composed:")))[1].weight if named else 0.9
+        shares = read_composition(Path(policy.removeprefix("composed:"))) if named else ()
+        rate = sum(share.weight for share in shares if share.file.endswith("1/clone.params")) if named else 0.9
         (run / "summary.json").write_text(json.dumps({"success_rate": rate}))
 
     def recorded(task: str, seed: int, place: Place, count: int) -> Path:
@@ -34,7 +35,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
         store.mkdir(exist_ok=True)
         return store
 
-    monkeypatch.setattr(composing, "_robot_rl", note)
+    monkeypatch.setattr(composing, "run_job", note)
     monkeypatch.setattr(composing, "demonstrations", recorded)
     return commands
 

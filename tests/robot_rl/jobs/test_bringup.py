@@ -218,6 +218,14 @@ def test_a_composition_is_evaluated_by_its_file_and_known_by_its_parents(tmp_pat
         prepare("eval", config, run.root)
 
 
+def test_evaluations_set_aside_within_one_second_are_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bringup.time, "strftime", lambda form: "now")
+    for version in range(3):
+        (tmp_path / "policy.params").write_bytes(policy(make_task("reach"), version=version))
+        prepare("eval", REACH, tmp_path)
+    assert {path.name for path in tmp_path.glob("evaluation-*")} == {"evaluation-until-now", "evaluation-until-now-2"}
+
+
 def test_episodes_of_another_policy_do_not_count_for_this_one(tmp_path: Path) -> None:
     (tmp_path / "policy.params").write_bytes(policy(make_task("reach")))
     run = prepare("eval", REACH, tmp_path)

@@ -125,3 +125,24 @@ def test_a_checkpoint_keeps_both(imitated, tmp_path) -> None:
     assert not again.imitating
     for name, value in params_of(made).items():
         np.testing.assert_array_equal(params_of(again)[name], value)
+
+
+def test_who_is_killed_between_the_two_begins_with_the_first_again_and_says_so(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(imitation, "BATCH", 16)
+    longer = replace(BRIEF, imitate=2 * BRIEF.imitate)  # two calls of each
+
+    def fresh() -> LearnerLoop:
+        made = LearnerLoop(AGENT, DOMAIN, config=longer, checkpoints=tmp_path)
+        for number in range(10):
+            made.add_demonstration(episode(number))
+        return made
+
+    made = fresh()
+    while "chunks" not in made.imitation:
+        assert made.update()
+    assert made.imitation.endswith("at best; then chunks: ")
+    made.checkpoint()
+    again = fresh()
+    again.restore([])
+    assert again.imitating and again.update()
+    assert again.imitation.startswith("50 steps") and "chunks" not in again.imitation

@@ -102,9 +102,11 @@ def test_passes_end_it_before_anything_else_does() -> None:
     windows = 54 * len(demos.episodes()[0])  # of the episodes that are not held out
     run = Imitation(AGENT, demos, 10_000, 0, DataParallel(), passes=64)
     state = AGENT.create(jax.random.PRNGKey(0), Layout(D, A))
+    calls = 0
     while not run.done:
-        state, _ = run.step(state)
-    assert STEPS < 64 * windows / BATCH <= run.made < 64 * windows / BATCH + STEPS
+        (state, _), calls = run.step(state), calls + 1
+    each = -(-windows // BATCH)  # steps of a pass, which is judged
+    assert each < STEPS and run.made == 64 * each == calls * each
 
 
 def test_turns_are_drawn_when_an_episode_has_ended_and_the_clone_leads_until_the_learner_is_better(tmp_path) -> None:
