@@ -121,4 +121,4 @@ def _act(
     levels = next((config.noise_levels for config in configs if config.model == "diffusion"), 0)
     steps = max(config.steps for config in configs)
     chunk = composed(parents, params[WEIGHTS], noise, min(steps, levels) if levels else steps, levels)
-    return jnp.asarray(chunk[0, : min(config.acted for config in configs)]), carry
+    return chunk[0, : min(config.acted for config in configs)], carry
