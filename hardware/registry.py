@@ -8,14 +8,26 @@ names come command line help, launch arguments, documents and error messages.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
 LONGEST = 80  # characters of an unknown name that a message repeats
+
+
+@functools.lru_cache(maxsize=1)
+def _installed(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Entry points of the packages on ``path``, of two of one name those of the first, as Python imports them.
+
+    Read once: that takes hundreds of files, and the help of one command asks twenty times. A package that is installed
+    while the process runs is not seen.
+    """
+    packages = {package.name.lower().replace("_", "-"): package for package in reversed([*distributions(path=[*path])])}
+    return tuple(point for package in packages.values() for point in package.entry_points)
 
 
 def look_here() -> None:
@@ -57,7 +69,10 @@ class Registry:
 
     def names(self) -> tuple[str, ...]:
         """All names, those of installed packages after the built-in ones."""
-        return tuple(dict.fromkeys((*self._builtin, *sorted(found.name for found in entry_points(group=self.group)))))
+        return tuple(dict.fromkeys((*self._builtin, *sorted(found.name for found in self._offered()))))
+
+    def _offered(self) -> list[EntryPoint]:
+        return [point for point in _installed(tuple(sys.path)) if point.group == self.group]
 
     def listed(self, *more: str) -> str:
         """The names and ``more`` for help and messages, with the form that own ones have."""
@@ -82,7 +97,7 @@ class Registry:
         self.check(name)
         target = self._builtin.get(name)
         if target is None:
-            found = [point for point in entry_points(group=self.group) if point.name == name]
+            found = [point for point in self._offered() if point.name == name]
             target = found[0].value if found else name
         module, _, attribute = target.partition(":")
         who = f"{self.kind} {name[:LONGEST]!r}"

@@ -11,6 +11,8 @@ by aligning their rotation vectors (Park and Martin, "Robot sensor calibration: 
 1994), then translations by linear least squares. From there X, B and the lens are refined together: they minimise the
 squared distances [px] between all corners that were found and those that are expected. The lens as well, because the
 hand's ways are known in metres, which the focal length can be told by better than by the board alone.
+
+scipy is imported where it computes: that takes a second, which each camera would spend at its start.
 """
 
 from __future__ import annotations
@@ -21,8 +23,6 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.spatial.transform import Rotation
 
 from controllers.spatial import Pose
 from hardware.cameras.intrinsics import Intrinsics
@@ -132,6 +132,8 @@ def calibrate_lens(views: Sequence[View], width: int, height: int) -> tuple[Intr
 
 def calibrate_mount(views: Sequence[View], hands: Sequence[Pose], intrinsics: Intrinsics, mounting: Mounting) -> Mount:
     """Where the camera is, from ``views`` and the poses of the hand, one each. Raises `CalibrationError`."""
+    from scipy.optimize import least_squares
+
     if len(views) < FEWEST_VIEWS:
         raise CalibrationError(f"{len(views)} pictures with the board are too few; {FEWEST_VIEWS} are needed")
     seen = [board_in_camera(view, intrinsics) for view in views]
@@ -170,6 +172,8 @@ def calibrate_mount(views: Sequence[View], hands: Sequence[Pose], intrinsics: In
 
 def _first_guess(seen: Sequence[Pose], hands: Sequence[Pose], mounting: Mounting) -> Pose:
     """X by A X = X C over all pairs."""
+    from scipy.spatial.transform import Rotation
+
     motions = []
     for i in range(len(seen)):
         for j in range(i):

@@ -18,6 +18,8 @@ The promise takes the largest k that keeps the bound, which depends on n alone. 
 threshold does, and the promise says how many more failures are needed.
 
 It ends when episodes are no longer drawn as those were: another policy, light, or object (`robot_rl.rewards.drift`).
+
+scipy is imported where it computes: that takes half a second, which each process of a job would spend at its start.
 """
 
 from __future__ import annotations
@@ -29,7 +31,6 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Gt, Lt
-from scipy.special import bdtr, betaincinv
 
 from robot_rl.contract import ContractError
 from robot_rl.contract.ranges import check
@@ -108,18 +109,24 @@ class Promise:
 
 def upper_bound(errors: int, episodes: int, confidence: float) -> float:
     """Clopper and Pearson's one-sided upper bound on a share, after ``errors`` in ``episodes``."""
+    from scipy.special import betaincinv
+
     _check_count(errors, episodes)
     return 1.0 if errors == episodes else float(betaincinv(errors + 1, episodes - errors, confidence))
 
 
 def lower_bound(hits: int, episodes: int, confidence: float) -> float:
     """Clopper and Pearson's one-sided lower bound on a share, after ``hits`` in ``episodes``."""
+    from scipy.special import betaincinv
+
     _check_count(hits, episodes)
     return 0.0 if hits == 0 else float(betaincinv(hits, episodes - hits + 1, 1.0 - confidence))
 
 
 def allowed_errors(episodes: int, wanted: Wanted) -> int:
     """Most errors in ``episodes`` at which `upper_bound` is no more than wanted; −1: not even none is."""
+    from scipy.special import bdtr
+
     below = bdtr(np.arange(episodes + 1.0), episodes, wanted.rate)  # P(errors ≤ k) at the wanted rate
     return int(np.searchsorted(below, 1.0 - wanted.confidence, side="right")) - 1
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hardware import registry
 from robot_rl.contract import ContractError, Registry
 
 COLOURS = Registry("colour", {"red": "fractions:Fraction", "green": "decimal:Decimal", "lost": "decimal:Nothing"})
@@ -21,14 +22,38 @@ def test_a_module_and_class_is_imported() -> None:
     assert COLOURS.load("collections:OrderedDict").__name__ == "OrderedDict"
 
 
+def offer(folder: Path, package: str, offered: str) -> None:
+    """Have ``folder`` look as if a package was installed there."""
+    metadata = folder / f"{package}.dist-info"
+    metadata.mkdir(parents=True)
+    name, _, version = package.partition("-")
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (metadata / "entry_points.txt").write_text(f"[robot_rl.colours]\n{offered}\n")
+
+
 def test_an_installed_package_adds_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    metadata = tmp_path / "paint-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: paint\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[robot_rl.colours]\nblue = collections:deque\n")
+    offer(tmp_path, "paint-1.0", "blue = collections:deque")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     assert COLOURS.names() == ("red", "green", "lost", "blue")
     assert COLOURS.load("blue").__name__ == "deque"
+
+
+def test_of_two_copies_of_a_package_the_first_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(tmp_path / "old", "paint-1.0", "blue = collections:lost\ngrey = collections:Counter")
+    offer(tmp_path / "new", "paint-2.0", "blue = collections:deque")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "new"), str(tmp_path / "old"), *sys.path])
+    assert COLOURS.names() == ("red", "green", "lost", "blue")
+    assert COLOURS.load("blue").__name__ == "deque"
+
+
+def test_installed_packages_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[object] = []
+    read = registry.distributions
+    monkeypatch.setattr(registry, "distributions", lambda **given: reads.append(given) or read(**given))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    for kind in ("colour", "shape"):
+        Registry(kind, {}).names()
+    assert len(reads) == 1
 
 
 @pytest.mark.parametrize(
