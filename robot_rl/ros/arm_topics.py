@@ -79,6 +79,7 @@ class ArmTopics:
         self._signals, self._needed = Signals(node, image_age if signal_age is None else signal_age), signals
         self._join: StampJoin[Any] = StampJoin(self._wanted, KEPT)
         self.received = -np.inf  # monotonic time [s] of the last reading
+        self.first = np.inf  # and of the first message, on whatever topic
         self._heard = dict.fromkeys(self._wanted, -np.inf)  # monotonic time [s] of the last message of each topic
         for name in self._wanted:
             node.create_subscription(TYPES[name], name, self._collector(name), KEPT)
@@ -86,6 +87,7 @@ class ArmTopics:
     def _collector(self, name: str) -> Callable[[Any], None]:
         def collect(message: Any) -> None:
             self._heard[name] = time.monotonic()
+            self.first = min(self.first, self._heard[name])
             stamp = stamp_to_ns(message.header.stamp)
             group = self._join.put(name, stamp, message)
             if group is not None:

@@ -32,13 +32,12 @@ from robot_rl.ros.motion_end import MotionEnd
 from robot_rl.ros.operator_topics import LATCHED, OperatorTopics
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Command, Directive, EpisodeSummary, Hands
-from robot_rl.session.errors import SessionError
 from robot_rl.session.link import COMPRESSED, LinkConfig
 from robot_rl.session.session import Session
+from robot_rl.session.silence import ArmSilence
 
 DEBT_AGE = 3.0  # [s] after which a learner's word about its debt no longer counts
 LEARNER_PATIENCE = 120.0  # [s] without a learner, so that it may be started anew, before the first episode does without
-SILENCE = 30.0  # [s] without a word of the arm before the session gives up
 TIMED = 1000  # answers whose timing is remembered
 TIMING_BOUNDS = (5, 10, 20, 50, 100, 200, 500, 1000, 2000)  # [ms] between the bins of its histogram
 SENT = 64  # observations sent whose answer is still timed
@@ -87,7 +86,6 @@ class SessionNode(Node):
         self._session, self._config, self._on_episode = session, config, on_episode
         self._scene = scene if scene is not None else RemoteScene(self)
         self._link = LinkWatch(self) if link is not None else None
-        self._silence = SILENCE if link is None else SILENCE + link.patience  # of which the link speaks first
         self._on_relabel, self._tell, self._on_step = on_relabel, tell, on_step
         self._axes = session.task.action.axes
         self._names = state_names(session.view.fields)
@@ -98,12 +96,13 @@ class SessionNode(Node):
         self._answered = False  # by this policy, whose first answer takes longer than others and is not timed
         self._reading: Reading | None = None
         self._stalled = False
-        self._began = time.monotonic()
+        began = time.monotonic()
+        self._silence = ArmSilence(began, link.patience if link is not None else 0.0)
         self.decisions_ms: deque[float] = deque(maxlen=TIMED)
         self._timed = 0  # answers, in all
         self._max_debt, self._debt, self._debt_at = max_debt, 0, -math.inf
         self.create_subscription(Int64, topics.LEARNER_DEBT, self._on_debt, 1)
-        self._awaits_learner, self._learner_there, self._learner_phase = awaits_learner, self._began, ""
+        self._awaits_learner, self._learner_there, self._learner_phase = awaits_learner, began, ""
         self._phases = self.create_subscription(String, topics.LEARNER_PHASE, self._on_learner_phase, LATCHED)
         compressed = link is not None and link.images == COMPRESSED
         views = session.task.views(cameras)
@@ -368,10 +367,9 @@ class SessionNode(Node):
         self._operator.poll()
         if self._end.begun:
             return
-        silent = now - max(self._arm.received, self._began)
-        if silent > self._silence:
-            reason = self._arm.silent(now - silent)
-            raise SessionError(f"the arm has said nothing for {silent:.0f} s ({reason}); look at it and its log")
+        if line := self._silence.check(now, self._arm.first, self._arm.received, self._arm.silent):
+            self._say(line)
+        silent = now - self._arm.received
         if silent > self._config.stall_timeout and not self._stalled and self._reading is not None:
             self._stalled = True
             self._abort(f"no state of the arm for {silent:.2f} s")

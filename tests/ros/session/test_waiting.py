@@ -1,20 +1,29 @@
-"""A session that waits for its learner."""
+"""A session that waits for its learner, or for the arm's first word."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Int64, String
 
+from controllers.ros import topics as arm_topics
+from robot_rl.data.schema import StoreSchema
+from robot_rl.data.store import EpisodeStore
 from robot_rl.ros import session_node, topics
 from robot_rl.ros.parameter_node import ParameterNode
 from robot_rl.ros.policy_node import PolicyNode
-from robot_rl.ros.session_node import LATCHED
+from robot_rl.ros.session_node import LATCHED, SessionNode
+from robot_rl.session import silence
 from robot_rl.session.config import SessionConfig
+from robot_rl.session.errors import SessionError
+from robot_rl.session.session import Session
 from tests.robot_rl.acting import Decides
-from tests.ros.session.graph import MAX_DEBT, TASK, Graph, patient, to_goal
+from tests.ros.session.graph import MAX_DEBT, OBJECTS, TASK, Graph, patient, to_goal
 
 
 def test_no_episode_begins_while_the_learner_is_behind(ros: Any, graph: Callable[[SessionConfig], Graph]) -> None:
@@ -39,6 +48,24 @@ def test_no_episode_begins_while_the_learner_is_behind(ros: Any, graph: Callable
     assert phases[-1] == "ready"
     debt = MAX_DEBT
     ros.spin_until(lambda: phases[-1] == "running")
+
+
+def test_of_an_arm_that_is_not_there_the_person_is_told_and_of_half_an_arm_which_half_is_missing(
+    ros: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "SILENCE", 0.01)
+    store = EpisodeStore.create_or_open(tmp_path, StoreSchema.of(TASK, None, TASK.control_period))
+    lines: list[str] = []
+    with contextlib.closing(store):
+        session = Session(TASK, patient(), store, seed=1)
+        ros.add(SessionNode(session, patient(), OBJECTS, (), None, lambda ended: None, MAX_DEBT, tell=lines.append))
+        ros.spin_until(lambda: len(lines) > 2)
+        assert all("it may still be starting" in line for line in lines)
+        publisher = ros.node("half_an_arm").create_publisher(JointState, arm_topics.JOINT_STATES, 1)
+        with pytest.raises(
+            SessionError, match=r"nothing for .* \(no message on current_pose, .*; on 1 others it has\)"
+        ):
+            ros.spin_until(lambda: publisher.publish(JointState()))
 
 
 class Waiting:
