@@ -9,8 +9,8 @@ from hardware.cameras import make_camera
 from hardware.cameras.calibrated import CalibratedCamera
 from hardware.cameras.calibration_file import read_calibration
 from hardware.interfaces import Camera
+from hardware.ros.camera_node import RENDERED_RATE, run_rendered
 from hardware.ros.camera_node import run as run_cameras
-from hardware.ros.camera_node import run_rendered
 from hardware.ros.runtime import ros
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.run import Run
@@ -25,7 +25,8 @@ def main(run: Run, config: RunConfig, job: str, which: str = "") -> int:
         if config.arm == "sim":
             task = make_task(config.task)
             side = picture_size(task.views(config.cameras))
-            run_rendered(scene_of(task), config.cameras, stop, (side, side), variation=config.camera_variation)
+            rate = config.camera_rate or RENDERED_RATE
+            run_rendered(scene_of(task), config.cameras, stop, (side, side), rate, config.camera_variation)
         else:
             run_cameras([_real(run, config, which)], stop)
     return 0
