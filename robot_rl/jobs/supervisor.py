@@ -181,13 +181,15 @@ class Supervisor:
     def _await(self, ending: list[_Child], requests: Requests) -> None:
         """Wait for processes that were told to end, and say for whom."""
         began = said = time.monotonic()
+        killed: list[_Child] = []
         while ending := [child for child in ending if child.process.poll() is None]:
             now = time.monotonic()
             if requests.count and not self._ends_by_request:
                 self._ends_by_request = True
                 self._say_what_ends()
             for child in ending:
-                if now - began > PATIENCE.get(child.spec.name, DEFAULT_PATIENCE):
+                if now - began > PATIENCE.get(child.spec.name, DEFAULT_PATIENCE) and child not in killed:
+                    killed.append(child)  # once: to end may take a killed one some time, too
                     LOGGER.warning("%s did not end by itself and was killed (log: %s)", child.spec.name, child.log)
                     child.process.kill()
             if requests.count > 1:
