@@ -9,6 +9,8 @@ DEMO_FLAGS = --task $(TASK) $(if $(SEED),--seed $(SEED)) $(if $(filter-out 0,$(F
 
 # Set by the ROS 2 wheels in the processes of another environment; with it, those in .venv would not find their libraries.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+# Set on some machines; without bytecode, each of the processes of a job, and of the hundreds that tests start, would compile everything.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test test-slow lint bench docs clean
 
@@ -21,7 +23,7 @@ setup: ## install everything into .venv (quick when nothing changed)
 demo: setup ## learn TASK=peg_insertion on the simulated arm, in real time; FAST=1 in process, SEED=n
 	@.venv/bin/robot-rl demo $(DEMO_FLAGS)
 
-test: lint ## lint, type check and every test but the slow ones
+test: setup ## lint, type check and every test but the slow ones
 	@bash scripts/test.sh
 
 test-slow: setup ## the tests that take minutes, and one that takes hours

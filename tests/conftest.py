@@ -61,9 +61,14 @@ def is_worker(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Whoever shares them out gives each process a stretch of them. So one has those that wait for robots and messages,
-    # beside others that compute; at the end, alone, they would leave the cores idle.
-    items.sort(key=lambda item: not any(folder in item.path.parents for folder in WAITING))
+    # Whoever shares them out gives each process a stretch of them. Those that wait for robots and messages end the
+    # first of two: once the jobs beside them are done, because a simulated robot that is slow takes more of a core;
+    # and with others beside them that compute, because alone they would leave cores idle.
+    waiting = [item for item in items if any(folder in item.path.parents for folder in WAITING)]
+    kept = set(waiting)
+    others = [item for item in items if item not in kept]
+    first = max(0, len(items) // 2 - len(waiting))
+    items[:] = [*others[:first], *waiting, *others[first:]]
     for item in items:
         if item.get_closest_marker("job") and not item.get_closest_marker("slow") and JOBS not in item.path.parents:
             raise pytest.UsageError(f"{item.nodeid} starts a job: `make test` looks for such tests in tests/processes")

@@ -28,11 +28,13 @@ pytestmark = [pytest.mark.job, pytest.mark.timeout(1800)]
 def training(tmp_path: Path) -> Iterator[tuple[Job, int]]:
     """A training session with a person at the keyboard, and the person's end of the keyboard."""
     assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "demos"), "demos=3"]) == 0
-    person, terminal = pty.openpty()
-    settings = [*SMALL, "learner.checkpoint_every=5", "steps=100000"]
+    settings = [*SMALL, "learner.checkpoint_every=5", f"demo_stores={tmp_path / 'demos' / 'demos'}"]
     settings += ["learner.keep_checkpoints=1000"]  # or a slow test finds that resumed from deleted already
-    settings += [f"demo_stores={tmp_path / 'demos' / 'demos'}", "source=keyboard"]
-    job = Job(tmp_path / "run", "train", *settings, stdin=terminal)
+    # Its programs are compiled beforehand: beside a running arm, which takes both cores, that takes minutes.
+    compiled = ["train", "--fast", "--task", "reach", "--run", str(tmp_path / "compiled"), "steps=20", *settings]
+    assert main(compiled) == 0
+    person, terminal = pty.openpty()
+    job = Job(tmp_path / "run", "train", *settings, "steps=100000", "source=keyboard", stdin=terminal)
     yield job, person
     job.stop()
     os.close(person)

@@ -33,6 +33,7 @@ LEARNING = [
 ]
 
 
+@pytest.mark.slow  # in each `make test` an encoder stands still and is killed in `test_faults_sensors`
 def test_training_by_features_goes_on_after_its_encoder_was_killed(ros: Ros, tmp_path: Path) -> None:
     assert main(["record", "--fast", "--task", "reach", "--run", str(tmp_path / "run"), "demos=1", *SEEING]) == 0
     job = Job(tmp_path / "run", "train", *LEARNING)

@@ -60,15 +60,3 @@ def test_an_own_task_is_taught_and_recorded_blind(tmp_path: Path) -> None:
     for info in reader.episodes():
         episode = reader.load_episode(info.index)
         assert not episode.objects and (episode["source"] == Source.PERSON).any()
-
-
-def test_a_class_of_another_package_is_recorded_on_the_graph(tmp_path: Path) -> None:
-    (tmp_path / "lab_tasks.py").write_text(
-        "from robot_rl.tasks.reach import Reach\n\n\nclass Nearby(Reach):\n    name = 'nearby'\n"
-    )
-    words = ("record", "--task", "lab_tasks:Nearby", "--run", "run", "demos=1", "session.teleop_timeout=5")
-    record = start(tmp_path, "-m", "robot_rl", *words, f"robot_ip={unused_address()}")
-    said, _ = record.communicate(timeout=PATIENCE)
-    assert record.returncode == 0, said
-    schema = StoreReader(tmp_path / "run" / "demos").schema
-    assert schema is not None and schema.task == "nearby"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import termios
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from robot_rl.jobs import supervisor
 from robot_rl.jobs.bringup import NodeSpec
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.forked import Forked
+from robot_rl.jobs.forked import Forked, Forks
 from robot_rl.jobs.locks import LOCK, RunLock
 from robot_rl.jobs.run import Run
 from robot_rl.jobs.supervisor import JobFailed, Supervisor
@@ -66,8 +66,27 @@ class Job:
         return [line for line in session_processes().values() if any(a in line for a in self.addresses.values())]
 
 
+class SharedForks(Forks):
+    """A server of several jobs in turn, which no job ends."""
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """One server for all, or each test would import everything anew."""
+    shared = SharedForks()
+    yield shared
+    Forks.close(shared)
+
+
+def servers() -> set[int]:
+    return {pid for pid, line in session_processes().items() if "robot_rl.jobs.fork_server" in line}
+
+
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path, forks: Forks, monkeypatch: pytest.MonkeyPatch) -> Job:
+    monkeypatch.setattr(supervisor, "Forks", lambda: forks)
     return Job(tmp_path / "run")
 
 
@@ -83,11 +102,20 @@ class Signals:
             os.kill(self.job.process_id(name) if name else os.getpid(), number)
 
 
-def test_the_end_of_the_session_ends_the_job_and_everything_in_it(job: Job) -> None:
+def test_the_end_of_the_session_ends_the_job_and_everything_in_it(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "Forks", Forks)
+    others = servers()
     job.add("arm")
     job.add("session")
-    job.supervise(Signals(job, (lambda: job.serving("arm") and job.serving("session"), "session", signal.SIGTERM)))
+    seen: set[int] = set()
+
+    def ready() -> bool:
+        seen.update(servers() - others)
+        return job.serving("arm") and job.serving("session")
+
+    job.supervise(Signals(job, (ready, "session", signal.SIGTERM)))
     assert not job.running()
+    assert seen and servers() == others
 
 
 def test_processes_keep_the_locks_of_their_job(job: Job) -> None:
@@ -242,7 +270,7 @@ def test_a_process_that_does_not_listen_is_killed(
             (lambda: job.serving("session"), "session", signal.SIGTERM),
         )
     )
-    assert "arm did not end by itself and was killed" in caplog.text
+    assert caplog.text.count("arm did not end by itself and was killed") == 1
     assert not job.running()
 
 

@@ -74,14 +74,14 @@ def test_without_an_arm_one_line_says_who_was_waited_for(tmp_path: Path, jobs: c
 
 
 def test_an_arm_with_other_settings_is_not_driven(tmp_path: Path, jobs: contextlib.ExitStack) -> None:
-    arm = serve(jobs, tmp_path / "arm", ON_THIS_COMPUTER, "namespace=left")
+    light_arm(jobs, "left", None, "127.0.0.1")
     law = "controller.gains.rotational_stiffness=40"
-    job = start(jobs, tmp_path / "run", "record", "arm=remote", ON_THIS_COMPUTER, "namespace=left", law, *BUSY)
+    remote = ["arm=remote", ON_THIS_COMPUTER, "namespace=left", *PATIENT, *BUSY]
+    job = start(jobs, tmp_path / "run", "record", *remote, law)
     assert job.wait_end() == 2
     (line,) = [line for line in job.errors if line.startswith("robot-rl: ")]
     assert "settings of the two computers differ: controller.gains.rotational_stiffness=" in line
-    assert "sessions at 127.0.0.1" in arm.output
-    assert not any("started" in line for line in arm.errors)
+    assert job.steps == 0
 
 
 def test_no_episode_begins_while_the_clocks_are_apart(tmp_path: Path, jobs: contextlib.ExitStack) -> None:
@@ -116,19 +116,11 @@ def test_a_link_that_drops_comes_back_by_itself(
     tmp_path: Path, computers: Network, jobs: contextlib.ExitStack, fault_table: FaultTable
 ) -> None:
     robot, workstation, elsewhere = computers.hosts
-    common = ["cameras=front", "session.image_age=5"]  # a busy machine draws slowly
-    arm = serve(jobs, tmp_path / "arm", f"peers={workstation.address}", "cameras=front", host=robot)
-    job = start(
-        jobs,
-        tmp_path / "run",
-        "record",
-        "arm=remote",
-        f"peers={robot.address}",
-        "judge=person",  # who says nothing: an episode runs whenever the link is cut
-        *common,
-        *BUSY,
-        host=workstation,
-    )
+    common = ["cameras=front", "camera_rate=10", "session.image_age=5"]  # a busy machine draws slowly
+    arm = serve(jobs, tmp_path / "arm", f"peers={workstation.address}", "cameras=front", "camera_rate=10", host=robot)
+    remote = ["arm=remote", f"peers={robot.address}", *common, *BUSY]
+    silent = "judge=person"  # who says nothing: an episode runs whenever the link is cut
+    job = start(jobs, tmp_path / "run", "record", *remote, silent, host=workstation)
     recorded, parts = StoreReader(job.run.demos), []
     job.wait(lambda: parts or parts.extend(recorded.poll().new), "the first step")
     assert parts[0][f"{IMAGE}front"].std() > 10.0, "a picture, and not a blank one"
@@ -139,28 +131,31 @@ def test_a_link_that_drops_comes_back_by_itself(
     )
     assert heard.stdout.strip() == "['/parameter_events', '/rosout']", heard.stderr
 
-    for outage in range(2):
-        aborted = job.run.status_of("session")["aborted"]
-        recorded.poll()
-        job.wait(lambda: recorded.poll().new, "a step, so that an episode runs")
-        computers.bridge.cut(inf)
-        cut = time.monotonic()
-        job.wait(lambda aborted=aborted: job.run.status_of("session")["aborted"] > aborted, "the episode's end")
-        job.wait(lambda outage=outage: said(job, "the link to the arm is lost") > outage, "that the link is lost")
-        arm.wait(lambda outage=outage: said(arm, "damping: ") > outage, "the arm to have damped out")
-        what = "episode aborted; the arm holds, then damps out by itself"
-        fault_table.add("link between robot PC and workstation cut", what, 1e3 * (time.monotonic() - cut))
-        recorded.poll()
-        computers.bridge.cut(0.0)
-        back = time.monotonic()
-        job.wait(lambda outage=outage: said(job, "the arm's computer is there") > outage, "the link to be back")
-        job.wait(lambda: recorded.poll().new, "it to go on by itself")
-        took = time.monotonic() - back
-        fault_table.add("the same link is back", "next step of the next episode, by itself", 1e3 * took)
-    assert said(arm, "setpoint_stale: ") >= 2, "it holds before it damps out"
+    aborted = job.run.status_of("session")["aborted"]
+    recorded.poll()
+    job.wait(lambda: recorded.poll().new, "a step, so that an episode runs")
+    damped = said(arm, "damping: ")  # as a busy machine may have had it do
+    kept = len(list(arm.run.logs.glob("fault-*.npz")))
+    computers.bridge.cut(inf)
+    cut = time.monotonic()
+    job.wait(lambda: job.run.status_of("session")["aborted"] > aborted, "the episode's end")
+    job.wait(lambda: said(job, "the link to the arm is lost"), "that the link is lost")
+    arm.wait(lambda: said(arm, "damping: ") > damped, "the arm to have damped out")
+    what = "episode aborted; the arm holds, then damps out by itself"
+    fault_table.add("link between robot PC and workstation cut", what, 1e3 * (time.monotonic() - cut))
+    recorded.poll()
+    computers.bridge.cut(0.0)
+    back = time.monotonic()
+    job.wait(lambda: said(job, "the arm's computer is there"), "the link to be back")
+    job.wait(lambda: recorded.poll().new, "it to go on by itself")
+    took = time.monotonic() - back
+    fault_table.add("the same link is back", "next step of the next episode, by itself", 1e3 * took)
+    words = [word for line in arm.errors for word in ("setpoint_stale: ", "damping: ") if word in line]
+    new = [number for number, word in enumerate(words) if word == "damping: "][damped]
+    assert words[:new][-1:] == ["setpoint_stale: "], "it holds before it damps out"
     job.process.send_signal(signal.SIGINT)
     assert job.wait_end() == 130
-    assert len(list(arm.run.logs.glob("fault-*.npz"))) >= 2, "the arm's last seconds before it damped out are on file"
+    assert len(list(arm.run.logs.glob("fault-*.npz"))) > kept, "the arm's last seconds before it damped out are on file"
     check_torques(telemetry_of(arm.run.logs))
 
 

@@ -16,6 +16,7 @@ from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs import bringup
 from robot_rl.jobs.bringup import node_names, prepare, specs
+from robot_rl.jobs.cli import main
 from robot_rl.jobs.commands import run_demo
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.job import COMMANDS
@@ -335,6 +336,19 @@ def test_who_cannot_drive_is_refused_before_anything_starts(
     with pytest.raises((ConfigError, ContractError), match=words):
         prepare("record", load_config(None, ["task=touch.yaml", *settings]), None, fast)
     assert not Path("runs").exists()
+
+
+def test_nothing_begins_where_a_force_sensor_or_its_tool_do_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["eval", "--run", str(tmp_path / "run"), "--task", "reach", "policy=random"]
+    assert main([*run, "force.sensor=atti"]) == 2
+    assert "force.sensor='atti'" in (said := capsys.readouterr().err) and "did you mean 'ati'" in said
+    assert main([*run, "force.sensor=ati", f"force.tool={tmp_path}/none.yaml"]) == 2
+    assert "none.yaml cannot be read" in capsys.readouterr().err
+    assert main([*run, "--fast", "force.sensor=ati"]) == 2
+    assert "force.sensor=ati measures in real time" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 def test_only_a_simulated_arm_is_made_blind() -> None:
