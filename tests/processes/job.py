@@ -15,12 +15,14 @@ from tests.conftest import require_job_mark, session_processes
 from tests.hardware.simulated import unused_address
 from tests.processes.network import Host
 
-# Settings of a learner whose updates cost next to nothing: these tests are of jobs, not of learning.
+# Settings of a learner that is soon compiled and whose updates cost next to nothing: these tests are of jobs,
+# not of learning.
 SMALL = (
+    "learner.agent=rlpd",
     "learner.batch_size=8",
     "learner.utd=1",
-    "learner.settings.actor_width=8",
-    "learner.settings.critic_width=8",
+    "learner.settings.hidden=8",
+    "learner.settings.critics=2",
     "learner.imitate=50",
     "learner.start_after=10",
     "learner.publish_every=2",

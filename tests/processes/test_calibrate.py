@@ -30,3 +30,4 @@ def test_the_simulated_arm_carries_nothing_that_it_does_not_know(tmp_path: Path)
     tool = read_tool(tmp_path / "tool.yaml")
     assert tool.frame == "fr3_hand_tcp"
     assert abs(tool.mass) < 0.02
+    assert tool.centre is None

@@ -11,7 +11,6 @@ import pytest
 from controllers.core import ControllerConfig
 from controllers.state import Mode
 from controllers.workspace import Workspace
-from hardware.force.arm import ArmForceSensor
 from hardware.force.tool import identify
 from hardware.franka.model import fr3_model
 from hardware.ros.arm_node import ArmNode
@@ -106,16 +105,3 @@ def test_a_hand_outside_the_room_is_not_moved(ros: Any, world: InProcessWorld) -
     ros.spin_until(lambda: surveying.node.done)
     assert "outside the room" in str(surveying.node.failure)
     assert np.abs(world.read().pose.difference(there)).max() < 0.02
-
-
-def test_the_estimate_of_an_arm_without_a_load_is_a_tool_of_nothing(ros: Any, world: InProcessWorld) -> None:
-    node = SurveyNode(lambda source: ArmForceSensor("arm", source, timeout=60.0), np.eye(3), fr3_model(),
-                      FREE.workspace, lambda words: None)  # fmt: skip
-    ros.add(ArmNode(world, world.gripper, gains=world.config.gains))
-    ros.add(node)
-    ros.node("world").create_timer(EVERY, lambda: world.advance(ADVANCE))
-    ros.spin_until(lambda: node.done)
-    assert node.failure is None and node.survey is not None
-    found = identify(node.survey.taken, "fr3_hand_tcp", correction=True)
-    assert abs(found.tool.mass) < 0.02
-    assert found.tool.centre is None
