@@ -32,7 +32,7 @@ from robot_rl.rewards.preferred import Card, Preference, layout_of
 from robot_rl.rewards.saved import Saved, Seen, digest_of
 from robot_rl.tasks import make_task
 from tests.fault_table import FaultTable
-from tests.processes.job import PATIENT, Job
+from tests.processes.job import PATIENCE, PATIENT, Job
 from tests.processes.witness import Witness
 from tests.robot_rl.colours import Colours
 from tests.robot_rl.publishing import policy
@@ -165,7 +165,8 @@ def test_a_sensor_that_stands_still_or_dies_ends_the_episode_and_not_the_job(
 
         witness.aborted("", kill_all, lambda: job.process.send_signal(signal.SIGCONT))  # whichever is missed first
         for name, pid in nodes.items():
-            assert any(f"{name} ended with status -9; starting it again" in line for line in job.errors)
+            word = f"{name} ended with status -9; starting it again"
+            ros.spin_until(lambda word=word: any(word in line for line in job.errors), PATIENCE)
             assert job.node(name) != pid
         steps = job.steps
         job.wait(lambda: job.steps > steps, "a step by the new ones")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from hardware.ros.camera_node import RENDERED_RATE
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.processes import run_process
+from robot_rl.jobs.processes import camera, run_process
 from robot_rl.jobs.run import Run
 
 PROGRAM = """
@@ -38,3 +39,14 @@ def test_an_unknown_process_is_refused_with_the_choices(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown node 'arms'; choose from sim, arm"):
         run_process("arms", tmp_path, "record")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(("settings", "rate"), [({"camera_rate": 5}, 5), ({}, RENDERED_RATE)])
+def test_drawn_cameras_have_the_rate_that_is_asked_for(
+    settings: dict[str, int], rate: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+    monkeypatch.setattr(camera, "run_rendered", lambda spec, names, stop, size, rate, variation: given.append(rate))
+    config = RunConfig(task="reach", cameras=("front",), **settings)
+    assert camera.main(Run.create(config, tmp_path), config, "record") == 0
+    assert given == [rate]
