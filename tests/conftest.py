@@ -46,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[DOMAIN] = claim_domain()
     os.environ["ROS_DOMAIN_ID"] = config.stash[DOMAIN].getsockname().rsplit(b"/", 1)[1].decode()
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(TESTS.parent / "hardware" / "ros" / "fastdds.xml")
     os.environ.setdefault("MUJOCO_GL", "osmesa" if ctypes.util.find_library("OSMesa") else "egl")
     config.stash[PEAKS] = {}
     if config.pluginmanager.has_plugin("cacheprovider"):

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 import rclpy
@@ -18,6 +19,10 @@ from hardware.ros.rosout import told_on_rosout
 
 WAKE = 0.1  # [s] between looks at whether the process was asked to end
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Fast DDS's shared memory may deliver nothing any more, for ever and without a word, to a process that was killed and
+# started again (its issues 5053 and 5469). `ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST` always brings it; a process that
+# names UDP alone as its address gets none of it.
+PROFILES, OURS = "FASTDDS_DEFAULT_PROFILES_FILE", Path(__file__).with_name("fastdds.xml")
 
 
 class Stop:
@@ -63,10 +68,12 @@ def _end_when_asked(descriptor: int) -> None:
 def ros(arguments: list[str] | None = None) -> Iterator[Stop]:
     """rclpy, initialised with the process's ROS arguments, and shut down afterwards.
 
-    SIGINT and SIGTERM only ask to stop: rclpy's own handlers would pull the context away under a running callback.
+    Unless the environment has other profiles of Fast DDS, messages come by UDP, on one computer, too. SIGINT and SIGTERM
+    only ask to stop: rclpy's own handlers would pull the context away under a running callback.
     """
     stop = Stop()
     previous = {number: signal.signal(number, stop.ask) for number in SIGNALS}
+    os.environ.setdefault(PROFILES, str(OURS))
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
         yield stop

@@ -53,7 +53,8 @@ def test_a_new_picture_is_judged_once_and_the_reading_has_what_was_said(bench: B
     assert "has not said" in bench.readings[0].fault
     newest = bench.readings[-1]
     assert newest.signals[SIGNAL] == 0.25 and not newest.fault
-    assert round(newest.signals[AT] * 1e9) == pytest.approx(bench.judged[-1].stamp_ns, abs=1000)
+    told = round(newest.signals[AT] * 1e9)
+    assert any(told == pytest.approx(one.stamp_ns, abs=1000) for one in bench.judged), "one more may be judged by now"
     bench.ros.spin_until(lambda: len(bench.judged) > 3)
     pictures = [id(reading.images["front"]) for reading in bench.judged]
     assert len(set(pictures)) == len(pictures), "all of them are kept, so that identities tell them apart"
