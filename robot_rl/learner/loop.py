@@ -84,8 +84,11 @@ class LearnerLoop:
     ``halted`` is why updates stopped (see `robot_rl.learner.watch`), or "". Parameters handed out from then on are the
     last good ones; a learner that is started again tries again from its last checkpoint. ``has_clone``: demonstrations
     were imitated, or a clone was taken over. ``held_out_rows``: in the demonstrations' buffer, an episode that was held
-    out from imitation (`Imitation.episode`); None where there is none, or it has not begun.
+    out from imitation (`Imitation.episode`); None where there is none, or it has not begun. ``gated``: see
+    `robot_rl.jobs.training`.
     """
+
+    gated = False
 
     def __init__(
         self,
@@ -132,6 +135,7 @@ class LearnerLoop:
         self._pretraining = self.config.pretrain  # calls on demonstrations still to be made
         self._turns = Turns()
         self._drawn = 0  # ended episodes at the last draw of who acts
+        self._leads = False  # whether what was learnt since imitation acts without noise
         self._staleness: deque[int] = deque(maxlen=STALENESS_WINDOW)
         self._trusted: Mapping[str, float] = {}
         self._info: Mapping[str, float] = {}
@@ -173,6 +177,18 @@ class LearnerLoop:
             if told.get(f"{who}_episodes")
         ]
         return ", ".join(means)
+
+    @property
+    def pretraining(self) -> str:
+        """How far learning of demonstrations alone is, ``N of M``; "" where it is over or not to be."""
+        left, total = self.pretraining_left, self.config.pretrain
+        return f"{total - left} of {total}" if left and not self.halted else ""
+
+    @property
+    def debt(self) -> int:
+        """Critic updates that are due and will be made: whole calls, and none by a learner that has halted."""
+        call = self.agent.updates_per_call
+        return 0 if self.halted else self.due // call * call
 
     @property
     def pretraining_left(self) -> int:
@@ -264,7 +280,8 @@ class LearnerLoop:
         draw = float(np.random.default_rng((self.config.seed, trust.ended)).random())
         explores = self.governor.made > 0 and learner_explores(hoped(clone, learner), draw)
         self._turns.take(self._calls, explores)
-        self._state = self.agent.turn(self._state, explores, learner_leads(chance, len(learner)))
+        self._leads = learner_leads(chance, len(learner), self._leads)
+        self._state = self.agent.turn(self._state, explores, self._leads)
         self._trusted = {
             "trust/chance": chance,
             "trust/clone": _mean(clone),
@@ -336,6 +353,7 @@ class LearnerLoop:
             "imitated_before": self._before,
             "turns": self._turns.state,
             "drawn": self._drawn,
+            "leads": self._leads,
             "pretraining": self._pretraining,
             "staleness": list(self._staleness),
             "info": dict(self._info),
@@ -369,7 +387,7 @@ class LearnerLoop:
         self.has_clone, self._imitated = found.meta["cloned"], found.meta["imitated"]
         self._before = found.meta.get("imitated_before", "") if self.has_clone else ""
         self._turns = Turns((version, bool(learner)) for version, learner in found.meta["turns"])
-        self._drawn = found.meta["drawn"]
+        self._drawn, self._leads = found.meta["drawn"], found.meta.get("leads", False)
         self._pretraining = found.meta["pretraining"]
         self._staleness.extend(found.meta["staleness"])
         self._info = found.meta["info"]

@@ -8,10 +8,11 @@ more than were seen, one of the lowest return of all and one of the highest, so 
 episode that a person steered, or that both acted in, tells of neither. P is the chance that the learner's mean is the
 higher one, as far as the normal distribution tells.
 
-Without noise, the learner acts from P ≥ ½ on, once it has ended `ENOUGH` episodes; before that the clone does. While
-exploring, the learner acts in the next episode with a chance of P⁺, between `LEAST` and `MOST` of it: P of a learner
-whose two episodes more were both of the highest return. It is hoped for, tried at once, and, the worse it turns out,
-the less it costs; and the clone's own rate stays known.
+Without noise, the learner acts from P ≥ `EARNED` on, once it has ended `ENOUGH` episodes, until P < `LOST`; otherwise
+the clone does. So the better the clone, the more it takes to be let act in its place. While exploring, the learner acts
+in the next episode with a chance of P⁺, between `LEAST` and `MOST` of it: P of a learner whose two episodes more were
+both of the highest return. It is hoped for, tried at once, and, the worse it turns out, the less it costs; and the
+clone's own rate stays known.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ WINDOW = 20  # latest episodes of the learner
 CLONE_WINDOW = 100  # of the clone, which stays as it is
 KNOWN = 500  # latest episodes whose labels may still be corrected
 ENOUGH = 5
+EARNED, LOST = 0.75, 0.5  # chosen by benchmarks/trust.py
 LEAST, MOST = 0.5, 0.95
 
 
@@ -127,9 +129,9 @@ def learner_explores(hope: float, draw: float) -> bool:
     return draw < min(max(hope, LEAST), MOST)
 
 
-def learner_leads(chance: float, episodes: int) -> bool:
-    """Whether the learner acts without noise, for P and its ended ``episodes``."""
-    return episodes >= ENOUGH and chance >= 0.5
+def learner_leads(chance: float, episodes: int, leads: bool) -> bool:
+    """Whether the learner acts without noise, for P, its ended ``episodes``, and whether it does (``leads``) so far."""
+    return episodes >= ENOUGH and chance >= (LOST if leads else EARNED)
 
 
 def _chance(clone: Sequence[float], learner: Sequence[float]) -> float:

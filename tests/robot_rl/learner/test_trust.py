@@ -65,9 +65,22 @@ def test_the_chance_says_who_is_better_and_how_sure_that_is() -> None:
 
 
 def test_one_lucky_episode_does_not_make_a_leader() -> None:
-    assert not learner_leads(better([0.0] * 5, [1.0]), 1)
-    assert learner_leads(better([0.0] * 5, [1.0] * 5), 5)
-    assert not learner_leads(better([1.0] * 10, [0.0, 1.0] * 5), 10)
+    assert not learner_leads(better([0.0] * 5, [1.0]), 1, False)
+    assert learner_leads(better([0.0] * 5, [1.0] * 5), 5, False)
+    assert not learner_leads(better([1.0] * 10, [0.0, 1.0] * 5), 10, False)
+
+
+def test_the_better_the_clone_the_more_it_takes_to_lead_in_its_place_and_a_leader_stays_until_it_is_worse() -> None:
+    def chance(clone: int, learner: int) -> float:
+        """Of successes out of ten episodes each."""
+        return better([1.0] * clone + [0.0] * (10 - clone), [1.0] * learner + [0.0] * (10 - learner))
+
+    assert learner_leads(chance(2, 5), 10, False)
+    assert not learner_leads(chance(6, 6), 10, False)
+    assert not learner_leads(chance(8, 9), 10, False)
+    assert learner_leads(chance(8, 9), 10, True)
+    assert learner_leads(chance(6, 6), 10, True)
+    assert not learner_leads(chance(6, 5), 10, True)
 
 
 def test_a_learner_is_hoped_for_until_it_disappoints() -> None:
@@ -97,4 +110,4 @@ def test_a_learner_that_is_worse_costs_little_and_one_that_is_better_takes_over(
                 clone.append(float(rng.random() < 0.7))
                 total += clone[-1]
         assert total / 400 > at_least
-        assert learner_leads(better(clone[-100:], learner[-20:]), len(learner)) == (rate > 0.7)
+        assert learner_leads(better(clone[-100:], learner[-20:]), len(learner), False) == (rate > 0.7)
