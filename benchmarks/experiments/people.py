@@ -35,7 +35,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,20 +50,22 @@ from benchmarks.experiments.tables.statistics import minutes_to_stay
 from hardware.interfaces import TeleopCommand
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Ending, Observation, Policy, Reading, Source
+from robot_rl.contract import Ending, Policy, Reading, Source
 from robot_rl.contract.files import write_atomically
 from robot_rl.data.parameters import pack, unpack
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.learning import make_learner
+from robot_rl.jobs.policies import make_loader
 from robot_rl.jobs.progress import encoder_of, schema_of, view_of
 from robot_rl.jobs.run import Run
+from robot_rl.jobs.vla import vla_base
 from robot_rl.learner.config import Interventions
 from robot_rl.learner.loop import LearnerLoop
 from robot_rl.perception.encoders import use_one_thread
 from robot_rl.perception.images import picture_size
+from robot_rl.policies.base import Newest
 from robot_rl.policies.loading import ActorLoader
-from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import Phase
 from robot_rl.session.in_process import Rollout, Teleop
 from robot_rl.session.recovery import REFLEX
@@ -156,19 +158,6 @@ class Tally:
         self.last = Source.POLICY
 
 
-class Newest(Policy):
-    """A policy that acts by the newest parameters it was given."""
-
-    def __init__(self, loader: ActorLoader, data: bytes) -> None:
-        self._loader, self._policy = loader, loader(data)
-
-    def take(self, data: bytes) -> None:
-        self._policy = self._loader(data)
-
-    def act(self, observations: Sequence[Observation]) -> ActionChunk:
-        return self._policy.act(observations)
-
-
 class Bench:
     """The task of a run, in process."""
 
@@ -191,15 +180,18 @@ class Bench:
             if views := self.task.views(config.cameras):
                 side = picture_size(views)
                 renderer = stack.enter_context(SceneRenderer(scene, side, side, tuple(views)))
-            session = Session(self.task, SessionConfig(), store, seed, view=self.view)
+            session = Session(self.task, config.session, store, seed, view=self.view)
 
             def watches(reading: Reading) -> TeleopCommand | None:
                 return person(reading) if person is not None and session.phase is Phase.RUNNING else None
 
             yield Rollout(session, world, watches, renderer, encoder=encoder)
 
-    def loader(self, deterministic: bool) -> ActorLoader:
+    def loader(self, deterministic: bool) -> Callable[[bytes], Policy]:
+        """Makes a policy of the parameters that the run's learner publishes."""
         seen = self.view.images(self.schema.seen)
+        if vla_base(self.config) is not None:
+            return make_loader(self.config, self.task, self.schema)
         return ActorLoader(self.view, self.config.seed, deterministic, seen, self.schema.encoder)
 
     def success(self, data: bytes, starts: int) -> float:
@@ -223,7 +215,7 @@ def alone(data: bytes) -> bytes:
 def make_line(cell: Cell) -> Line:
     """The run of ``cell``, from its demonstrations on."""
     demos = demonstrations(cell.task, cell.seed, cell.place)
-    began, before = time.monotonic(), _cpu_time()
+    began, before = time.monotonic(), cpu_time()
     overrides = [f"task={cell.task}", f"seed={cell.seed}", f"demo_stores={demos}", f"steps={cell.steps}"]
     overrides += [f"learner.agent={cell.agent}", f"learner.interventions={cell.rule}"]
     overrides += [f"learner.{setting}" for setting in cell.settings]
@@ -261,7 +253,7 @@ def make_line(cell: Cell) -> Line:
         takeovers=tally.takeovers,
         by_person=round(tally.by_person / max(tally.steps, 1), 3),
         reflexes=tally.reflexes,
-        cpu_s=round(_cpu_time() - before, 1),
+        cpu_s=round(cpu_time() - before, 1),
         wall_s=round(time.monotonic() - began, 1),
     )
 
@@ -269,7 +261,8 @@ def make_line(cell: Cell) -> Line:
 def _learn(cell: Cell, bench: Bench, loop: LearnerLoop, store: EpisodeStore, tally: Tally) -> Iterator[float]:
     """Robot minutes at which it is evaluated: before the first step, after every ``cell.every``, and at the end."""
     yield 0.0
-    policy, published = Newest(bench.loader(deterministic=False), loop.parameters()), loop.version
+    policy, published = Newest(bench.loader(deterministic=False)), loop.version
+    policy.take(loop.parameters())
     person = None if cell.style == NOBODY else Supervisor(bench.task, cell.style, cell.seed)
     with bench.rollout(cell.seed, store, person) as rollout:
         while tally.steps < cell.steps:
@@ -293,7 +286,7 @@ def _catch_up(loop: LearnerLoop) -> None:
         pass
 
 
-def _cpu_time() -> float:
+def cpu_time() -> float:
     """Processor time [s] of this process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime

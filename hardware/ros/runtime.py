@@ -68,8 +68,8 @@ def _end_when_asked(descriptor: int) -> None:
 def ros(arguments: list[str] | None = None) -> Iterator[Stop]:
     """rclpy, initialised with the process's ROS arguments, and shut down afterwards.
 
-    Unless the environment has other profiles of Fast DDS, messages come by UDP, on one computer, too. SIGINT and SIGTERM
-    only ask to stop: rclpy's own handlers would pull the context away under a running callback.
+    Unless the environment has other profiles of Fast DDS, messages come by UDP, on one computer, too. SIGINT and
+    SIGTERM only ask to stop: rclpy's own handlers would pull the context away under a running callback.
     """
     stop = Stop()
     previous = {number: signal.signal(number, stop.ask) for number in SIGNALS}

@@ -26,6 +26,7 @@ from robot_rl.jobs.processes import kind_of
 from robot_rl.jobs.progress import asked_classifiers, ends_freely, schema_of, view_of
 from robot_rl.jobs.remote import check_peers, discovery, patience_of
 from robot_rl.jobs.run import Run, policy_file
+from robot_rl.jobs.vla import check_improved, vla_base
 from robot_rl.rewards.preferred import Card
 from robot_rl.rewards.saved import Saved
 from robot_rl.ros import topics
@@ -184,6 +185,9 @@ def check_learner(config: RunConfig, root: Path | None) -> None:
     from robot_rl.jobs.learning import check_run
     from robot_rl.learner.factory import make_loop_config
 
+    if (policy := vla_base(config)) is not None:
+        check_improved(config, policy)
+        return
     make_loop_config(config.learner, config.seed, images=bool(config.cameras))
     if root is not None:
         check_run(Run(root.absolute()), config)

@@ -29,7 +29,7 @@ from robot_rl.contract.ranges import Count, Natural, RangeError, check, shown
 from robot_rl.contract.settings import ConfigError, nested, plain, put_over, read_mapping, write_yaml
 from robot_rl.learner.config import AGENTS, LearnerConfig
 from robot_rl.perception.encoders import ENCODERS
-from robot_rl.policies.vla.config import VlaConfig
+from robot_rl.policies.vla.config import AloeConfig, VlaConfig
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.link import LinkConfig
 from robot_rl.tasks import is_file
@@ -98,6 +98,7 @@ class RunConfig:
         force: a force–torque sensor on the arm.
         learner: what learns, and from what.
         vla: a SmallVLA and its training, for `robot-rl pretrain --vla`.
+        aloe: how a SmallVLA is improved by what came of its actions, where ``learner.base`` is one.
         console: the operator's page.
         link: to the arm of another computer.
     """
@@ -139,6 +140,7 @@ class RunConfig:
     force: ForceConfig = field(default_factory=ForceConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     vla: VlaConfig = field(default_factory=VlaConfig)
+    aloe: AloeConfig = field(default_factory=AloeConfig)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     link: LinkConfig = field(default_factory=LinkConfig)
 

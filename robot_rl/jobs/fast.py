@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from hardware.sim.scene.render import SceneRenderer
 from hardware.sim.world.inprocess import InProcessWorld
-from robot_rl.contract import ActionChunk, Observation, Policy, warm_up
-from robot_rl.contract.settings import ConfigError
+from robot_rl.contract import Policy, warm_up
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of, job_seed
 from robot_rl.jobs.logs import tell
@@ -26,6 +25,7 @@ from robot_rl.jobs.run import Run
 from robot_rl.perception.encoders import use_one_thread
 from robot_rl.perception.images import picture_size
 from robot_rl.policies import served
+from robot_rl.policies.base import Newest
 from robot_rl.rewards.watch import Watches
 from robot_rl.session.directive import Phase
 from robot_rl.session.in_process import Rollout
@@ -88,14 +88,12 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
             if served(config.policy) is not None:  # a server that is not there is said before an episode begins
                 warm_up(policy, view.state_size, schema.seen, task.instruction)
         elif spec.learns:
-            from robot_rl.jobs.learning import make_learner
+            from robot_rl.jobs.learning import make_learning
+            from robot_rl.jobs.policies import make_loader
             from robot_rl.jobs.training import Trainer
-            from robot_rl.policies.loading import ActorLoader
 
-            seen, guides = view.images(schema.seen), config.session.guides
-            loader = ActorLoader(view, config.seed, False, seen, schema.encoder, guides)
-            acting = _Newest(loader)
-            trainer = Trainer(run, config, make_learner(run, config), acting.take, lambda phase: show())
+            acting = Newest(make_loader(config, task, schema))
+            trainer = Trainer(run, config, make_learning(run, config), acting.take, lambda phase: show())
             trainer.start()
             trainer.warm_up()
             _catch_up(trainer.step, show)
@@ -123,22 +121,6 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
 def _while_driven(driver: Driver, session: Session) -> Driver:
     """``driver``, who is asked only while an episode runs or waits for the person."""
     return lambda reading: driver(reading) if session.phase in (Phase.READY, Phase.RUNNING) else None
-
-
-class _Newest(Policy):
-    """A policy that acts by the newest parameters it was given."""
-
-    def __init__(self, load: Callable[[bytes], Policy]) -> None:
-        self._load = load
-        self._policy: Policy | None = None
-
-    def take(self, data: bytes) -> None:
-        self._policy = self._load(data)
-
-    def act(self, observations: Sequence[Observation]) -> ActionChunk:
-        if self._policy is None:
-            raise ConfigError("no parameters have been published yet")
-        return self._policy.act(observations)
 
 
 def _catch_up(step: Callable[[], bool], show: Callable[[], None]) -> None:

@@ -6,18 +6,23 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_rl.contract.settings import ConfigError
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.progress import domain_of, encoder_of, preference_of
 from robot_rl.jobs.run import Run
+from robot_rl.jobs.vla import make_improver, vla_base
 from robot_rl.learner.factory import check_base, check_checkpoint, make_algorithm, make_loop
 from robot_rl.learner.loop import LearnerLoop
 from robot_rl.rewards.shaping import Shaping
 from robot_rl.session.judge import classifiers_in
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import Task
+
+if TYPE_CHECKING:
+    from robot_rl.jobs.training import Learning
 
 LOGGER = logging.getLogger(__name__)
 
@@ -29,8 +34,17 @@ def check_run(run: Run, config: RunConfig) -> None:
     check_checkpoint(run.checkpoints, config.learner, domain_of(task, config), config.seed)
 
 
+def make_learning(run: Run, config: RunConfig) -> Learning:
+    """The loop of the run's learner: of an agent, or of a SmallVLA where ``learner.base`` is one.
+
+    Raises `ConfigError` when the settings do not fit.
+    """
+    policy = vla_base(config)
+    return make_learner(run, config) if policy is None else make_improver(run, config, policy)
+
+
 def make_learner(run: Run, config: RunConfig) -> LearnerLoop:
-    """A learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
+    """An agent's learner on the run's stores. Raises `ConfigError` when the settings do not fit."""
     task = make_task(config.task)
     domain = domain_of(task, config)
     encoder = encoder_of(config)

@@ -4,6 +4,7 @@ another program's on the graph, or a server's."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_rl.contract import Policy
 from robot_rl.contract.settings import ConfigError
@@ -12,9 +13,14 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import TOPIC
 from robot_rl.jobs.progress import view_of
 from robot_rl.jobs.run import Run, read_parameters
+from robot_rl.jobs.vla import vla_base
 from robot_rl.policies import POLICIES, composition, make_policy, served
-from robot_rl.policies.vla.card import check, is_vla
+from robot_rl.policies.vla.card import AGENT, check, is_vla
 from robot_rl.tasks.base import Task
+
+if TYPE_CHECKING:
+    from robot_rl.policies.loading import ActorLoader
+    from robot_rl.policies.vla.policy import VlaLoader
 
 
 def is_named(config: RunConfig) -> bool:
@@ -31,6 +37,14 @@ def _has_file(config: RunConfig) -> bool:
 def has_own_name(config: RunConfig) -> bool:
     """Whether the policy is called by what ``policy`` says, and not by the agent that was trained."""
     return is_named(config) or config.policy == TOPIC or _has_file(config)
+
+
+def name_of(config: RunConfig) -> str:
+    """Who acts in a run, for people: what ``policy`` names, a SmallVLA, or the agent."""
+    if has_own_name(config):
+        return config.policy
+    file = Path(config.policy or config.learner.base)
+    return AGENT if file.is_file() and is_vla(file.read_bytes()) else config.learner.agent
 
 
 def identity(run: Run, config: RunConfig) -> bytes:
@@ -68,6 +82,19 @@ def check_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema
         from robot_rl.policies.loading import ActorLoader
 
         ActorLoader(view, seed=0, deterministic=True, images=seen, encoder=schema.encoder).check(data)
+
+
+def make_loader(config: RunConfig, task: Task, schema: StoreSchema) -> ActorLoader | VlaLoader:
+    """Of the policies that the run's learner publishes."""
+    view = view_of(task, config)
+    seen = view.images(schema.seen)
+    if vla_base(config) is not None:
+        from robot_rl.policies.vla.policy import VlaLoader
+
+        return VlaLoader(view, config.seed, seen, schema.encoder)
+    from robot_rl.policies.loading import ActorLoader
+
+    return ActorLoader(view, config.seed, False, seen, schema.encoder, config.session.guides)
 
 
 def make_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema) -> Policy:

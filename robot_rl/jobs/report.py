@@ -21,7 +21,7 @@ from robot_rl.data.episode import EpisodeInfo
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import job_of
-from robot_rl.jobs.policies import has_own_name
+from robot_rl.jobs.policies import name_of
 from robot_rl.jobs.progress import WINDOW, robot_minutes
 from robot_rl.jobs.run import Run
 from robot_rl.session.recovery import REFLEX
@@ -75,7 +75,7 @@ def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
     everything = [*demos, *online, *evaluation]
     summary: dict[str, Any] = {
         "task": config.task,
-        "agent": config.policy if has_own_name(config) else config.learner.agent,
+        "agent": name_of(config),
         "arm": run.status_of("job").get("arm", config.arm),
         "seed": config.seed,
         "demos": sum(e.success for e in demos),
@@ -133,7 +133,7 @@ def draw_curve(run: Run, config: RunConfig) -> Figure:
         top.axhline(rate * 100, color="tab:green", linestyle="--", label=label)
     top.set_ylabel("success [%]")
     top.set_ylim(-4, 104)
-    top.set_title(f"{config.task}, {config.learner.agent}, seed {config.seed}")
+    top.set_title(f"{config.task}, {name_of(config)}, seed {config.seed}")
     bottom.set_ylabel("episode [s]")
     bottom.set_xlabel("robot time of learning [min]")
     for axis in (top, bottom):

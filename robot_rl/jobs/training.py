@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
 
 from tensorboard.summary import Writer
 
@@ -15,7 +17,6 @@ from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.promotion import Promotion
 from robot_rl.jobs.run import Run
 from robot_rl.learner.checkpoint import CheckpointError
-from robot_rl.learner.loop import LearnerLoop
 from robot_rl.ros.topics import LEARNING
 
 LOGGER = logging.getLogger(__name__)
@@ -26,11 +27,46 @@ COMPILING, IMITATING, PRETRAINING = "compiling", "imitating", "pretraining"  # p
 LOG_EVERY = 25  # update calls between two points of the learner's curves
 
 
+class Learning(Protocol):
+    """The loop of a learner: `robot_rl.learner.loop.LearnerLoop`, or `robot_rl.policies.vla.aloe.AloeLoop`.
+
+    Attributes:
+        halted: why updates stopped, or "".
+        has_clone, imitating, imitation, trust, pretraining, version, debt: as of a `LearnerLoop`.
+        gated: while the improvement gate holds its newest parameters back, the champion's act in their place.
+    """
+
+    halted: str
+    has_clone: bool
+
+    @property
+    def gated(self) -> bool: ...
+    @property
+    def imitating(self) -> bool: ...
+    @property
+    def imitation(self) -> str: ...
+    @property
+    def trust(self) -> str: ...
+    @property
+    def pretraining(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def debt(self) -> int: ...
+    def restore(self) -> bool: ...
+    def poll(self) -> int: ...
+    def warm_up(self) -> None: ...
+    def step(self) -> bool: ...
+    def checkpoint(self) -> Path: ...
+    def parameters(self) -> bytes: ...
+    def metrics(self) -> dict[str, float]: ...
+
+
 class Trainer:
-    """Steps a `LearnerLoop` and keeps the world informed.
+    """Steps a learner's loop and keeps the world informed.
 
     Args:
-        loop: the learner.
+        loop: the learner's.
         publish: called with packed parameters whenever new ones shall act; the run's parameter file is kept as well.
         tell: called with each phase that begins, in words, and with its progress.
 
@@ -43,7 +79,7 @@ class Trainer:
         self,
         run: Run,
         config: RunConfig,
-        loop: LearnerLoop,
+        loop: Learning,
         publish: Callable[[bytes], None],
         tell: Callable[[str], None] = lambda phase: None,
     ) -> None:
@@ -89,9 +125,7 @@ class Trainer:
             return
         if self._loop.has_clone and not self._has_clone:
             self._keep_clone()
-        left, total = self._loop.pretraining_left, self._loop.config.pretrain
-        waits = left > 0 and not self._loop.halted
-        self._become(f"{PRETRAINING} {total - left} of {total}" if waits else LEARNING)
+        self._become(f"{PRETRAINING} {self._loop.pretraining}" if self._loop.pretraining else LEARNING)
 
     def _keep_clone(self) -> None:
         """Publish the clone, which acts from now on, and keep it."""
@@ -138,9 +172,8 @@ class Trainer:
 
     @property
     def debt(self) -> int:
-        """Critic updates that are due and will be made: whole calls, and none by a learner that has halted."""
-        call = self._loop.agent.updates_per_call
-        return 0 if self._loop.halted else self._loop.due // call * call
+        """Critic updates that are due and will be made."""
+        return self._loop.debt
 
     def publish(self) -> None:
         """Hand out the present parameters."""
@@ -148,7 +181,8 @@ class Trainer:
         self._published = self._loop.version
         write_atomically(self._run.parameters, data)
         self._promotion.publish(self._published, data)
-        self._publish(data)
+        held_back = self._loop.gated and self._promotion.gate.held_back and self._run.champion.exists()
+        self._publish(self._run.champion.read_bytes() if held_back else data)
 
     def finish(self) -> None:
         """Catch up with what the data has earned, as far as `CATCH_UP` allows; publish, checkpoint, report."""

@@ -1,4 +1,7 @@
-"""``robot-rl pretrain --vla``: a SmallVLA that imitates the demonstrations of several tasks."""
+"""``robot-rl pretrain --vla``: a SmallVLA that imitates the demonstrations of several tasks.
+
+In training with such a policy as ``learner.base``, what learns is its improvement.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from robot_rl.contract import INSTRUCTION, AgentView, ContractError, View
 from robot_rl.contract.files import write_atomically
 from robot_rl.contract.settings import ConfigError
+from robot_rl.data.parameters import ParameterError
 from robot_rl.data.store import StoreReader
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.logs import tell
+from robot_rl.jobs.progress import domain_of, schema_of, view_of
 from robot_rl.jobs.run import Run
+from robot_rl.jobs.threads import threads_of
+from robot_rl.policies.vla.card import check, is_vla
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import Task
 
 if TYPE_CHECKING:
+    from robot_rl.policies.vla.aloe import AloeLoop
     from robot_rl.policies.vla.card import Card
     from robot_rl.policies.vla.examples import Episode
 
@@ -31,6 +39,67 @@ class Recorded(NamedTuple):
     path: Path
     task: Task
     view: AgentView
+
+
+def vla_base(config: RunConfig) -> bytes | None:
+    """The SmallVLA that ``learner.base`` names; None where it is another clone, or none. Raises `ConfigError`."""
+    base = config.learner.base
+    if not base:
+        return None
+    try:
+        data = Path(base).read_bytes()
+        return data if is_vla(data) else None
+    except OSError as error:
+        raise ConfigError(f"learner.base={base} cannot be read: {error.strerror}") from error
+    except ParameterError as error:
+        raise ConfigError(f"learner.base={base} cannot be started from: {error}") from error
+
+
+def check_improved(config: RunConfig, policy: bytes) -> None:
+    """Raises `ConfigError` where the SmallVLA ``policy`` cannot be improved in a run with these settings."""
+    base, learner = config.learner.base, config.learner
+    for key, given, unset in (
+        ("learner.interventions", learner.interventions, "plain"),
+        ("learner.shaping", learner.shaping, 0.0),
+        ("learner.online_weights", learner.online_weights, ()),
+    ):
+        if given != unset:
+            raise ConfigError(f"{key}={given} is for agents, and learner.base={base} is a SmallVLA; leave it out")
+    task = make_task(config.task)
+    schema, view = schema_of(task, config), view_of(task, config)
+    try:
+        check(policy, view, view.images(schema.seen), schema.encoder)
+    except ParameterError as error:
+        raise ConfigError(f"learner.base={base} cannot be started from: {error}") from error
+
+
+def make_improver(run: Run, config: RunConfig, policy: bytes) -> AloeLoop:
+    """The loop that improves the SmallVLA ``policy`` on the run's stores. Raises `ConfigError` where it misfits."""
+    from robot_rl.policies.vla.aloe import AloeLoop, Feed
+
+    check_improved(config, policy)
+    task = make_task(config.task)
+    schema, domain = schema_of(task, config), domain_of(task, config)
+    card, found = check(policy, domain.view, domain.view.images(schema.seen), schema.encoder)
+    online = (run.online, *(run.root / name for name in config.learner.online_stores))
+
+    def feed(path: Path, shown: bool) -> Feed:
+        words = config.session.instruction or task.instruction
+        return Feed(StoreReader(path, observe=domain.observe, successes_only=shown), words, shown)
+
+    return AloeLoop(
+        card,
+        found,
+        domain,
+        demos=[feed(run.root / name, True) for name in config.demo_stores],
+        online=[feed(path, False) for path in online],
+        config=config.aloe,
+        start_after=config.learner.start_after,
+        checkpoints=run.checkpoints,
+        keep=config.learner.keep_checkpoints,
+        seed=config.seed,
+        threads=threads_of(config.learner.threads),
+    )
 
 
 def pretrain_vla(config: RunConfig, root: Path | None) -> int:

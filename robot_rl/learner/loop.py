@@ -207,6 +207,8 @@ class LearnerLoop:
         Raises `ParameterError` when they are damaged, of another domain, or have none that fits.
         """
         found = unpack(data)
+        if "tasks" in found.meta:
+            raise ParameterError("it is a SmallVLA, which robot-rl pretrain --vla makes and robot-rl train improves")
         for name, there, mine in differences(found.meta, self.domain.identity):
             raise ParameterError(f"{name} is {there!r} there, this learner's is {mine!r}")
         if self.agent.adopt is None:

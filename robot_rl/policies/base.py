@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from robot_rl.contract import ActionChunk, Observation, Planned, Policy, Shaped
 
-__all__ = ["Actor", "ActorPolicy", "Policy", "RandomPolicy"]
+__all__ = ["Actor", "ActorPolicy", "Newest", "Policy", "RandomPolicy"]
 
 
 class Actor(Protocol):
@@ -51,3 +51,30 @@ class ActorPolicy(Policy):
         observation = observations[-1]
         actions = self.actor.act(observation.state, observation.images, self.deterministic, observation.planned)
         return ActionChunk(observation.stamp_ns, actions, self.version)
+
+
+class Newest(Policy):
+    """A policy that acts by the newest parameters it was given; nobody may ask it before the first.
+
+    Args:
+        load: makes a policy of packed parameters.
+    """
+
+    def __init__(self, load: Callable[[bytes], Policy]) -> None:
+        self._load = load
+        self._policy: Policy | None = None
+        self._instruction = ""
+
+    def take(self, data: bytes) -> None:
+        """Act by ``data`` from now on. Raises what ``load`` does; those before stay."""
+        self._policy = self._load(data)
+        self._policy.begin(self._instruction)
+
+    def begin(self, instruction: str) -> None:
+        self._instruction = instruction
+        if self._policy is not None:
+            self._policy.begin(instruction)
+
+    def act(self, observations: Sequence[Observation]) -> ActionChunk:
+        assert self._policy is not None, "no parameters have been published yet"
+        return self._policy.act(observations)

@@ -21,13 +21,13 @@ def main(run: Run, config: RunConfig, job: str) -> int:
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     limit_threads(config.learner.threads)
-    from robot_rl.jobs.learning import make_learner
+    from robot_rl.jobs.learning import make_learning
     from robot_rl.jobs.training import Trainer
 
     with ros() as stop:
         node = ParameterNode()
         with stop.at_once():  # nothing that a checkpoint would keep is new before the first update
-            trainer = Trainer(run, config, make_learner(run, config), node.publish, node.tell_phase)
+            trainer = Trainer(run, config, make_learning(run, config), node.publish, node.tell_phase)
             trainer.start()
             trainer.warm_up()
         told = 0.0

@@ -19,19 +19,19 @@ from robot_rl.tasks import make_task
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     act_on_processor()
-    from robot_rl.jobs.policies import make_evaluated
+    from robot_rl.jobs.policies import make_evaluated, make_loader
     from robot_rl.learner.factory import make_loop_config
     from robot_rl.policies.loading import ActorLoader
 
     task = make_task(config.task)
     spec, view, schema = job_of(job), view_of(task, config), schema_of(task, config)
-    seen, guides = view.images(schema.seen), config.session.guides
-    load = ActorLoader(view, config.seed, False, seen, schema.encoder, guides)
+    guides = config.session.guides
+    load = make_loader(config, task, schema)
     policy: Policy = RandomPolicy(task, config.seed)
     if spec.deterministic:
         policy = make_evaluated(run, config, task, schema)
         warm_up(policy, view.state_size, schema.seen, task.instruction)  # no episode begins before the node is there
-    else:
+    elif isinstance(load, ActorLoader):
         agent, _ = make_loop_config(config.learner, config.seed, images=bool(schema.images))
         load.warm_up(agent)
     loading = load if spec.learns else None

@@ -39,7 +39,12 @@ def is_vla(data: bytes) -> bool:
 
 
 def packed(
-    params: Mapping[str, np.ndarray], shaped: Shaped, tasks: Sequence[str], images: Mapping[str, int], made: VlaConfig
+    params: Mapping[str, np.ndarray],
+    shaped: Shaped,
+    tasks: Sequence[str],
+    images: Mapping[str, int],
+    made: VlaConfig,
+    version: int | None = None,
 ) -> bytes:
     """A SmallVLA as bytes.
 
@@ -49,6 +54,7 @@ def packed(
         tasks: names of those that it has learnt.
         images: camera → size of its square images [pixels].
         made: its settings.
+        version: of the parameters; None: the steps that it was imitated for.
     """
     shape = identity_of(shaped)
     del shape["task"]
@@ -61,7 +67,7 @@ def packed(
         "words": make_words().digest,
         "settings": dataclasses.asdict(made),
     }
-    return pack(params, made.steps, meta)
+    return pack(params, made.steps if version is None else version, meta)
 
 
 def check(data: bytes, task: Shaped, images: Mapping[str, FrameSize], encoder: str = "") -> tuple[Card, Parameters]:

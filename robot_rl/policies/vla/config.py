@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Lt
 
-from robot_rl.contract.ranges import Count, Natural, NonNegative, Positive, RangeError, Share, check
+from robot_rl.contract.ranges import (
+    Count,
+    Discount,
+    Natural,
+    NonNegative,
+    Positive,
+    RangeError,
+    Rate,
+    Share,
+    Widths,
+    check,
+)
 
 Part = Annotated[float, Ge(0), Lt(1)]
 
@@ -73,3 +84,52 @@ class VlaConfig:
     def acted(self) -> int:
         """Actions of a chunk that are acted by."""
         return (self.horizon + 1) // 2 if self.executed is None else self.executed
+
+
+@dataclass(frozen=True)
+class AloeConfig:
+    """Settings of the improvement of a `SmallVLA` by what came of its actions (`robot_rl.policies.vla.aloe`).
+
+    Attributes:
+        weight: what a window of actions is imitated by: how much better than the policy's own the critics value it
+            (``advantage``), or what the rest of its episode returned (``return``, without critics).
+        critics: members of the ensemble, whose minimum counts.
+        hidden: width of their hidden layers.
+        discount: γ, of one step.
+        critic_rate: of their optimiser (Adam).
+        target_rate: τ: how fast the target critics follow.
+        critic_steps: for each step of the arm.
+        batch: windows of a minibatch of the critics.
+        proposals: chunks of the policy for each observation: in the target one of them, in its value their mean.
+        temperature: β: by how many σ of the advantage a window counts e times as much.
+        weight_limit: c: no window counts more than e^c times as much as an average one, or less.
+        policy_steps: of the action expert, for each step of the arm.
+        policy_batch: windows of a minibatch of it.
+        learning_rate: of its optimiser (Adam).
+        average_rate: how fast the average follows it, which alone acts.
+        every: steps of the arm between two rounds.
+        refreshed: observations whose proposals are made anew in a round, beside the new ones.
+        capacity: observations of online episodes that are kept.
+    """
+
+    weight: Literal["advantage", "return"] = "advantage"
+    critics: Count = 4
+    hidden: Widths = (256, 256)
+    discount: Discount = 0.97
+    critic_rate: Positive = 3e-4
+    target_rate: Rate = 0.005
+    critic_steps: Positive = 4.0
+    batch: Count = 256
+    proposals: Count = 4
+    temperature: Positive = 1.0
+    weight_limit: NonNegative = 2.0
+    policy_steps: NonNegative = 0.25
+    policy_batch: Count = 64
+    learning_rate: Positive = 3e-4
+    average_rate: Rate = 0.02
+    every: Count = 100
+    refreshed: Natural = 800
+    capacity: Count = 20_000
+
+    def __post_init__(self) -> None:
+        check(self)

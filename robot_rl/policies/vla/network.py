@@ -84,13 +84,17 @@ class SmallVla(nn.Module):
             self.get_buffer("state_mean").copy_(states.mean(0))
             self.get_buffer("state_scale").copy_(1.0 / states.std(0).clamp(min=1e-2))
 
+    def standardised(self, states: Tensor) -> Tensor:
+        """``states (n, d)`` on the scale that was taken, cut off at five standard deviations."""
+        return ((states - self.get_buffer("state_mean")) * self.get_buffer("state_scale")).clamp(-5.0, 5.0)
+
     def context(self, seen: Seen) -> Context:
         """The context of n observations."""
         parts = [self.cells[name](seen.cells[name]) + self.places[name] for name in self.cameras]
         sighted = sum(part.shape[1] for part in parts)
         parts.append(self.words(seen.words) + self.order[: seen.words.shape[1]])
-        state = (seen.state - self.get_buffer("state_mean")) * self.get_buffer("state_scale")
-        parts.append(self.state(state.clamp(-5.0, 5.0))[:, None] + self.felt)
+        state = self.standardised(seen.state)
+        parts.append(self.state(state)[:, None] + self.felt)
         there = torch.ones(len(state), sighted + 1, dtype=torch.bool, device=state.device)
         counts = torch.cat((there[:, :sighted], seen.read, there[:, sighted:]), 1)
         tokens: Tensor = self.trunk(torch.cat(parts, 1), src_key_padding_mask=~counts)
@@ -124,8 +128,13 @@ class SmallVla(nn.Module):
 
     @torch.no_grad()
     def features(self, seen: Seen) -> Tensor:
-        """A vector ``(n, width)`` for critics: the mean of the context's tokens that count."""
-        tokens, counts = self.context(seen)
+        """A vector ``(n, width)`` for critics, see `mean_of`."""
+        return self.mean_of(self.context(seen))
+
+    @staticmethod
+    def mean_of(context: Context) -> Tensor:
+        """The mean ``(n, width)`` of a context's tokens that count."""
+        tokens, counts = context
         share = counts[..., None] / counts.sum(1)[:, None, None]
         return (tokens * share).sum(1)
 

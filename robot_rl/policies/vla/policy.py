@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
 from robot_rl.contract import FrameSize, Planned, Shaped
-from robot_rl.data.parameters import ParameterError
+from robot_rl.data.parameters import ParameterError, unpack
 from robot_rl.policies.base import ActorPolicy
 from robot_rl.policies.vla.card import Card, check, shapes_differ
 from robot_rl.policies.vla.examples import padded
@@ -30,6 +31,13 @@ class VlaActor:
         self._generator = torch.Generator().manual_seed(seed)
         self.executed = card.config.acted
         self.begin("")
+
+    def load(self, params: Mapping[str, np.ndarray]) -> None:
+        """Act by ``params`` from now on. Raises `ParameterError` when they do not fit; those before stay."""
+        expected = {name: tuple(value.shape) for name, value in self._network.state_dict().items()}
+        if wrong := shapes_differ(params, expected):
+            raise ParameterError(f"they are not what a SmallVLA acts by in this task: {wrong}")
+        self._network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in params.items()})
 
     def begin(self, instruction: str) -> None:
         """Do from now on what ``instruction`` says."""
@@ -87,6 +95,29 @@ class VlaPolicy(ActorPolicy):
         self.vla.begin(instruction)
 
 
+class VlaLoader:
+    """Makes a policy of each publication of a learner, one after the other; the first one's noise goes on.
+
+    Args:
+        task, seed, images, encoder: as of `load_vla`.
+    """
+
+    def __init__(self, task: Shaped, seed: int, images: Mapping[str, FrameSize], encoder: str = "") -> None:
+        self._task, self._seed, self._images, self._encoder = task, seed, dict(images), encoder
+        self._meta: Mapping[str, Any] | None = None
+        self._actor: VlaActor | None = None
+
+    def __call__(self, data: bytes) -> VlaPolicy:
+        """The policy packed in ``data``. Raises `ParameterError` when it does not fit; the one before stays."""
+        found = unpack(data)
+        if self._actor is not None and found.meta == self._meta:
+            self._actor.load(found.params)
+            return VlaPolicy(self._actor, found.version)
+        policy = load_vla(data, self._task, self._seed, self._images, self._encoder)
+        self._actor, self._meta = policy.vla, found.meta
+        return policy
+
+
 def load_vla(
     data: bytes, task: Shaped, seed: int, images: Mapping[str, FrameSize], encoder: str = "", threads: int = 1
 ) -> VlaPolicy:
@@ -104,9 +135,7 @@ def load_vla(
         torch.set_num_threads(threads)
     cells = {name: cell_shape(card.encoder, size) for name, size in card.images.items()}
     network = SmallVla(card.config, cells, sum(field.size for field in task.fields), task.action.size)
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    if wrong := shapes_differ(found.params, expected):
-        raise ParameterError(f"they are not what a SmallVLA acts by in this task: {wrong}")
-    network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in found.params.items()})
+    actor = VlaActor(card, network.requires_grad_(False), seed)
+    actor.load(found.params)
     card.encoder.load()
-    return VlaPolicy(VlaActor(card, network.requires_grad_(False), seed), found.version)
+    return VlaPolicy(actor, found.version)

@@ -26,7 +26,7 @@ def given(**arguments: str) -> dict[str, str]:
 
 def test_every_setting_that_is_no_group_is_an_argument_with_an_explanation() -> None:
     single = {field.name for field in dataclasses.fields(RunConfig) if not dataclasses.is_dataclass(field.type)}
-    groups = {"session", "controller", "crisp", "learner", "console", "link", "force", "vla"}
+    groups = {"session", "controller", "crisp", "learner", "console", "link", "force", "vla", "aloe"}
     assert set(LAUNCH_ARGUMENTS) == (single - groups) | set(OF_LAUNCHING)
     assert {"demos", "steps", "episodes", "cameras", "policy"} <= set(LAUNCH_ARGUMENTS)
     texts = explained(RunConfig)

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from robot_rl.contract import AgentView
 from robot_rl.data.parameters import unpack
 from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.jobs.cli import main
 from robot_rl.jobs.config import load_config
+from robot_rl.perception.encoders import make_encoder
+from robot_rl.policies.vla.card import packed
+from robot_rl.policies.vla.config import VlaConfig
+from robot_rl.policies.vla.network import SmallVla
+from robot_rl.policies.vla.seeing import cell_shape
 from robot_rl.tasks import make_task
 from robot_rl.tasks.named_cube import LiftCube, TouchCube
 from tests.robot_rl.recording import steps
@@ -58,6 +64,49 @@ def test_what_cannot_be_learnt_from_is_refused(
     task = [] if any(word.startswith("task=") for word in words) else [f"task={TOUCH}"]
     assert main(["pretrain", "--vla", *words, *task]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SmallVLA of the task `TOUCH` that has learnt nothing."""
+    task, made = make_task(TOUCH), VlaConfig(width=16, heads=2, layers=1)
+    view = AgentView(task, (), task.views(("wrist",)))
+    network = SmallVla(made, {"wrist": cell_shape(make_encoder(made.encoder), 128)}, view.state_size, task.action.size)
+    params = {name: value.numpy() for name, value in network.state_dict().items()}
+    file = tmp_path_factory.mktemp("vla") / "vla.params"
+    file.write_bytes(packed(params, view, [TOUCH], {"wrist": 128}, made))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "--fast", "learner.base={none}"], "learner.base={none} cannot be read: No such file"),
+        (["train", "--fast", "learner.base={torn}"], "learner.base={torn} cannot be started from: "),
+        (["train", "--fast", "task=reach"], "it has learnt the tasks robot_rl.tasks.named_cube:TouchCube"),
+        (["train", "--fast", "cameras=front"], "it needs images of wrist; this run has cameras=['front']"),
+        (
+            ["train", "--fast", "learner.interventions=cut"],
+            "learner.interventions=cut is for agents, and learner.base=",
+        ),
+        (["train", "--fast", "learner.shaping=0.1"], "learner.shaping=0.1 is for agents"),
+        (["train", "--fast", "aloe.weight=best"], "aloe.weight"),
+        (["pretrain"], "it is a SmallVLA, which robot-rl pretrain --vla makes and robot-rl train improves"),
+    ],
+)
+def test_a_policy_that_cannot_be_improved_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: Path, words: list[str], said: str
+) -> None:
+    record(tmp_path / "run" / "demos", TOUCH)
+    (tmp_path / "torn").write_bytes(policy.read_bytes()[:-1])
+    names = {"none": tmp_path / "none", "torn": tmp_path / "torn"}
+    settings = {"task": TOUCH, "cameras": "wrist", "learner.base": str(policy)}
+    settings |= dict(word.format(**names).split("=") for word in words if "=" in word)
+    commands = [word for word in words if "=" not in word]
+    assert (
+        main([*commands, "--run", str(tmp_path / "run"), *(f"{key}={value}" for key, value in settings.items())]) == 2
+    )
+    assert said.format(**names) in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow  # half a minute of simulation
