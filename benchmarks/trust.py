@@ -43,6 +43,7 @@ CASES = (
 
 def run(case: Case, earned: float, lost: float, rng: random.Random) -> list[float]:
     """The rate in use after each episode."""
+    trust.EARNED, trust.LOST = earned, lost
     told: list[tuple[bool, int, float]] = []  # whose, which, return
     leads, rates = False, []
     for number in range(case.episodes):
@@ -50,7 +51,7 @@ def run(case: Case, earned: float, lost: float, rng: random.Random) -> list[floa
         clone = [value for learner, _, value in told if not learner]
         learner = [value for learner, then, value in told if learner and 2 * then >= number][-trust.WINDOW :]
         chance = trust.better(clone, learner)
-        leads = len(learner) >= trust.ENOUGH and chance >= (lost if leads else earned)
+        leads = trust.learner_leads(chance, len(learner), leads)
         rates.append(rate if leads else case.clone)
         explores = trust.learner_explores(trust.hoped(clone, learner), rng.random())
         told.append((explores, number, float(rng.random() < (rate if explores else case.clone))))

@@ -56,7 +56,7 @@ from robot_rl.data.parameters import pack, unpack
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import RunConfig, load_config
 from robot_rl.jobs.learning import make_learner
-from robot_rl.jobs.policies import make_loader
+from robot_rl.jobs.policies import Loader
 from robot_rl.jobs.progress import encoder_of, schema_of, view_of
 from robot_rl.jobs.run import Run
 from robot_rl.jobs.vla import vla_base
@@ -191,7 +191,7 @@ class Bench:
         """Makes a policy of the parameters that the run's learner publishes."""
         seen = self.view.images(self.schema.seen)
         if vla_base(self.config) is not None:
-            return make_loader(self.config, self.task, self.schema)
+            return Loader(self.config, self.task, self.schema)
         return ActorLoader(self.view, self.config.seed, deterministic, seen, self.schema.encoder)
 
     def success(self, data: bytes, starts: int) -> float:

@@ -7,12 +7,13 @@
 For each seed a script that drives like a person shows the task anew, `robot-rl pretrain --vla` imitates, and each arm
 goes on from that policy, in process: ``advantage`` and ``return`` learn, see ``aloe.weight``, while a scripted person
 watches, takes over and gives back (`benchmarks.experiments.people`). Before the first step, when it is the frozen
-policy, and after every ``--every`` steps of the robot, the person's included, the newest policy acts alone, from starts
-that chose nothing; at the end the champion does, too, which the improvement gate hands on.
+policy, and after every ``--every`` steps of the robot, the person's included, what was learnt acts alone, from starts
+that chose nothing, whatever trust says; at the end, what is in use does, too, and the champion, which the improvement
+gate hands on.
 
 Each run is a line of JSON: arm, seed, task, how many demonstrations, style of the person, settings, version, digest of
-the policy that it began with, machine; points: robot minutes and success; champion: its success at the end; episodes,
-takeovers, by_person, reflexes, cpu_s, wall_s as in `benchmarks.experiments.people`.
+the policy that it began with, machine; points: robot minutes and success; in_use, champion: their success at the end;
+episodes, takeovers, by_person, reflexes, cpu_s, wall_s as in `benchmarks.experiments.people`.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ from benchmarks.experiments.tables.plan import STEPS_PER_MINUTE, TUNING
 from benchmarks.experiments.tables.runs import ONE_THREAD
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import load_config
-from robot_rl.jobs.learning import make_learning
 from robot_rl.jobs.run import Run, read_parameters
 from robot_rl.jobs.training import Trainer
+from robot_rl.jobs.vla import make_improver
 from robot_rl.policies.base import Newest
 from robot_rl.tasks.experts.supervisor import STYLES, Supervisor
 
@@ -66,6 +67,7 @@ class Line:
     base: str
     machine: str
     points: tuple[tuple[float, float], ...]
+    in_use: float
     champion: float | None
     starts: int
     episodes: int
@@ -131,8 +133,9 @@ def make_line(cell: Cell) -> Line:
     bench = Bench(load_config(None, overrides))
     points: list[tuple[float, float]] = [(0.0, bench.success(base.read_bytes(), cell.starts))]
     tally, run = Tally(), Run.create(bench.config, root)
-    for minutes in learn(cell, bench, run, tally):
-        points.append((minutes, bench.success(run.parameters.read_bytes(), cell.starts)))
+    for minutes, learnt in learn(cell, bench, run, tally):
+        points.append((minutes, bench.success(learnt, cell.starts)))
+    in_use = bench.success(run.parameters.read_bytes(), cell.starts)
     champion = bench.success(read_parameters(run, bench.config), cell.starts) if run.champion.exists() else None
     return Line(
         arm=cell.arm,
@@ -145,6 +148,7 @@ def make_line(cell: Cell) -> Line:
         base=digest(base.read_bytes()),
         machine=machine(),
         points=tuple(points),
+        in_use=in_use,
         champion=champion,
         starts=cell.starts,
         episodes=tally.episodes,
@@ -156,11 +160,12 @@ def make_line(cell: Cell) -> Line:
     )
 
 
-def learn(cell: Cell, bench: Bench, run: Run, tally: Tally) -> Iterator[float]:
-    """Robot minutes at which the newest parameters, which are in the run's file, are to be evaluated."""
+def learn(cell: Cell, bench: Bench, run: Run, tally: Tally) -> Iterator[tuple[float, bytes]]:
+    """Robot minutes at which it is to be evaluated, and what was learnt by then."""
     with contextlib.closing(EpisodeStore.create_or_open(run.online, bench.schema)) as store:
         acting = Newest(bench.loader(deterministic=False))
-        trainer = Trainer(run, bench.config, make_learning(run, bench.config), acting.take)
+        loop = make_improver(run, bench.config, Path(bench.config.learner.base).read_bytes())
+        trainer = Trainer(run, bench.config, loop, acting.take)
         trainer.start()
         trainer.warm_up()
         person = None if cell.style == NOBODY else Supervisor(bench.task, cell.style, cell.seed)
@@ -176,8 +181,8 @@ def learn(cell: Cell, bench: Bench, run: Run, tally: Tally) -> Iterator[float]:
                 while trainer.step():
                     pass
                 if tally.steps % cell.every == 0 or tally.steps == cell.steps:
-                    trainer.publish()
-                    yield tally.steps / STEPS_PER_MINUTE
+                    yield tally.steps / STEPS_PER_MINUTE, loop.newest()
+        trainer.publish()
         trainer.close()
 
 
@@ -194,10 +199,10 @@ def table(lines: Sequence[Line], task: str) -> Iterator[str]:
     found = [line for line in lines if line.task == task]
     minutes = sorted({minute for line in found for minute, _ in line.points})
     yield (
-        f"| `{task}` | Seeds | {' | '.join(f'{minute:.1f} min' for minute in minutes)} | Champion, at the end | "
+        f"| `{task}` | Seeds | {' | '.join(f'{minute:.1f} min' for minute in minutes)} | In use | Champion | "
         "Takeovers an episode | Steps by the person | Reflexes | CPU [s] |"
     )
-    yield "|---" * (7 + len(minutes)) + "|"
+    yield "|---" * (8 + len(minutes)) + "|"
     for arm in ARMS:
         runs = sorted((one for one in found if one.arm == arm), key=lambda one: one.seed)
         if not runs:
@@ -206,6 +211,7 @@ def table(lines: Sequence[Line], task: str) -> Iterator[str]:
         cells = [
             ", ".join(str(run.seed) for run in runs),
             *at,
+            _each([run.in_use for run in runs]),
             _each([run.champion for run in runs if run.champion is not None]),
             _each([run.takeovers / max(run.episodes, 1) for run in runs]),
             _each([run.by_person for run in runs]),

@@ -186,7 +186,7 @@ def check_learner(config: RunConfig, root: Path | None) -> None:
     from robot_rl.learner.factory import make_loop_config
 
     if (policy := vla_base(config)) is not None:
-        check_improved(config, policy)
+        check_improved(config, policy, None if root is None else Run(root.absolute()).checkpoints)
         return
     make_loop_config(config.learner, config.seed, images=bool(config.cameras))
     if root is not None:

@@ -89,10 +89,10 @@ def run_fast(job: str, run: Run, config: RunConfig, show: Callable[[], None]) ->
                 warm_up(policy, view.state_size, schema.seen, task.instruction)
         elif spec.learns:
             from robot_rl.jobs.learning import make_learning
-            from robot_rl.jobs.policies import make_loader
+            from robot_rl.jobs.policies import Loader
             from robot_rl.jobs.training import Trainer
 
-            acting = Newest(make_loader(config, task, schema))
+            acting = Newest(Loader(config, task, schema))
             trainer = Trainer(run, config, make_learning(run, config), acting.take, lambda phase: show())
             trainer.start()
             trainer.warm_up()

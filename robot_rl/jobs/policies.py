@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from robot_rl.contract import Policy
 from robot_rl.contract.settings import ConfigError
+from robot_rl.data.parameters import ParameterError
 from robot_rl.data.schema import StoreSchema
 from robot_rl.jobs.config import RunConfig
 from robot_rl.jobs.job import TOPIC
 from robot_rl.jobs.progress import view_of
 from robot_rl.jobs.run import Run, read_parameters
-from robot_rl.jobs.vla import vla_base
 from robot_rl.policies import POLICIES, composition, make_policy, served
 from robot_rl.policies.vla.card import AGENT, check, is_vla
 from robot_rl.tasks.base import Task
@@ -39,12 +39,14 @@ def has_own_name(config: RunConfig) -> bool:
     return is_named(config) or config.policy == TOPIC or _has_file(config)
 
 
-def name_of(config: RunConfig) -> str:
+def name_of(run: Run, config: RunConfig) -> str:
     """Who acts in a run, for people: what ``policy`` names, a SmallVLA, or the agent."""
     if has_own_name(config):
         return config.policy
-    file = Path(config.policy or config.learner.base)
-    return AGENT if file.is_file() and is_vla(file.read_bytes()) else config.learner.agent
+    try:
+        return AGENT if is_vla(read_parameters(run, config)) else config.learner.agent
+    except (ConfigError, ParameterError):  # nothing has been published, or it is damaged
+        return config.learner.agent
 
 
 def identity(run: Run, config: RunConfig) -> bytes:
@@ -84,17 +86,35 @@ def check_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema
         ActorLoader(view, seed=0, deterministic=True, images=seen, encoder=schema.encoder).check(data)
 
 
-def make_loader(config: RunConfig, task: Task, schema: StoreSchema) -> ActorLoader | VlaLoader:
-    """Of the policies that the run's learner publishes."""
-    view = view_of(task, config)
-    seen = view.images(schema.seen)
-    if vla_base(config) is not None:
-        from robot_rl.policies.vla.policy import VlaLoader
+class Loader:
+    """Makes a policy of each publication of a learner, be it of an agent or of a SmallVLA."""
 
-        return VlaLoader(view, config.seed, seen, schema.encoder)
-    from robot_rl.policies.loading import ActorLoader
+    def __init__(self, config: RunConfig, task: Task, schema: StoreSchema) -> None:
+        view = view_of(task, config)
+        self._given = view, config.seed, view.images(schema.seen), schema.encoder
+        self._guides = config.session.guides
+        self._agents: ActorLoader | None = None
+        self._vlas: VlaLoader | None = None
 
-    return ActorLoader(view, config.seed, False, seen, schema.encoder, config.session.guides)
+    def __call__(self, data: bytes) -> Policy:
+        """The policy packed in ``data``. Raises `ParameterError` when it does not fit; the one before stays."""
+        if not is_vla(data):
+            return self.agents(data)
+        if self._vlas is None:
+            from robot_rl.policies.vla.policy import VlaLoader
+
+            self._vlas = VlaLoader(*self._given)
+        return self._vlas(data)
+
+    @property
+    def agents(self) -> ActorLoader:
+        """The loader of agents' parameters."""
+        if self._agents is None:
+            from robot_rl.policies.loading import ActorLoader
+
+            view, seed, seen, encoder = self._given
+            self._agents = ActorLoader(view, seed, False, seen, encoder, self._guides)
+        return self._agents
 
 
 def make_evaluated(run: Run, config: RunConfig, task: Task, schema: StoreSchema) -> Policy:

@@ -75,7 +75,7 @@ def write_summary(run: Run, config: RunConfig, wall_s: float) -> Path:
     everything = [*demos, *online, *evaluation]
     summary: dict[str, Any] = {
         "task": config.task,
-        "agent": name_of(config),
+        "agent": name_of(run, config),
         "arm": run.status_of("job").get("arm", config.arm),
         "seed": config.seed,
         "demos": sum(e.success for e in demos),
@@ -133,7 +133,7 @@ def draw_curve(run: Run, config: RunConfig) -> Figure:
         top.axhline(rate * 100, color="tab:green", linestyle="--", label=label)
     top.set_ylabel("success [%]")
     top.set_ylim(-4, 104)
-    top.set_title(f"{config.task}, {name_of(config)}, seed {config.seed}")
+    top.set_title(f"{config.task}, {name_of(run, config)}, seed {config.seed}")
     bottom.set_ylabel("episode [s]")
     bottom.set_xlabel("robot time of learning [min]")
     for axis in (top, bottom):

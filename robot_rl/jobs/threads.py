@@ -7,18 +7,14 @@ import os
 CONTROL_CORES = 2  # left to the simulation and the control path
 
 
-def threads_of(threads: int) -> int:
-    """``learner.threads`` in number: 0 is all cores but two, and one at least."""
-    return threads or max(1, len(os.sched_getaffinity(0)) - CONTROL_CORES)
-
-
 def limit_threads(threads: int) -> None:
     """Let XLA use ``threads`` CPU threads, 0: all cores but two; must come before the first import of JAX.
 
     A matrix product that is split over cores waits for its slowest part. On cores that it shares with the control path,
     one thread is twice as fast as two.
     """
-    cores, threads = sorted(os.sched_getaffinity(0)), threads_of(threads)
+    cores = sorted(os.sched_getaffinity(0))
+    threads = threads or max(1, len(cores) - CONTROL_CORES)
     if threads == 1:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
     else:

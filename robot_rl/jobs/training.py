@@ -33,14 +33,14 @@ class Learning(Protocol):
     Attributes:
         halted: why updates stopped, or "".
         has_clone, imitating, imitation, trust, pretraining, version, debt: as of a `LearnerLoop`.
-        gated: while the improvement gate holds its newest parameters back, the champion's act in their place.
+        turned: somebody else acts in the next episode than was published last.
     """
 
     halted: str
     has_clone: bool
 
     @property
-    def gated(self) -> bool: ...
+    def turned(self) -> bool: ...
     @property
     def imitating(self) -> bool: ...
     @property
@@ -59,6 +59,9 @@ class Learning(Protocol):
     def step(self) -> bool: ...
     def checkpoint(self) -> Path: ...
     def parameters(self) -> bytes: ...
+    def acting(self) -> tuple[int, bytes] | None:
+        """Version and bytes of what acts while learning; None: what is in use."""
+
     def metrics(self) -> dict[str, float]: ...
 
 
@@ -158,7 +161,7 @@ class Trainer:
         worked = self._loop.step()
         self._follow_phase()
         version = self._loop.version
-        if version - max(self._published, 0) >= self._settings.publish_every:
+        if version - max(self._published, 0) >= self._settings.publish_every or self._loop.turned:
             self.publish()
         if version - self._checkpointed >= self._settings.checkpoint_every:
             self._loop.checkpoint()
@@ -180,9 +183,9 @@ class Trainer:
         data = self._loop.parameters()
         self._published = self._loop.version
         write_atomically(self._run.parameters, data)
-        self._promotion.publish(self._published, data)
-        held_back = self._loop.gated and self._promotion.gate.held_back and self._run.champion.exists()
-        self._publish(self._run.champion.read_bytes() if held_back else data)
+        version, acting = self._loop.acting() or (self._published, data)
+        self._promotion.publish(version, acting)
+        self._publish(acting)
 
     def finish(self) -> None:
         """Catch up with what the data has earned, as far as `CATCH_UP` allows; publish, checkpoint, report."""

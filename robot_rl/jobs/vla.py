@@ -6,10 +6,11 @@ In training with such a policy as ``learner.base``, what learns is its improveme
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from robot_rl.contract import INSTRUCTION, AgentView, ContractError, View
 from robot_rl.contract.files import write_atomically
@@ -21,8 +22,8 @@ from robot_rl.jobs.locks import RunLock
 from robot_rl.jobs.logs import tell
 from robot_rl.jobs.progress import domain_of, schema_of, view_of
 from robot_rl.jobs.run import Run
-from robot_rl.jobs.threads import threads_of
-from robot_rl.policies.vla.card import check, is_vla
+from robot_rl.jobs.threads import CONTROL_CORES
+from robot_rl.policies.vla.card import check, digest_of, is_vla
 from robot_rl.tasks import make_task
 from robot_rl.tasks.base import Task
 
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from robot_rl.policies.vla.aloe import AloeLoop
     from robot_rl.policies.vla.card import Card
     from robot_rl.policies.vla.examples import Episode
+
+LOGGER = logging.getLogger(__name__)
+# Settings of the learner that say how an agent learns, and mean nothing for a SmallVLA.
+OF_AGENTS = (
+    *("agent", "settings", "utd", "batch_size", "demo_share", "shaping", "interventions", "online_weights"),
+    *("capacity", "demo_capacity", "imitate", "pretrain"),
+)
 
 
 class Recorded(NamedTuple):
@@ -55,41 +63,64 @@ def vla_base(config: RunConfig) -> bytes | None:
         raise ConfigError(f"learner.base={base} cannot be started from: {error}") from error
 
 
-def check_improved(config: RunConfig, policy: bytes) -> None:
-    """Raises `ConfigError` where the SmallVLA ``policy`` cannot be improved in a run with these settings."""
-    base, learner = config.learner.base, config.learner
-    for key, given, unset in (
-        ("learner.interventions", learner.interventions, "plain"),
-        ("learner.shaping", learner.shaping, 0.0),
-        ("learner.online_weights", learner.online_weights, ()),
-    ):
+def check_improved(config: RunConfig, policy: bytes, checkpoints: Path | None = None) -> None:
+    """Raises `ConfigError` where the SmallVLA ``policy`` cannot be improved in a run with these settings.
+
+    ``checkpoints``: of the run, which it would go on from.
+    """
+    base, defaults = config.learner.base, RunConfig()
+    for key in OF_AGENTS:
+        given, unset = getattr(config.learner, key), getattr(defaults.learner, key)
         if given != unset:
-            raise ConfigError(f"{key}={given} is for agents, and learner.base={base} is a SmallVLA; leave it out")
+            _refuse(config, f"learner.{key}", given)
+    if config.preference:
+        _refuse(config, "preference", config.preference)
     task = make_task(config.task)
     schema, view = schema_of(task, config), view_of(task, config)
     try:
         check(policy, view, view.images(schema.seen), schema.encoder)
     except ParameterError as error:
         raise ConfigError(f"learner.base={base} cannot be started from: {error}") from error
+    if checkpoints is not None:
+        from robot_rl.learner.checkpoint import CheckpointError, load_latest
+
+        try:
+            found = load_latest(checkpoints)
+        except CheckpointError as error:
+            raise ConfigError(f"cannot go on from this run's checkpoint, {error}; another run starts anew") from error
+        if found is not None and found.meta.get("base") != digest_of(policy):
+            raise ConfigError(
+                f"cannot go on from this run's checkpoint, {found.path}: it is not of the policy that learner.base="
+                f"{base} holds; another run starts anew"
+            )
+
+
+def _refuse(config: RunConfig, key: str, given: object) -> NoReturn:
+    raise ConfigError(
+        f"{key}={given} is for agents, and learner.base={config.learner.base} is a SmallVLA; leave it out"
+    )
 
 
 def make_improver(run: Run, config: RunConfig, policy: bytes) -> AloeLoop:
     """The loop that improves the SmallVLA ``policy`` on the run's stores. Raises `ConfigError` where it misfits."""
-    from robot_rl.policies.vla.aloe import AloeLoop, Feed
+    from robot_rl.policies.vla.aloe import AloeLoop
+    from robot_rl.policies.vla.feed import Feed
 
     check_improved(config, policy)
     task = make_task(config.task)
     schema, domain = schema_of(task, config), domain_of(task, config)
-    card, found = check(policy, domain.view, domain.view.images(schema.seen), schema.encoder)
+    card, _ = check(policy, domain.view, domain.view.images(schema.seen), schema.encoder)
     online = (run.online, *(run.root / name for name in config.learner.online_stores))
+    for path in online[1:]:
+        if not path.exists():
+            LOGGER.warning("%s is not there (yet): nothing to learn from", path)
 
     def feed(path: Path, shown: bool) -> Feed:
-        words = config.session.instruction or task.instruction
-        return Feed(StoreReader(path, observe=domain.observe, successes_only=shown), words, shown)
+        return Feed(path, domain.observe, config.session.instruction or task.instruction, shown)
 
     return AloeLoop(
         card,
-        found,
+        policy,
         domain,
         demos=[feed(run.root / name, True) for name in config.demo_stores],
         online=[feed(path, False) for path in online],
@@ -98,7 +129,7 @@ def make_improver(run: Run, config: RunConfig, policy: bytes) -> AloeLoop:
         checkpoints=run.checkpoints,
         keep=config.learner.keep_checkpoints,
         seed=config.seed,
-        threads=threads_of(config.learner.threads),
+        threads=config.learner.threads or max(1, (os.cpu_count() or 1) - CONTROL_CORES),
     )
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import optax
 
 from robot_rl.data.replay import Batch
-from robot_rl.learner.algorithms.chunked import Values, critic_loss, fill, q_values, standard_scores, whole
+from robot_rl.learner.algorithms.chunked import Values, critic_loss, fill, q_values, standard_scores
 from robot_rl.learner.networks.mlp import Params, critics_apply, critics_create
 
 JUDGED = 512  # windows that are valued at once
@@ -137,7 +137,7 @@ def _advantage(critics: Params, windows: Windows) -> tuple[jax.Array, jax.Array]
 
 def advantages(critics: Params, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     """A ``(n,)`` of all ``windows``, and the values ``(n,)`` of what was executed."""
-    rows = np.arange(-(-len(windows.mask) // JUDGED) * JUDGED).reshape(-1, JUDGED) % len(windows.mask)
+    rows = np.arange(_padded(len(windows.mask))).reshape(-1, JUDGED) % len(windows.mask)
     parts = [_advantage(critics, windows.take(part)) for part in rows]  # of one size, which is compiled once
     found, values = (
         np.concatenate([np.asarray(part) for part in one])[: len(windows.mask)] for one in zip(*parts, strict=True)
@@ -147,7 +147,7 @@ def advantages(critics: Params, windows: Windows) -> tuple[np.ndarray, np.ndarra
 
 def weights(advantage: np.ndarray, size: np.ndarray, windows: Windows, beta: float, limit: float) -> np.ndarray:
     """w ``(n,)`` of ``advantage (n,)``, a difference of values of ``size (n,)``; 0 where the future is not known."""
-    known = np.asarray(whole(windows.batch))
+    known = np.maximum(windows.valid[:, -1], 1.0 - windows.mask)
     found: np.ndarray = known * exponential(advantage, size, known, beta, limit)
     return found
 
@@ -157,6 +157,13 @@ def exponential(score: np.ndarray, size: np.ndarray, known: np.ndarray, beta: fl
 
     ``size (n,)`` is of the values that x is a difference of, see `standard_scores`.
     """
-    scores = standard_scores(jnp.asarray(score), jnp.abs(size), jnp.asarray(known))
-    found: np.ndarray = np.exp(np.clip(np.asarray(scores) / beta, -limit, limit))
+    more = _padded(len(score)) - len(score)  # or each number of windows would be compiled for
+    score, size, known = (np.pad(part, (0, more)) for part in (score, np.abs(size), known))
+    scores = np.asarray(standard_scores(jnp.asarray(score), jnp.asarray(size), jnp.asarray(known)))
+    found: np.ndarray = np.exp(np.clip(scores[: len(scores) - more] / beta, -limit, limit))
     return found
+
+
+def _padded(count: int) -> int:
+    """The least multiple of `JUDGED` from ``count`` on."""
+    return -(-count // JUDGED) * JUDGED

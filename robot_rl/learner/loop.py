@@ -84,11 +84,11 @@ class LearnerLoop:
     ``halted`` is why updates stopped (see `robot_rl.learner.watch`), or "". Parameters handed out from then on are the
     last good ones; a learner that is started again tries again from its last checkpoint. ``has_clone``: demonstrations
     were imitated, or a clone was taken over. ``held_out_rows``: in the demonstrations' buffer, an episode that was held
-    out from imitation (`Imitation.episode`); None where there is none, or it has not begun. ``gated``: see
+    out from imitation (`Imitation.episode`); None where there is none, or it has not begun. ``turned``: see
     `robot_rl.jobs.training`.
     """
 
-    gated = False
+    turned = False
 
     def __init__(
         self,
@@ -317,6 +317,9 @@ class LearnerLoop:
         params = {name: np.asarray(value) for name, value in self.agent.actor(self.state).items()}
         described = describe_agent(self.agent, self.domain.layout.images)
         return pack(params, self.version, {**self.domain.identity, **described, "seed": self.config.seed})
+
+    def acting(self) -> None:
+        """Nothing else than `parameters`, by which a policy takes turns itself."""
 
     def metrics(self) -> dict[str, float]:
         """Scalars for logs and plots."""

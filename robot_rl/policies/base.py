@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from robot_rl.contract import ActionChunk, Observation, Planned, Policy, Shaped
+from robot_rl.contract import ActionChunk, ContractError, Observation, Planned, Policy, Shaped
 
 __all__ = ["Actor", "ActorPolicy", "Newest", "Policy", "RandomPolicy"]
 
@@ -76,5 +76,6 @@ class Newest(Policy):
             self._policy.begin(instruction)
 
     def act(self, observations: Sequence[Observation]) -> ActionChunk:
-        assert self._policy is not None, "no parameters have been published yet"
+        if self._policy is None:
+            raise ContractError("no parameters have been published yet")
         return self._policy.act(observations)

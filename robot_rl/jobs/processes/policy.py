@@ -19,24 +19,26 @@ from robot_rl.tasks import make_task
 
 def main(run: Run, config: RunConfig, job: str) -> int:
     act_on_processor()
-    from robot_rl.jobs.policies import make_evaluated, make_loader
+    from robot_rl.jobs.policies import Loader, make_evaluated
+    from robot_rl.jobs.vla import vla_base
     from robot_rl.learner.factory import make_loop_config
-    from robot_rl.policies.loading import ActorLoader
 
     task = make_task(config.task)
     spec, view, schema = job_of(job), view_of(task, config), schema_of(task, config)
     guides = config.session.guides
-    load = make_loader(config, task, schema)
+    load = Loader(config, task, schema) if spec.learns else None
     policy: Policy = RandomPolicy(task, config.seed)
     if spec.deterministic:
         policy = make_evaluated(run, config, task, schema)
         warm_up(policy, view.state_size, schema.seen, task.instruction)  # no episode begins before the node is there
-    elif isinstance(load, ActorLoader):
+    elif load is not None and (base := vla_base(config)) is not None:
+        policy = load(base)
+        warm_up(policy, view.state_size, schema.seen, task.instruction)
+    elif load is not None:
         agent, _ = make_loop_config(config.learner, config.seed, images=bool(schema.images))
-        load.warm_up(agent)
-    loading = load if spec.learns else None
+        load.agents.warm_up(agent)
     with contextlib.closing(policy), ros() as stop:
-        node = PolicyNode(task, policy, config.cameras, loading, view, schema.encoding, guides is not None)
+        node = PolicyNode(task, policy, config.cameras, load, view, schema.encoding, guides is not None)
         asks_server = spec.deterministic and served(config.policy) is not None
         with stop.at_once() if asks_server else contextlib.nullcontext():  # it may be waiting for the server
             spin(node, stop)

@@ -10,6 +10,9 @@ the expert imitates them, one half of a minibatch demonstrations and what a pers
 made of small pieces of work, so that whoever does it can do other things in between; nobody waits for it.
 ``weight=return`` weighs by the standardised return of the rest of the episode in place of A, and has no critics.
 
+Who acts in an episode, the policy that it began with or what was learnt since, is decided by what their episodes
+returned, as for the agents (`robot_rl.learner.trust`): while learning by a draw, in use once the latter has earned it.
+
 Departures from the paper: only the expert is trained; critics are small, and see the trunk's mean token and the state;
 w is of A in units of its spread (see `learner.algorithms.chunked`).
 """
@@ -22,86 +25,72 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from robot_rl.contract import INSTRUCTION, Source
-from robot_rl.data.episode import Transitions
-from robot_rl.data.parameters import Parameters
-from robot_rl.data.schema import StoreError, StoreSchema
-from robot_rl.data.store import StoreReader
+from robot_rl.contract import Source
+from robot_rl.data.episode import Correction, EpisodeInfo, Transitions
+from robot_rl.data.parameters import unpack
 from robot_rl.learner import chunk_critics
 from robot_rl.learner.checkpoint import CheckpointError, leaves_to_tree, load_latest, save
 from robot_rl.learner.chunk_critics import CriticSettings, Windows
 from robot_rl.learner.domain import TaskDomain
 from robot_rl.learner.governor import UtdGovernor
-from robot_rl.policies.vla.card import Card, packed
+from robot_rl.policies.vla.card import Card, digest_of, packed
 from robot_rl.policies.vla.config import AloeConfig
+from robot_rl.policies.vla.feed import Feed
 from robot_rl.policies.vla.network import SmallVla
+from robot_rl.policies.vla.training import draw
+from robot_rl.policies.vla.turns import TurnTaking
 from robot_rl.policies.vla.watched import Table, Watched, contexts, table, watch
 
 LOGGER = logging.getLogger(__name__)
 CRITIC_PIECE, POLICY_PIECE, PROPOSED_AT_ONCE = 20, 5, 128  # steps, steps, and observations of a piece of work
 SHOWN_SHARE = 0.5  # of a minibatch of the expert
-STALENESS_WINDOW = 256
+STALENESS_WINDOW = 256  # newest policy steps over which staleness is reported
+LARGEST_GRADIENT = 1.0  # norm beyond which it is cut
+NEVER = 1e-9  # steps for each step of the arm, of what shall make none
 
 
-class Feed:
-    """A store that is followed.
+class Before(NamedTuple):
+    """All that a round changes, as it was before: see `AloeLoop._state`."""
 
-    Args:
-        reader: hands out its steps with ``state``, and images.
-        instruction: where an episode's record has none; "" where the task has none either.
-        shown: it holds demonstrations.
-    """
-
-    def __init__(self, reader: StoreReader, instruction: str, shown: bool) -> None:
-        self.reader, self.instruction, self.shown = reader, instruction, shown
-        self.fits = False
-        self._parts: dict[int, list[Transitions]] = {}
-
-    def whole(self, parts: Sequence[Transitions]) -> list[list[Transitions]]:
-        """The episodes that are over with ``parts``."""
-        over = []
-        for part in parts:
-            known = self._parts.setdefault(part.episode, [])
-            known.append(part)
-            if part["terminated"][-1] or part["truncated"][-1]:
-                over.append(self._parts.pop(part.episode))
-        return over
-
-    def said(self, episode: int) -> str:
-        """What was asked for in ``episode``, which is over."""
-        meta = next((info.meta for info in self.reader.episodes() if info.index == episode), {})
-        return str(meta.get(INSTRUCTION, "") or self.instruction)
+    state: Mapping[str, Any]
+    steps: int
+    critic_steps: int
+    info: Mapping[str, float]
 
 
 class AloeLoop:
-    """Improves one SmallVLA, by the interface of `robot_rl.learner.loop.LearnerLoop`.
+    """Improves one SmallVLA, by the interface of `robot_rl.jobs.training.Learning`.
 
     Args:
-        card, found: the policy that it begins with.
+        card: the policy that it begins with.
+        base: the bytes of that policy.
         domain: the task; every store must fit it.
         demos, online: stores, those of the arms second.
         config: see `AloeConfig`.
         start_after: online steps before the first round.
         checkpoints: directory for `checkpoint` and `restore`, or None; so many are kept.
-        seed: of noise and minibatches.
+        seed: of noise, minibatches and turns.
         threads: of the processor, of this whole process, for torch.
+
+    Attributes:
+        halted: why updates stopped, or "".
+        turned: whether somebody else acts than `acting` said last.
     """
 
     has_clone = True  # the policy that it begins with
     imitating = False
-    imitation = trust = pretraining = ""
+    imitation = pretraining = ""
     debt = 0
-    gated = True
 
     def __init__(
         self,
         card: Card,
-        found: Parameters,
+        base: bytes,
         domain: TaskDomain,
         *,
         demos: Sequence[Feed],
@@ -114,41 +103,55 @@ class AloeLoop:
         threads: int = 1,
     ) -> None:
         torch.set_num_threads(threads)
+        found = unpack(base)
         self.config = config
-        self.halted = ""
-        self._card, self._domain, self._shaped = card, domain, domain.view
+        self.halted, self.turned = "", False
+        self._card, self._base, self._domain, self._shaped = card, base, domain, domain.view
         self._tasks, self._begun_with = tuple(found.meta["tasks"]), found.version
-        self._feeds, self._checkpoints, self._keep = (*demos, *online), checkpoints, keep
-        cells = {name: found.params[f"cells.{name}.weight"].shape[1] for name in card.images}
-        places = {name: found.params[f"places.{name}"].shape[0] for name in card.images}
+        self._feeds, self._checkpoints, self._keep, self._seed = (*demos, *online), checkpoints, keep, seed
         states = len(found.params["state_mean"])
-        network = SmallVla(
-            card.config, {name: (places[name], cells[name]) for name in card.images}, states, domain.view.action.size
-        )
+        shapes = {name: found.params[f"cells.{name}.weight"].shape[1] for name in card.images}
+        cells = {name: (len(found.params[f"places.{name}"]), size) for name, size in shapes.items()}
+        network = SmallVla(card.config, cells, states, domain.view.action.size)
         network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in found.params.items()})
         self._network = network.eval().requires_grad_(False)
         self._expert = copy.deepcopy(network.expert).requires_grad_(True)
         self._optimiser = torch.optim.Adam(self._expert.parameters(), lr=config.learning_rate)
-        self._generator = torch.Generator().manual_seed(seed)
-        self._rng = np.random.default_rng(seed)
-        settings = config.critics, config.hidden, config.discount, config.critic_rate, config.target_rate
-        self._settings = CriticSettings(*settings)
-        size = card.config.acted * domain.view.action.size
-        self._critics = chunk_critics.create(seed, card.config.width + states, size, self._settings)
-        self._mean, self._scale = (np.zeros(card.config.width + states, np.float32) for _ in range(2))  # none yet: 0
-        rate = config.critic_steps if config.weight == "advantage" else config.policy_steps
-        self.governor = UtdGovernor(max(rate, 1e-9), start_after)
+        self._settings = CriticSettings(
+            members=config.critics,
+            hidden=config.hidden,
+            discount=config.discount,
+            learning_rate=config.critic_rate,
+            target_rate=config.target_rate,
+        )
+        features, size = card.config.width + states, card.config.acted * domain.view.action.size
+        self._critics = chunk_critics.create(seed, features, size, self._settings)
+        self._mean, self._scale = (np.zeros(features, np.float32) for _ in range(2))  # of what critics see; 0: unknown
+        by_value = config.weight == "advantage"
+        self.governor = UtdGovernor(config.critic_steps if by_value else NEVER, start_after)
+        self._expert_governor = UtdGovernor(config.policy_steps or NEVER, start_after)
+        self._generator, self._rng = torch.Generator(), np.random.default_rng(seed)
+        self._generator.manual_seed(seed)
         self._episodes: list[Watched] = []
-        self._waiting: deque[tuple[Feed, list[Transitions]]] = deque()  # episodes that are over and not watched yet
+        self._waiting: deque[tuple[Feed, EpisodeInfo]] = deque()  # episodes that are not watched yet
         self._work: Iterator[None] | None = None
-        self._round = self._learnt = self._steps = self._shown_steps = 0  # rounds, steps at the last one, expert's, …
+        self._round = 0
+        self._learnt = 0  # online steps when the last round began
+        self._skipped = 0  # online steps that an earlier start has counted, and are read again
+        self._shown_steps = 0
+        self._turns = TurnTaking(self._begun_with, seed)
         self._staleness: deque[int] = deque(maxlen=STALENESS_WINDOW)
         self._info: dict[str, float] = {}
 
     @property
     def version(self) -> int:
         """Of the parameters: steps of imitation, then of improvement."""
-        return self._begun_with + self._steps
+        return self._begun_with + self._expert_governor.made
+
+    @property
+    def trust(self) -> str:
+        """How the policy that it began with and what was learnt since do, in words."""
+        return self._turns.words
 
     def warm_up(self) -> None:
         """Load what encodes, and watch the demonstrations."""
@@ -161,18 +164,15 @@ class AloeLoop:
         """Take in what the stores have gained, and corrections. Raises `StoreError` where one is of another task."""
         count = 0
         for feed in self._feeds:
-            if not self._fits(feed):
-                continue
-            polled = feed.reader.poll()
-            for correction in polled.corrected:
-                for one in self._episodes:
-                    if (one.store, one.number, one.shown) == (correction.store, correction.episode, feed.shown):
-                        one.correct(correction)
-            count += sum(len(part) for part in polled.new)
+            news = feed.poll(self._domain)
+            for correction in news.corrected:
+                self._correct(feed, correction)
+            count += sum(len(part) for part in news.steps)
             if not feed.shown:
-                for part in polled.new:
+                for part in news.steps:
                     self._receive(part)
-            self._waiting.extend((feed, parts) for parts in feed.whole(polled.new))
+            self._waiting.extend((feed, info) for info in news.over)
+        self.turned |= self._turns.take(self.version)
         return count
 
     def step(self) -> bool:
@@ -187,48 +187,54 @@ class AloeLoop:
             self._learnt, self._work = self.governor.received, self._one_round()
         if self._work is None:
             return False
-        if next(self._work, self) is self:
+        try:
+            next(self._work)
+        except StopIteration:
             self._work = None
         return True
 
     def _due(self) -> bool:
         """Whether a round may begin."""
-        received = self.governor.received
-        ready = self.governor.counted > 0 and any(not one.shown for one in self._episodes)
-        return ready and received - self._learnt >= self.config.every
+        ready = self.governor.counted > 0 and any(one.counted.any() for one in self._episodes if not one.shown)
+        return ready and self.governor.received - self._learnt >= self.config.every
 
     def _one_round(self) -> Iterator[None]:
-        """Propose, criticise, improve; a piece after the other."""
-        before, episodes = self._state(), tuple(self._episodes)
-        yield from self._propose(episodes)
-        found = table(episodes, self._card.config.acted, self._card.config.horizon, self.config.discount)
-        if self.config.weight == "return":
+        """Propose, criticise, improve; a piece after the other. What is not finite undoes it and stops updates."""
+        before = Before(self._state(), self._expert_governor.made, self.governor.made, dict(self._info))
+        try:
+            yield from self._learn(tuple(self._episodes))
+            self._round += 1
+        except FloatingPointError as error:
+            self._restore_state(before.state)
+            self._expert_governor.made, self.governor.made = before.steps, before.critic_steps
+            self._info = dict(before.info)
+            self.halted = f"round {self._round + 1}: {error}; updates stopped, the parameters before it are kept"
+            LOGGER.error(self.halted)
+
+    def _learn(self, episodes: Sequence[Watched]) -> Iterator[None]:
+        """A round on ``episodes``. Raises FloatingPointError for what is not finite."""
+        config = self.config
+        if config.weight == "advantage":
+            yield from self._propose(episodes)
+        found = table(episodes, self._card.config.acted, self._card.config.horizon, config.discount)
+        if config.weight == "return":
             known = np.ones(len(found.first), np.float32)
             weight = chunk_critics.exponential(
-                found.returned, found.returned, known, self.config.temperature, self.config.weight_limit
+                found.returned, found.returned, known, config.temperature, config.weight_limit
             )
         else:
             windows = self._windows(episodes, found)
             yield from self._criticise(windows)
             advantage, values = chunk_critics.advantages(self._critics.critics, windows)
+            weight = chunk_critics.weights(advantage, values, windows, config.temperature, config.weight_limit)
+            self._info["critic/advantage"] = _finite("the critics' advantage", float(advantage.mean()))
             yield
-            weight = chunk_critics.weights(
-                advantage, values, windows, self.config.temperature, self.config.weight_limit
-            )
-            self._info["critic/advantage"] = float(advantage.mean())
         online = ~found.shown
         self._info["policy/weight_online"] = float(weight[online].mean()) if online.any() else 0.0
         yield from self._improve(episodes, found, weight)
-        self._round += 1
-        if wrong := [name for name, value in self._info.items() if not math.isfinite(value)]:
-            self._restore_state(before)
-            self.halted = f"round {self._round}: {', '.join(wrong)} not finite; updates stopped, as before it"
-            LOGGER.error(self.halted)
 
     def _propose(self, episodes: Sequence[Watched]) -> Iterator[None]:
         """Chunks of the policy of now, where there are none, and in place of the oldest."""
-        if self.config.weight == "return":
-            return
         age = np.concatenate([one.age for one in episodes])
         episode = np.repeat(np.arange(len(episodes)), [len(one.age) for one in episodes])
         row = np.concatenate([np.arange(len(one.age)) for one in episodes])
@@ -236,13 +242,13 @@ class AloeLoop:
         chosen = order[: int((age < 0).sum()) + self.config.refreshed]
         for first in range(0, len(chosen), PROPOSED_AT_ONCE):
             part = chosen[first : first + PROPOSED_AT_ONCE]
-            chunks = self._drawn(episodes, episode[part], row[part])
+            chunks = self._chunks(episodes, episode[part], row[part])
             for place, (number, at) in enumerate(zip(episode[part], row[part], strict=True)):
                 one = episodes[number]
                 one.proposed[at], one.age[at] = chunks[place], self._round
             yield
 
-    def _drawn(self, episodes: Sequence[Watched], episode: np.ndarray, row: np.ndarray) -> np.ndarray:
+    def _chunks(self, episodes: Sequence[Watched], episode: np.ndarray, row: np.ndarray) -> np.ndarray:
         """``(n, M, h a)`` of the average, for observations."""
         config, many = self._card.config, self.config.proposals
         context = contexts(episodes, episode, row)
@@ -253,24 +259,21 @@ class AloeLoop:
 
     def _windows(self, episodes: Sequence[Watched], found: Table) -> Windows:
         """What critics learn from."""
-        seen, then = found.batch.state, found.batch.next_state
         if not self._scale.any():
-            self._mean, self._scale = seen.mean(0), 1.0 / np.maximum(seen.std(0), 1e-3)
-        mean, scale = self._mean, self._scale
+            self._mean, self._scale = found.seen.mean(0), 1.0 / np.maximum(found.seen.std(0), 1e-3)
         proposed, then_proposed = (
             np.stack([episodes[number].proposed[at] for number, at in zip(found.episode, rows, strict=True)])
             for rows in (found.first, found.last)
         )
-        batch = found.batch
         return Windows(
-            (seen - mean) * scale,
-            batch.action,
-            batch.reward,
-            batch.valid,
-            batch.mask,
-            (then - mean) * scale,
-            proposed,
-            then_proposed,
+            seen=(found.seen - self._mean) * self._scale,
+            action=found.action,
+            reward=found.reward,
+            valid=found.valid,
+            mask=found.mask,
+            then_seen=(found.then_seen - self._mean) * self._scale,
+            proposed=proposed,
+            then_proposed=then_proposed,
         )
 
     def _criticise(self, windows: Windows) -> Iterator[None]:
@@ -278,91 +281,103 @@ class AloeLoop:
         for _ in range(self.governor.due // CRITIC_PIECE):
             rows = self._rng.integers(len(windows.mask), size=(CRITIC_PIECE, self.config.batch))
             self._critics, info = chunk_critics.learn(self._critics, windows.take(rows), self._settings)
-            self._info |= {name: float(value) for name, value in info.items()}
+            self._info |= {name: _finite(name, float(value)) for name, value in info.items()}
             self.governor.make(CRITIC_PIECE)
             yield
 
     def _improve(self, episodes: Sequence[Watched], found: Table, weight: np.ndarray) -> Iterator[None]:
-        """The expert's steps that are due."""
+        """The expert's steps that are due now."""
         chance = chances(found.shown, SHOWN_SHARE)
-        owed = int(self.config.policy_steps * self.governor.counted) - self._steps
-        if self.config.weight == "return":
-            self.governor.make(min(self.governor.due, max(0, owed)))
         losses = []
-        for count in range(max(0, owed)):
+        for count in range(self._expert_governor.due):
             rows = self._rng.choice(len(chance), self.config.policy_batch, p=chance)
             losses.append(self._imitate(episodes, found, rows, weight[rows]))
-            self._steps += 1
+            self._info["policy/loss"] = float(np.mean(losses))
+            self._expert_governor.make(1)
             if (count + 1) % POLICY_PIECE == 0:
                 yield
-        if losses:
-            self._info["policy/loss"] = float(np.mean(losses))
 
     def _imitate(self, episodes: Sequence[Watched], found: Table, rows: np.ndarray, weight: np.ndarray) -> float:
         """A step of the expert on the windows of ``rows (n,)``, each counted ``weight (n,)``; its loss."""
-        draws = self._card.config.draws
         context = contexts(episodes, found.episode[rows], found.first[rows])
-        chunk, within = (
-            torch.from_numpy(part[rows]).repeat_interleave(draws, 0) for part in (found.chunk, found.within)
-        )
-        counts = within * torch.from_numpy(weight.astype(np.float32)).repeat_interleave(draws, 0)[:, None]
-        noise = torch.randn(chunk.shape, generator=self._generator)
-        time = torch.rand(len(chunk), 1, generator=self._generator)
-        t = time[..., None]
-        error = (self._expert(context, (1.0 - t) * noise + t * chunk, time) - (chunk - noise)) ** 2
-        loss = (counts[..., None] * error).sum() / (within.sum() * chunk.shape[2])
+        chunk, within = torch.from_numpy(found.chunk[rows]), torch.from_numpy(found.within[rows])
+        chunk, within, noise, time = draw(chunk, within, self._card.config, self._generator)
+        counts = torch.from_numpy(weight.astype(np.float32)).repeat_interleave(self._card.config.draws)
+        error = self._expert.error(context, chunk, noise, time)
+        loss = (counts[:, None] * within * error).sum() / (within.sum() * chunk.shape[2]).clamp(min=1.0)
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._expert.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(self._expert.parameters(), LARGEST_GRADIENT)
+        _finite("the gradient of the action expert", float(norm))
         self._optimiser.step()
         with torch.no_grad():
             for mean, value in zip(self._network.expert.parameters(), self._expert.parameters(), strict=True):
                 mean.lerp_(value, self.config.average_rate)
-        return float(loss.detach())
+        return _finite("the loss of the action expert", float(loss.detach()))
 
     def _watch_next(self) -> None:
-        """Watch the next episode that is over; the oldest of the online ones go where there are too many."""
-        feed, parts = self._waiting.popleft()
-        said = feed.said(parts[0].episode)
-        one = watch(self._network, self._card, parts, said, feed.shown, self.config.proposals)
+        """Watch the next episode, and let the oldest of the online ones go where there are too many."""
+        feed, info = self._waiting.popleft()
+        more = sum(other.steps + 1 for source, other in self._waiting if not source.shown)
+        if not feed.shown and more >= self.config.capacity:
+            return  # it would go at once
+        said = feed.said(info)
+        if not said:
+            LOGGER.warning("%s: episode %d says not what was asked for; it is left out", feed.path, info.index)
+            return
+        episode = feed.load(info.index)
+        if episode is None:
+            return
+        one = watch(self._network, self._card, episode, said, feed.shown, self.config.proposals)
         self._episodes.append(one)
-        if feed.shown:
-            self._shown_steps += len(one)
-        online = [other for other in self._episodes if not other.shown]
-        if sum(len(other.age) for other in online) > self.config.capacity and self._work is None:
-            self._episodes.remove(online[0])
+        self._shown_steps += len(one) if feed.shown else 0
+        online = deque(other for other in self._episodes if not other.shown)
+        while sum(len(other.age) for other in online) > self.config.capacity and len(online) > 1:
+            self._episodes.remove(online.popleft())
+
+    def _correct(self, feed: Feed, correction: Correction) -> None:
+        """Label an episode anew; one that is not watched yet will be read as it is labelled then."""
+        if not feed.shown:
+            self._turns.correct(correction)
+        for one in self._episodes:
+            if (one.store, one.number, one.shown) == (correction.store, correction.episode, feed.shown):
+                one.correct(correction)
 
     def _receive(self, part: Transitions) -> None:
-        self.governor.receive(len(part))
+        """Count online steps, but for those that an earlier start has counted."""
+        self._turns.add(part)
+        again = min(self._skipped, len(part))
+        self._skipped -= again
+        for governor in (self.governor, self._expert_governor):
+            governor.receive(len(part) - again)
         acted = part["version"][(part["source"] == Source.POLICY) & (part["version"] >= 0)]
         self._staleness.extend(np.maximum(self.version - acted, 0).tolist())
 
-    def _fits(self, feed: Feed) -> bool:
-        if not feed.fits:
-            schema: StoreSchema | None = feed.reader.schema
-            if schema is None:
-                return False
-            if misfit := self._domain.misfit(schema):
-                raise StoreError(f"{feed.reader.path} {misfit}")
-            feed.fits = True
-        return True
-
-    def parameters(self) -> bytes:
-        """The policy of now, as `robot-rl pretrain --vla` packs it."""
+    def newest(self) -> bytes:
+        """What was learnt, as `robot-rl pretrain --vla` packs a policy."""
         params = {name: value.numpy() for name, value in self._network.state_dict().items()}
         return packed(params, self._shaped, self._tasks, self._card.images, self._card.config, self.version)
 
+    def parameters(self) -> bytes:
+        """The policy in use: what was learnt once it leads, until then the one that it began with."""
+        return self.newest() if self._turns.leads else self._base
+
+    def acting(self) -> tuple[int, bytes]:
+        """Version and bytes of the policy that acts while learning."""
+        self.turned = False
+        return (self.version, self.newest()) if self._turns.explores else (self._begun_with, self._base)
+
     def metrics(self) -> dict[str, float]:
         """Scalars for logs and plots."""
-        counted = max(1, self.governor.counted)
         return {
             **self._info,
+            **self._turns.metrics,
             "learner/rounds": float(self._round),
             "learner/updates": float(self.governor.made),
             "learner/version": float(self.version),
             "learner/utd": self.governor.ratio,
-            "learner/actor_utd": self._steps / counted,
-            "learner/due": float(self.governor.due),
+            "learner/actor_utd": self._expert_governor.ratio,
+            "learner/due": float(max(0, self.governor.due)),
             "learner/online_steps": float(self.governor.received),
             "learner/demo_steps": float(self._shown_steps),
             "learner/staleness": float(np.mean(self._staleness)) if self._staleness else 0.0,
@@ -374,22 +389,35 @@ class AloeLoop:
         """Write all that learns to disk. Raises `CheckpointError`."""
         if self._checkpoints is None:
             raise CheckpointError("this learner was given no directory for checkpoints")
-        meta = {"policy": self._begun_with, "steps": self._steps, "round": self._round, "made": self.governor.made}
-        return save(self._checkpoints, self._steps, self._state(), meta, self._keep)
+        meta = {
+            "base": digest_of(self._base),
+            "round": self._round,
+            "learnt": self._learnt,
+            "leads": self._turns.leads,
+            "governor": self.governor.state(),
+            "expert_governor": self._expert_governor.state(),
+        }
+        return save(self._checkpoints, self.version, self._state(), meta, self._keep)
 
     def restore(self) -> bool:
         """Go on from the newest whole checkpoint; False when there is none. Raises `CheckpointError`.
 
-        The stores are read anew: proposals are drawn again, and updates that were made are not made again.
+        The stores are read and watched anew, and proposals drawn again; steps that were counted are not counted again.
         """
         found = load_latest(self._checkpoints) if self._checkpoints is not None else None
         if found is None:
             return False
-        if found.meta.get("policy") != self._begun_with:
-            raise CheckpointError(f"{found.path}: it began with another policy than learner.base")
+        for message in found.skipped:
+            LOGGER.warning(message)
+        if found.meta.get("base") != digest_of(self._base):
+            raise CheckpointError(f"{found.path}: it is not of the policy that learner.base names")
         self._restore_state(leaves_to_tree(self._state(), found.leaves))
-        self._steps, self._round = found.meta["steps"], found.meta["round"]
-        self.governor.made = found.meta["made"]
+        self._round, self._learnt, self._turns.leads = (found.meta[name] for name in ("round", "learnt", "leads"))
+        self.governor.restore(found.meta["governor"])
+        self._expert_governor.restore(found.meta["expert_governor"])
+        self._skipped = self.governor.received
+        self._generator.manual_seed(self._seed + self.version)  # no noise is drawn twice
+        self._rng = np.random.default_rng((self._seed, self.version))
         LOGGER.info("going on after %d rounds", self._round)
         return True
 
@@ -431,6 +459,13 @@ def chances(shown: np.ndarray, share: float) -> np.ndarray:
         return np.full(len(shown), 1.0 / len(shown))
     found: np.ndarray = np.where(shown, share / count, (1.0 - share) / (len(shown) - count))
     return found
+
+
+def _finite(name: str, value: float) -> float:
+    """``value``. Raises FloatingPointError where it is not finite."""
+    if not math.isfinite(value):
+        raise FloatingPointError(f"{name} is {value}")
+    return value
 
 
 def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:

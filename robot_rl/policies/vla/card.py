@@ -8,6 +8,7 @@ both encoders, and its settings. Loading refuses whatever differs from the run's
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -36,6 +37,11 @@ class Card(NamedTuple):
 def is_vla(data: bytes) -> bool:
     """Whether ``data`` are parameters of a SmallVLA. Raises `ParameterError` where they are none at all."""
     return unpack(data).meta.get("agent") == AGENT
+
+
+def digest_of(policy: bytes) -> str:
+    """Tells the bytes of a policy from others."""
+    return hashlib.sha256(policy).hexdigest()[:16]
 
 
 def packed(

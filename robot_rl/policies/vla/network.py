@@ -106,10 +106,8 @@ class SmallVla(nn.Module):
         ``noise``, as ``chunk``, is ε; ``time (n m, H)`` is t, or ``(n m, 1)`` where all tokens have the same; m chunks
         in a row belong to one of the context's n.
         """
-        t = time[..., None]
-        point = (1.0 - t) * noise + t * chunk
-        error = (self.expert(context, point, time) - (chunk - noise)) ** 2
-        return (weight[..., None] * error).sum() / (weight.sum() * self.actions).clamp(min=1.0)
+        error = self.expert.error(context, chunk, noise, time)
+        return (weight * error).sum() / (weight.sum() * self.actions).clamp(min=1.0)
 
     @torch.no_grad()
     def sample(self, context: Context, noise: Tensor, given: Tensor | None = None) -> Tensor:
@@ -163,6 +161,13 @@ class Expert(nn.Module):
             h = block(h, c, context)
         v: Tensor = self.outputs(self.norm(h))
         return v
+
+    def error(self, context: Context, chunk: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+        """‖v(x_t, t | c) − (a − ε)‖² ``(n m, H)`` of each action, see `SmallVla.loss`."""
+        t = time[..., None]
+        v = self(context, (1.0 - t) * noise + t * chunk, time)
+        found: Tensor = ((v - (chunk - noise)) ** 2).sum(2)
+        return found
 
 
 class Block(nn.Module):

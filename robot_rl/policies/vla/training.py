@@ -111,14 +111,22 @@ def fit(
 
 def drawn_loss(network: SmallVla, batch: Minibatch, config: VlaConfig, generator: torch.Generator) -> Tensor:
     """The loss of ``batch``, each observation with ``draws`` noises and times, and prefixes where they are learnt."""
-    chunk, weight = (part.repeat_interleave(config.draws, 0) for part in (batch.chunk, batch.weight))
+    return network.loss(network.context(batch.seen), *draw(batch.chunk, batch.weight, config, generator))
+
+
+def draw(
+    chunk: Tensor, weight: Tensor, config: VlaConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Chunks, weights, noises and times of a loss: of each of ``chunk (n, H, a)``, with ``weight (n, H)``, ``draws`` in
+    a row, some of whose first actions are given where prefixes are learnt."""
+    chunk, weight = (part.repeat_interleave(config.draws, 0) for part in (chunk, weight))
     noise = torch.randn(chunk.shape, generator=generator)
     time = torch.rand(len(chunk), 1, generator=generator)
     if config.prefix:
         count = torch.randint(0, config.prefix + 1, (len(chunk), 1), generator=generator)
         given = torch.arange(config.horizon) < count
         time, weight = torch.where(given, CLEAN, time), torch.where(given, 0.0, weight)
-    return network.loss(network.context(batch.seen), chunk, weight, noise, time)
+    return chunk, weight, noise, time
 
 
 @torch.no_grad()

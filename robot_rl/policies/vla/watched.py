@@ -14,7 +14,6 @@ import torch
 
 from robot_rl.contract import Source
 from robot_rl.data.episode import Correction, Transitions
-from robot_rl.data.replay import Batch
 from robot_rl.policies.vla.card import Card
 from robot_rl.policies.vla.examples import padded
 from robot_rl.policies.vla.network import Context, Seen, SmallVla
@@ -64,62 +63,41 @@ class Watched:
 
 
 def watch(
-    network: SmallVla,
-    card: Card,
-    parts: Sequence[Transitions],
-    instruction: str,
-    shown: bool,
-    proposals: int,
+    network: SmallVla, card: Card, episode: Transitions, instruction: str, shown: bool, proposals: int
 ) -> Watched:
-    """The episode that ``parts`` make up, one after the other, in which ``instruction`` was asked for."""
-    whole = joined(parts)
-    states = torch.from_numpy(whole["state"].astype(np.float32))
+    """An ``episode`` with its images, in which ``instruction`` was asked for."""
+    states = torch.from_numpy(episode["state"].astype(np.float32))
     words, read = padded([card.words.encode(instruction)])
     tokens, means = [], []
     with torch.no_grad():
         for first in range(0, len(states), AT_ONCE):
             rows = slice(first, first + AT_ONCE)
-            cells = {
-                name: torch.from_numpy(cells_of(card.encoder, whole.images[name][rows])).float() for name in card.images
-            }
             count = len(states[rows])
+            cells = {
+                name: torch.from_numpy(cells_of(card.encoder, episode.images[name][rows])).float()
+                for name in card.images
+            }
             seen = Seen(cells, words.expand(count, -1, -1), read.expand(count, -1), states[rows])
             context = network.context(seen)
             tokens.append(context.tokens.half())
             means.append(network.mean_of(context))
         felt = network.standardised(states)
-    steps, size = len(whole), card.config.acted * network.actions
+    size = card.config.acted * network.actions
     return Watched(
-        store=whole.store,
-        number=whole.episode,
+        store=episode.store,
+        number=episode.episode,
         shown=shown,
         tokens=torch.cat(tokens),
         counts=context.counts[0],
         seen=torch.cat((torch.cat(means), felt), 1).numpy(),
-        action=whole["action"].astype(np.float32),
-        reward=whole["reward"].astype(np.float32),
-        terminated=whole["terminated"].astype(bool),
-        counted=whole.counts.astype(bool),
-        by_person=whole["source"] == Source.PERSON,
-        proposed=np.zeros((steps + 1, proposals, size), np.float32),
-        age=np.full(steps + 1, -1),
+        action=episode["action"].astype(np.float32),
+        reward=episode["reward"].astype(np.float32),
+        terminated=episode["terminated"].astype(bool),
+        counted=episode.counts.astype(bool),
+        by_person=episode["source"] == Source.PERSON,
+        proposed=np.zeros((len(episode) + 1, proposals, size), np.float32),
+        age=np.full(len(episode) + 1, -1),
     )
-
-
-def joined(parts: Sequence[Transitions]) -> Transitions:
-    """Consecutive ``parts`` of an episode as one; each but the last gives up its last observation to the next."""
-    names = parts[0].columns
-    rows = [len(part) for part in parts]
-    columns = {}
-    for name in names:
-        pieces = [part.columns[name] for part in parts]
-        observed = len(pieces[-1]) > rows[-1]
-        columns[name] = np.concatenate(
-            [piece[:count] for piece, count in zip(pieces[:-1], rows[:-1], strict=True)]
-            + [pieces[-1] if observed else pieces[-1][: rows[-1]]]
-        )
-    first = parts[0]
-    return Transitions(first.store, first.episode, first.start, columns)
 
 
 class Table(NamedTuple):
@@ -127,7 +105,8 @@ class Table(NamedTuple):
 
     Attributes:
         episode, first, last: ``(n,)``: place of the episode in its list, and of the observations at both ends.
-        batch: for critics, see `Batch`: ``state`` is what these see.
+        seen, then_seen: ``(n, f)``, what critics see at both ends.
+        action: ``(n, h, a)``; reward, valid: ``(n, h)``; mask: ``(n,)``: as in `robot_rl.data.replay.Batch`.
         chunk: ``(n, H, a)``; within: ``(n, H)``, 1 until the episode's end.
         returned: ``(n,)``: discounted return from the window's first step to the episode's end.
         shown: ``(n,)`` bool: of a demonstration, or begun by a person.
@@ -136,7 +115,12 @@ class Table(NamedTuple):
     episode: np.ndarray
     first: np.ndarray
     last: np.ndarray
-    batch: Batch
+    seen: np.ndarray
+    then_seen: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    valid: np.ndarray
+    mask: np.ndarray
     chunk: np.ndarray
     within: np.ndarray
     returned: np.ndarray
@@ -146,39 +130,36 @@ class Table(NamedTuple):
 def table(episodes: Sequence[Watched], executed: int, horizon: int, discount: float) -> Table:
     """All windows of ``episodes`` that may be learnt from, of ``executed`` steps h and with chunks of ``horizon`` H."""
     parts = [_windows(number, one, executed, horizon, discount) for number, one in enumerate(episodes)]
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    episode, first, last, seen, then, action, reward, mask, valid, chunk, within, returned, shown = columns
-    batch = Batch(seen, action, reward, mask, then, valid)
-    return Table(episode, first, last, batch, chunk, within, returned, shown)
+    return Table(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _windows(number: int, one: Watched, executed: int, horizon: int, discount: float) -> tuple[np.ndarray, ...]:
-    """The columns of `Table` of one episode."""
+def _windows(number: int, one: Watched, executed: int, horizon: int, discount: float) -> Table:
+    """The windows of one episode."""
     steps = len(one)
     first = np.arange(steps)
-    ends = np.flatnonzero(one.terminated)
+    ends = np.flatnonzero(one.terminated & one.counted)
     end = int(ends[0]) + 1 if len(ends) else steps + 1  # the observation that a task's end led to
     valid, within = _there(one.counted, executed), _there(one.counted, horizon)
     last = first + valid.sum(1).astype(int)
     returned = np.zeros(steps + 1, np.float32)
     for step in range(steps - 1, -1, -1):
-        returned[step] = one.reward[step] + discount * returned[step + 1]
-    columns = (
-        np.full(steps, number),
-        first,
-        last,
-        one.seen[first],
-        one.seen[last],
-        _ahead(one.action, executed) * valid[..., None],
-        _ahead(one.reward, executed) * valid,
-        (last < end).astype(np.float32),
-        valid,
-        _ahead(one.action, horizon),
-        within,
-        returned[:steps],
-        one.by_person | one.shown,
+        returned[step] = one.counted[step] * (one.reward[step] + discount * returned[step + 1])
+    found = Table(
+        episode=np.full(steps, number),
+        first=first,
+        last=last,
+        seen=one.seen[first],
+        then_seen=one.seen[last],
+        action=_ahead(one.action, executed) * valid[..., None],
+        reward=_ahead(one.reward, executed) * valid,
+        valid=valid,
+        mask=(last < end).astype(np.float32),
+        chunk=_ahead(one.action, horizon),
+        within=within,
+        returned=returned[:steps],
+        shown=one.by_person | one.shown,
     )
-    return tuple(column[one.counted] for column in columns)
+    return Table(*(column[one.counted] for column in found))
 
 
 def _ahead(values: np.ndarray, steps: int) -> np.ndarray:

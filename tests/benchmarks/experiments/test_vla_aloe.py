@@ -18,7 +18,7 @@ TASK = "pick_cube_images"
 def line(arm: str, seed: int, rates: list[float], champion: float | None) -> Line:
     points = tuple((float(minute), rate) for minute, rate in enumerate(rates))
     counts = {"episodes": 10, "takeovers": 12, "by_person": 0.25, "reflexes": seed, "cpu_s": 10.0, "wall_s": 1.0}
-    return Line(arm, seed, TASK, 10, "good", (), "abc", "b", "a machine", points, champion, 25, **counts)
+    return Line(arm, seed, TASK, 10, "good", (), "abc", "b", "a machine", points, rates[-1], champion, 25, **counts)
 
 
 def test_runs_come_seed_by_seed_and_what_chooses_is_kept_apart() -> None:
@@ -41,6 +41,6 @@ def test_the_table_has_what_each_seed_came_to() -> None:
     lines = [line("advantage", 1, [0.5, 0.75], 1.0), line("advantage", 0, [0.25, 0.25], None)]
     (row,) = list(vla_aloe.table(lines, TASK))[2:]
     assert row == (
-        "| advantage | 0, 1 | 0.38 (0.25, 0.50) | 0.50 (0.25, 0.75) | 1.00 (1.00) | 1.20 (1.20, 1.20) | "
-        "0.25 (0.25, 0.25) | 0, 1 | 10 |"
+        "| advantage | 0, 1 | 0.38 (0.25, 0.50) | 0.50 (0.25, 0.75) | 0.50 (0.25, 0.75) | 1.00 (1.00) | "
+        "1.20 (1.20, 1.20) | 0.25 (0.25, 0.25) | 0, 1 | 10 |"
     )

@@ -13,10 +13,14 @@ from robot_rl.data.schema import StoreSchema
 from robot_rl.data.store import EpisodeStore, StoreReader
 from robot_rl.jobs.cli import main
 from robot_rl.jobs.config import load_config
+from robot_rl.jobs.policies import Loader
+from robot_rl.jobs.progress import schema_of
+from robot_rl.learner.checkpoint import save
 from robot_rl.perception.encoders import make_encoder
 from robot_rl.policies.vla.card import packed
 from robot_rl.policies.vla.config import VlaConfig
 from robot_rl.policies.vla.network import SmallVla
+from robot_rl.policies.vla.policy import VlaPolicy
 from robot_rl.policies.vla.seeing import cell_shape
 from robot_rl.tasks import make_task
 from robot_rl.tasks.named_cube import LiftCube, TouchCube
@@ -90,6 +94,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "learner.interventions=cut is for agents, and learner.base=",
         ),
         (["train", "--fast", "learner.shaping=0.1"], "learner.shaping=0.1 is for agents"),
+        (["train", "--fast", "learner.utd=3"], "learner.utd=3 is for agents"),
         (["train", "--fast", "aloe.weight=best"], "aloe.weight"),
         (["pretrain"], "it is a SmallVLA, which robot-rl pretrain --vla makes and robot-rl train improves"),
     ],
@@ -107,6 +112,24 @@ def test_a_policy_that_cannot_be_improved_is_refused(
         main([*commands, "--run", str(tmp_path / "run"), *(f"{key}={value}" for key, value in settings.items())]) == 2
     )
     assert said.format(**names) in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_run_goes_on_with_the_policy_that_it_began_with_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: Path
+) -> None:
+    record(tmp_path / "run" / "demos", TOUCH)
+    save(tmp_path / "run" / "checkpoints", 3, {}, {"base": "another"})
+    words = ["train", "--fast", "--run", str(tmp_path / "run"), f"task={TOUCH}", "cameras=wrist"]
+    assert main([*words, f"learner.base={policy}"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "cannot go on from this run's checkpoint" in told and f"learner.base={policy} holds" in told
+
+
+def test_what_is_published_says_itself_whether_an_agent_or_a_small_vla_acts(policy: Path) -> None:
+    task = make_task(TOUCH)
+    config = load_config(None, [f"task={TOUCH}", "cameras=wrist"])  # of an arm that another one's learner teaches
+    found = Loader(config, task, schema_of(task, config))(policy.read_bytes())
+    assert isinstance(found, VlaPolicy)
 
 
 @pytest.mark.slow  # half a minute of simulation

@@ -147,39 +147,6 @@ def test_the_champion_is_kept_and_told_of_whether_there_are_updates_to_be_made_o
             assert learner.version == 0 and run.champion.read_bytes() == run.parameters.read_bytes()
 
 
-@pytest.mark.parametrize("gated", [True, False])
-def test_while_the_gate_holds_the_newest_back_the_champion_acts_where_it_is_in_charge(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gated: bool
-) -> None:
-    monkeypatch.setattr("robot_rl.jobs.training.STATUS_PERIOD", 0.0)
-    config = load_config(None, ["learner.gate_window=6"])
-    run, published = Run.create(config, tmp_path), Published()
-    training, learner = trainer(run, published, config)
-    monkeypatch.setattr(learner, "gated", gated)
-    training.start()
-    with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
-
-        def end(outcome: Outcome, *versions: int) -> None:
-            for version in versions:
-                writer = store.begin({})
-                for step in steps(2, 0, outcome):
-                    writer.append(dataclasses.replace(step, timing=dataclasses.replace(step.timing, version=version)))
-                writer.finish()
-                training.step()
-
-        end(Outcome.success(), *[0] * 6)
-        learner.add(transitions(20))
-        while training.step():
-            pass
-        training.publish()
-        newest = published[-1]
-        assert newest == learner.version > 0
-        end(Outcome.timeout(), *[0] * 5, newest)
-        training.publish()
-    assert published[-1] == (0 if gated else newest)
-    assert unpack(run.parameters.read_bytes()).version == newest, "which go on learning"
-
-
 def test_why_a_learner_stopped_is_said_once_and_its_last_good_parameters_stay(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from robot_rl.data.episode import Correction, Transitions
-from robot_rl.policies.vla.watched import Watched, contexts, joined, table
-from tests.robot_rl.recording import transitions
+from robot_rl.data.episode import Correction
+from robot_rl.policies.vla.watched import Watched, contexts, table
 
 
 def watched(steps: int, ended: bool = True, tokens: int = 3, shown: bool = False) -> Watched:
@@ -34,26 +33,26 @@ def watched(steps: int, ended: bool = True, tokens: int = 3, shown: bool = False
 def test_windows_go_to_the_end_of_a_task_and_not_beyond() -> None:
     found = table([watched(3)], executed=2, horizon=3, discount=0.5)
     assert found.first.tolist() == [0, 1, 2] and found.last.tolist() == [2, 3, 3]
-    assert found.batch.mask.tolist() == [1.0, 0.0, 0.0]
-    assert found.batch.valid.tolist() == [[1, 1], [1, 1], [1, 0]]
-    assert found.batch.action[..., 0].tolist() == [[1, 2], [2, 3], [3, 0]]
-    assert found.batch.reward.tolist() == [[0, 0], [0, 1], [1, 0]]
+    assert found.mask.tolist() == [1.0, 0.0, 0.0]
+    assert found.valid.tolist() == [[1, 1], [1, 1], [1, 0]]
+    assert found.action[..., 0].tolist() == [[1, 2], [2, 3], [3, 0]]
+    assert found.reward.tolist() == [[0, 0], [0, 1], [1, 0]]
     assert found.chunk[0, :, 0].tolist() == [1, 2, 3] and found.within[1].tolist() == [1, 1, 0]
     assert found.returned.tolist() == [0.25, 0.5, 1.0]
-    assert found.batch.next_state[:, 0].tolist() == [2.0, 3.0, 3.0]
+    assert found.then_seen[:, 0].tolist() == [2.0, 3.0, 3.0]
 
 
 def test_a_time_limit_leaves_a_window_open_and_cuts_the_last_one_short() -> None:
     found = table([watched(3, ended=False)], executed=2, horizon=2, discount=0.5)
-    assert found.batch.mask.tolist() == [1.0, 1.0, 1.0]
-    assert found.batch.valid.tolist() == [[1, 1], [1, 1], [1, 0]]
+    assert found.mask.tolist() == [1.0, 1.0, 1.0]
+    assert found.valid.tolist() == [[1, 1], [1, 1], [1, 0]]
     assert found.returned.tolist() == [0.0] * 3
 
 
 def test_a_correction_moves_the_end_and_steps_behind_it_are_gone() -> None:
     one = watched(4)
     labels = {
-        "reward": np.array([0.0, 1.0, 0.0, 0.0]),
+        "reward": np.array([0.0, 1.0, 0.0, 1.0]),  # what the episode returned before is still there
         "terminated": np.array([False, True, False, False]),
         "truncated": np.zeros(4, bool),
         "counts": np.array([True, True, False, False]),
@@ -61,8 +60,8 @@ def test_a_correction_moves_the_end_and_steps_behind_it_are_gone() -> None:
     one.correct(Correction("s", 0, labels))
     found = table([one], executed=3, horizon=4, discount=0.5)
     assert found.first.tolist() == [0, 1] and found.last.tolist() == [2, 2]
-    assert found.batch.mask.tolist() == [0.0, 0.0]
-    assert found.batch.reward.tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert found.mask.tolist() == [0.0, 0.0]
+    assert found.reward.tolist() == [[0, 1, 0], [1, 0, 0]]
     assert found.within.tolist() == [[1, 1, 0, 0], [1, 0, 0, 0]]
     assert found.returned.tolist() == [0.5, 1.0]
 
@@ -80,12 +79,3 @@ def test_contexts_of_episodes_with_more_and_fewer_words_stand_side_by_side() -> 
     found = contexts(episodes, np.array([1, 0]), np.array([2, 3]))
     assert found.counts.tolist() == [[True] * 5, [True, True, True, False, False]]
     assert found.tokens[0].unique().tolist() == [2.0] and found.tokens[1, :3].unique().tolist() == [3.0]
-
-
-def test_parts_of_an_episode_join_to_what_it_was() -> None:
-    whole = transitions(7)
-    parts: list[Transitions] = [whole.span(0, 3), whole.span(3, 4), whole.span(4, 7)]
-    again = joined(parts)
-    assert set(again.columns) == set(whole.columns)
-    for name, column in whole.columns.items():
-        np.testing.assert_array_equal(again.columns[name], column, err_msg=name)
