@@ -63,6 +63,8 @@ class Line:
     demos: int
     style: str
     settings: tuple[str, ...]
+    steps: int
+    every: int
     version: str
     base: str
     machine: str
@@ -78,8 +80,8 @@ class Line:
     wall_s: float
 
     @property
-    def key(self) -> tuple[str, str, int, int]:
-        return self.task, self.arm, self.demos, self.seed
+    def key(self) -> tuple[object, ...]:
+        return key_of(self)
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,13 @@ class Cell:
     version: str
 
     @property
-    def key(self) -> tuple[str, str, int, int]:
-        return self.task, self.arm, self.demos, self.seed
+    def key(self) -> tuple[object, ...]:
+        return key_of(self)
+
+
+def key_of(run: Line | Cell) -> tuple[object, ...]:
+    """All that tells a run from others of its version, the arm and the seed last."""
+    return (run.task, run.demos, run.style, run.settings, run.steps, run.every, run.starts, run.arm, run.seed)
 
 
 def imitated(cell: Cell) -> Path:
@@ -128,7 +135,8 @@ def make_line(cell: Cell) -> Line:
     overrides = [f"task={cell.task}", f"seed={cell.seed}", f"demo_stores={shown / 'demos'}", f"learner.base={base}"]
     overrides += [f"session.instruction={WORDS[cell.task]}", f"steps={cell.steps}", f"aloe.weight={cell.arm}"]
     overrides += cell.settings
-    root = cell.work / cell.version / "-".join(map(str, cell.key))
+    name = digest(repr(cell.key).encode())
+    root = cell.work / cell.version / f"{cell.task}-{cell.arm}-seed-{cell.seed}-{name}"
     shutil.rmtree(root, ignore_errors=True)  # what an interrupted run has left
     bench = Bench(load_config(None, overrides))
     points: list[tuple[float, float]] = [(0.0, bench.success(base.read_bytes(), cell.starts))]
@@ -144,6 +152,8 @@ def make_line(cell: Cell) -> Line:
         demos=cell.demos,
         style=cell.style,
         settings=cell.settings,
+        steps=cell.steps,
+        every=cell.every,
         version=cell.version,
         base=digest(base.read_bytes()),
         machine=machine(),
@@ -197,6 +207,8 @@ def planned(given: argparse.Namespace, version: str) -> Iterator[Cell]:
 def table(lines: Sequence[Line], task: str) -> Iterator[str]:
     """Markdown: a row for each arm, means over the seeds and what each came to."""
     found = [line for line in lines if line.task == task]
+    if len({line.key[:-2] for line in found}) > 1:
+        raise ValueError(f"the lines of {task} are of runs that differ in more than arm and seed; name other --results")
     minutes = sorted({minute for line in found for minute, _ in line.points})
     yield (
         f"| `{task}` | Seeds | {' | '.join(f'{minute:.1f} min' for minute in minutes)} | In use | Champion | "

@@ -152,7 +152,8 @@ class Promotion:
                 LOGGER.warning("%s cannot be read (%r); all episodes are judged again", run.gate, error)
 
     def publish(self, version: int, data: bytes) -> None:
-        """Parameters that may act from now on."""
+        """Parameters that are in use while ``version`` acts, from now on."""
+        self._published.pop(version, None)
         self._published[version] = data
 
     def judge(self) -> bool:
@@ -170,12 +171,18 @@ class Promotion:
                 self.gate.promote()
                 write_atomically(self._run.champion, self._published[version])
                 promoted = True
-            oldest = version if acted else max(self._published, default=-1)
-            self._published = {number: data for number, data in self._published.items() if number >= oldest}
+            self._forget(version if acted else next(reversed(self._published), -1))
         if new:
             state = {"promoted": self.gate.promoted, "versions": list(self._versions.items())}
             write_atomically(self._run.gate, json.dumps(state).encode())
         return promoted
+
+    def _forget(self, version: int) -> None:
+        """Leave out what was published before ``version`` was; where that is not known, what is older than it."""
+        numbers = list(self._published)  # in the order of their publication, in which versions may go back
+        known = version in self._published
+        kept = numbers[numbers.index(version) :] if known else [one for one in numbers if one >= version]
+        self._published = {number: self._published[number] for number in kept}
 
     def _judged(self, info: EpisodeInfo) -> Judged:
         return Judged(info.index, info.success, self._versions[info.index])

@@ -184,7 +184,7 @@ class Trainer:
         self._published = self._loop.version
         write_atomically(self._run.parameters, data)
         version, acting = self._loop.acting() or (self._published, data)
-        self._promotion.publish(version, acting)
+        self._promotion.publish(version, data)
         self._publish(acting)
 
     def finish(self) -> None:

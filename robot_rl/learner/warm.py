@@ -9,6 +9,10 @@ how far a critic that errs can lead away from it, to where data are. Without dem
 takes one of several values, a gripper's, is no matter of degree: there β = 2, or, where the agent chooses the value by
 itself (`hil`), π is its choice.
 
+With ``koopman`` = k, δ sees beside s the k Koopman features ẑ'(s, c(s)) that the clone's action is expected to lead to
+(`networks.koopman`; KORR, residual reinforcement learning on them). They are learnt with the clone, and on with δ;
+without demonstrations c(s) is what a clone says that has seen nothing, which features can tell from other actions.
+
 Who acts in an episode, the clone alone or π, is decided by what their episodes returned (`trust`). Friction holds an
 arm that a mean hardly pushes, and for ever, since nothing changes then. So whatever has no noise of its own, the clone
 always and π where it does not explore, has a small one that is held, ε of `networks.noise`: clip(… + σ ε, −1, 1).
@@ -17,7 +21,7 @@ always and π where it does not explore, has a small one that is held, ε of `ne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -27,10 +31,10 @@ import optax
 from annotated_types import Gt, Le
 
 from robot_rl.contract import Layout
-from robot_rl.contract.ranges import NonNegative, Positive
+from robot_rl.contract.ranges import Natural, NonNegative, Positive
 from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent
-from robot_rl.learner.networks import clone, encoder
+from robot_rl.learner.networks import clone, encoder, koopman
 from robot_rl.learner.networks.clone import Clone
 from robot_rl.learner.networks.mlp import Params
 from robot_rl.learner.networks.noise import HeldNoise, hold, no_noise
@@ -50,6 +54,7 @@ class WarmConfig(Precision):
     held_noise: NonNegative = 0.1  # σ
     imitation_rate: Positive = 5e-4  # of the clone's optimiser (AdamW)
     imitation_decay: NonNegative = 1e-4  # of its weights
+    koopman: Natural = 0  # k: Koopman features that an edit sees beside the state; 0: none
     start: Start = "clone"  # what acts until more is learnt: the clone, or chunks beside it (`beside`)
 
     @property
@@ -61,6 +66,7 @@ class WarmConfig(Precision):
 class WarmState(NamedTuple):
     """The agent within and the clone; ``started`` is 1 where there is one, ``reach`` is β of each axis.
 
+    ``ahead``: what finds Koopman features; empty where there are none.
     ``explores, leads``: whether π acts while exploring and without noise, or the clone alone.
     """
 
@@ -69,6 +75,8 @@ class WarmState(NamedTuple):
     clone_optimiser: Any
     started: jax.Array
     reach: jax.Array
+    ahead: Params
+    ahead_optimiser: Any
     explores: jax.Array
     leads: jax.Array
     key: jax.Array
@@ -79,6 +87,14 @@ class WarmCarry(NamedTuple):
 
     inner: Any
     held: HeldNoise
+
+
+def widened(ahead: Params, state: jax.Array, imitated: jax.Array) -> jax.Array:
+    """``state (…, d)`` with the Koopman features beside it that ``imitated (…, a)`` is expected to lead to."""
+    if not ahead:
+        return state
+    features = jax.lax.stop_gradient(koopman.predict(ahead, state, imitated))
+    return jnp.concatenate((state, features), axis=-1)
 
 
 def reach_of(layout: Layout, agent: Agent) -> jax.Array:
@@ -103,15 +119,24 @@ def edited(imitated: jax.Array, edit: jax.Array, reach: jax.Array) -> jax.Array:
 def warm(agent: Agent) -> Agent:
     """``agent``, whose config is a `WarmConfig`, started from a clone."""
     config: WarmConfig = agent.config
+    of_ahead = optax.adam(config.imitation_rate)
+
+    def within(layout: Layout) -> Layout:
+        """The layout that the agent within has."""
+        return replace(layout, state_size=layout.state_size + config.koopman)
 
     def create(key: jax.Array, layout: Layout) -> WarmState:
         made = clone.create(jax.random.fold_in(key, BESIDE), layout)
+        ahead_key = jax.random.fold_in(key, BESIDE + 2)
+        ahead = koopman.create(ahead_key, layout.state_size, layout.action_size, config.koopman)
         return WarmState(
-            inner=agent.create(key, layout),
+            inner=agent.create(key, within(layout)),
             clone=made,
             clone_optimiser=config.imitation_optimiser.init(made),
             started=jnp.float32(0.0),
             reach=reach_of(layout, agent),
+            ahead=ahead,
+            ahead_optimiser=of_ahead.init(ahead) if ahead else (),
             explores=jnp.float32(0.0),
             leads=jnp.float32(0.0),
             key=jax.random.fold_in(key, BESIDE + 1),
@@ -128,26 +153,50 @@ def warm(agent: Agent) -> Agent:
 
         imitated = jax.lax.map(imitate_all, batch._replace(next_images=None, columns={}))
         action = jnp.where(state.started > 0.0, edit_of(batch.action, imitated, state.reach), batch.action)
-        inner, info = agent.update(state.inner, batch._replace(action=action))
-        return state._replace(inner=inner), info
+        seen = batch._replace(action=action)
+        if state.ahead:
+            after = batch._replace(state=batch.next_state, images=batch.next_images, next_images=None, columns={})
+            states = widened(state.ahead, batch.state, imitated)
+            seen = seen._replace(
+                state=states, next_state=widened(state.ahead, batch.next_state, jax.lax.map(imitate_all, after))
+            )
+        inner, info = agent.update(state.inner, seen)
+        learnt = state._replace(inner=inner)
+        if not state.ahead:
+            return learnt, info
+        ahead, optimiser, loss = look_ahead(state.ahead, state.ahead_optimiser, jax.tree.map(_last, batch))
+        # The norm is not finite as soon as one parameter is: a gradient can overflow where its loss does not.
+        told = {"koopman/loss": loss, "koopman/norm": optax.tree.norm(ahead)}
+        return learnt._replace(ahead=ahead, ahead_optimiser=optimiser), {**info, **told}
+
+    def look_ahead(ahead: Params, optimiser: Any, batch: Batch) -> tuple[Params, Any, jax.Array]:
+        """A step of what finds Koopman features, on a minibatch ``(n, …)``; its loss."""
+        loss, slope = jax.value_and_grad(koopman.loss)(ahead, batch.state, batch.action, batch.next_state)
+        change, optimiser = of_ahead.update(slope, optimiser)
+        return optax.apply_updates(ahead, change), optimiser, loss
 
     @jax.jit
     def imitate(state: WarmState, batch: Batch) -> tuple[WarmState, Mapping[str, jax.Array]]:
         key, shift_key = jax.random.split(state.key)
 
-        def step(learnt: tuple[Clone, Any], given: tuple[jax.Array, Batch]) -> tuple[tuple[Clone, Any], jax.Array]:
-            (made, optimiser), (one, part) = learnt, given
+        def step(learnt: tuple[Any, ...], given: tuple[jax.Array, Batch]) -> tuple[tuple[Any, ...], jax.Array]:
+            (made, optimiser, ahead, of_features), (one, part) = learnt, given
             part = part._replace(images=encoder.shift(one, part.images))
             loss, gradient = jax.value_and_grad(clone.loss)(made, part)
             change, optimiser = config.imitation_optimiser.update(gradient, optimiser, made)
-            return (optax.apply_updates(made, change), optimiser), loss
+            if ahead:
+                ahead, of_features, _ = look_ahead(ahead, of_features, part)
+            return (optax.apply_updates(made, change), optimiser, ahead, of_features), loss
 
         keys = jax.random.split(shift_key, len(batch.reward))
-        (made, optimiser), losses = jax.lax.scan(step, (state.clone, state.clone_optimiser), (keys, batch))
+        begin = state.clone, state.clone_optimiser, state.ahead, state.ahead_optimiser
+        (made, optimiser, ahead, of_features), losses = jax.lax.scan(step, begin, (keys, batch))
         state = state._replace(
             inner=begun(state.inner, made),
             clone=made,
             clone_optimiser=optimiser,
+            ahead=ahead,
+            ahead_optimiser=of_features,
             started=jnp.float32(1.0),
             key=key,
         )
@@ -155,7 +204,8 @@ def warm(agent: Agent) -> Agent:
 
     def actor(state: WarmState) -> Params:
         start = {name: getattr(state, name) for name in ("started", "reach", "explores", "leads")}
-        return join(edit=agent.actor(state.inner), clone=state.clone.policy, seen=state.clone.encoder, start=start)
+        learnt = {"edit": agent.actor(state.inner), "clone": state.clone.policy, "seen": state.clone.encoder}
+        return join(**learnt, start=start, ahead=state.ahead)
 
     def turn(state: WarmState, explores: float, leads: float) -> WarmState:
         return state._replace(explores=jnp.float32(explores), leads=jnp.float32(leads))
@@ -171,11 +221,13 @@ def warm(agent: Agent) -> Agent:
         ]
         if shapes[0] != shapes[1] or shapes[2] != shapes[3]:
             raise ValueError("the clone among these parameters is for states, actions or images of other sizes")
-        made = jax.tree.map(jnp.asarray, given)
-        return state._replace(inner=begun(state.inner, made), clone=made, started=jnp.float32(1.0))
+        made, ahead = jax.tree.map(jnp.asarray, (given, part(params, "ahead")))
+        if jax.tree.map(jnp.shape, ahead) != jax.tree.map(jnp.shape, state.ahead):
+            ahead = state.ahead  # there were none, or others: they are learnt with the edit
+        return state._replace(inner=begun(state.inner, made), clone=made, started=jnp.float32(1.0), ahead=ahead)
 
     def carry(layout: Layout) -> WarmCarry:
-        return WarmCarry(agent.carry(layout), no_noise(layout))
+        return WarmCarry(agent.carry(within(layout)), no_noise(layout))
 
     return agent._replace(
         create=create,
@@ -200,9 +252,10 @@ def _act(
     inner: Any,
     config: WarmConfig,
 ) -> tuple[jax.Array, WarmCarry]:
-    edit, within = inner(part(params, "edit"), carry.inner, state, images, key, deterministic)
     made = Clone(part(params, "seen"), part(params, "clone"))
     imitated = clone.apply(made, state[None], {name: image[None] for name, image in images.items()})
+    seen = widened(part(params, "ahead"), state[None], imitated)[0]
+    edit, within = inner(part(params, "edit"), carry.inner, seen, images, key, deterministic)
     start = part(params, "start")
     edits = start["leads" if deterministic else "explores"] > 0.0
     held = hold(jax.random.fold_in(key, BESIDE), carry.held)
@@ -210,3 +263,8 @@ def _act(
     chosen = jnp.where(edits, edited(imitated, edit, start["reach"]), imitated)
     warmed = jnp.clip(chosen + quiet * held.noise, -1.0, 1.0)
     return jnp.where(start["started"] > 0.0, warmed, edit), WarmCarry(within, held)
+
+
+def _last(column: jax.Array) -> jax.Array:
+    """The last minibatch of a ``column (G, n, …)``."""
+    return column[-1]

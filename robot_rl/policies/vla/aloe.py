@@ -79,7 +79,7 @@ class AloeLoop:
 
     Attributes:
         halted: why updates stopped, or "".
-        turned: whether somebody else acts than `acting` said last.
+        turned: whether others act, or are in use, than were handed out last.
     """
 
     has_clone = True  # the policy that it begins with
@@ -137,7 +137,8 @@ class AloeLoop:
         self._work: Iterator[None] | None = None
         self._round = 0
         self._learnt = 0  # online steps when the last round began
-        self._skipped = 0  # online steps that an earlier start has counted, and are read again
+        self._received: dict[str, int] = {}  # store of an arm → its steps
+        self._again: dict[str, int] = {}  # … and how many of these an earlier start has counted
         self._shown_steps = 0
         self._turns = TurnTaking(self._begun_with, seed)
         self._staleness: deque[int] = deque(maxlen=STALENESS_WINDOW)
@@ -170,7 +171,7 @@ class AloeLoop:
             count += sum(len(part) for part in news.steps)
             if not feed.shown:
                 for part in news.steps:
-                    self._receive(part)
+                    self._receive(str(feed.path), part)
             self._waiting.extend((feed, info) for info in news.over)
         self.turned |= self._turns.take(self.version)
         return count
@@ -208,8 +209,11 @@ class AloeLoop:
             self._restore_state(before.state)
             self._expert_governor.made, self.governor.made = before.steps, before.critic_steps
             self._info = dict(before.info)
+            self.turned = True  # some of what was undone may act
             self.halted = f"round {self._round + 1}: {error}; updates stopped, the parameters before it are kept"
             LOGGER.error(self.halted)
+            if self._checkpoints is not None:
+                self.checkpoint()  # in place of those made meanwhile
 
     def _learn(self, episodes: Sequence[Watched]) -> Iterator[None]:
         """A round on ``episodes``. Raises FloatingPointError for what is not finite."""
@@ -217,6 +221,8 @@ class AloeLoop:
         if config.weight == "advantage":
             yield from self._propose(episodes)
         found = table(episodes, self._card.config.acted, self._card.config.horizon, config.discount)
+        if not len(found.first):  # all of it was discarded meanwhile
+            return
         if config.weight == "return":
             known = np.ones(len(found.first), np.float32)
             weight = chunk_critics.exponential(
@@ -318,8 +324,8 @@ class AloeLoop:
     def _watch_next(self) -> None:
         """Watch the next episode, and let the oldest of the online ones go where there are too many."""
         feed, info = self._waiting.popleft()
-        more = sum(other.steps + 1 for source, other in self._waiting if not source.shown)
-        if not feed.shown and more >= self.config.capacity:
+        room = self.config.capacity // max(1, sum(not one.shown for one in self._feeds))  # of each arm
+        if not feed.shown and sum(other.steps + 1 for source, other in self._waiting if source is feed) >= room:
             return  # it would go at once
         said = feed.said(info)
         if not said:
@@ -331,9 +337,9 @@ class AloeLoop:
         one = watch(self._network, self._card, episode, said, feed.shown, self.config.proposals)
         self._episodes.append(one)
         self._shown_steps += len(one) if feed.shown else 0
-        online = deque(other for other in self._episodes if not other.shown)
-        while sum(len(other.age) for other in online) > self.config.capacity and len(online) > 1:
-            self._episodes.remove(online.popleft())
+        alike = deque(other for other in self._episodes if not other.shown and other.store == one.store)
+        while sum(len(other.age) for other in alike) > room and len(alike) > 1:
+            self._episodes.remove(alike.popleft())
 
     def _correct(self, feed: Feed, correction: Correction) -> None:
         """Label an episode anew; one that is not watched yet will be read as it is labelled then."""
@@ -343,14 +349,16 @@ class AloeLoop:
             if (one.store, one.number, one.shown) == (correction.store, correction.episode, feed.shown):
                 one.correct(correction)
 
-    def _receive(self, part: Transitions) -> None:
-        """Count online steps, but for those that an earlier start has counted."""
+    def _receive(self, store: str, part: Transitions) -> None:
+        """Count online steps of ``store``, but for those that an earlier start has counted."""
         self._turns.add(part)
-        again = min(self._skipped, len(part))
-        self._skipped -= again
+        received = self._received.get(store, 0)
+        again = min(max(0, self._again.get(store, 0) - received), len(part))
+        self._received[store] = received + len(part)
         for governor in (self.governor, self._expert_governor):
             governor.receive(len(part) - again)
-        acted = part["version"][(part["source"] == Source.POLICY) & (part["version"] >= 0)]
+        new = part["version"][again:]
+        acted = new[(part["source"][again:] == Source.POLICY) & (new > self._begun_with)]
         self._staleness.extend(np.maximum(self.version - acted, 0).tolist())
 
     def newest(self) -> bytes:
@@ -394,6 +402,7 @@ class AloeLoop:
             "round": self._round,
             "learnt": self._learnt,
             "leads": self._turns.leads,
+            "received": self._received,
             "governor": self.governor.state(),
             "expert_governor": self._expert_governor.state(),
         }
@@ -415,7 +424,7 @@ class AloeLoop:
         self._round, self._learnt, self._turns.leads = (found.meta[name] for name in ("round", "learnt", "leads"))
         self.governor.restore(found.meta["governor"])
         self._expert_governor.restore(found.meta["expert_governor"])
-        self._skipped = self.governor.received
+        self._again = found.meta["received"]
         self._generator.manual_seed(self._seed + self.version)  # no noise is drawn twice
         self._rng = np.random.default_rng((self._seed, self.version))
         LOGGER.info("going on after %d rounds", self._round)

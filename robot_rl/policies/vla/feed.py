@@ -39,8 +39,9 @@ class Feed:
     def __init__(self, path: Path, observe: Observe, instruction: str, shown: bool) -> None:
         self.path, self.shown = path, shown
         self._instruction = instruction
-        self._steps = StoreReader(path, observe=observe, images=False)
-        self._whole = StoreReader(path, observe=observe)
+        self._steps = StoreReader(path, observe=observe, images=False, successes_only=shown)
+        self._whole = StoreReader(path, observe=observe, successes_only=shown)
+        self._handed: dict[int, int] = {}  # episode → steps of it that were handed out
         self._known: set[int] = set()
         self._fits = False
 
@@ -53,12 +54,18 @@ class Feed:
                 raise StoreError(f"{self.path} {misfit}")
             self._fits = True
         polled = self._steps.poll()
-        over: list[EpisodeInfo] = []
-        if polled.new or polled.corrected:
-            over = [one for one in self._steps.episodes() if one.index not in self._known]
-            over = [one for one in over if one.success or not self.shown]
-            self._known.update(one.index for one in over)
+        for part in polled.new:
+            self._handed[part.episode] = part.start + len(part)
+        over = [one for one in self._steps.episodes() if one.index not in self._known and self._passed(one)]
+        self._known.update(one.index for one in over)
         return News(polled.new, polled.corrected, over)
+
+    def _passed(self, episode: EpisodeInfo) -> bool:
+        """Whether an episode that is written counts here, and all of its steps were handed out."""
+        if self.shown and not episode.success:
+            return False
+        whole = self._handed.get(episode.index, 0) >= episode.steps
+        return whole or max(self._handed, default=-1) > episode.index
 
     def said(self, episode: EpisodeInfo) -> str:
         """What was asked for in ``episode``."""

@@ -9,14 +9,10 @@ from robot_rl.learner.trust import Trust, Turns, better, hoped, learner_explores
 
 
 class _Since(Turns):
-    """What was learnt acts by all versions after the one that it began with."""
-
-    def __init__(self, begun_with: int) -> None:
-        super().__init__()
-        self._begun_with = begun_with
+    """What was learnt acts by all versions but 0, that of the policy as it was."""
 
     def learner(self, version: int) -> bool:
-        return version > self._begun_with
+        return version > 0
 
 
 class TurnTaking:
@@ -35,7 +31,7 @@ class TurnTaking:
     def __init__(self, begun_with: int, seed: int) -> None:
         self.explores, self.leads = True, False
         self.metrics: dict[str, float] = {}
-        self._trust, self._seed, self._since, self._ended = Trust(), seed, _Since(begun_with), 0
+        self._trust, self._begun_with, self._seed, self._ended = Trust(), begun_with, seed, 0
 
     @property
     def words(self) -> str:
@@ -49,18 +45,20 @@ class TurnTaking:
 
     def add(self, part: Transitions) -> None:
         """Consecutive steps of an episode."""
-        self._trust.add(part)
+        version = part["version"]
+        since = np.where(version < 0, version, np.maximum(version - self._begun_with, 0))
+        self._trust.add(Transitions(part.store, part.episode, part.start, {**part.columns, "version": since}))
 
     def correct(self, correction: Correction) -> None:
         """Label an episode anew."""
         self._trust.correct(correction)
 
     def take(self, version: int) -> bool:
-        """Draw, at ``version`` of what was learnt, if an episode has ended; whether it is another's turn."""
+        """Draw, at ``version`` of what was learnt, if an episode has ended; whether another acts or leads now."""
         if self._trust.ended == self._ended:
             return False
-        self._ended, acted = self._trust.ended, self.explores
-        before, since = self._trust.returns(self._since, version)
+        self._ended, so_far = self._trust.ended, (self.explores, self.leads)
+        before, since = self._trust.returns(_Since(), version - self._begun_with)
         chance = better(before, since)
         draw = float(np.random.default_rng((self._seed, self._ended)).random())
         self.explores = learner_explores(hoped(before, since), draw)
@@ -69,4 +67,4 @@ class TurnTaking:
         for who, returns in (("clone", before), ("learner", since)):
             self.metrics[f"trust/{who}"] = float(np.mean(returns)) if returns else 0.0
             self.metrics[f"trust/{who}_episodes"] = float(len(returns))
-        return acted != self.explores
+        return so_far != (self.explores, self.leads)

@@ -170,6 +170,21 @@ def test_what_can_act_no_more_is_forgotten_whoever_drove(tmp_path) -> None:
         assert list(promotion._published) == [999], "the policy was never asked"
 
 
+def test_versions_that_take_turns_are_known_for_as_long_as_they_act(tmp_path) -> None:
+    run = Run(tmp_path)
+    promotion = Promotion(run, window=1)
+    with EpisodeStore.create_or_open(run.online, SCHEMA) as store:
+        promotion.publish(5, b"as it was")
+        promotion.publish(20, b"learnt")
+        record(store, Outcome.success(), 20)
+        promotion.publish(5, b"as it was")  # whose turn it is when the episode is judged
+        assert promotion.judge() and run.champion.read_bytes() == b"learnt"
+        record(store, Outcome.success(), 5)
+        promotion.publish(30, b"learnt on")
+        assert promotion.judge() and run.champion.read_bytes() == b"as it was"
+        assert list(promotion._published) == [5, 30]
+
+
 def test_a_policy_that_got_worse_is_not_handed_on(tmp_path) -> None:
     run = Run(tmp_path)
     promotion = Promotion(run, window=6)

@@ -157,6 +157,12 @@ def test_what_was_learnt_takes_turns_with_what_was_and_leads_once_it_returns_mor
     assert turns.leads and turns.metrics["trust/learner"] == 1.0 and "as it was returns 0.00 of 12" in turns.words
     changes = sum(end(9, -1.0, number) for number in range(24, 60))
     assert changes > 3 and not turns.leads, "it is tried less, but it goes on to be known"
+    early = TurnTaking(begun_with=1500, seed=0)
+    for number, version in enumerate([1510] * 3 + [1600] * 4):
+        part = transitions(2, episode=number, version=np.full(2, version), source=np.full(2, Source.POLICY))
+        early.add(part)
+    early.take(version=1700)
+    assert early.metrics["trust/learner_episodes"] == 4.0, "those of the first half of its steps are too old"
 
 
 def test_who_acts_is_published_with_its_own_version(tmp_path: Path) -> None:
@@ -180,9 +186,10 @@ def test_episodes_are_watched_once_they_are_written_whole_with_their_words_and_l
             learner.poll()
             assert not learner._waiting
         writer.finish()
+        work_off(learner)  # nothing more has come of it, and no other episode has begun
+        assert [len(one) for one in learner._episodes] == [9]
         store.relabel(Relabel(0, 4, Outcome.success(), "person"))
         work_off(learner)
-        assert [len(one) for one in learner._episodes] == [9]
         assert learner._episodes[0].counted.tolist() == [True] * 5 + [False] * 4
         assert len(learner._episodes[0].counts) > 4 + len(make_words().encode("of the run")), "its own words are longer"
         writer = store.begin({})
@@ -191,6 +198,30 @@ def test_episodes_are_watched_once_they_are_written_whole_with_their_words_and_l
         writer.finish()
     work_off(learner)
     assert [len(one) for one in learner._episodes] == [9, 12]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_demonstration_that_turns_out_a_failure_counts_no_more(tmp_path: Path, before: bool) -> None:
+    record(tmp_path / "demos", 2)
+    learner = loop(demos=[feed(tmp_path / "demos", shown=True)])
+    learner.poll()
+    if not before:
+        work_off(learner)
+    with EpisodeStore.create_or_open(tmp_path / "demos", SCHEMA) as store:
+        store.relabel(Relabel(0, 11, Outcome(0.0, Ending.FAILURE, "seen again"), "person"))
+    work_off(learner)
+    assert [bool(one.counted.any()) for one in learner._episodes] == [False, True]
+
+
+def test_what_is_discarded_while_a_round_goes_on_leaves_nothing_to_learn(tmp_path: Path) -> None:
+    record(tmp_path / "online", 1)
+    learner = loop(online=[feed(tmp_path / "online")])
+    learner.poll()
+    learner.step()
+    assert learner.step() and learner._work is not None, "it proposes"
+    learner._episodes[0].counted[:] = False
+    work_off(learner)
+    assert not learner.halted and learner.version == SMALL.steps
 
 
 def test_an_episode_of_which_nobody_said_what_was_asked_for_is_left_out(
@@ -230,6 +261,11 @@ def test_it_goes_on_from_its_checkpoint_with_what_it_had_learnt(tmp_path: Path) 
     record(tmp_path / "online", 1, seed=7)
     work_off(again)
     assert again.metrics()["learner/online_steps"] == 36.0 and again.version > learner.version
+    alone = loop(online=[feed(tmp_path / "another")], checkpoints=tmp_path / "kept")
+    assert alone.restore()
+    record(tmp_path / "another", 1)
+    alone.poll()
+    assert alone.metrics()["learner/online_steps"] == 36.0, "steps of a store that is new are all new"
     other = AloeLoop(card(), begun(card(), 1), DOMAIN, demos=(), online=(), config=QUICK, checkpoints=tmp_path / "kept")
     with pytest.raises(CheckpointError, match="it is not of the policy that"):
         other.restore()
@@ -269,7 +305,7 @@ def test_what_is_not_finite_stops_it_and_is_undone(
     while learner.step():
         assert all(np.isfinite(value).all() for value in unpack(learner.newest()).params.values())
     assert said in learner.halted and "the parameters before it are kept" in learner.halted
-    assert learner.halted in caplog.text
+    assert learner.halted in caplog.text and learner.turned, "who acts is told"
     assert (learner.newest(), learner.metrics()["learner/updates"]) == before
 
 
