@@ -35,7 +35,8 @@ departs from the published algorithm, beside the numbers that `published` restor
   acts by the policy in evaluation mode after a hundred steps, when the published ones still remember their start.
 - Where a clone is edited (`learner.warm`), the policy's outputs are multiplied by an s that begins at 0 and is learnt,
   and its noise begins at σ̄ (`still`). Weights of norm 1 cannot be near 0: without it, edits begin at random, at about
-  half of their bound. And L_π has λ ‖ã‖² more there: a critic that has seen little must not lead far from the clone.
+  half of their bound. And L_π has λ 2^(−n/N) ‖ã‖² more there, after n critic steps: critics that have seen little must
+  not lead far from the clone, and those that have seen more shall.
 - A return counts from its first reward to its last; the published code drops the sum before it adds the last reward.
 - Images: the encoder learns by L_Q through s alone; at s' it lends the batch norms its features, without gradient. The
   averaged actor sees by the newest encoder.
@@ -88,7 +89,8 @@ class FlashConfig(WarmConfig):
     average_share: Share = 0.1  # of the actor's steps, the latest: those that the average covers
     actor_every: Count = 2  # critic steps for each step of actor and temperature
     initial_temperature: Positive = 0.01  # α at the start
-    edit_cost: NonNegative = 0.5  # λ, where a clone is edited
+    edit_cost: NonNegative = 0.5  # λ in the beginning, where a clone is edited …
+    edit_halving: Count = 1000  # … and after how many critic steps it is half as much, again and again
     target_std: Positive = 0.09  # σ̄: the exploration that the temperature aims at; about SAC's −|A|
     entropy_backup: bool = False  # whether the target counts −α log π as reward: it can drown a sparse one
     scale_rewards: bool = True  # without, |returns| must be below V by themselves
@@ -309,7 +311,7 @@ def actor_loss(
     config: FlashConfig,
     columns: Mapping[str, jax.Array] | None = None,
 ) -> tuple[jax.Array, tuple[jax.Array, Params]]:
-    """L_π, with λ ‖ã‖² where ã edits a clone; beside it the entropy estimate H_π and the batch norms' moments.
+    """L_π, with λ 2^(−n/N) ‖ã‖² where ã edits a clone; beside it the entropy estimate H_π and the batch norms' moments.
 
     ``columns``: of the batch, by which `weighed` goes.
     """
@@ -318,7 +320,8 @@ def actor_loss(
     action, log_prob = tanh_gaussian(key, mean, log_std)
     logits, _ = critic_apply(state.critics, features.now, action, state.critic_moments)
     q = (jax.nn.softmax(logits) @ config.centres).min(axis=0)
-    cost = state.from_zero * config.edit_cost * (action**2).sum(axis=-1)
+    weight = state.from_zero * config.edit_cost * 0.5 ** (state.step / config.edit_halving)
+    cost = weight * (action**2).sum(axis=-1)
     loss = weighed(jnp.exp(state.log_alpha) * log_prob - q + cost, jnp.tanh(mean), columns or {})
     return loss.mean(), (-log_prob.mean(), moments)
 

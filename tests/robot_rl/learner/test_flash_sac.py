@@ -230,7 +230,7 @@ def test_a_stilled_policy_learns_how_far_its_head_reaches_before_anything_else()
     np.testing.assert_allclose(after.actor["s3"], -0.01 * np.sign(slope), rtol=1e-3)
 
 
-def test_edits_of_a_clone_cost_their_square_and_actions_cost_nothing() -> None:
+def test_edits_of_a_clone_cost_their_square_less_and_less_and_actions_cost_nothing() -> None:
     state, batch, key = tiny(), one(batch_of(1, N)), jax.random.PRNGKey(2)
     outputs, _ = reference(state.actor, np.concatenate((batch.state, batch.next_state)))
     noise = np.asarray(jax.random.normal(key, (N, A)), np.float64)
@@ -238,9 +238,11 @@ def test_edits_of_a_clone_cost_their_square_and_actions_cost_nothing() -> None:
     features = flash_sac.encode(state, batch)
     free, _ = flash_sac.actor_loss(state.actor, key, state, features, TINY)
     editing = state._replace(from_zero=jnp.float32(1.0))
-    for cost in (0.0, 0.5, 2.0):
-        found, _ = flash_sac.actor_loss(state.actor, key, editing, features, replace(TINY, edit_cost=cost))
-        np.testing.assert_allclose(found - free, cost * (action**2).sum(-1).mean(), rtol=1e-3, atol=1e-4)
+    for cost, step in ((0.0, 0), (0.5, 0), (2.0, 0), (2.0, 30), (2.0, 60)):
+        later, config = editing._replace(step=jnp.int32(step)), replace(TINY, edit_cost=cost, edit_halving=30)
+        found, _ = flash_sac.actor_loss(state.actor, key, later, features, config)
+        weight = cost / 2 ** (step / 30)
+        np.testing.assert_allclose(found - free, weight * (action**2).sum(-1).mean(), rtol=1e-3, atol=1e-4)
 
 
 def test_a_policy_that_was_not_stilled_keeps_the_reach_of_its_head() -> None:
