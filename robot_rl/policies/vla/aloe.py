@@ -264,7 +264,7 @@ class AloeLoop:
         return found
 
     def _windows(self, episodes: Sequence[Watched], found: Table) -> Windows:
-        """What critics learn from."""
+        """The windows of ``found`` as critics learn from them."""
         if not self._scale.any():
             self._mean, self._scale = found.seen.mean(0), 1.0 / np.maximum(found.seen.std(0), 1e-3)
         proposed, then_proposed = (
@@ -362,7 +362,7 @@ class AloeLoop:
         self._staleness.extend(np.maximum(self.version - acted, 0).tolist())
 
     def newest(self) -> bytes:
-        """What was learnt, as `robot-rl pretrain --vla` packs a policy."""
+        """The learnt policy, packed as `robot-rl pretrain --vla` packs one."""
         params = {name: value.numpy() for name, value in self._network.state_dict().items()}
         return packed(params, self._shaped, self._tasks, self._card.images, self._card.config, self.version)
 

@@ -46,7 +46,7 @@ class Feed:
         self._fits = False
 
     def poll(self, domain: TaskDomain) -> News:
-        """What the store has gained since the last call. Raises `StoreError` where it is of another task."""
+        """The store's news since the last call. Raises `StoreError` where it is of another task."""
         if not self._fits:
             if self._steps.schema is None:
                 return News((), (), ())
@@ -68,7 +68,7 @@ class Feed:
         return whole or max(self._handed, default=-1) > episode.index
 
     def said(self, episode: EpisodeInfo) -> str:
-        """What was asked for in ``episode``."""
+        """The words by which ``episode`` was asked for; "" for none."""
         return str(episode.meta.get(INSTRUCTION, "") or self._instruction)
 
     def load(self, number: int) -> Transitions | None:

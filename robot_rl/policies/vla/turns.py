@@ -9,7 +9,7 @@ from robot_rl.learner.trust import Trust, Turns, better, hoped, learner_explores
 
 
 class _Since(Turns):
-    """What was learnt acts by all versions but 0, that of the policy as it was."""
+    """Version 0 is the policy as it was, and all others were learnt since."""
 
     def learner(self, version: int) -> bool:
         return version > 0
