@@ -35,7 +35,6 @@ class GrootLink:
 
     def __init__(self, file: WireFile, token: str = "") -> None:
         self._file, self._token = file, token
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self._answered = False  # on this connection: the first answer may wait for a compiler
         self._fresh = True  # the episode: the server has not been told of it
@@ -72,9 +71,9 @@ class GrootLink:
         return action
 
     def close(self) -> None:
-        if self._context is not None:
-            self._context.destroy(linger=0)
-        self._context = self._socket = None
+        if self._socket is not None:
+            self._socket.close(linger=0)
+        self._socket = None
 
     @property
     def _patience(self) -> float:
@@ -84,8 +83,9 @@ class GrootLink:
         if self._socket is not None:
             return
         self._answered, self._fresh = False, True
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.REQ)
+        # The process's context, which is never ended: to end one waits for ever now and then where the other end left
+        # with a message on its way, whatever the linger.
+        self._socket = zmq.Context.instance().socket(zmq.REQ)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
         self._socket.connect(self.address)
         self._call("ping", None, CONNECTING)

@@ -6,8 +6,10 @@ with the array of actions. Text is an error, after which the server closes.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +24,7 @@ from robot_rl.policies.wire.packing import OPENPI, PackingError, pack, unpack
 
 MAX_BYTES = 16 * 2**20  # of an answer
 CONNECTING = 5.0  # [s]
+ENDING = 1.0  # [s] for either end to end a connection
 LOGGER = logging.getLogger(__name__)
 
 
@@ -81,7 +84,7 @@ class OpenpiLink:
                 compression=None,
                 max_size=MAX_BYTES,
                 open_timeout=CONNECTING,
-                close_timeout=1.0,
+                close_timeout=ENDING,
                 ping_interval=None,  # openpi's server answers no ping while it thinks
                 proxy=None,
             )
@@ -120,8 +123,16 @@ class OpenpiLink:
         return value
 
     def _drop(self) -> None:
+        """End the connection without a word to a server that may hang.
+
+        The library's thread comes to its end before `close_socket` does: data that it had read and not yet taken in
+        would be an "unexpected internal error" to it, with a traceback.
+        """
         connection, self._connection = self._connection, None
         if connection is not None:
+            with contextlib.suppress(OSError):  # the server ended it
+                connection.socket.shutdown(socket.SHUT_RDWR)
+            connection.recv_events_thread.join(ENDING)
             connection.close_socket()
 
 

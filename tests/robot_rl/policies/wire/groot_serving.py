@@ -64,15 +64,14 @@ def groot_server(
 ) -> Iterator[GrootServer]:
     """The server at a free port of this computer, in a thread."""
     served = GrootServer(answer, modalities() if names is None else names, token)
-    context = zmq.Context()
-    socket, ending = context.socket(zmq.REP), threading.Event()
+    socket, ending = zmq.Context.instance().socket(zmq.REP), threading.Event()
     served.address = f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}"
 
     def run() -> None:
         while not ending.is_set():
             if socket.poll(20):
                 socket.send(served.reply(socket.recv()))
-        context.destroy(linger=0)
+        socket.close(linger=0)
 
     thread = threading.Thread(target=run)
     thread.start()
