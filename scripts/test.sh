@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs every test but the slow ones. Those that start a whole job (marker `job`), whose processes take most of two cores,
 # run one after the other. All others, and jobs that drive no arm (marker `armless`), run side by side with a lower
-# priority, in what these leave of the cores: one process for each core, of which one ends with the tests that wait for
-# robots and messages (`tests/conftest.py`). Work is stolen test by test, or one core would wait for the last file. They are
-# shown when they are over, and so is `make lint`, which runs beside them, too.
+# priority, in what these leave of the cores: one process for each core, and one more, since one of them ends with the
+# tests that wait for robots and messages (`tests/conftest.py`). Work is stolen test by test, or one core would wait for
+# the last file. They are shown when they are over, and so is `make lint`, which runs beside them, too.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,7 +19,7 @@ others=$(mktemp) linted=$(mktemp)
 trap 'rm -f "$others" "$linted"' EXIT
 nice -n 10 make --no-print-directory lint >"$linted" 2>&1 &
 lint=$!
-nice -n 10 "${PYTEST[@]}" -n "$CORES" --dist worksteal -m "(not job or armless) and $DEFAULT" >"$others" 2>&1 &
+nice -n 10 "${PYTEST[@]}" -n "$((CORES + 1))" --dist worksteal -m "(not job or armless) and $DEFAULT" >"$others" 2>&1 &
 beside=$!
 "${PYTEST[@]}" tests/processes -m "job and not armless and $DEFAULT"
 status=$?

@@ -61,14 +61,15 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     # Whoever shares them out gives each process a stretch of them. Those that wait for robots and messages end the
-    # first of two: once the jobs beside them are done, because a simulated robot that is slow takes more of a core;
+    # first stretch: once the jobs beside them are done, because a simulated robot that is slow takes more of a core;
     # and with others beside them that compute, because alone they would leave cores idle.
     waiting = [item for item in items if any(folder in item.path.parents for folder in WAITING)]
     kept = set(waiting)
     others = [item for item in items if item not in kept]
-    first = max(0, len(items) // 2 - len(waiting))
+    stretches = config.workerinput["workercount"] if is_worker(config) else 1
+    first = max(0, len(items) // stretches - len(waiting))
     items[:] = [*others[:first], *waiting, *others[first:]]
     for item in items:
         if item.get_closest_marker("job") and not item.get_closest_marker("slow") and JOBS not in item.path.parents:
