@@ -5,8 +5,8 @@
     python -m benchmarks.experiments.imitation --draw                # only print
 
 ``clone`` is the network that the default agent starts from, the others are models of the agent `bc` with its defaults;
-``usual``, which has to be asked for, is its flow, which draws 16 chunks and acts by the one that is most like what was
-shown. Demonstrations are by scripts that drive like people, of public tasks by scripts with a noise that is held,
+``energy`` and ``usual``, its flow that draws 16 chunks and acts by the one most like what was shown, have to be asked
+for. Demonstrations are by scripts that drive like people, of public tasks by scripts with a noise that is held,
 recorded anew for every seed and number. Each run is a line as those of the tables (`benchmarks.experiments.tables`): 25
 starts, which chose nothing.
 """
@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[2]
 TASKS = ("peg_search", "gear_mesh")
 COUNTS = (5, 10, 20, 50)
 MODELS: dict[str, tuple[str, tuple[str, ...]]] = {"clone": ("flash_sac", ())}
-MODELS |= {model: ("bc", (f"settings.model={model}",)) for model in ("gaussian", "flow", "diffusion")}
+MODELS |= {model: ("bc", (f"settings.model={model}",)) for model in ("gaussian", "flow", "diffusion", "energy")}
+ASKED = ("energy", "usual")
 MODELS["usual"] = ("bc", ("settings.model=flow", "settings.candidates=16"))
 
 
@@ -71,7 +72,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--tasks", nargs="+", choices=BUDGETS, default=list(TASKS), metavar="TASK")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=[name for name in MODELS if name != "usual"])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=[name for name in MODELS if name not in ASKED])
     parser.add_argument("--demos", nargs="+", type=int, default=list(COUNTS), metavar="N", help="in this order")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tune", action="store_true", help=f"seeds from {TUNING} on, never those that are reported")

@@ -102,8 +102,8 @@ def _read(file: str) -> bytes:
 
 def _spec(file: str, found: Published) -> ParentSpec:
     config = found.agent.config
-    if not isinstance(config, BcConfig) or config.model == "gaussian":
-        kind = f"a {config.model} of agent bc" if isinstance(config, BcConfig) else f"of agent {found.agent.name}"
+    if not isinstance(config, BcConfig) or config.model not in ("flow", "diffusion"):
+        kind = f"model={config.model} of agent bc" if isinstance(config, BcConfig) else f"of agent {found.agent.name}"
         raise ParameterError(f"{file}: it is {kind}; flows and diffusions of agent bc can be composed")
     return ParentSpec(config, tuple(found.layout.images))
 

@@ -1,14 +1,15 @@
 """Imitation of chunks: a policy of H actions at once that does what a person showed, and nothing else.
 
-``model`` chooses: ``flow`` (`networks.chunk_flow`), ``diffusion`` (`networks.chunk_diffusion`) or ``gaussian``
-(`networks.chunk_gaussian`). The first two keep two ways round an obstacle two ways, the last one goes between them.
+``model`` chooses: ``flow`` (`networks.chunk_flow`), ``diffusion`` (`networks.chunk_diffusion`), ``energy``
+(`networks.chunk_energy`) or ``gaussian`` (`networks.chunk_gaussian`). The first three keep two ways round an obstacle
+two ways, the last one goes between them.
 
     L  = the model's loss over the steps of a window that were executed, w = 1, and 0 after the episode's end
     θ̄ ← d_k θ̄ + (1 − d_k) θ,   d_k = min(0.9999, 1 − (1 + k)^−0.75) after step k = 0, 1, …     (Diffusion Policy)
 
 Only the average θ̄ acts, is published, and is judged on held-out episodes, always with the same noise, a Gaussian by its
 mean alone: by its spread it is too sure of itself long before the mean is best. Acting
-samples a chunk and hands out its first ``executed`` actions. A flow and a diffusion draw it in use too: noise belongs
+samples a chunk and hands out its first ``executed`` actions. Those that begin as noise draw it in use too: it belongs
 to such a policy. A Gaussian is its mean in use, with one draw of N(0, held_noise²) for each axis of the chunk, because
 friction holds an arm that a mean hardly pushes (see `robot_rl.learner.warm`). Where the session wants chunks that take
 up what is planned (``session.chunks=rtc``), a policy that learnt to continue a ``prefix`` begins with it, and a flow
@@ -19,8 +20,8 @@ runs of online steps that a person drove, which replay keeps among them (``demo_
 ``learner.demo_share`` asks for them or nothing was demonstrated, those count that a person's step begins
 (``Batch.columns["source"]``). Rewards are not looked at; γ is only what returns are counted by elsewhere.
 
-**The most usual of several** (TACO; Yang et al., arXiv 2512.02834): with ``candidates`` M above 1 a flow or a diffusion
-draws M chunks, and the one that is most like what was shown acts, by `networks.coin_flips` of the features and the
+**The most usual of several** (TACO; Yang et al., arXiv 2512.02834): with ``candidates`` M above 1 M chunks are drawn
+from noise, and the one that is most like what was shown acts, by `networks.coin_flips` of the features and the
 chunk. It is meant for demonstrations some of which go astray, since what few of them did is imitated, too, and drawn as
 often. Counts are fitted to the policy's features once it has imitated, in `PASSES` over the demonstrations; those after
 which L is least on held-out ones are kept.
@@ -46,6 +47,7 @@ from robot_rl.learner.agent import Agent, Algorithm, Stage
 from robot_rl.learner.algorithms.chunked import with_axis
 from robot_rl.learner.networks import coin_flips, encoder
 from robot_rl.learner.networks.chunk_diffusion import diffusion_loss, diffusion_sample
+from robot_rl.learner.networks.chunk_energy import energy_create, energy_loss, energy_sample
 from robot_rl.learner.networks.chunk_flow import flow_loss, flow_sample
 from robot_rl.learner.networks.chunk_gaussian import gaussian_apply, gaussian_create, gaussian_loss, mean_error
 from robot_rl.learner.networks.coin_flips import Counts, coins, counts_create, counts_loss, rareness, see_prior
@@ -55,7 +57,7 @@ from robot_rl.learner.networks.mlp import Params
 from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision, cast, store, value_and_grad
 
-Model = Literal["flow", "diffusion", "gaussian"]
+Model = Literal["flow", "diffusion", "energy", "gaussian"]
 SOURCE = "source"  # column: who decided a window's first step
 MOST_DECAY, POWER = 0.9999, 0.75  # of the average
 JUDGE, DRAWS = 0, 4  # key of the noise that held-out demonstrations are judged with, and how many draws of it
@@ -71,11 +73,11 @@ class BcConfig(Precision):
     model: Model = "flow"  # see above
     horizon: Count = 8  # H, actions of a chunk: 0.8 s
     executed: Count | None = None  # actions of a chunk that are acted by before the next one; unset: half, rounded up
-    candidates: Count = 1  # M, flow and diffusion: chunks that are drawn for the most usual one of them to act
+    candidates: Count = 1  # M, but gaussian: chunks that are drawn for the most usual one of them to act
     prefix: Natural = 0  # d_max, flow and diffusion: actions at most that a chunk learns to continue; 0: none
-    steps: Count = 10  # from noise to a chunk: of Euler's method (flow), of DDIM (diffusion)
+    steps: Count = 10  # from noise to a chunk: of Euler's method (flow), of DDIM (diffusion), at most (energy)
     noise_levels: Count = 100  # K, diffusion
-    width: Count = 128  # channels of the network, flow and diffusion
+    width: Count = 128  # channels of the network, but gaussian
     blocks: Count = 2  # of the same
     hidden: Widths = (256, 256)  # width of the hidden layers, gaussian
     learning_rate: Positive = 1e-3  # AdamW
@@ -90,13 +92,13 @@ class BcConfig(Precision):
             raise RangeError(f"executed={self.executed} must be at most horizon={self.horizon}")
         if self.prefix >= self.horizon:
             raise RangeError(f"prefix={self.prefix} must be below horizon={self.horizon}")
-        if self.model == "gaussian" and self.prefix:
+        if self.model in ("energy", "gaussian") and self.prefix:
             raise RangeError(
-                f"prefix={self.prefix} is for model=flow and model=diffusion; a Gaussian continues nothing"
+                f"prefix={self.prefix} is for model=flow and model=diffusion; {self.model} continues nothing"
             )
         if self.model == "gaussian" and self.candidates > 1:
             raise RangeError(
-                f"candidates={self.candidates} is for model=flow and model=diffusion; a Gaussian is its mean in use"
+                f"candidates={self.candidates} is for flow, diffusion and energy; a Gaussian is its mean in use"
             )
         if self.model == "diffusion" and self.steps > self.noise_levels:
             raise RangeError(f"steps={self.steps} must be at most noise_levels={self.noise_levels}")
@@ -136,11 +138,11 @@ def create(key: jax.Array, layout: Layout, config: BcConfig) -> BcState:
     """A fresh agent."""
     encoder_key, policy_key, key = jax.random.split(key, 3)
     features, size = encoder.size(layout), layout.action_size
-    policy = (
-        gaussian_create(policy_key, features, size, config.horizon, config.hidden)
-        if config.model == "gaussian"
-        else mixer_create(policy_key, features, size, config.horizon, config.width, config.blocks)
-    )
+    if config.model == "gaussian":
+        policy = gaussian_create(policy_key, features, size, config.horizon, config.hidden)
+    else:
+        make = energy_create if config.model == "energy" else mixer_create
+        policy = make(policy_key, features, size, config.horizon, config.width, config.blocks)
     learnt = Imitator(encoder.create(encoder_key, layout), policy)
     counts = None
     if config.candidates > 1:
@@ -185,6 +187,8 @@ def loss_of(learnt: Imitator, key: jax.Array, batch: Batch, config: BcConfig) ->
     chunk, weight = padded(batch), weight_of(batch)
     if config.model == "gaussian":
         return gaussian_loss(learnt.policy, features, chunk, weight)
+    if config.model == "energy":
+        return energy_loss(learnt.policy, key, features, chunk, weight)
     if config.model == "diffusion":
         return diffusion_loss(learnt.policy, key, features, chunk, weight, config.noise_levels, config.prefix)
     return flow_loss(learnt.policy, key, features, chunk, weight, config.prefix)
@@ -312,7 +316,7 @@ def act(
         noise = held if deterministic else jnp.exp(log_std) * jax.random.normal(key, mean.shape)
         chunk = jnp.clip(mean + noise, -1.0, 1.0)
     else:
-        noise = jax.random.normal(key, (config.candidates, config.horizon, policy["out/b"].shape[-1]))
+        noise = jax.random.normal(key, (config.candidates, config.horizon, policy["x/w"].shape[0]))
         chunk = sample(policy, features, noise, config, guide)
         if config.candidates > 1:
             seen = jnp.broadcast_to(features, (config.candidates, features.shape[-1]))
@@ -323,11 +327,13 @@ def act(
 def sample(
     policy: Params, features: jax.Array, noise: jax.Array, config: BcConfig, guide: Guide | None = None
 ) -> jax.Array:
-    """Chunks ``(n, H, a)`` of a flow or a diffusion for ``features (n, f)``, or ``(1, f)``, and ``noise (n, H, a)``.
+    """Chunks ``(n, H, a)`` that ``noise (n, H, a)`` leads to, for ``features (n, f)`` or ``(1, f)``.
 
-    They take up the plan of ``guide``: beginning with its first actions, those that act anyway but d_max at most, if
-    that was learnt (``prefix``); else a flow is guided there.
+    Those of a flow and a diffusion take up the plan of ``guide``: beginning with its first actions, those that act
+    anyway but d_max at most, if that was learnt (``prefix``); else a flow is guided there.
     """
+    if config.model == "energy":
+        return energy_sample(policy, features, noise, config.steps)[0]
     given, count = None, jnp.int32(0)
     if guide is not None and config.prefix:
         given, count = guide.target, jnp.minimum((guide.weight >= 1.0).sum(), config.prefix)

@@ -245,9 +245,10 @@ def test_images_teach_the_encoder() -> None:
         ({"horizon": 4, "executed": 5}, "executed=5 must be at most horizon=4"),
         ({"horizon": 4, "prefix": 4}, "prefix=4 must be below horizon=4"),
         ({"model": "diffusion", "steps": 20, "noise_levels": 10}, "steps=20 must be at most noise_levels=10"),
-        ({"model": "gaussian", "prefix": 2}, "prefix=2 is for model=flow and model=diffusion"),
-        ({"model": "gaussian", "candidates": 2}, "candidates=2 is for model=flow and model=diffusion"),
-        ({"model": "vae"}, "model='vae' must be one of flow, diffusion, gaussian"),
+        ({"model": "gaussian", "prefix": 2}, "prefix=2 is for model=flow and model=diffusion; gaussian"),
+        ({"model": "energy", "prefix": 2}, "prefix=2 is for model=flow and model=diffusion; energy continues nothing"),
+        ({"model": "gaussian", "candidates": 2}, "candidates=2 is for flow, diffusion and energy"),
+        ({"model": "vae"}, "model='vae' must be one of flow, diffusion, energy, gaussian"),
     ],
 )
 def test_settings_that_do_not_fit_each_other_are_refused(settings: dict[str, Any], words: str) -> None:

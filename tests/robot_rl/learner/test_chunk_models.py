@@ -1,4 +1,4 @@
-"""Flow, diffusion and Gaussian of chunks against numpy, finite differences, given beginnings and two ways."""
+"""Flow, diffusion, energy and Gaussian of chunks against numpy, finite differences, given beginnings and two ways."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from robot_rl.learner.networks import mixer
 from robot_rl.learner.networks.chunk_diffusion import diffusion_loss, diffusion_sample, kept_signal
+from robot_rl.learner.networks.chunk_energy import STILL, energy, energy_create, energy_loss, energy_sample
 from robot_rl.learner.networks.chunk_flow import flow_loss, flow_sample
 from robot_rl.learner.networks.chunk_gaussian import gaussian_apply, gaussian_create, gaussian_loss, mean_error
 from robot_rl.learner.networks.mlp import Params
@@ -132,16 +133,68 @@ def test_the_loss_of_a_gaussian_by_hand() -> None:
     np.testing.assert_allclose(mean_error(p, FEATURES, CHUNK, WEIGHT), error, rtol=1e-4)
 
 
+def energies() -> Params:
+    """A small energy, no number of which is 0."""
+    return stir(energy_create(jax.random.PRNGKey(0), F, A, H, 8, 2), 3, 0.3)
+
+
+def downhill(p: Params, s: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """−η ∇E at ``x (H, a)`` by central differences of the reference."""
+    change = np.zeros_like(x)
+    for place in np.ndindex(x.shape):
+        ahead, behind = x.copy(), x.copy()
+        ahead[place] += 1e-5
+        behind[place] -= 1e-5
+        high, low = (0.5 * ((at - reference(p, s, at, np.zeros(H))) ** 2).sum() for at in (ahead, behind))
+        change[place] = -(high - low) / 2e-5
+    return change * math.exp(float(p["rate"][0]))
+
+
+def test_the_loss_of_an_energy_by_hand() -> None:
+    p, key = energies(), jax.random.PRNGKey(4)
+    noise_key, time_key = jax.random.split(key)
+    noise = np.asarray(jax.random.normal(noise_key, CHUNK.shape), np.float64)
+    times = np.asarray(jax.random.uniform(time_key, (N, 1, 1)), np.float64)
+    total, counted = 0.0, 0
+    for i in range(N):
+        x = (1 - times[i]) * noise[i] + times[i] * CHUNK[i]
+        for _ in range(2):
+            x = x + downhill(p, FEATURES[i], x)
+        for h in range(int(WEIGHT[i].sum())):
+            total, counted = total + ((x[h] - CHUNK[i, h]) ** 2).sum(), counted + A
+    np.testing.assert_allclose(energy_loss(p, key, FEATURES, CHUNK, WEIGHT), total / counted, rtol=2e-3)
+
+
+def test_a_chunk_of_an_energy_goes_downhill_until_it_is_still() -> None:
+    """Each by itself: how many steps one takes does not depend on those beside it."""
+    p = {**energies(), "rate": jnp.full(1, -4.0)}
+    noise = np.random.default_rng(6).normal(size=(N, H, A))
+    x, made = noise.copy(), np.zeros(N, int)
+    for i in range(N):
+        while made[i] < 40:
+            change = downhill(p, FEATURES[i], x[i])
+            x[i], made[i] = x[i] + change, made[i] + 1
+            if np.abs(change).max() <= STILL:
+                break
+    found, steps = energy_sample(p, FEATURES, np.float32(noise), 40)
+    np.testing.assert_allclose(found, np.clip(x, -1, 1), atol=5e-3)
+    np.testing.assert_array_equal(steps, made)
+    assert len(set(made)) > 1
+    assert (energy(p, FEATURES, np.float32(x)) < energy(p, FEATURES, np.float32(noise))).all()
+
+
 LOSSES: dict[str, Callable[[Any, jax.Array], jax.Array]] = {
     "flow": lambda p, key: flow_loss(p, key, FEATURES, CHUNK, WEIGHT, 2),
     "diffusion": lambda p, key: diffusion_loss(p, key, FEATURES, CHUNK, WEIGHT, LEVELS, 2),
+    "energy": lambda p, key: energy_loss(p, key, FEATURES, CHUNK, WEIGHT),
     "gaussian": lambda p, key: gaussian_loss(p, FEATURES, CHUNK, WEIGHT),
 }
 
 
 @pytest.mark.parametrize("model", LOSSES)
 def test_gradients_equal_finite_differences(model: str) -> None:
-    fresh = gaussian_create(jax.random.PRNGKey(0), F, A, H, (6,)) if model == "gaussian" else params()
+    gaussian = gaussian_create(jax.random.PRNGKey(0), F, A, H, (6,))
+    fresh = {"gaussian": gaussian, "energy": energies()}.get(model, params())
     with jax.enable_x64(True):
         rng, key = np.random.default_rng(3), jax.random.PRNGKey(5)
         p = {name: jnp.asarray(np.asarray(value), jnp.float64) for name, value in fresh.items()}
@@ -196,7 +249,7 @@ def test_sampling_a_diffusion_is_ddim_from_what_is_given(count: int | None) -> N
         np.testing.assert_array_equal(found[:, :2], given[:, :2])
 
 
-def test_flow_and_diffusion_keep_two_ways_and_a_gaussian_goes_between() -> None:
+def test_all_that_begin_as_noise_keep_two_ways_and_a_gaussian_goes_between() -> None:
     """A person passes an obstacle on the left or on the right, all H steps on the same side: actions of ±0.6.
 
     256 draws: the share of a side has a standard error of 0.03; the networks' own errors allow 0.2.
@@ -205,12 +258,14 @@ def test_flow_and_diffusion_keep_two_ways_and_a_gaussian_goes_between() -> None:
     fresh = {
         "flow": mixer.mixer_create(jax.random.PRNGKey(0), 1, 1, horizon, 16, 1),
         "diffusion": mixer.mixer_create(jax.random.PRNGKey(0), 1, 1, horizon, 16, 1),
+        "energy": energy_create(jax.random.PRNGKey(0), 1, 1, horizon, 16, 1),
         "gaussian": gaussian_create(jax.random.PRNGKey(0), 1, 1, horizon, (16,)),
     }
     ones = jnp.ones((128, horizon))
     losses: dict[str, Callable[..., jax.Array]] = {
         "flow": lambda p, key, chunk: flow_loss(p, key, features, chunk, ones),
         "diffusion": lambda p, key, chunk: diffusion_loss(p, key, features, chunk, ones, 50),
+        "energy": lambda p, key, chunk: energy_loss(p, key, features, chunk, ones),
         "gaussian": lambda p, key, chunk: gaussian_loss(p, features, chunk, ones),
     }
 
@@ -236,6 +291,7 @@ def test_flow_and_diffusion_keep_two_ways_and_a_gaussian_goes_between() -> None:
     samples = {
         "flow": flow_sample(learnt["flow"], jnp.zeros((256, 1)), noise, 10),
         "diffusion": diffusion_sample(learnt["diffusion"], jnp.zeros((256, 1)), noise, 10, 50),
+        "energy": energy_sample(learnt["energy"], jnp.zeros((256, 1)), noise, 10)[0],
     }
     for name, found in samples.items():
         chunks = np.asarray(found)[..., 0]

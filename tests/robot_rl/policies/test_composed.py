@@ -69,7 +69,8 @@ def test_each_parent_sees_by_its_own_cameras(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        ({"model": "gaussian", "hidden": (8,)}, "b.params: it is a gaussian of agent bc; flows and diffusions of"),
+        ({"model": "gaussian", "hidden": (8,)}, "b.params: it is model=gaussian of agent bc; flows and diffusions of"),
+        ({"model": "energy"}, "b.params: it is model=energy of agent bc; flows and diffusions of"),
         ({"agent": "sac", "hidden": (8,)}, "b.params: it is of agent sac; flows and diffusions of agent bc"),
         ({"horizon": 4}, "b.params: its chunks have 4 actions, those of .*a.params 3"),
         ({"task": make_task("pick_cube")}, "b.params: it was trained with"),
