@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from benchmarks.experiments.tables.runs import ONE_THREAD
+from robot_rl.jobs.interrupt import end_with_parent
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +66,14 @@ class Story:
         with (self._work / f"{step}.log").open("ab") as log:
             log.write(f"$ robot-rl {' '.join(command[3:])}\n".encode())
             log.flush()
-            status = subprocess.run(command, stdout=log, stderr=log, env=os.environ | ONE_THREAD, cwd=ROOT).returncode
+            status = subprocess.run(
+                command,
+                stdout=log,
+                stderr=log,
+                env=os.environ | ONE_THREAD,
+                cwd=ROOT,
+                preexec_fn=end_with_parent,  # also when this process is killed
+            ).returncode
         if status not in statuses:
             raise SystemExit(
                 f"{self._experiment}: {job} of seed {self._seed} ended with status {status}; see {log.name}"

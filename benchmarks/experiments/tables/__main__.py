@@ -37,6 +37,7 @@ from benchmarks.experiments.tables.lines import (
 )
 from benchmarks.experiments.tables.plan import BUDGETS, OWN, ROWS, TUNING, Cell, Kind, Row, cells, row_named
 from benchmarks.experiments.tables.runs import ONE_THREAD, Place, make_line
+from robot_rl.jobs.interrupt import end_with_parent
 from robot_rl.tasks.experts.person import PERSON, STYLES
 
 ROOT = Path(__file__).parents[3]
@@ -99,7 +100,7 @@ def run_missing(missing: Sequence[Cell], place: Place, results: Path, parallel: 
     os.environ.update(ONE_THREAD)
     began = time.monotonic()
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(parallel, mp_context=fresh, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(parallel, mp_context=fresh, initializer=end_with_parent, max_tasks_per_child=1) as pool:
         runs = {pool.submit(make_line, cell, place): cell for cell in missing}
         for done, run in enumerate(as_completed(runs), start=1):
             line = run.result()

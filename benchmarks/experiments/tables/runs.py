@@ -25,6 +25,7 @@ from controllers.core import ControllerConfig
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import Ending
 from robot_rl.jobs.config import load_config
+from robot_rl.jobs.interrupt import end_with_parent
 from robot_rl.learner.factory import make_loop_config
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
@@ -223,8 +224,16 @@ def run_job(job: str, arguments: Sequence[str], log: Path) -> None:
 
 
 def _run(command: Sequence[str], log: Path) -> None:
+    """``command``, which ends when this process is killed."""
     with log.open("wb") as output:
-        subprocess.run(command, check=True, stdout=output, stderr=subprocess.STDOUT, env=os.environ | ONE_THREAD)
+        subprocess.run(
+            command,
+            check=True,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | ONE_THREAD,
+            preexec_fn=end_with_parent,
+        )
 
 
 def cpu_time() -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -205,6 +207,27 @@ def test_the_copy_of_the_demonstrations_takes_no_robot_time(tmp_path: Path, monk
     assert len(copied.points) == 1 and copied.robot_minutes == 0.0 and copied.ended == DONE
     again = runs.demonstrations("reach", 0, place)
     assert runs.digest_of_files(again) == copied.demos, "recorded once"
+
+
+def test_a_command_that_is_killed_leaves_no_run_behind(tmp_path: Path) -> None:
+    version = version_of(command.ROOT)
+    demos = tmp_path / version / "demos-peg_search-person-0"
+    (demos / "demos").mkdir(parents=True)
+    demos.with_suffix(".complete").touch()
+    told, program = tmp_path / "told", tmp_path / "endless.py"
+    os.mkfifo(told)
+    program.write_text(
+        f"import os, pathlib, signal\npathlib.Path({str(told)!r}).write_text(str(os.getpid()))\nsignal.pause()\n"
+    )
+    arguments = ["--tasks", "peg_search", "--rows", "theirs", "--outside", f"theirs={sys.executable} {program}"]
+    arguments += ["--seeds", "1", "--work", str(tmp_path), "--results", str(tmp_path / "lines.jsonl")]
+    tables = subprocess.Popen([sys.executable, "-m", "benchmarks.experiments.tables", *arguments], cwd=command.ROOT)
+    run = os.pidfd_open(int(told.read_text()))  # once it runs
+    tables.kill()
+    tables.wait()
+    ended, _, _ = select.select([run], [], [], 60.0)
+    os.close(run)
+    assert ended
 
 
 def test_an_outside_program_is_a_row_and_when_it_dies_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
