@@ -47,7 +47,7 @@ from robot_rl.learner.agent import Agent, Algorithm, Stage
 from robot_rl.learner.algorithms.chunked import with_axis
 from robot_rl.learner.networks import coin_flips, encoder
 from robot_rl.learner.networks.chunk_diffusion import diffusion_loss, diffusion_sample
-from robot_rl.learner.networks.chunk_energy import energy_create, energy_loss, energy_sample
+from robot_rl.learner.networks.chunk_energy import energy_loss, energy_sample
 from robot_rl.learner.networks.chunk_flow import flow_loss, flow_sample
 from robot_rl.learner.networks.chunk_gaussian import gaussian_apply, gaussian_create, gaussian_loss, mean_error
 from robot_rl.learner.networks.coin_flips import Counts, coins, counts_create, counts_loss, rareness, see_prior
@@ -141,8 +141,7 @@ def create(key: jax.Array, layout: Layout, config: BcConfig) -> BcState:
     if config.model == "gaussian":
         policy = gaussian_create(policy_key, features, size, config.horizon, config.hidden)
     else:
-        make = energy_create if config.model == "energy" else mixer_create
-        policy = make(policy_key, features, size, config.horizon, config.width, config.blocks)
+        policy = mixer_create(policy_key, features, size, config.horizon, config.width, config.blocks)
     learnt = Imitator(encoder.create(encoder_key, layout), policy)
     counts = None
     if config.candidates > 1:
@@ -316,7 +315,7 @@ def act(
         noise = held if deterministic else jnp.exp(log_std) * jax.random.normal(key, mean.shape)
         chunk = jnp.clip(mean + noise, -1.0, 1.0)
     else:
-        noise = jax.random.normal(key, (config.candidates, config.horizon, policy["x/w"].shape[0]))
+        noise = jax.random.normal(key, (config.candidates, config.horizon, policy["out/b"].shape[-1]))
         chunk = sample(policy, features, noise, config, guide)
         if config.candidates > 1:
             seen = jnp.broadcast_to(features, (config.candidates, features.shape[-1]))
