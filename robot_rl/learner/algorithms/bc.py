@@ -8,12 +8,12 @@ two ways, the last one goes between them.
     θ̄ ← d_k θ̄ + (1 − d_k) θ,   d_k = min(0.9999, 1 − (1 + k)^−0.75) after step k = 0, 1, …     (Diffusion Policy)
 
 Only the average θ̄ acts, is published, and is judged on held-out episodes, always with the same noise, a Gaussian by its
-mean alone: by its spread it is too sure of itself long before the mean is best. Acting
-samples a chunk and hands out its first ``executed`` actions. Those that begin as noise draw it in use too: it belongs
-to such a policy. A Gaussian is its mean in use, with one draw of N(0, held_noise²) for each axis of the chunk, because
-friction holds an arm that a mean hardly pushes (see `robot_rl.learner.warm`). Where the session wants chunks that take
-up what is planned (``session.chunks=rtc``), a policy that learnt to continue a ``prefix`` begins with it, and a flow
-that did not is guided there (`networks.guidance`).
+mean alone: by its spread it is too sure of itself long before the mean is best. Acting samples a chunk and hands out
+its first ``executed`` actions. Flow, diffusion and energy draw their noise in use too: it belongs to such a policy. A
+Gaussian is its mean in use, with one draw of N(0, held_noise²) for each axis of the chunk, because friction holds an
+arm that a mean hardly pushes (see `robot_rl.learner.warm`). Where the session wants chunks that take up what is planned
+(``session.chunks=rtc``), a policy that learnt to continue a ``prefix`` begins with it, and a flow that did not is
+guided there (`networks.guidance`).
 
 `update` goes on imitating (DAgger; Ross et al., arXiv 1011.0686): a minibatch is of the demonstrations and of those
 runs of online steps that a person drove, which replay keeps among them (``demo_share`` is 1). Of other windows, where
@@ -73,11 +73,11 @@ class BcConfig(Precision):
     model: Model = "flow"  # see above
     horizon: Count = 8  # H, actions of a chunk: 0.8 s
     executed: Count | None = None  # actions of a chunk that are acted by before the next one; unset: half, rounded up
-    candidates: Count = 1  # M, but gaussian: chunks that are drawn for the most usual one of them to act
+    candidates: Count = 1  # M, all but gaussian: chunks that are drawn for the most usual one of them to act
     prefix: Natural = 0  # d_max, flow and diffusion: actions at most that a chunk learns to continue; 0: none
     steps: Count = 10  # from noise to a chunk: of Euler's method (flow), of DDIM (diffusion), at most (energy)
     noise_levels: Count = 100  # K, diffusion
-    width: Count = 128  # channels of the network, but gaussian
+    width: Count = 128  # channels of the network, all but gaussian
     blocks: Count = 2  # of the same
     hidden: Widths = (256, 256)  # width of the hidden layers, gaussian
     learning_rate: Positive = 1e-3  # AdamW
@@ -332,7 +332,7 @@ def sample(
     anyway but d_max at most, if that was learnt (``prefix``); else a flow is guided there.
     """
     if config.model == "energy":
-        return energy_sample(policy, features, noise, config.steps)[0]
+        return energy_sample(policy, features, noise, config.steps)
     given, count = None, jnp.int32(0)
     if guide is not None and config.prefix:
         given, count = guide.target, jnp.minimum((guide.weight >= 1.0).sum(), config.prefix)

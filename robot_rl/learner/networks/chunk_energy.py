@@ -1,18 +1,17 @@
-"""Chunks of least energy: H actions go downhill in a learnt E(s, x) until they hardly move.
+"""Chunks of least energy: H actions go down a learnt E(s, x) until they hardly move.
 
     E(s, x)  = ½ ‖x − g(s, x)‖²,   g a `mixer`
     x_t      = (1 − t) x̂ + t a,   x̂ ~ N(0, I), a the chunk of the data, t ~ U(0, 1)
     L        = mean of w (∇_x E(s, x_t) − c(t) (x̂ − a))²,   c(t) = min(1, (1 − t)/(1 − τ)),   τ = `LEVELS_OFF`
     acting:    x ← x − (1 − τ) ∇_x E(s, x) from x̂ on
 
-(Wang and Du's equilibrium matching, arXiv 2510.02300.) Far from the data E falls as a flow goes, from there on less and
-less, and not at all at the data itself. A chunk ends where no number of it moves by more than `STILL`, after ``steps``
-at the latest: few where the person always did the same, more where it is not clear which way. E tells how well a chunk
-fits what is seen: it is 0 where g gives a chunk back as it is.
+L and c are those of equilibrium matching (Wang and Du, arXiv 2510.02300); the form of E is ours. Until t = τ, E falls
+as fast as a flow moves, from there on ever less, and not at all at the data. So the way is the shorter, the nearer to
+the data it begins: it ends where no number of a chunk moves by more than `STILL`, after ``steps`` at the latest. Only
+differences of E for the same s are learnt, and nothing keeps a step from leading up where E has become too steep.
 
-Energy-based transformers (EBT-Policy: Davies et al., arXiv 2510.27545) make K such steps in training and ask that the
-last one ends at a. By that, E came out nearly level between two ways where chunks have few numbers: the best answer to
-an x of unknown t, the mean of all a that it may come from, is close to x itself there.
+Energy-based transformers (EBT-Policy: Davies et al., arXiv 2510.27545) are trained by a number of such steps, the last
+of which shall end at a.
 """
 
 from __future__ import annotations
@@ -49,18 +48,17 @@ def energy_loss(params: Params, key: jax.Array, features: jax.Array, chunk: jax.
     return weighted_mean(weight, (slope(params, features, (1.0 - t) * noise + t * chunk) - falls) ** 2)
 
 
-def energy_sample(params: Params, features: jax.Array, noise: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
-    """Chunks ``(n, H, a)`` in [−1, 1] below ``noise (n, H, a)``, and the steps ``(n,)`` that each took."""
+def energy_sample(params: Params, features: jax.Array, noise: jax.Array, steps: int) -> jax.Array:
+    """Chunks ``(n, H, a)`` in [−1, 1] that ``noise (n, H, a)`` comes down to, in ``steps`` at most."""
 
     def goes_on(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        return carry[2].any()
+        _, moving, made = carry
+        return moving.any() & (made < steps)
 
     def step(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        x, made, moving = carry
+        x, moving, made = carry
         moved = jnp.where(moving[:, None, None], -(1.0 - LEVELS_OFF) * slope(params, features, x), 0.0)
-        made = made + moving
-        return x + moved, made, (jnp.abs(moved).max(axis=(-2, -1)) > STILL) & (made < steps)
+        return x + moved, jnp.abs(moved).max(axis=(-2, -1)) > STILL, made + 1
 
-    begin = noise, jnp.zeros(len(noise), jnp.int32), jnp.ones(len(noise), bool)
-    x, made, _ = jax.lax.while_loop(goes_on, step, begin)
-    return jnp.clip(x, -1.0, 1.0), made
+    x, _, _ = jax.lax.while_loop(goes_on, step, (noise, jnp.ones(len(noise), bool), jnp.int32(0)))
+    return jnp.clip(x, -1.0, 1.0)

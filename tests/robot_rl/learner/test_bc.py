@@ -158,10 +158,11 @@ def two_ways(*lead: int, seed: int, strays: float) -> Batch:
     return batch._replace(action=action, valid=np.ones_like(batch.valid), columns={})
 
 
-@pytest.mark.parametrize("model", ["flow", "diffusion"])
+@pytest.mark.parametrize("model", ["flow", "diffusion", "energy"])
 def test_the_most_usual_of_several_candidates_acts(model: str) -> None:
     """A sixth of the windows strays: drawn one by one, so do chunks; of 16 candidates, none."""
-    agent = make_agent("bc", {**_settings(CONFIGS[model]), "steps": 5, "learning_rate": 5e-3, "candidates": 16})
+    settings = {**_settings(CONFIGS[model]), "steps": max(5, CONFIGS[model].steps)}
+    agent = make_agent("bc", {**settings, "learning_rate": 5e-3, "candidates": 16})
     state = agent.create(jax.random.PRNGKey(0), LAYOUT)
     state = agent.measure(state, two_ways(4, N, seed=0, strays=0.0).state.reshape(-1, D))
     assert agent.imitate is not None and agent.then is not None
@@ -175,7 +176,7 @@ def test_the_most_usual_of_several_candidates_acts(model: str) -> None:
         losses.append(float(agent.then.imitation_loss(state, held_out)))
     assert losses[0] > losses[-1] and np.isfinite(float(info["imitation/loss"]))
     assert same(state.inner.average_actor, imitated.inner.average_actor)  # what was imitated stays
-    one = make_agent("bc", {**_settings(CONFIGS[model]), "steps": 5})
+    one = make_agent("bc", settings)
     params = agent.actor(state)
     alone, chosen = ([_goes_right(each, params, key) for key in range(60)] for each in (one, agent))
     assert 2 <= sum(alone) <= 25 and sum(chosen) == 0

@@ -158,13 +158,13 @@ def test_the_loss_of_an_energy_by_hand() -> None:
         error = slope(p, FEATURES[i], (1 - times[i]) * noise[i] + times[i] * CHUNK[i]) - falls
         for h in range(int(WEIGHT[i].sum())):
             total, counted = total + (error[h] ** 2).sum(), counted + A
-    np.testing.assert_allclose(energy_loss(p, key, FEATURES, CHUNK, WEIGHT), total / counted, rtol=2e-3)
+    np.testing.assert_allclose(energy_loss(p, key, FEATURES, CHUNK, WEIGHT), total / counted, rtol=1e-4)
 
 
 def test_a_chunk_of_an_energy_goes_downhill_until_it_is_still() -> None:
-    """Each by itself: how many steps one takes does not depend on those beside it."""
+    """Each by itself: when one is still does not depend on those beside it."""
     p = {name: 0.3 * value for name, value in params().items()}  # not so steep that a step leads up
-    noise = np.random.default_rng(6).normal(size=(N, H, A))
+    noise = 0.5 * np.random.default_rng(6).normal(size=(N, H, A))
     x, made = noise.copy(), np.zeros(N, int)
     for i in range(N):
         while made[i] < 40:
@@ -172,11 +172,14 @@ def test_a_chunk_of_an_energy_goes_downhill_until_it_is_still() -> None:
             x[i], made[i] = x[i] + change, made[i] + 1
             if np.abs(change).max() <= STILL:
                 break
-    found, steps = energy_sample(p, FEATURES, np.float32(noise), 40)
-    np.testing.assert_allclose(found, np.clip(x, -1, 1), atol=5e-3)
-    np.testing.assert_array_equal(steps, made)
-    assert len(set(made)) > 1
-    assert (energy(p, FEATURES, np.float32(x)) < energy(p, FEATURES, np.float32(noise))).all()
+    assert len(set(made)) > 1 and made.max() < 40
+    found = np.asarray(energy_sample(p, FEATURES, np.float32(noise), 40))
+    np.testing.assert_allclose(found, np.clip(x, -1, 1), atol=1e-4)
+    few = np.asarray(energy_sample(p, FEATURES, np.float32(noise), 2))
+    heights = [np.asarray(energy(p, FEATURES, np.float32(at))) for at in (noise, few, found)]
+    assert (heights[0] > heights[1]).all() and (heights[1] > heights[2]).all()
+    by_hand = [0.5 * ((x[i] - reference(p, FEATURES[i], x[i], np.zeros(H))) ** 2).sum() for i in range(N)]
+    np.testing.assert_allclose(energy(p, FEATURES, np.float32(x)), by_hand, rtol=1e-4)
 
 
 LOSSES: dict[str, Callable[[Any, jax.Array], jax.Array]] = {
@@ -245,7 +248,7 @@ def test_sampling_a_diffusion_is_ddim_from_what_is_given(count: int | None) -> N
         np.testing.assert_array_equal(found[:, :2], given[:, :2])
 
 
-def test_all_that_begin_as_noise_keep_two_ways_and_a_gaussian_goes_between() -> None:
+def test_all_that_sample_from_noise_keep_two_ways_and_a_gaussian_goes_between() -> None:
     """A person passes an obstacle on the left or on the right, all H steps on the same side: actions of ±0.6.
 
     256 draws: the share of a side has a standard error of 0.03; the networks' own errors allow 0.2.
@@ -287,7 +290,7 @@ def test_all_that_begin_as_noise_keep_two_ways_and_a_gaussian_goes_between() -> 
     samples = {
         "flow": flow_sample(learnt["flow"], jnp.zeros((256, 1)), noise, 10),
         "diffusion": diffusion_sample(learnt["diffusion"], jnp.zeros((256, 1)), noise, 10, 50),
-        "energy": energy_sample(learnt["energy"], jnp.zeros((256, 1)), noise, 10)[0],
+        "energy": energy_sample(learnt["energy"], jnp.zeros((256, 1)), noise, 10),
     }
     for name, found in samples.items():
         chunks = np.asarray(found)[..., 0]
