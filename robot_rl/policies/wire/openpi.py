@@ -24,7 +24,7 @@ from robot_rl.policies.wire.packing import OPENPI, PackingError, pack, unpack
 
 MAX_BYTES = 16 * 2**20  # of an answer
 CONNECTING = 5.0  # [s]
-ENDING = 1.0  # [s] for either end to end a connection
+ENDING = 1.0  # [s] that the server's close, and then the library's thread, may take
 LOGGER = logging.getLogger(__name__)
 
 
@@ -125,8 +125,8 @@ class OpenpiLink:
     def _drop(self) -> None:
         """End the connection without a word to a server that may hang.
 
-        The library's thread comes to its end before `close_socket` does: data that it had read and not yet taken in
-        would be an "unexpected internal error" to it, with a traceback.
+        The library's thread is joined first: `close_socket` tells the protocol that the stream has ended, and data that
+        the thread takes in after that is an "unexpected internal error" to it, with a traceback.
         """
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zmq
 
 from controllers.core import ControllerConfig
 from hardware.sim.world.inprocess import InProcessWorld
@@ -176,7 +177,11 @@ def test_a_token_is_shown(tmp_path: Path) -> None:
             asked_once(asking(tmp_path, server))
 
 
-def test_a_server_that_hangs_is_given_up(tmp_path: Path) -> None:
+def test_a_server_that_hangs_is_given_up_and_no_context_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To end one waits for ever now and then; a socket is closed at once."""
+    monkeypatch.setattr(zmq.Context, "term", lambda self: pytest.fail("a context is ended"))
     release = threading.Event()
 
     def hang(asked: dict[str, Any]) -> list[Any]:

@@ -21,6 +21,9 @@ from robot_rl.contract import AnswerError, Ending
 from robot_rl.contract.settings import ConfigError
 from robot_rl.jobs.cli import main
 from robot_rl.policies import Served
+from robot_rl.policies.wire.file import read_file
+from robot_rl.policies.wire.observing import Sent
+from robot_rl.policies.wire.openpi import OpenpiLink
 from robot_rl.policies.wire.remote import RemotePolicy, make_remote
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.in_process import Rollout
@@ -188,6 +191,50 @@ def test_a_server_that_hangs_is_given_up(tmp_path: Path) -> None:
                 asked_once(asking(tmp_path, server, first_timeout=0.2))
         finally:
             release.set()
+
+
+class Held:
+    """A socket whose data its reader has read and not yet taken in, until ``released``."""
+
+    def __init__(self, inner: socket.socket, released: threading.Event) -> None:
+        self._inner, self._released = inner, released
+
+    def recv(self, size: int) -> bytes:
+        data = self._inner.recv(size)
+        if data:
+            self._released.wait()
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def test_data_that_comes_in_while_a_server_is_given_up_is_no_error(
+    tmp_path: Path, server: OpenpiServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    link = OpenpiLink(read_file(written(tmp_path, server.address, timeout=0.5)))
+    sent = Sent({}, {"observation/way": np.zeros(3, np.float32)}, {})
+    link.ask(sent)
+    connection, released = link._connection, threading.Event()
+    assert connection is not None
+    thread, take_end = connection.recv_events_thread, connection.protocol.receive_eof
+    connection.socket = Held(connection.socket, released)  # type: ignore[assignment]
+    link.ask(sent)  # what was waited for before
+
+    def ends() -> None:
+        take_end()
+        released.set()
+
+    def join(timeout: float | None = None) -> None:
+        released.set()
+        threading.Thread.join(thread, timeout)
+
+    monkeypatch.setattr(connection.protocol, "receive_eof", ends)
+    monkeypatch.setattr(thread, "join", join)
+    with pytest.raises(AnswerError, match=r"has not answered for 0\.5 s"):
+        link.ask(sent)
+    thread.join()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_pictures_are_sent_as_the_session_sees_them(tmp_path: Path, server: OpenpiServer) -> None:
