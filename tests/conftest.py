@@ -61,7 +61,12 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    for item in items:
+        if item.get_closest_marker("job") and not item.get_closest_marker("slow") and JOBS not in item.path.parents:
+            raise pytest.UsageError(f"{item.nodeid} starts a job: `make test` looks for such tests in tests/processes")
+    yield  # those that are not asked for go
     # Whoever shares them out gives each process a stretch of them. Those that wait for robots and messages end the
     # first stretch: once the jobs beside them are done, because a simulated robot that is slow takes more of a core;
     # and with others beside them that compute, because alone they would leave cores idle.
@@ -71,9 +76,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     stretches = config.workerinput["workercount"] if is_worker(config) else 1
     first = max(0, len(items) // stretches - len(waiting))
     items[:] = [*others[:first], *waiting, *others[first:]]
-    for item in items:
-        if item.get_closest_marker("job") and not item.get_closest_marker("slow") and JOBS not in item.path.parents:
-            raise pytest.UsageError(f"{item.nodeid} starts a job: `make test` looks for such tests in tests/processes")
 
 
 @pytest.hookimpl(tryfirst=True)
