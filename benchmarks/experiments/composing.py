@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import time
@@ -33,7 +34,8 @@ import numpy as np
 
 from benchmarks.experiments.tables.lines import VersionError, check_versions, digest_of_files, machine, version_of
 from benchmarks.experiments.tables.plan import BUDGETS, EPISODES, OWN
-from benchmarks.experiments.tables.runs import EVALUATION, Place, cpu_time, demonstrations, run_job
+from benchmarks.experiments.tables.runs import EVALUATION, Place, demonstrations
+from benchmarks.experiments.tables.started import ONE_THREAD, cpu_time, run_job
 from robot_rl.tasks.experts.person import PERSON
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         known = read(given.results)
         check_versions(known)
         if not given.draw:
+            os.environ.update(ONE_THREAD)
             place = Place(given.work.absolute(), version_of(ROOT), PERSON)
             missing = [
                 (task, tuple(given.models), seed)

@@ -29,14 +29,11 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import multiprocessing
 import os
-import resource
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -45,7 +42,8 @@ import numpy as np
 
 from benchmarks.experiments.tables.lines import VersionError, digest, digest_of_files, machine, version_of
 from benchmarks.experiments.tables.plan import BUDGETS, STEPS_PER_MINUTE, TUNING
-from benchmarks.experiments.tables.runs import EVALUATION, ONE_THREAD, Place, demonstrations
+from benchmarks.experiments.tables.runs import EVALUATION, Place, demonstrations
+from benchmarks.experiments.tables.started import ONE_THREAD, cpu_time, fresh_processes
 from benchmarks.experiments.tables.statistics import minutes_to_stay
 from hardware.interfaces import TeleopCommand
 from hardware.sim.scene.render import SceneRenderer
@@ -286,12 +284,6 @@ def _catch_up(loop: LearnerLoop) -> None:
         pass
 
 
-def cpu_time() -> float:
-    """Processor time [s] of this process."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
 def planned(given: argparse.Namespace, place: Place) -> Iterator[Cell]:
     """The runs asked for, seed by seed."""
     for seed, task, style, rule in itertools.product(given.seeds, given.tasks, given.styles, given.rules):
@@ -390,8 +382,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.update(ONE_THREAD)
         have = {line.key for line in lines}
         place = Place(given.work.absolute(), version, PERSON)
-        fresh = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=fresh, max_tasks_per_child=1) as pool:
+        with fresh_processes(1) as pool:
             for line in pool.map(make_line, (cell for cell in planned(given, place) if cell.key not in have)):
                 with open(given.results, "ab", buffering=0) as file:
                     file.write((json.dumps(dataclasses.asdict(line)) + "\n").encode())

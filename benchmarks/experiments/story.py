@@ -10,15 +10,13 @@ import argparse
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from benchmarks.experiments.tables.runs import ONE_THREAD
-from robot_rl.jobs.interrupt import end_with_parent
+from benchmarks.experiments.tables.started import ONE_THREAD, status_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,14 +64,7 @@ class Story:
         with (self._work / f"{step}.log").open("ab") as log:
             log.write(f"$ robot-rl {' '.join(command[3:])}\n".encode())
             log.flush()
-            status = subprocess.run(
-                command,
-                stdout=log,
-                stderr=log,
-                env=os.environ | ONE_THREAD,
-                cwd=ROOT,
-                preexec_fn=end_with_parent,  # also when this process is killed
-            ).returncode
+            status = status_of(command, log)
         if status not in statuses:
             raise SystemExit(
                 f"{self._experiment}: {job} of seed {self._seed} ended with status {status}; see {log.name}"
@@ -128,6 +119,7 @@ def run_lacking(
         table: lines to print.
     """
     if not given.draw:
+        os.environ.update(ONE_THREAD)
         have = {line.key for line in read_lines(given.results)}
         for seed, reward in ((seed, reward) for seed in given.seeds for reward in given.rewards):
             line = None if (seed, reward) in have else tell(seed, reward)

@@ -17,8 +17,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +28,7 @@ import numpy as np
 
 from benchmarks.experiments.tables.lines import machine, version_of
 from benchmarks.experiments.tables.plan import TUNING
+from benchmarks.experiments.tables.started import run_job
 from controllers.core import ControllerConfig
 from controllers.spatial import Pose
 from hardware.sim.scene.render import SceneRenderer
@@ -129,11 +128,11 @@ def run_seed(seed: int, given: argparse.Namespace) -> None:
     work = given.work.absolute() / f"seed-{seed}"
     names = [f"{make.__module__}:{make.__name__}" for make in TASKS.values()]
     for kind, name in zip(TASKS, names, strict=True):
-        _robot_rl("record", "--fast", "--task", name, "--run", str(work / kind), f"seed={seed}", f"demos={given.demos}")
+        run_job("record", ["--fast", "--task", name, "--run", str(work / kind), f"seed={seed}", f"demos={given.demos}"])
     stores = ",".join(str(work / kind / "demos") for kind in TASKS)
     began = time.monotonic()
     run = work / next(iter(TASKS))
-    _robot_rl("pretrain", "--vla", "--run", str(run), f"seed={seed}", f"demo_stores={stores}", *given.set)
+    run_job("pretrain", ["--vla", "--run", str(run), f"seed={seed}", f"demo_stores={stores}", *given.set])
     took, version = round(time.monotonic() - began, 1), version_of(ROOT)
     where = f"{machine()}, torch {installed('torch')}"
     for condition, kind, successes, wrong in evaluate(run / "vla.params", seed, given.episodes):
@@ -145,11 +144,6 @@ def run_seed(seed: int, given: argparse.Namespace) -> None:
             file.write(json.dumps(dataclasses.asdict(line)) + "\n")
         sys.stdout.write(f"seed {seed}, {condition}, {kind}: {successes} of {episodes}, {wrong} wrong\n")
         sys.stdout.flush()
-
-
-def _robot_rl(*words: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "robot_rl", *words], cwd=ROOT, env=environment, check=True)
 
 
 def read(path: Path) -> list[Line]:

@@ -23,23 +23,20 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.experiments.people import NOBODY, Bench, Tally, cpu_time
+from benchmarks.experiments.people import NOBODY, Bench, Tally
 from benchmarks.experiments.tables.lines import digest, machine, version_of
 from benchmarks.experiments.tables.plan import STEPS_PER_MINUTE, TUNING
-from benchmarks.experiments.tables.runs import ONE_THREAD
+from benchmarks.experiments.tables.started import ONE_THREAD, cpu_time, fresh_processes, run_job
 from robot_rl.data.store import EpisodeStore
 from robot_rl.jobs.config import load_config
 from robot_rl.jobs.run import Run, read_parameters
@@ -117,14 +114,9 @@ def imitated(cell: Cell) -> Path:
         shutil.rmtree(root, ignore_errors=True)
         given = ("--run", str(root), f"seed={cell.seed}")
         shown = (f"demos={cell.demos}", "demo_style=person", f"session.instruction={WORDS[cell.task]}")
-        _robot_rl("record", "--fast", "--task", cell.task, *given, *shown)
-        _robot_rl("pretrain", "--vla", *given)
+        run_job("record", ["--fast", "--task", cell.task, *given, *shown])
+        run_job("pretrain", ["--vla", *given])
     return root
-
-
-def _robot_rl(*words: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "robot_rl", *words], cwd=ROOT, env=environment, check=True)
 
 
 def make_line(cell: Cell) -> Line:
@@ -283,8 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         os.environ.update(ONE_THREAD)
         have = {line.key for line in lines}
-        fresh = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=fresh, max_tasks_per_child=1) as pool:
+        with fresh_processes(1) as pool:
             for line in pool.map(make_line, (cell for cell in planned(given, version) if cell.key not in have)):
                 with open(given.results, "ab", buffering=0) as file:
                     file.write((json.dumps(dataclasses.asdict(line)) + "\n").encode())

@@ -47,10 +47,15 @@ def _quit(*_: object) -> None:
     os._exit(stopped())
 
 
-def end_with_parent() -> None:
-    """Have the kernel send SIGTERM when whoever started this process is killed; elsewhere than on Linux, do without."""
+def end_with_parent(parent: int | None = None) -> None:
+    """Have the kernel send SIGTERM when whoever started this process is killed; elsewhere than on Linux, do without.
+
+    ``parent``: its process id, by which it is noticed when that has happened before.
+    """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if parent is not None and os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Requests:

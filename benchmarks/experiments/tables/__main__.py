@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import multiprocessing
 import os
 import shlex
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 
 from benchmarks.experiments.tables.drawing import draw, report
@@ -36,8 +35,8 @@ from benchmarks.experiments.tables.lines import (
     version_of,
 )
 from benchmarks.experiments.tables.plan import BUDGETS, OWN, ROWS, TUNING, Cell, Kind, Row, cells, row_named
-from benchmarks.experiments.tables.runs import ONE_THREAD, Place, make_line
-from robot_rl.jobs.interrupt import end_with_parent
+from benchmarks.experiments.tables.runs import Place, make_line
+from benchmarks.experiments.tables.started import ONE_THREAD, fresh_processes
 from robot_rl.tasks.experts.person import PERSON, STYLES
 
 ROOT = Path(__file__).parents[3]
@@ -99,8 +98,7 @@ def run_missing(missing: Sequence[Cell], place: Place, results: Path, parallel: 
     """Make and append the lines of ``missing``, and tell how far that is."""
     os.environ.update(ONE_THREAD)
     began = time.monotonic()
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(parallel, mp_context=fresh, initializer=end_with_parent, max_tasks_per_child=1) as pool:
+    with fresh_processes(parallel) as pool:
         runs = {pool.submit(make_line, cell, place): cell for cell in missing}
         for done, run in enumerate(as_completed(runs), start=1):
             line = run.result()

@@ -6,8 +6,6 @@ import contextlib
 import fcntl
 import itertools
 import json
-import os
-import resource
 import subprocess
 import sys
 import time
@@ -21,11 +19,11 @@ import numpy as np
 from benchmarks.experiments.public import demos as public_demos
 from benchmarks.experiments.tables.lines import DONE, Line, Point, digest, digest_of_files, machine
 from benchmarks.experiments.tables.plan import BUDGETS, DEMOS, EPISODES, STEPS_PER_MINUTE, Cell, Kind
+from benchmarks.experiments.tables.started import cpu_time, run_checked, run_job
 from controllers.core import ControllerConfig
 from hardware.sim.world.inprocess import InProcessWorld
 from robot_rl.contract import Ending
 from robot_rl.jobs.config import load_config
-from robot_rl.jobs.interrupt import end_with_parent
 from robot_rl.learner.factory import make_loop_config
 from robot_rl.session.config import SessionConfig
 from robot_rl.session.directive import EpisodeSummary
@@ -36,7 +34,6 @@ from robot_rl.tasks import make_task
 from robot_rl.tasks.base import Task, scene_of
 from robot_rl.tasks.experts.person import Driver, make_driver
 
-ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 EVALUATION = 100_003  # added to the seed of the script's starts, so that they are not those it was recorded from
 PUBLIC_DEMOS = "demos.hdf5"
 LAST_WORDS = 200  # characters of a dead run's log that its line keeps
@@ -105,7 +102,7 @@ def demonstrations(task: str, seed: int, place: Place, count: int = 0) -> Path:
             if BUDGETS[task].module:
                 run.mkdir(exist_ok=True)
                 arguments = [task, "--seed", str(seed), "--count", str(count or DEMOS), "--file", str(found)]
-                _run([sys.executable, "-m", public_demos.__name__, *arguments], run.with_suffix(".log"))
+                run_checked([sys.executable, "-m", public_demos.__name__, *arguments], run.with_suffix(".log"))
             else:
                 arguments = ["--fast", "--task", task, "--seed", str(seed), "--run", str(run)]
                 settings = [f"demos={count or DEMOS}", f"demo_style={place.style}"]
@@ -166,7 +163,7 @@ def _outside(cell: Cell, place: Place, demos: Path) -> Outcome:
     def run(lines: Path, log: Path) -> None:
         values = {"env": budget.env, "task": cell.task, "seed": cell.seed, "steps": budget.steps, "every": budget.every}
         values |= {"episodes": EPISODES, "demos": demos, "lines": lines}
-        _run([part.format(**values) for part in cell.row.command], log)
+        run_checked([part.format(**values) for part in cell.row.command], log)
 
     return _followed(cell, place, run)
 
@@ -216,27 +213,3 @@ def _config_digest(cell: Cell, place: Place) -> str:
         images = bool(BUDGETS[cell.task].encoder) and not cell.row.blind
         parts += [config, make_loop_config(config, 0, images)[0].config]
     return digest(repr(parts).encode())
-
-
-def run_job(job: str, arguments: Sequence[str], log: Path) -> None:
-    """``robot-rl job arguments``, whose output goes to ``log``. Raises `subprocess.CalledProcessError`."""
-    _run([sys.executable, "-m", "robot_rl", job, *arguments], log)
-
-
-def _run(command: Sequence[str], log: Path) -> None:
-    """``command``, which ends when this process is killed."""
-    with log.open("wb") as output:
-        subprocess.run(
-            command,
-            check=True,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | ONE_THREAD,
-            preexec_fn=end_with_parent,
-        )
-
-
-def cpu_time() -> float:
-    """Processor time [s] of this process and of those it has waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)

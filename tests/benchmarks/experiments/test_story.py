@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,13 +38,13 @@ def test_a_command_is_given_once_and_its_status_counts(tmp_path: Path) -> None:
 def test_every_command_of_a_story_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[str] = []
 
-    def run(command: list[str], **_: Any) -> SimpleNamespace:
+    def note(command: list[str], _: Any) -> int:
         words = build_parser().parse_args(command[3:])
         given.append(words.command)
         assert words.command == "reward" or words.task is not None
-        return SimpleNamespace(returncode=0)
+        return 0
 
-    monkeypatch.setattr(story, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(story, "status_of", note)
     with pytest.raises(PreferenceError):  # nothing was learnt, since nothing was run
         preferences.Preferring(tmp_path, seed=0, steps=10).line(preferences.WITH_PREFERENCE)
     own = own_task.OwnTask(tmp_path / "own", seed=0, steps=10)

@@ -66,3 +66,12 @@ def test_a_process_that_has_nothing_to_lose_ends_in_the_midst_of_a_librarys_work
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_process_whose_parent_was_killed_before_it_asked_ends() -> None:
+    code = "import sys\nfrom robot_rl.jobs.interrupt import end_with_parent\nend_with_parent(int(sys.argv[1]))"
+    statuses = [
+        subprocess.run([sys.executable, "-c", code, str(parent)], cwd=ROOT).returncode
+        for parent in (os.getpid(), os.getppid())
+    ]
+    assert statuses == [0, -signal.SIGTERM]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -221,12 +222,19 @@ def test_a_command_that_is_killed_leaves_no_run_behind(tmp_path: Path) -> None:
     )
     arguments = ["--tasks", "peg_search", "--rows", "theirs", "--outside", f"theirs={sys.executable} {program}"]
     arguments += ["--seeds", "1", "--work", str(tmp_path), "--results", str(tmp_path / "lines.jsonl")]
+    hears = os.open(told, os.O_RDONLY | os.O_NONBLOCK)
     tables = subprocess.Popen([sys.executable, "-m", "benchmarks.experiments.tables", *arguments], cwd=command.ROOT)
-    run = os.pidfd_open(int(told.read_text()))  # once it runs
+    gone = os.pidfd_open(tables.pid)
+    first, _, _ = select.select([hears, gone], [], [])
+    assert first == [hears], "it runs"
+    run = os.pidfd_open(int(os.read(hears, 100)))
     tables.kill()
     tables.wait()
     ended, _, _ = select.select([run], [], [], 60.0)
-    os.close(run)
+    if not ended:
+        signal.pidfd_send_signal(run, signal.SIGKILL)
+    for descriptor in (hears, gone, run):
+        os.close(descriptor)
     assert ended
 
 
