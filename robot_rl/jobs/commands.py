@@ -16,7 +16,7 @@ import yaml
 from robot_rl.contract.settings import ConfigError, plain, put_over
 from robot_rl.jobs.bringup import check_learner, check_page, has_page, opening, prepare, specs
 from robot_rl.jobs.config import RunConfig
-from robot_rl.jobs.display import Display, page_address
+from robot_rl.jobs.display import Display, now_and_then, page_address
 from robot_rl.jobs.explain import explain
 from robot_rl.jobs.job import DEMO, EXPERT, JOBS, job_of
 from robot_rl.jobs.locks import RunLock, ros_domain
@@ -130,8 +130,10 @@ def pretrain(config: RunConfig, root: Path | None) -> int:
         _, config = Run.open(run.root)
         tell(f"pretrain: {config.task}, run {run.root}")
         loop = make_learner(run, config)
-        trainer = Trainer(run, config, loop, lambda data: None)
+        say = now_and_then(lambda phase: tell(f"pretrain: {phase}"))
+        trainer = Trainer(run, config, loop, lambda data: None, lambda phase: say(phase) if loop.imitating else None)
         trainer.start()
+        tell("pretrain: compiling, which may take minutes")
         with contextlib.closing(trainer):
             if not trainer.imitate() and not run.clone.exists():
                 raise ConfigError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ from robot_rl.jobs.run import CONSOLE, Run
 from robot_rl.session.directive import Phase
 from robot_rl.tasks import make_task
 
-SHOW_PERIOD = 10.0  # [s] between progress lines when no episode ends
+SHOW_PERIOD = 10.0  # [s] between progress lines when nothing ends
 SHORTEST = 10.0  # [s] of a job after which the time left is estimated
 KEYBOARD = "keyboard"
 
@@ -29,6 +30,19 @@ PHASES = {
     Phase.PAUSED.value: "paused: resume goes on",
     Phase.ASKING.value: "waits for you",
 }
+
+
+def now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:
+    """``say`` at most once in `SHOW_PERIOD`, the first time at once; what is said in between is left out."""
+    last = -math.inf
+
+    def said(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SHOW_PERIOD:
+            last = time.monotonic()
+            say(text)
+
+    return said
 
 
 class Display:

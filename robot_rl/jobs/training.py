@@ -143,6 +143,8 @@ class Trainer:
             return False
         while self._loop.imitating and self._loop.step():
             self._follow_phase()
+            if time.monotonic() - self._said >= STATUS_PERIOD:
+                self._report()
         self._loop.checkpoint()
         return True
 

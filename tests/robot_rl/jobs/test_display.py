@@ -261,3 +261,14 @@ def test_the_address_of_the_page_is_said_once(tmp_path: Path, capsys: pytest.Cap
     display.update()
     display.update()
     assert capsys.readouterr().out.splitlines() == ["page: http://127.0.0.1:8400/"]
+
+
+def test_what_is_told_now_and_then_is_told_at_once_and_then_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(displays, "SHOW_PERIOD", float("inf"))
+    say = displays.now_and_then(said.append)
+    say("one")
+    say("two")
+    monkeypatch.setattr(displays, "SHOW_PERIOD", 0.0)
+    say("three")
+    assert said == ["one", "three"]

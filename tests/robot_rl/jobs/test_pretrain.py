@@ -45,11 +45,17 @@ def learner_of(run: Run, config: RunConfig):
 
 
 def test_a_run_that_was_pretrained_has_a_clone_that_acts_and_trains_on_from_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = recorded(tmp_path / "run")
-    assert main(["pretrain", "--run", str(run.root), *SETTINGS]) == 0
+    monkeypatch.setattr("robot_rl.jobs.display.SHOW_PERIOD", 0.0)
+    assert main(["pretrain", "--run", str(run.root), *SETTINGS, "learner.imitate=150"]) == 0
     said = capsys.readouterr().out
+    assert [line.partition(",")[0] for line in said.splitlines() if line.startswith("pretrain: imitating")] == [
+        "pretrain: imitating 50 steps",
+        "pretrain: imitating 100 steps",
+    ]
+    assert "pretrain: learning" not in said
     assert str(run.clone) in said and f"policy={run.clone}" in said
     assert f"picture: {run.imitation_picture}" in said
     assert run.imitation_picture.read_bytes().startswith(b"\x89PNG")
