@@ -192,8 +192,7 @@ LOSSES: dict[str, Callable[[Any, jax.Array], jax.Array]] = {
 
 @pytest.mark.parametrize("model", LOSSES)
 def test_gradients_equal_finite_differences(model: str) -> None:
-    gaussian = gaussian_create(jax.random.PRNGKey(0), F, A, H, (6,))
-    fresh = gaussian if model == "gaussian" else params()
+    fresh = gaussian_create(jax.random.PRNGKey(0), F, A, H, (6,)) if model == "gaussian" else params()
     with jax.enable_x64(True):
         rng, key = np.random.default_rng(3), jax.random.PRNGKey(5)
         p = {name: jnp.asarray(np.asarray(value), jnp.float64) for name, value in fresh.items()}

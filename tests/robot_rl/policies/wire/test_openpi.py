@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import logging
@@ -194,14 +195,15 @@ def test_a_server_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 
 class Held:
-    """A socket whose data its reader has read and not yet taken in, until ``released``."""
+    """A socket whose data its reader has read and not yet taken in, until ``released``, once it ``holds``."""
 
     def __init__(self, inner: socket.socket, released: threading.Event) -> None:
         self._inner, self._released = inner, released
+        self.holds = False
 
     def recv(self, size: int) -> bytes:
         data = self._inner.recv(size)
-        if data:
+        if data and self.holds:
             self._released.wait()
         return data
 
@@ -212,14 +214,17 @@ class Held:
 def test_data_that_comes_in_while_a_server_is_given_up_is_no_error(
     tmp_path: Path, server: OpenpiServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    link = OpenpiLink(read_file(written(tmp_path, server.address, timeout=0.5)))
+    link = OpenpiLink(read_file(written(tmp_path, server.address)))
     sent = Sent({}, {"observation/way": np.zeros(3, np.float32)}, {})
     link.ask(sent)
     connection, released = link._connection, threading.Event()
     assert connection is not None
     thread, take_end = connection.recv_events_thread, connection.protocol.receive_eof
-    connection.socket = Held(connection.socket, released)  # type: ignore[assignment]
-    link.ask(sent)  # what was waited for before
+    held = Held(connection.socket, released)
+    connection.socket = held  # type: ignore[assignment]
+    link.ask(sent)  # after it the thread waits for data of this socket, if it did not before
+    held.holds = True
+    link._file = dataclasses.replace(link._file, timeout=0.2)
 
     def ends() -> None:
         take_end()
@@ -231,7 +236,7 @@ def test_data_that_comes_in_while_a_server_is_given_up_is_no_error(
 
     monkeypatch.setattr(connection.protocol, "receive_eof", ends)
     monkeypatch.setattr(thread, "join", join)
-    with pytest.raises(AnswerError, match=r"has not answered for 0\.5 s"):
+    with pytest.raises(AnswerError, match=r"has not answered for 0\.2 s"):
         link.ask(sent)
     thread.join()
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
