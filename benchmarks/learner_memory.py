@@ -33,6 +33,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "chunked": {"hidden": (32,), "horizon": 2, "samples": 2, "critic_steps": 1},
     "expo": {"hidden": (32,), "base_hidden": (32,), "critics": 2, "candidates": 2, "critic_steps": 1},
     "dsrl": {"hidden": (32,), "horizon": 2, "critic_steps": 1},
+    "gorl": {"hidden": (32,), "horizon": 2, "critic_steps": 1},
     "rlt": {"hidden": (32,), "horizon": 2, "critic_steps": 1},
     "pa_rl": {"hidden": (32,), "horizon": 2, "critic_steps": 1},
 }

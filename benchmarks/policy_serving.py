@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from robot_rl.tasks.base import Task
 
 VLA = "vla"  # a SmallVLA, which acts by images alone
-AGENTS = ("sac", "rlpd", "hil", "flash_sac", "chunked", "expo", "bc", "dsrl", "rlt", "pa_rl", VLA)
+AGENTS = ("sac", "rlpd", "hil", "flash_sac", "chunked", "expo", "bc", "dsrl", "gorl", "rlt", "pa_rl", VLA)
 CAMERAS = {"side": (128, 128), "wrist": (128, 128)}
 TASK = "pick_cube"  # with a gripper: hil chooses between its options
 THREADS = "--xla_cpu_multi_thread_eigen=false"

@@ -24,6 +24,7 @@ AGENTS = Registry(
             "chunked": "chunked",
             "expo": "expo",
             "dsrl": "dsrl",
+            "gorl": "gorl",
             "rlt": "rlt",
             "pa_rl": "pa_rl",
             "rlpd_lagrangian": "lagrangian",

@@ -3,9 +3,9 @@
     a = F(s, w),   w ~ N(0, I),   s: the features that the base's own encoder finds
 
 Such an agent asks its base for two things, `FlowBase.features` of what is seen and `FlowBase.chunks` for noise (or
-learns on a copy of it, as `pa_rl`), and no gradient goes into it. Before everything else the base imitates the
-demonstrations (`robot_rl.learner.earned`), or it is taken over from what another run published; a flow of `chunked` is
-one, too. `critic_step` is what critics of whole chunks, over the base's features, learn by.
+learns on a copy of it, as `gorl` and `pa_rl`), and no gradient goes into it. Before everything else the base imitates
+the demonstrations (`robot_rl.learner.earned`), or it is taken over from what another run published; a flow of `chunked`
+is one, too. `critic_step` is what critics of whole chunks, over the base's features, learn by.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def found_in(params: Mapping[str, jax.Array]) -> FlowBase:
     flow = part(params, "flow")
     if not flow:
         raise ValueError(
-            "there is no flow of chunks among these parameters; agents chunked, dsrl, pa_rl and rlt publish one"
+            "there is no flow of chunks among these parameters; agents chunked, dsrl, gorl, pa_rl and rlt publish one"
         )
     return FlowBase(part(params, SEEN) or part(params, encoder.NAME), flow)
 

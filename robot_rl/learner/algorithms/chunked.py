@@ -304,8 +304,8 @@ def found(params: Mapping[str, jax.Array], config: ChunkedConfig) -> tuple[Polic
     flow, seen = part(params, "flow"), part(params, encoder.NAME)
     if config.extraction == "one_step" or not flow:
         raise ValueError(
-            "there is no flow of chunks among these parameters; agents chunked, dsrl, pa_rl and rlt publish one, but "
-            "chunked with extraction=one_step does not, nor does that start from one"
+            "there is no flow of chunks among these parameters; agents chunked, dsrl, gorl, pa_rl and rlt publish one, "
+            "but chunked with extraction=one_step does not, nor does that start from one"
         )
     return Policies(flow, {}), part(params, SEEN) or seen
 

@@ -55,8 +55,8 @@ from robot_rl.learner.networks.precision import Precision, cast, store, value_an
 
 
 @dataclass(frozen=True)
-class DsrlConfig(Precision):
-    """Defaults: sized for 2 cores, as `ChunkedConfig`; b and H̄ the paper's for one arm."""
+class SteeringConfig(Precision):
+    """The settings of an agent that chooses a flow's noise. Defaults: sized for 2 cores, as `ChunkedConfig`."""
 
     horizon: Count = 5  # H, steps of a chunk: 0.5 s
     hidden: Widths = (256, 256)  # width of the hidden layers: flow, critics, actor
@@ -66,10 +66,43 @@ class DsrlConfig(Precision):
     learning_rate: Positive = 3e-4  # of all (Adam)
     target_rate: Rate = 0.005  # τ: how fast the target critics follow
     flow_steps: Count = 5  # of Euler's method, from noise to a chunk
-    bound: Positive = 1.5  # b: the noise chosen is in [−b, b]
     initial_temperature: Positive = 0.01  # α at the start: of the order of one step's difference in value, as in rlpd
-    target_entropy: Finite = 0.0  # H̄ of u, all its numbers together
     critic_steps: Count = 4  # G, critic steps per actor step
+
+    def noise(self, key: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Noise w ``(n, k)`` that an actor's outputs ``(n, k)`` stand for, and what it costs ``(n,)``, times α."""
+        raise NotImplementedError
+
+    def usual(self, mean: jax.Array) -> jax.Array:
+        """w ``(n, k)`` without chance."""
+        raise NotImplementedError
+
+    @property
+    def least_gain(self) -> float:
+        """What the mean of the costs, with its sign changed, is held at by α."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class DsrlConfig(SteeringConfig):
+    """Defaults as those of `SteeringConfig`; b and H̄ the paper's for one arm."""
+
+    bound: Positive = 1.5  # b: the noise chosen is in [−b, b]
+    target_entropy: Finite = 0.0  # H̄ of u, all its numbers together
+
+    def noise(self, key: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """w = b u, and log π(u|s)."""
+        u, log_prob = tanh_gaussian(key, mean, log_std)
+        return self.bound * u, log_prob
+
+    def usual(self, mean: jax.Array) -> jax.Array:
+        """b tanh μ."""
+        return self.bound * jnp.tanh(mean)
+
+    @property
+    def least_gain(self) -> float:
+        """H̄."""
+        return self.target_entropy
 
 
 class DsrlState(NamedTuple):
@@ -88,40 +121,47 @@ class DsrlState(NamedTuple):
     key: jax.Array
 
 
-def create(key: jax.Array, layout: Layout, config: DsrlConfig) -> DsrlState:
+def create(key: jax.Array, layout: Layout, config: SteeringConfig) -> DsrlState:
     """A fresh agent."""
-    encoder_key, critic_key, flow_key, noise_key, actor_key, key = jax.random.split(key, 6)
+    encoder_key, critic_key, flow_key, steering_key, key = jax.random.split(key, 5)
     features, size = encoder.size(layout), config.horizon * layout.action_size
     seen = encoder.create(encoder_key, layout)
     critics = critics_create(critic_key, features, size, config.hidden, config.critics, config.layer_norm)
     values = Values(seen, critics)
-    noise_critic = critics_create(noise_key, features, size, config.hidden, 1, config.layer_norm)
-    actor = actor_create(actor_key, features, size, config.hidden, layer_norm=False)
-    log_alpha = jnp.log(jnp.float32(config.initial_temperature))
-    adam = optax.adam(config.learning_rate)
     state = DsrlState(
         base=FlowBase(seen, flow_create(flow_key, features, size, config.hidden)),
         values=values,
         target_values=values,
-        noise_critic=noise_critic,
-        actor=actor,
-        log_alpha=log_alpha,
-        value_optimiser=adam.init(values),
-        noise_optimiser=adam.init(noise_critic),
-        actor_optimiser=adam.init(actor),
-        alpha_optimiser=adam.init(log_alpha),
+        value_optimiser=optax.adam(config.learning_rate).init(values),
         key=key,
+        **steering(steering_key, features, size, config),
     )
     return store(key, state, config.parameter_dtype)
 
 
-def steer(key: jax.Array, actor: Params, features: jax.Array, config: DsrlConfig) -> tuple[jax.Array, jax.Array]:
-    """Noise w ``(n, k)`` for ``features (n, f)``, and log π(u|s) ``(n,)``."""
-    u, log_prob = tanh_gaussian(key, *actor_apply(actor, features))
-    return config.bound * u, log_prob
+def steering(key: jax.Array, features: int, size: int, config: SteeringConfig) -> dict[str, Any]:
+    """The fields of a state that choose noise w ``(size,)`` by so many ``features``, fresh."""
+    noise_key, actor_key = jax.random.split(key)
+    noise_critic = critics_create(noise_key, features, size, config.hidden, 1, config.layer_norm)
+    actor = actor_create(actor_key, features, size, config.hidden, layer_norm=False)
+    log_alpha = jnp.log(jnp.float32(config.initial_temperature))
+    adam = optax.adam(config.learning_rate)
+    return {
+        "noise_critic": noise_critic,
+        "noise_optimiser": adam.init(noise_critic),
+        "actor": actor,
+        "actor_optimiser": adam.init(actor),
+        "log_alpha": log_alpha,
+        "alpha_optimiser": adam.init(log_alpha),
+    }
 
 
-def critic_target(key: jax.Array, state: DsrlState, batch: Batch, config: DsrlConfig) -> jax.Array:
+def steer(key: jax.Array, actor: Params, features: jax.Array, config: SteeringConfig) -> tuple[jax.Array, jax.Array]:
+    """Noise w ``(n, k)`` for ``features (n, f)``, and what it costs ``(n,)``: log π(u|s)."""
+    return config.noise(key, *actor_apply(actor, features))
+
+
+def critic_target(key: jax.Array, state: DsrlState, batch: Batch, config: SteeringConfig) -> jax.Array:
     """y ``(n,)``."""
     features = encoder.features(state.target_values.encoder, batch.next_state, batch.next_images)
     noise, _ = steer(key, state.actor, features, config)
@@ -135,7 +175,7 @@ def critic_target(key: jax.Array, state: DsrlState, batch: Batch, config: DsrlCo
 
 
 def aliased(
-    key: jax.Array, state: DsrlState, features: jax.Array, batch: Batch, config: DsrlConfig
+    key: jax.Array, state: DsrlState, features: jax.Array, batch: Batch, config: SteeringConfig
 ) -> tuple[jax.Array, jax.Array]:
     """Noise w ``(n, 2, k)``, of N(0, I) and of π, and what Q says about its chunks ``(n, 2)``."""
     drawn_key, steer_key = jax.random.split(key)
@@ -158,16 +198,16 @@ def actor_loss(
     noise_critic: Params,
     log_alpha: jax.Array,
     features: jax.Array,
-    config: DsrlConfig,
+    config: SteeringConfig,
 ) -> tuple[jax.Array, jax.Array]:
     """L_π, and the entropy H_π."""
-    noise, log_prob = steer(key, actor, features, config)
+    noise, cost = steer(key, actor, features, config)
     q = critics_apply(noise_critic, features, noise)[0]
-    return (jnp.exp(log_alpha) * log_prob - q).mean(), -log_prob.mean()
+    return (jnp.exp(log_alpha) * cost - q).mean(), -cost.mean()
 
 
 def value_step(
-    state: DsrlState, key: jax.Array, batch: Batch, config: DsrlConfig
+    state: DsrlState, key: jax.Array, batch: Batch, config: SteeringConfig
 ) -> tuple[DsrlState, tuple[jax.Array, dict[str, jax.Array]]]:
     """One step of Q, whose targets follow, and one of Q_W, on one minibatch ``(n,)`` of windows; the features there."""
     fill_key, target_key, noise_key, image_key = jax.random.split(key, 4)
@@ -198,9 +238,15 @@ def value_step(
 
 
 @partial(jax.jit, static_argnames="config")
-def update(state: DsrlState, batch: Batch, config: DsrlConfig) -> tuple[DsrlState, dict[str, jax.Array]]:
+def update(state: DsrlState, batch: Batch, config: SteeringConfig) -> tuple[DsrlState, dict[str, jax.Array]]:
     """G steps of the critics, one of actor and temperature; ``batch`` has leading axes ``(G, n)``."""
-    batch, state = with_axis(batch), cast(state, "float32")
+    state, info = learn(cast(state, "float32"), batch, config)
+    return store(state.key, state, config.parameter_dtype), info
+
+
+def learn(state: DsrlState, batch: Batch, config: SteeringConfig) -> tuple[DsrlState, dict[str, jax.Array]]:
+    """`update` of a state in float32, not compiled by itself."""
+    batch = with_axis(batch)
     keys = jax.random.split(state.key, batch.reward.shape[0] + 2)
     state, (features, rows) = jax.lax.scan(lambda s, kb: value_step(s, *kb, config), state, (keys[2:], batch))
     adam = optax.adam(config.learning_rate)
@@ -208,7 +254,7 @@ def update(state: DsrlState, batch: Batch, config: DsrlConfig) -> tuple[DsrlStat
         state.actor, keys[1], state.noise_critic, state.log_alpha, features[-1]
     )
     change, actor_optimiser = adam.update(gradient, state.actor_optimiser)
-    slope = jax.grad(alpha_loss)(state.log_alpha, entropy, config.target_entropy)
+    slope = jax.grad(alpha_loss)(state.log_alpha, entropy, config.least_gain)
     alpha_change, alpha_optimiser = adam.update(slope, state.alpha_optimiser)
     state = state._replace(
         actor=optax.apply_updates(state.actor, change),
@@ -221,10 +267,10 @@ def update(state: DsrlState, batch: Batch, config: DsrlConfig) -> tuple[DsrlStat
     info |= {"actor/loss": loss, "actor/entropy": entropy, "temperature/alpha": jnp.exp(state.log_alpha)}
     # Not finite as soon as one parameter is: a gradient can overflow where its loss does not.
     info |= {"critic/norm": optax.tree.norm(state.values), "actor/norm": optax.tree.norm(state.actor)}
-    return store(keys[0], state, config.parameter_dtype), info
+    return state, info
 
 
-def base_of(config: DsrlConfig) -> Base:
+def base_of(config: SteeringConfig) -> Base:
     """The flow with its encoder; the critics begin to see by the same."""
 
     def replaced(state: DsrlState, base: FlowBase) -> DsrlState:
@@ -246,7 +292,7 @@ def act(
     images: Mapping[str, jax.Array],
     key: jax.Array,
     deterministic: bool,
-    config: DsrlConfig,
+    config: SteeringConfig,
     steered: bool = True,
 ) -> tuple[jax.Array, Any]:
     """A chunk ``(H, a)``; see `robot_rl.learner.agent.Agent.act`.
@@ -259,9 +305,9 @@ def act(
     if not steered:
         noise = jax.random.normal(key, mean.shape)
     elif deterministic:
-        noise = config.bound * jnp.tanh(mean)
+        noise = config.usual(mean)
     else:
-        noise = config.bound * tanh_gaussian(key, mean, log_std)[0]
+        noise, _ = config.noise(key, mean, log_std)
     base = frozen.found_in(params)
     seen = base.see(state, images)
     return base.chunks(seen, noise, config.flow_steps).reshape(config.horizon, -1), carry

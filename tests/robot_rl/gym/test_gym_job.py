@@ -214,6 +214,7 @@ def test_all_spaces_can_be_learnt_in(sees: str, acts: str, tmp_path: Path) -> No
         pytest.param("chunked", "dict", {"hidden": "8,8", "extraction": "aloe"}, marks=pytest.mark.slow),
         ("expo", "box", {"hidden": "8,8"}),
         ("dsrl", "box", {"hidden": "8,8"}),
+        pytest.param("gorl", "box", {"hidden": "8,8", "stage": 2}, marks=pytest.mark.slow),
         ("rlt", "box", {"hidden": "8,8"}),
         ("pa_rl", "box", {"hidden": "8,8"}),
     ],

@@ -59,6 +59,7 @@ VALUES = (
         "chunked",
         "expo",
         "dsrl",
+        "gorl",
         "rlt",
         "pa_rl",
         "proportional",

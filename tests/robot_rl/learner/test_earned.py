@@ -18,6 +18,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "chunked": {"hidden": [64], "horizon": 2, "samples": 4, "critic_steps": 1, "learning_rate": 3e-3},
     "expo": {"hidden": [16], "base_hidden": [64], "critics": 3, "critic_steps": 1, "learning_rate": 3e-3},
     "dsrl": {"hidden": [64], "horizon": 2, "critic_steps": 1, "learning_rate": 3e-3},
+    "gorl": {"hidden": [64], "horizon": 2, "critic_steps": 1, "learning_rate": 3e-3},
 }
 
 
@@ -40,19 +41,24 @@ def batch(name: str, steps: int, seed: int) -> Batch:
     )
 
 
+def critics_of(state: Any) -> list[jax.Array]:
+    """Of the algorithm's state: `GorlState.steered` has them, or the state itself."""
+    steered = getattr(state, "steered", state)
+    return jax.tree.leaves(steered.critics if hasattr(steered, "critics") else steered.values.critics)
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_base_is_trained_alone_and_acts_alone_until_it_is_the_others_turn(name: str) -> None:
     agent = make_agent(name, SETTINGS[name])
     state = agent.measure(agent.create(jax.random.PRNGKey(0), LAYOUT), batch(name, 4, 0).state.reshape(-1, D))
-    critics = jax.tree.leaves(state.inner.inner.critics if name == "expo" else state.inner.inner.values.critics)
+    critics = critics_of(state.inner.inner)
     losses = []
     for call in range(8):
         state, _ = agent.imitate(state, batch(name, 50, call))
         held_out = jax.tree.map(lambda column: column[0], batch(name, 1, 99))
         losses.append(float(agent.imitation_loss(state, held_out)))
     assert losses[-1] < 0.7 * losses[0]
-    inner = state.inner.inner
-    after = jax.tree.leaves(inner.critics if name == "expo" else inner.values.critics)
+    after = critics_of(state.inner.inner)
     assert all((one == other).all() for one, other in zip(critics, after, strict=True))
 
     def acts(state: Any, deterministic: bool) -> np.ndarray:

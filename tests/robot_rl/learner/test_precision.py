@@ -28,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {name: {"hidden": [16], "critic_steps": 2} fo
     "chunked": {"hidden": [16], "horizon": 2, "flow_steps": 2, "samples": 2, "critic_steps": 2},
     "bc": {"horizon": 2, "width": 8, "blocks": 1, "steps": 2, "critic_steps": 2, "candidates": 2},
     "dsrl": {"hidden": [16], "horizon": 2, "flow_steps": 2, "critic_steps": 2},
+    "gorl": {"hidden": [16], "horizon": 2, "flow_steps": 2, "critic_steps": 2, "stage": 1},
     "rlt": {"hidden": [16], "horizon": 2, "flow_steps": 2, "critic_steps": 2},
     "pa_rl": {"hidden": [16], "horizon": 2, "flow_steps": 2, "samples": 2, "critic_steps": 2},
     "flash_sac": {"actor_width": 8, "critic_width": 8, "blocks": 1, "critic_steps": 2},

@@ -29,6 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "expo": {"hidden": [8], "base_hidden": [8], "critics": 4, "candidates": 3},
     "bc": {"width": 8, "blocks": 1, "horizon": 3, "executed": 3, "steps": 2},
     "dsrl": {"hidden": [8], "horizon": 3},
+    "gorl": {"hidden": [8], "horizon": 3},
     "rlt": {"hidden": [8], "horizon": 3},
     "pa_rl": {"hidden": [8], "horizon": 3},
 }
