@@ -16,8 +16,6 @@ from robot_rl.data.parameters import ParameterError
 from robot_rl.data.replay import ReplayBuffer
 from robot_rl.data.store import StoreReader
 from robot_rl.learner.agent import Agent, Algorithm
-from robot_rl.learner.algorithms import bc
-from robot_rl.learner.beside import beside
 from robot_rl.learner.certainty import weighted
 from robot_rl.learner.checkpoint import CheckpointError, load_latest
 from robot_rl.learner.config import AGENTS, Interventions, LearnerConfig
@@ -59,10 +57,7 @@ def make_agent(name: str, settings: Mapping[str, Any], interventions: Interventi
     if interventions == "weighted":
         agent = weighted(agent)
     if isinstance(agent.config, WarmConfig):
-        start = agent.config.start
         agent = warm(agent)
-        if start != "clone":
-            agent = beside(agent, bc.make_agent(bc.BcConfig(model=start)))
     elif agent.base is not None:
         agent = earned(agent, agent.base)
     return standardised(agent) if getattr(agent.config, "scale_inputs", True) else agent

@@ -5,15 +5,14 @@
 two ways, the last one goes between them.
 
     L  = the model's loss over the steps of a window that were executed, w = 1, and 0 after the episode's end
-    θ̄ ← d_k θ̄ + (1 − d_k) θ,   d_k = min(0.9999, 1 − (1 + k)^−0.75) after step k = 0, 1, …     (Diffusion Policy)
 
-Only the average θ̄ acts, is published, and is judged on held-out episodes, always with the same noise, a Gaussian by its
-mean alone: by its spread it is too sure of itself long before the mean is best. Acting samples a chunk and hands out
-its first ``executed`` actions. Flow, diffusion and energy draw their noise in use too: it belongs to such a policy. A
-Gaussian is its mean in use, with one draw of N(0, held_noise²) for each axis of the chunk, because friction holds an
-arm that a mean hardly pushes (see `robot_rl.learner.warm`). Where the session wants chunks that take up what is planned
-(``session.chunks=rtc``), a policy that learnt to continue a ``prefix`` begins with it, and a flow that did not is
-guided there (`networks.guidance`).
+Only the average θ̄ (`networks.average`) acts, is published, and is judged on held-out episodes, always with the same
+noise, a Gaussian by its mean alone: by its spread it is too sure of itself long before the mean is best. Acting samples
+a chunk and hands out its first ``executed`` actions. Flow, diffusion and energy draw their noise in use too: it belongs
+to such a policy. A Gaussian is its mean in use, with one draw of N(0, held_noise²) for each axis of the chunk, because
+friction holds an arm that a mean hardly pushes (see `robot_rl.learner.warm`). Where the session wants chunks that take
+up what is planned (``session.chunks=rtc``), a policy that learnt to continue a ``prefix`` begins with it, and a flow
+that did not is guided there (`networks.guidance`).
 
 `update` goes on imitating (DAgger; Ross et al., arXiv 1011.0686): a minibatch is of the demonstrations and of those
 runs of online steps that a person drove, which replay keeps among them (``demo_share`` is 1). Of other windows, where
@@ -46,6 +45,7 @@ from robot_rl.data.replay import Batch
 from robot_rl.learner.agent import Agent, Algorithm, Stage
 from robot_rl.learner.algorithms.chunked import with_axis
 from robot_rl.learner.networks import coin_flips, encoder
+from robot_rl.learner.networks.average import followed
 from robot_rl.learner.networks.chunk_diffusion import diffusion_loss, diffusion_sample
 from robot_rl.learner.networks.chunk_energy import energy_loss, energy_sample
 from robot_rl.learner.networks.chunk_flow import flow_loss, flow_sample
@@ -59,7 +59,6 @@ from robot_rl.learner.networks.precision import Precision, cast, store, value_an
 
 Model = Literal["flow", "diffusion", "energy", "gaussian"]
 SOURCE = "source"  # column: who decided a window's first step
-MOST_DECAY, POWER = 0.9999, 0.75  # of the average
 JUDGE, DRAWS = 0, 4  # key of the noise that held-out demonstrations are judged with, and how many draws of it
 LARGEST_GRADIENT = 10.0  # norm beyond which it is cut
 PASSES = 16  # over the demonstrations, to count them
@@ -158,12 +157,6 @@ def create(key: jax.Array, layout: Layout, config: BcConfig) -> BcState:
     return store(key, state, config.parameter_dtype)
 
 
-def decay_after(made: jax.Array | int) -> jax.Array:
-    """d_k after step k = ``made``."""
-    decay: jax.Array = jnp.minimum(MOST_DECAY, 1.0 - (1.0 + jnp.asarray(made, jnp.float32)) ** -POWER)
-    return decay
-
-
 def padded(batch: Batch) -> jax.Array:
     """Chunks ``(n, H, a)``: the executed steps, then the last of them again and again."""
     last = batch.valid.sum(axis=-1, keepdims=True).astype(jnp.int32) - 1
@@ -202,8 +195,7 @@ def train_step(state: BcState, key: jax.Array, batch: Batch, config: BcConfig) -
     )
     change, optimiser = config.optimiser.update(gradient, state.policy_optimiser, state.learnt)
     learnt = optax.apply_updates(state.learnt, change)
-    d = decay_after(state.made)
-    average = jax.tree.map(lambda mean, new: d * mean + (1.0 - d) * new, state.average_actor, learnt)
+    average = followed(state.average_actor, learnt, state.made)
     learnt_on = {"learnt": learnt, "average_actor": average, "policy_optimiser": optimiser, "made": state.made + 1}
     return state._replace(**learnt_on), loss
 

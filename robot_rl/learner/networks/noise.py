@@ -31,8 +31,11 @@ def hold(key: jax.Array, held: HeldNoise, repeats: int = REPEATS) -> HeldNoise:
     """
     noise_key, time_key = jax.random.split(key)
     times = jnp.arange(1, repeats + 1)
-    drawn = HeldNoise(
-        jax.random.normal(noise_key, held.noise.shape), times[jax.random.categorical(time_key, -2.0 * jnp.log(times))]
-    )
+    return hold_for(noise_key, held, times[jax.random.categorical(time_key, -2.0 * jnp.log(times))])
+
+
+def hold_for(key: jax.Array, held: HeldNoise, steps: jax.Array | int) -> HeldNoise:
+    """The noise of this step: the one before, or, once that has served its time, a new ε ~ N(0, I) for ``steps``."""
+    drawn = HeldNoise(jax.random.normal(key, held.noise.shape), jnp.asarray(steps, held.left.dtype))
     now: HeldNoise = jax.tree.map(lambda new, old: jnp.where(held.left == 0, new, old), drawn, held)
     return now._replace(left=now.left - 1)

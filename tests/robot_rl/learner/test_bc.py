@@ -17,6 +17,7 @@ from robot_rl.learner.algorithms import bc
 from robot_rl.learner.algorithms.bc import BcConfig, Model
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.loop import LearnerLoop, LoopConfig
+from robot_rl.learner.networks.average import decay_after
 from tests.robot_rl.recording import DOMAIN, transitions
 
 D, A, H, N = 3, 2, 4, 16
@@ -55,10 +56,10 @@ def same(one: Any, two: Any) -> bool:
 
 def test_decay_of_the_average_by_hand() -> None:
     """1 − 2^−3/4, 1 − 16^−3/4 = 7/8, and the bound from (1 + k)^−3/4 = 1e-4 on, k = 215443."""
-    np.testing.assert_allclose(bc.decay_after(0), 0.0)
-    np.testing.assert_allclose(bc.decay_after(1), 0.4053964, rtol=1e-6)
-    np.testing.assert_allclose(bc.decay_after(15), 0.875, rtol=1e-6)
-    np.testing.assert_allclose(bc.decay_after(10**6), 0.9999, rtol=1e-6)
+    np.testing.assert_allclose(decay_after(0), 0.0)
+    np.testing.assert_allclose(decay_after(1), 0.4053964, rtol=1e-6)
+    np.testing.assert_allclose(decay_after(15), 0.875, rtol=1e-6)
+    np.testing.assert_allclose(decay_after(10**6), 0.9999, rtol=1e-6)
 
 
 def test_the_average_follows_each_step_and_alone_is_published_and_judged() -> None:

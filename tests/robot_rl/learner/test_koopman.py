@@ -101,19 +101,27 @@ def test_the_edit_sees_the_same_features_when_it_learns_and_when_it_acts() -> No
         given.append(state)
         return jnp.zeros((1, A)), carry
 
-    spy = Agent("spy", WarmConfig(koopman=K), 1, lambda key, layout: layout.state_size, update, lambda state: {}, act)
+    spy = Agent(
+        "spy",
+        WarmConfig(koopman=K, clone="mean"),
+        1,
+        lambda key, layout: layout.state_size,
+        update,
+        lambda state: {},
+        act,
+    )
     agent = warm(spy)
     state = agent.create(jax.random.PRNGKey(0), LAYOUT)
     assert state.inner == D + K
-    state = state._replace(inner=())
+    state = state._replace(inner=(), started=jnp.float32(1.0))
     rows = batch(1, 3)
     _, info = agent.update(state, rows)
     for where, seen in ((rows.state, info["state"]), (rows.next_state, info["after"])):
-        expected = koopman.predict(state.ahead, where, clone.apply(state.clone, where[0], None)[None])
+        expected = koopman.predict(state.ahead, where, clone.apply(state.clone, where[0], rows.action[0])[None])
         np.testing.assert_allclose(seen, np.concatenate((where, expected), axis=-1), rtol=1e-4, atol=1e-5)
     agent.act(agent.actor(state), WarmCarry((), no_noise(LAYOUT)), rows.state[0, 0], {}, jax.random.PRNGKey(0), True)
     np.testing.assert_allclose(given[0], info["state"][0, 0], rtol=1e-4, atol=1e-5)
-    slope = jax.grad(lambda one: widened(one, jnp.ones((2, D)), jnp.ones((2, A))).sum())(state.ahead)
+    slope = jax.grad(lambda one: widened(one, False, jnp.ones((2, D)), jnp.ones((2, A))).sum())(state.ahead)
     assert all(not np.any(value) for value in slope.values())
 
 

@@ -1,4 +1,7 @@
-"""Start from the clone: what it imitates, that it acts until what was learnt since does better, and what is edited."""
+"""Start from a clone that is a mean: what it imitates, that it acts until more is learnt, and what is edited.
+
+Of one that is drawn: `test_drawn`.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,18 @@ from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.networks import clone
 from robot_rl.learner.warm import edit_of, edited, reach_of
+from tests.robot_rl.references import slopes, stir
 
 D, A, N = 3, 2, 32
 LAYOUT = Layout(D, A)
 GRID = (2, 2, 3)  # features of a camera
+MEAN = {"clone": "mean", "edit": 0.5}
 SMALL: dict[str, dict[str, Any]] = {
-    "flash_sac": {"actor_width": 4, "critic_width": 4, "blocks": 1, "bins": 11, "critic_steps": 1},
-    "rlpd": {"hidden": [8], "critics": 2, "critic_steps": 1},
-    "sac": {"hidden": [8]},
-    "hil": {"hidden": [8], "critic_steps": 1},
-    "rlpd_lagrangian": {"hidden": [8], "critics": 2, "critic_steps": 1},
+    "flash_sac": {"actor_width": 4, "critic_width": 4, "blocks": 1, "bins": 11, "critic_steps": 1, **MEAN},
+    "rlpd": {"hidden": [8], "critics": 2, "critic_steps": 1, **MEAN},
+    "sac": {"hidden": [8], **MEAN},
+    "hil": {"hidden": [8], "critic_steps": 1, **MEAN},
+    "rlpd_lagrangian": {"hidden": [8], "critics": 2, "critic_steps": 1, **MEAN},
 }
 WEIGHTS = np.float32([[0.5, -0.2], [0.1, 0.3], [-0.4, 0.2]])
 
@@ -190,21 +195,15 @@ def test_without_demonstrations_it_is_the_algorithm_itself() -> None:
     np.testing.assert_allclose(acts(agent, state), plain, atol=1e-5)
 
 
-def test_the_gradient_of_imitation_equals_finite_differences() -> None:
+@pytest.mark.parametrize("kind", ["mean", "drawn"])
+def test_the_gradient_of_imitation_equals_finite_differences(kind: clone.Kind) -> None:
     with jax.enable_x64(True):
-        made = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), clone.create(jax.random.PRNGKey(0), LAYOUT))
-        given = jax.tree.map(lambda column: jnp.asarray(column[0], jnp.float64), batch(1, 2)._replace(columns={}))
-        direction = jax.tree.map(
-            lambda leaf: jnp.asarray(np.random.default_rng(leaf.size).normal(size=leaf.shape)), made
+        made = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, jnp.float64), stir(clone.create(jax.random.PRNGKey(0), LAYOUT, kind), 1, 0.1)
         )
-        gradient = jax.grad(clone.loss)(made, given)
-        slope = sum(float((g * d).sum()) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
-        step = 1e-6
-        ends = [
-            float(clone.loss(jax.tree.map(lambda p, d, s=sign: p + s * step * d, made, direction), given))
-            for sign in (1.0, -1.0)
-        ]
-    assert slope == pytest.approx((ends[0] - ends[1]) / (2.0 * step), rel=1e-5)
+        given = jax.tree.map(lambda column: jnp.asarray(column[0], jnp.float64), batch(1, 2)._replace(columns={}))
+        measured, derived = slopes(lambda made: clone.loss(made, jax.random.PRNGKey(1), given), made)
+    np.testing.assert_allclose(derived, measured, rtol=1e-5)
 
 
 def test_a_clone_is_taken_over_by_any_agent_of_the_same_layout_and_refused_by_others() -> None:
@@ -215,6 +214,9 @@ def test_a_clone_is_taken_over_by_any_agent_of_the_same_layout_and_refused_by_ot
     np.testing.assert_allclose(acts(pupil, taken), acts(teacher, state), atol=1e-6)
     with pytest.raises(ValueError, match="other sizes"):
         pupil.adopt(pupil.create(jax.random.PRNGKey(9), Layout(D, A + 1)), published)
+    with pytest.raises(ValueError, match="is clone=mean, and this agent's is clone=drawn"):
+        other = make_agent("flash_sac", SMALL["flash_sac"] | {"clone": "drawn"})
+        other.adopt(other.create(jax.random.PRNGKey(9), LAYOUT), published)
     with pytest.raises(ValueError, match="no clone"):
         fresh = teacher.actor(teacher.create(jax.random.PRNGKey(0), LAYOUT))
         pupil.adopt(pupil.create(jax.random.PRNGKey(9), LAYOUT), fresh)
