@@ -3,16 +3,16 @@
     π(s, w) = clip(c(s, w) + β δ(s, c(s, w)), −1, 1)
 
 c is a network that imitates the demonstrations (`networks.clone`), trained once before all else and then left alone; δ
-is the action of the agent within, which knows nothing of it: a step (s, a) of the data is to it one with the state
-(s, c) and the action δ = clip((a − c) / β, −1, 1). Its policy begins near δ = 0 (`Agent.still`), so the arm begins as
-the clone; β bounds how far a critic that errs can lead away from it, to where data are. Without demonstrations c = 0
-and π = δ. A last axis that takes one of several values, a gripper's, is no matter of degree: there β = 2, or, where the
-agent chooses the value by itself (`hil`), π is its choice.
+is the action of the agent within, in [−1, 1], which knows nothing of it: a step (s, a) of the data is to it one with
+the state (s, c) and the action δ = (a − c) / β, beyond 1 where a person went farther. Its policy begins near δ = 0
+(`Agent.still`), so the arm begins as the clone; β bounds how far a critic that errs can lead away from it, to where
+data are. Without demonstrations c = 0 and π = δ. A last axis that takes one of several values, a gripper's, is no
+matter of degree: there β = 2, or, where the agent chooses the value by itself (`hil`), π is its choice.
 
 **The noise of a drawn clone** w ~ N(0, I) serves ``hold`` steps in a row, in use as well: it belongs to such a clone.
 Which w a step of the data had nobody knows, and it is no matter, since whatever c is, c + β δ is what was done. So of
-`MATCHED` draws the one counts whose c(s, w) is nearest to a, which hardly leaves an action out of reach; in s' it is
-followed by itself, or by a new one with the chance 1/``hold``.
+`MATCHED` draws the one counts whose c(s, w) is nearest to a, which keeps δ small; in s' it is followed by itself, or by
+a new one with the chance 1/``hold``.
 
 **A mean** (``clone=mean``) is one action for each state, which δ need not see. Friction holds an arm that a mean hardly
 pushes, and for ever, since nothing changes then. So whatever has no noise of its own, the clone always and π where it
@@ -49,7 +49,7 @@ from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision
 
 WHOLE_REACH = 2.0  # β with which an edit makes any action of any other
-MATCHED = 4  # draws of a clone's noise that a step of the data may be of
+MATCHED = 2  # draws of a clone's noise that a step of the data may be of
 BESIDE = 1 << 29  # sets the draws of what is here apart from the agent's own of the same key
 
 
@@ -139,9 +139,9 @@ def reach_of(layout: Layout, agent: Agent) -> jax.Array:
 
 
 def edit_of(action: jax.Array, imitated: jax.Array, reach: jax.Array) -> jax.Array:
-    """δ ``(…, a)`` that makes ``action (…, a)`` of ``imitated (…, a)``, for β = ``reach (a,)``."""
+    """δ ``(…, a)`` that makes ``action (…, a)`` of ``imitated (…, a)``, for β = ``reach (a,)``; beyond 1 where far."""
     free = reach == 0.0
-    return jnp.where(free, action, jnp.clip((action - imitated) / jnp.where(free, 1.0, reach), -1.0, 1.0))
+    return jnp.where(free, action, (action - imitated) / jnp.where(free, 1.0, reach))
 
 
 def edited(imitated: jax.Array, edit: jax.Array, reach: jax.Array) -> jax.Array:

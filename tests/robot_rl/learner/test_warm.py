@@ -162,12 +162,11 @@ def test_what_explores_by_a_noise_of_its_own_has_no_other() -> None:
 def test_a_step_is_to_the_agent_within_one_with_the_edit_that_makes_its_action() -> None:
     reach = reach_of(Layout(D, 3), make_agent("rlpd", {"edit": 0.5}))
     imitated = jnp.array([[0.2, -0.9, 0.0]])
-    for action in ([[0.3, -0.8, 0.4]], [[-0.1, -1.0, -0.5]]):
+    for action in ([[0.3, -0.8, 0.4]], [[-0.1, -1.0, -0.5]], [[1.0, 1.0, -1.0]]):
         edit = edit_of(jnp.array(action), imitated, reach)
         np.testing.assert_allclose(edited(imitated, edit, reach), action, atol=1e-6)
-    far = edit_of(jnp.array([[1.0, 1.0, -1.0]]), imitated, reach)
-    np.testing.assert_allclose(far, [[1.0, 1.0, -1.0]])
-    np.testing.assert_allclose(edited(imitated, far, reach), [[0.7, -0.4, -0.5]], atol=1e-6)
+    np.testing.assert_allclose(edit, [[1.6, 3.8, -2.0]], rtol=1e-6)  # none of a policy, which stays within 1
+    np.testing.assert_allclose(edited(imitated, jnp.ones((1, 3)), reach), [[0.7, -0.4, 0.5]], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["rlpd", "hil"])
