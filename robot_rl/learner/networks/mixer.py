@@ -1,7 +1,7 @@
 """A network over the steps of a chunk: each step is a token with a time of its own; blocks mix tokens and channels.
 
     h    = x W_x + s W_s + b                                    x: the token, s: the features, alike for all tokens
-    h   += g₁ ⊙ W₂ᵀ GELU(W₁ᵀ u),   u = (1 + γ₁) ⊙ LN(h) + β₁    over tokens, alike for all channels
+    h   += g₁ ⊙ W₂ᵀ GELU(W₁ᵀ u),   u = (1 + γ₁) ⊙ LN(h) + β₁    over tokens, alike for all channels; not of a single one
     h   += g₂ ⊙ GELU(u W₃) W₄,     u = (1 + γ₂) ⊙ LN(h) + β₂    over channels, alike for all tokens; so for each block
     out  = ((1 + γ) ⊙ LN(h) + β) W
     β, γ, g = c M + n,   c = SiLU(SiLU(e(t) A) B),   e(t) = sin, cos 2πt/p for periods p from 4e-3 to 4
@@ -42,12 +42,16 @@ def mixer_create(key: jax.Array, feature_size: int, action_size: int, horizon: i
         "t1/w": initial.glorot(next(keys), (width, width)),
         "t1/b": initial.zeros(width),
     }
+    mixed = horizon > 1
     for i in range(blocks):
-        params |= {f"{i}/m": initial.zeros(width, 6 * width), f"{i}/n": initial.zeros(6 * width)}
+        numbers = (6 if mixed else 3) * width
+        params |= {f"{i}/m": initial.zeros(width, numbers), f"{i}/n": initial.zeros(numbers)}
         sizes = (horizon, TOKEN_HIDDEN), (TOKEN_HIDDEN, horizon), (width, hidden), (hidden, width)
         for number, (inputs, outputs) in enumerate(sizes, start=1):
-            params[f"{i}/w{number}"] = initial.glorot(next(keys), (inputs, outputs))
-            params[f"{i}/b{number}"] = initial.zeros(outputs)
+            key = next(keys)
+            if mixed or number > 2:
+                params[f"{i}/w{number}"] = initial.glorot(key, (inputs, outputs))
+                params[f"{i}/b{number}"] = initial.zeros(outputs)
     params |= {"m": initial.zeros(width, 2 * width), "n": initial.zeros(2 * width), "out/b": initial.zeros(action_size)}
     params["out/w"] = initial.glorot(next(keys), (width, action_size), LAST_LAYER)
     return params
@@ -65,17 +69,23 @@ def mixer_apply(params: Params, features: jax.Array, x: jax.Array, t: jax.Array)
     c = embedding(t).astype(dtype)
     for name in ("t0", "t1"):
         c = jax.nn.silu(c @ params[f"{name}/w"] + params[f"{name}/b"])
-    blocks = sum(name.endswith("/w1") for name in params)
+    blocks = sum(name.endswith("/w3") for name in params)
     for i in range(blocks):
-        p = {number: (params[f"{i}/w{number}"], params[f"{i}/b{number}"]) for number in range(1, 5)}
-        shift1, scale1, gate1, shift2, scale2, gate2 = jnp.split(c @ params[f"{i}/m"] + params[f"{i}/n"], 6, axis=-1)
-        u = jnp.swapaxes((1.0 + scale1) * layer_norm(h) + shift1, -1, -2)
-        mixed = jax.nn.gelu(u @ p[1][0] + p[1][1]) @ p[2][0] + p[2][1]
-        h = h + gate1 * jnp.swapaxes(mixed, -1, -2)
-        u = (1.0 + scale2) * layer_norm(h) + shift2
-        h = h + gate2 * (jax.nn.gelu(u @ p[3][0] + p[3][1]) @ p[4][0] + p[4][1])
+        modulation = jnp.split(c @ params[f"{i}/m"] + params[f"{i}/n"], params[f"{i}/n"].shape[-1] // h.shape[-1], -1)
+        if f"{i}/w1" in params:
+            shift, scale, gate = modulation[:3]
+            u = jnp.swapaxes((1.0 + scale) * layer_norm(h) + shift, -1, -2)
+            h = h + gate * jnp.swapaxes(_dense_twice(params, i, 1, u), -1, -2)
+        shift, scale, gate = modulation[-3:]
+        h = h + gate * _dense_twice(params, i, 3, (1.0 + scale) * layer_norm(h) + shift)
     shift, scale = jnp.split(c @ params["m"] + params["n"], 2, axis=-1)
     return head((1.0 + scale) * layer_norm(h) + shift, params["out/w"]) + params["out/b"]
+
+
+def _dense_twice(params: Params, block: int, number: int, u: jax.Array) -> jax.Array:
+    """GELU(u W + b) W' + b', of the layers ``number`` and the next of a ``block``."""
+    first, second = ((params[f"{block}/w{n}"], params[f"{block}/b{n}"]) for n in (number, number + 1))
+    return jax.nn.gelu(u @ first[0] + first[1]) @ second[0] + second[1]
 
 
 def embedding(t: jax.Array) -> jax.Array:

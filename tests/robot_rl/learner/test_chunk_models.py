@@ -25,9 +25,9 @@ FEATURES, CHUNK = (np.random.default_rng(1).uniform(-1, 1, shape).astype(np.floa
 WEIGHT = np.float32(np.arange(H) < np.array([H, 1, 2, H, 3])[:, None])
 
 
-def params(width: int = 8, blocks: int = 2) -> Params:
+def params(width: int = 8, blocks: int = 2, horizon: int = H) -> Params:
     """A small mixer, no number of which is 0."""
-    return stir(mixer.mixer_create(jax.random.PRNGKey(0), F, A, H, width, blocks), 3, 0.3)
+    return stir(mixer.mixer_create(jax.random.PRNGKey(0), F, A, horizon, width, blocks), 3, 0.3)
 
 
 def dense(p: Any, name: str, x: np.ndarray) -> np.ndarray:
@@ -44,26 +44,31 @@ def reference(tree: Params, s: np.ndarray, x: np.ndarray, t: np.ndarray) -> np.n
     periods = 4e-3 * 1000.0 ** (np.arange(32) / 31.0)
     c = [np.concatenate([f(2 * np.pi * time / periods) for f in (np.sin, np.cos)]) for time in t]
     c = [silu(dense(p, "t1", silu(dense(p, "t0", one)))) for one in c]
-    h = np.stack([x[i] @ p["x/w"] + s @ p["s/w"] + p["in/b"] for i in range(H)])
-    for block in range(sum("/w1" in name for name in p)):
-        w = {name: p[f"{block}/{name}"] for name in ("m", "n", "w1", "b1", "w2", "b2", "w3", "b3", "w4", "b4")}
-        parts = [np.split(c[i] @ w["m"] + w["n"], 6) for i in range(H)]
-        u = np.stack([(1 + parts[i][1]) * normed(h[i]) + parts[i][0] for i in range(H)])
-        mixed = np.stack([gelu(u[:, j] @ w["w1"] + w["b1"]) @ w["w2"] + w["b2"] for j in range(h.shape[1])], axis=1)
-        h = np.stack([h[i] + parts[i][2] * mixed[i] for i in range(H)])
-        u = np.stack([(1 + parts[i][4]) * normed(h[i]) + parts[i][3] for i in range(H)])
-        h = np.stack([h[i] + parts[i][5] * (gelu(u[i] @ w["w3"] + w["b3"]) @ w["w4"] + w["b4"]) for i in range(H)])
-    halves = [np.split(c[i] @ p["m"] + p["n"], 2) for i in range(H)]
-    return np.stack([dense(p, "out", (1 + halves[i][1]) * normed(h[i]) + halves[i][0]) for i in range(H)])
+    steps = range(len(x))
+    h = np.stack([x[i] @ p["x/w"] + s @ p["s/w"] + p["in/b"] for i in steps])
+    for block in range(sum("/w3" in name for name in p)):
+        w = {name[2:]: value for name, value in p.items() if name.startswith(f"{block}/")}
+        parts = [np.split(c[i] @ w["m"] + w["n"], 6 if len(x) > 1 else 3) for i in steps]
+        if len(x) > 1:
+            u = np.stack([(1 + parts[i][1]) * normed(h[i]) + parts[i][0] for i in steps])
+            columns = [gelu(u[:, j] @ w["w1"] + w["b1"]) @ w["w2"] + w["b2"] for j in range(h.shape[1])]
+            mixed = np.stack(columns, axis=1)
+            h = np.stack([h[i] + parts[i][2] * mixed[i] for i in steps])
+        u = np.stack([(1 + parts[i][-2]) * normed(h[i]) + parts[i][-3] for i in steps])
+        h = np.stack([h[i] + parts[i][-1] * (gelu(u[i] @ w["w3"] + w["b3"]) @ w["w4"] + w["b4"]) for i in steps])
+    halves = [np.split(c[i] @ p["m"] + p["n"], 2) for i in steps]
+    return np.stack([dense(p, "out", (1 + halves[i][1]) * normed(h[i]) + halves[i][0]) for i in steps])
 
 
-def test_the_network_equals_the_reference_and_one_time_stands_for_all() -> None:
-    p, t = params(), np.random.default_rng(2).random((N, H)).astype(np.float32)
-    found = mixer.mixer_apply(p, FEATURES, CHUNK, t)
-    expected = np.stack([reference(p, FEATURES[i], CHUNK[i], t[i]) for i in range(N)])
+@pytest.mark.parametrize("horizon", [H, 1])
+def test_the_network_equals_the_reference_and_one_time_stands_for_all(horizon: int) -> None:
+    p, t = params(horizon=horizon), np.random.default_rng(2).random((N, horizon)).astype(np.float32)
+    chunk = CHUNK[:, :horizon]
+    found = mixer.mixer_apply(p, FEATURES, chunk, t)
+    expected = np.stack([reference(p, FEATURES[i], chunk[i], t[i]) for i in range(N)])
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-3)  # of sines at 2πt/0.004 in float32
-    one = mixer.mixer_apply(p, FEATURES, CHUNK, t[:, :1])
-    np.testing.assert_allclose(one, mixer.mixer_apply(p, FEATURES, CHUNK, np.repeat(t[:, :1], H, 1)), atol=1e-5)
+    one = mixer.mixer_apply(p, FEATURES, chunk, t[:, :1])
+    np.testing.assert_allclose(one, mixer.mixer_apply(p, FEATURES, chunk, np.repeat(t[:, :1], horizon, 1)), atol=1e-5)
 
 
 def test_a_fresh_network_is_the_identity_between_its_ends() -> None:
