@@ -87,7 +87,7 @@ def test_every_agent_begins_as_the_clone_and_is_bounded_around_it(name: str) -> 
 
 
 def test_the_noise_of_a_step_is_the_drawn_one_that_comes_nearest_and_mostly_serves_the_next_too() -> None:
-    made = stir(clone.create(jax.random.PRNGKey(0), LAYOUT, "drawn"), 1, 0.2)
+    made = stir(clone.create(jax.random.PRNGKey(0), LAYOUT, "drawn"), 1, 0.1)
     rows = jax.tree.map(np.concatenate, batch(40, 5)._replace(columns={}))
     key = jax.random.PRNGKey(2)
     now, after = jax.jit(matched, static_argnums=3)(key, made, rows, 4)
@@ -95,8 +95,11 @@ def test_the_noise_of_a_step_is_the_drawn_one_that_comes_nearest_and_mostly_serv
     each = np.asarray(clone.apply(made, rows.state, noise))
     nearest = ((each - rows.action) ** 2).sum(axis=-1).argmin(axis=0), np.arange(len(rows.state))
     np.testing.assert_allclose(now, each[nearest], rtol=1e-5, atol=1e-6)
-    same = np.isclose(after, clone.apply(made, rows.next_state, noise[nearest]), rtol=1e-4, atol=1e-5).all(axis=-1)
-    assert 0.70 < same.mean() < 0.80, "three of four, by 1280 rows: σ = 0.012"
+    kept = np.asarray(clone.apply(made, rows.next_state, noise[nearest]))
+    within = (np.abs(kept) < 1.0).any(axis=-1)  # at both ends other noise would tell nothing
+    assert within.mean() > 0.5
+    same = np.isclose(after, kept, rtol=1e-4, atol=1e-5).all(axis=-1)[within]
+    assert 0.70 < same.mean() < 0.80, "three of four, by 640 rows and more: σ = 0.017"
 
 
 @pytest.mark.parametrize("features", [0, K])
