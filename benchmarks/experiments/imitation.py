@@ -4,8 +4,8 @@
     python -m benchmarks.experiments.imitation --tasks peg_search --models flow clone --demos 20 --seeds 1
     python -m benchmarks.experiments.imitation --draw                # only print
 
-``drawn`` is what the default agent starts from, ``clone`` the mean that it can start from, the others are models of the
-agent `bc` with its defaults; ``energy`` and ``usual``, its flow that draws 16 chunks and acts by the one most like what
+``clone`` is what the default agent starts from, ``drawn`` what it can start from, the others are models of the agent
+`bc` with its defaults; ``energy`` and ``usual``, its flow that draws 16 chunks and acts by the one most like what
 was shown, have to be asked for. Demonstrations are by scripts that drive like people, of public tasks by scripts with a
 noise that is held, recorded anew for every seed and number. Each run is a line as those of the tables
 (`benchmarks.experiments.tables`): 25 starts, which chose nothing.
@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[2]
 TASKS = ("peg_search", "gear_mesh")
 COUNTS = (5, 10, 20, 50)
 MODELS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "drawn": ("flash_sac", ()),
-    "clone": ("flash_sac", ("settings.clone=mean",)),
+    "clone": ("flash_sac", ()),
+    "drawn": ("flash_sac", ("settings.clone=drawn",)),
 }
 MODELS |= {model: ("bc", (f"settings.model={model}",)) for model in ("gaussian", "flow", "diffusion", "energy")}
 ASKED = ("energy", "usual")

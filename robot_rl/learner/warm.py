@@ -1,22 +1,23 @@
 """Start from the clone: any agent whose actions are single steps learns an edit of what the person showed.
 
-    π(s, w) = clip(c(s, w) + β δ(s, c(s, w)), −1, 1)
+    π(s) = clip(c(s) + β δ(s), −1, 1)
 
 c is a network that imitates the demonstrations (`networks.clone`), trained once before all else and then left alone; δ
 is the action of the agent within, in [−1, 1], which knows nothing of it: a step (s, a) of the data is to it one with
-the state (s, c) and the action δ = (a − c) / β, beyond 1 where a person went farther. Its policy begins near δ = 0
-(`Agent.still`), so the arm begins as the clone; β bounds how far a critic that errs can lead away from it, to where
-data are. Without demonstrations c = 0 and π = δ. A last axis that takes one of several values, a gripper's, is no
-matter of degree: there β = 2, or, where the agent chooses the value by itself (`hil`), π is its choice.
+the action δ = clip((a − c(s)) / β, −1, 1). Its policy begins near δ = 0 (`Agent.still`), so the arm begins as the
+clone; β bounds how far a critic that errs can lead away from it, to where data are. Without demonstrations c = 0 and
+π = δ. A last axis that takes one of several values, a gripper's, is no matter of degree: there β = 2, or, where the
+agent chooses the value by itself (`hil`), π is its choice.
 
-**The noise of a drawn clone** w ~ N(0, I) serves ``hold`` steps in a row, in use as well: it belongs to such a clone.
-Which w a step of the data had nobody knows, and it is no matter, since whatever c is, c + β δ is what was done. So of
-`MATCHED` draws the one counts whose c(s, w) is nearest to a, which keeps δ small; in s' it is followed by itself, or by
-a new one with the chance 1/``hold``.
+Friction holds an arm that a mean hardly pushes, and for ever, since nothing changes then. So whatever has no noise of
+its own, the clone always and π where it does not explore, has a small one that is held, ε of `networks.noise`:
+clip(… + σ ε, −1, 1).
 
-**A mean** (``clone=mean``) is one action for each state, which δ need not see. Friction holds an arm that a mean hardly
-pushes, and for ever, since nothing changes then. So whatever has no noise of its own, the clone always and π where it
-does not explore, has a small one that is held, ε of `networks.noise`: clip(… + σ ε, −1, 1).
+**A clone that is drawn** (``clone=drawn``), c(s, w), needs no other noise: w ~ N(0, I) serves ``hold`` steps in a row,
+in use as well, for it belongs to such a clone. Here δ sees c beside s, and it is (a − c) / β, beyond 1 where a person
+went farther. Which w a step of the data had nobody knows, and it is no matter, since whatever c is, c + β δ is what was
+done. So of `MATCHED` draws the one counts whose c(s, w) is nearest to a, which keeps δ small; in s' it is followed by
+itself, or by a new one with the chance 1/``hold``.
 
 With ``koopman`` = k, δ sees beside all this the k Koopman features ẑ'(s, c) that the clone's action is expected to lead
 to (`networks.koopman`; KORR, residual reinforcement learning on them). They are learnt with the clone, and on with δ.
@@ -48,6 +49,7 @@ from robot_rl.learner.networks.noise import HeldNoise, hold, hold_for, no_noise
 from robot_rl.learner.networks.parts import join, part
 from robot_rl.learner.networks.precision import Precision
 
+REACH: dict[Kind, float] = {"mean": 0.5, "drawn": 0.1}  # β by default
 WHOLE_REACH = 2.0  # β with which an edit makes any action of any other
 MATCHED = 2  # draws of a clone's noise that a step of the data may be of
 BESIDE = 1 << 29  # sets the draws of what is here apart from the agent's own of the same key
@@ -57,13 +59,18 @@ BESIDE = 1 << 29  # sets the draws of what is here apart from the agent's own of
 class WarmConfig(Precision):
     """The settings of an agent that can start from a clone."""
 
-    clone: Kind = "drawn"  # one of several actions, each time anew, or the mean of them
-    hold: Count = 4  # steps that one draw of a clone's noise serves: 0.4 s
-    edit: Annotated[float, Gt(0), Le(2)] = 0.1  # β, the largest edit of the clone's action, which is in [−1, 1]
+    clone: Kind = "mean"  # of what was shown, or drawn: one of several actions, each time anew
+    edit: Annotated[float, Gt(0), Le(2)] | None = None  # β, the largest edit of an action; unset: 0.5, of one drawn 0.1
     held_noise: NonNegative = 0.1  # σ, of a mean
+    hold: Count = 4  # steps that one draw of a drawn clone's noise serves: 0.4 s
     imitation_rate: Positive = 5e-4  # of the clone's optimiser (AdamW)
     imitation_decay: NonNegative = 1e-4  # of its weights
     koopman: Natural = 0  # k: Koopman features that an edit sees beside the state; 0: none
+
+    @property
+    def reach(self) -> float:
+        """β."""
+        return REACH[self.clone] if self.edit is None else self.edit
 
     @property
     def imitation_optimiser(self) -> optax.GradientTransformation:
@@ -132,7 +139,7 @@ def matched(key: jax.Array, made: Clone, batch: Batch, steps: int) -> tuple[jax.
 
 def reach_of(layout: Layout, agent: Agent) -> jax.Array:
     """β of each axis ``(a,)``; 0 where the agent within decides alone."""
-    reach = jnp.full(layout.action_size, agent.config.edit, jnp.float32)
+    reach = jnp.full(layout.action_size, agent.config.reach, jnp.float32)
     if layout.options:
         reach = reach.at[-1].set(0.0 if agent.chooses_options else WHOLE_REACH)
     return reach
@@ -195,6 +202,7 @@ def warm(agent: Agent) -> Agent:
             lambda said: state.started * said, jax.lax.map(match, (keys, batch._replace(columns={})))
         )
         edit = edit_of(batch.action, now, state.reach)
+        edit = edit if drawn else jnp.clip(edit, -1.0, 1.0)
         action = jnp.where(state.started > 0.0, edit, batch.action)
         seen = batch._replace(
             action=action,

@@ -98,11 +98,11 @@ BUDGETS |= {name: Budget(env, 4200, 600, 0.90, 7.0, "benchmarks.experiments.publ
 ROWS = (
     Row("script", Kind.SCRIPT, seeds=5),
     Row(REFERENCE, Kind.CLONE, agent="flash_sac", seeds=5),
-    Row("imitation, mean", Kind.CLONE, agent="flash_sac", settings=("settings.clone=mean",)),
+    Row("imitation, drawn", Kind.CLONE, agent="flash_sac", settings=("settings.clone=drawn",)),
     Row("imitation, flow", Kind.CLONE, agent="chunked", settings=("settings.horizon=1",)),
     Row("imitation, flow of 5 steps", Kind.CLONE, agent="chunked"),
     Row("flash_sac", agent="flash_sac", seeds=5),
-    Row("flash_sac, from a mean", agent="flash_sac", settings=("settings.clone=mean", "settings.edit=0.5")),
+    Row("flash_sac, drawn", agent="flash_sac", settings=("settings.clone=drawn",)),
     Row("flash_sac, blind", agent="flash_sac", settings=(f"without={','.join(CAMERAS)}",), blind=True),
     Row("rlpd", agent="rlpd", seeds=5),
     Row("hil", agent="hil"),

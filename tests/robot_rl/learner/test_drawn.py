@@ -83,7 +83,7 @@ def test_every_agent_begins_as_the_clone_and_is_bounded_around_it(name: str) -> 
     assert all(np.isfinite(value).all() for value in info.values())
     np.testing.assert_array_equal(actions(agent, state, 20), alone)
     led = actions(agent, agent.turn(state, 0.0, 1.0), 20)
-    assert 0.0 < np.abs(led - alone).max() <= agent.config.edit + 1e-6
+    assert 0.0 < np.abs(led - alone).max() <= agent.config.reach + 1e-6
 
 
 def test_the_noise_of_a_step_is_the_drawn_one_that_comes_nearest_and_mostly_serves_the_next_too() -> None:

@@ -70,7 +70,7 @@ def test_an_edit_sees_what_the_clone_s_action_leads_to_and_begins_at_nothing(nam
     assert np.isfinite(info["koopman/loss"])
     assert not np.array_equal(agent.actor(state)["agent/ahead/matrices/A"], before), "they are learnt on"
     led = acts(agent, agent.turn(state, 1.0, 1.0))
-    assert 0.0 < np.abs(led - acts(agent, state)).max() <= agent.config.edit + 1e-6
+    assert 0.0 < np.abs(led - acts(agent, state)).max() <= agent.config.reach + 1e-6
     params = {key: np.shape(value) for key, value in agent.actor(state).items()}
     assert params == parameter_shapes(agent, LAYOUT)
     without = {key: np.shape(value) for key, value in make_agent(name, settings).actor(_fresh(name, settings)).items()}
@@ -103,7 +103,7 @@ def test_the_edit_sees_the_same_features_when_it_learns_and_when_it_acts() -> No
 
     spy = Agent(
         "spy",
-        WarmConfig(koopman=K, clone="mean"),
+        WarmConfig(koopman=K),
         1,
         lambda key, layout: layout.state_size,
         update,

@@ -19,19 +19,18 @@ from robot_rl.learner.agent import Agent
 from robot_rl.learner.algorithms import rlpd
 from robot_rl.learner.factory import make_agent
 from robot_rl.learner.networks import clone
-from robot_rl.learner.warm import edit_of, edited, reach_of
+from robot_rl.learner.warm import WarmConfig, edit_of, edited, reach_of, warm
 from tests.robot_rl.references import slopes, stir
 
 D, A, N = 3, 2, 32
 LAYOUT = Layout(D, A)
 GRID = (2, 2, 3)  # features of a camera
-MEAN = {"clone": "mean", "edit": 0.5}
 SMALL: dict[str, dict[str, Any]] = {
-    "flash_sac": {"actor_width": 4, "critic_width": 4, "blocks": 1, "bins": 11, "critic_steps": 1, **MEAN},
-    "rlpd": {"hidden": [8], "critics": 2, "critic_steps": 1, **MEAN},
-    "sac": {"hidden": [8], **MEAN},
-    "hil": {"hidden": [8], "critic_steps": 1, **MEAN},
-    "rlpd_lagrangian": {"hidden": [8], "critics": 2, "critic_steps": 1, **MEAN},
+    "flash_sac": {"actor_width": 4, "critic_width": 4, "blocks": 1, "bins": 11, "critic_steps": 1},
+    "rlpd": {"hidden": [8], "critics": 2, "critic_steps": 1},
+    "sac": {"hidden": [8]},
+    "hil": {"hidden": [8], "critic_steps": 1},
+    "rlpd_lagrangian": {"hidden": [8], "critics": 2, "critic_steps": 1},
 }
 WEIGHTS = np.float32([[0.5, -0.2], [0.1, 0.3], [-0.4, 0.2]])
 
@@ -89,7 +88,7 @@ def test_every_agent_of_single_steps_begins_by_what_was_shown_and_is_bounded_aro
     np.testing.assert_array_equal(acts(agent, state), alone)  # nothing has earned it to act
     state = agent.turn(state, 0.0, 1.0)
     led = acts(agent, state)
-    assert 0.0 < np.abs(led - alone).max() <= agent.config.edit + 1e-6
+    assert 0.0 < np.abs(led - alone).max() <= agent.config.reach + 1e-6
     np.testing.assert_array_equal(acts(agent, state, deterministic=False), alone)
     state = agent.turn(state, 1.0, 0.0)
     np.testing.assert_array_equal(acts(agent, state), alone)
@@ -106,7 +105,7 @@ def test_the_default_agent_begins_as_the_clone_itself_and_explores_closely_aroun
     led = agent.turn(state, 1.0, 1.0)
     np.testing.assert_array_equal(acts(agent, led), alone)
     pushes = acts(agent, led, deterministic=False) - alone
-    assert 0.0 < np.abs(pushes).max() <= 4.0 * agent.config.edit * agent.config.target_std
+    assert 0.0 < np.abs(pushes).max() <= 4.0 * agent.config.reach * agent.config.target_std
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -157,6 +156,19 @@ def test_what_explores_by_a_noise_of_its_own_has_no_other() -> None:
     quiet, noisy = (make_agent("rlpd", SMALL["rlpd"] | {"held_noise": noise}) for noise in (0.0, 0.5))
     state = noisy.turn(imitated(noisy), 1.0, 0.0)
     np.testing.assert_array_equal(acts(noisy, state, deterministic=False), acts(quiet, state, deterministic=False))
+
+
+def test_an_edit_of_a_mean_is_within_its_reach_as_the_agent_within_learns_it() -> None:
+    def update(state: Any, seen: Batch) -> tuple[Any, dict[str, jax.Array]]:
+        return state, {"edit": seen.action}
+
+    spy = Agent("spy", WarmConfig(), 1, lambda key, layout: (), update, lambda state: {}, lambda *_: None)
+    agent = warm(spy)
+    state = agent.create(jax.random.PRNGKey(0), LAYOUT)._replace(started=jnp.float32(1.0))
+    rows = batch(1, 3)
+    rows = rows._replace(action=np.sign(rows.action))
+    _, info = agent.update(state, rows)
+    np.testing.assert_array_equal(info["edit"], rows.action)  # of a clone that has seen nothing, near 0
 
 
 def test_a_step_is_to_the_agent_within_one_with_the_edit_that_makes_its_action() -> None:
