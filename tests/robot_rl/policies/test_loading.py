@@ -116,7 +116,7 @@ def test_a_loader_that_was_warmed_up_compiles_nothing_for_the_policies_that_come
     ("change", "words"),
     [
         ({"agent": "oracle"}, "no agent of this version acts by them: unknown agent 'oracle'"),
-        ({"settings": {"hidden": [4], "hold": 3}}, "no agent of this version.*unknown key learner.settings.hold"),
+        ({"settings": {"hidden": [4], "haste": 3}}, "no agent of this version.*unknown key learner.settings.haste"),
         ({"settings": {"hidden": [4], "discount": 2.0}}, "no agent of this version.*discount"),
         ({"scale": [0.5] * TASK.action.size}, r"trained with scale .*0\.5.* but this run has scale"),
         ({"task": "peg_insertion"}, "trained with task 'peg_insertion', but this run has task 'reach'"),
