@@ -2,7 +2,7 @@
 
     python -m benchmarks.learner_alone --task peg_insertion --seed 100 --steps 400 --every 200 --episodes 20
 
-Prints a JSON line for each evaluation: by the mean with held noise (``use``) and as it explores (``acts``), and the
+Prints a JSON line for each evaluation: without exploring (``use``) and as it explores (``acts``), and the
 clone's and the learner's episodes so far. Demonstrations are recorded once for each seed, into ``--work``; on versions
 of the code that differ in demonstrations, give another folder.
 """

@@ -70,6 +70,8 @@ def check_interventions(agent: Agent, interventions: Interventions) -> None:
         lacks["cut"] = "it learns no values that a takeover could cut"
     if agent.mean is None:
         lacks["weighted"] = "no loss of its policy weighs imitation against value"
+    elif getattr(agent.config, "clone", "mean") == "drawn":
+        lacks["weighted"] = "with learner.settings.clone=drawn corrections lie far beyond what an edit can reach"
     if interventions in lacks:
         fitting = ", ".join(rule for rule in get_args(Interventions) if rule not in lacks)
         raise ConfigError(

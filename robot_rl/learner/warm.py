@@ -15,9 +15,10 @@ clip(… + σ ε, −1, 1).
 
 **A clone that is drawn** (``clone=drawn``), c(s, w), needs no other noise: w ~ N(0, I) serves ``hold`` steps in a row,
 in use as well, for it belongs to such a clone. Here δ sees c beside s, and it is (a − c) / β, beyond 1 where a person
-went farther. Which w a step of the data had nobody knows, and it is no matter, since whatever c is, c + β δ is what was
-done. So of `MATCHED` draws the one counts whose c(s, w) is nearest to a, which keeps δ small; in s' it is followed by
-itself, or by a new one with the chance 1/``hold``.
+went farther. Which w a step of the data had nobody knows. Whatever c is, c + β δ is what was done; so of `MATCHED`
+draws the one counts whose δ is smallest, and in s' it is followed by itself, or by a new one with the chance
+1/``hold``. This is an approximation: many of these δ lie beyond 1, where the policy does not act, and c leans to what
+was done.
 
 With ``koopman`` = k, δ sees beside all this the k Koopman features ẑ'(s, c) that the clone's action is expected to lead
 to (`networks.koopman`; KORR, residual reinforcement learning on them). They are learnt with the clone, and on with δ.
@@ -59,10 +60,10 @@ BESIDE = 1 << 29  # sets the draws of what is here apart from the agent's own of
 class WarmConfig(Precision):
     """The settings of an agent that can start from a clone."""
 
-    clone: Kind = "mean"  # of what was shown, or drawn: one of several actions, each time anew
+    clone: Kind = "mean"  # one action for each state; drawn: a flow of actions, whose noise is held
     edit: Annotated[float, Gt(0), Le(2)] | None = None  # β, the largest edit of an action; unset: 0.5, of one drawn 0.1
-    held_noise: NonNegative = 0.1  # σ, of a mean
-    hold: Count = 4  # steps that one draw of a drawn clone's noise serves: 0.4 s
+    held_noise: NonNegative = 0.1  # σ that is added to a mean that does not explore; a drawn clone has its own noise
+    hold: Count = 4  # steps that one draw of a drawn clone's noise serves: 0.4 s at 10 Hz; a mean has none
     imitation_rate: Positive = 5e-4  # of the clone's optimiser (AdamW)
     imitation_decay: NonNegative = 1e-4  # of its weights
     koopman: Natural = 0  # k: Koopman features that an edit sees beside the state; 0: none
@@ -121,8 +122,11 @@ def widened(ahead: Params, drawn: bool, state: jax.Array, imitated: jax.Array) -
     return jnp.concatenate(parts, axis=-1)
 
 
-def matched(key: jax.Array, made: Clone, batch: Batch, steps: int) -> tuple[jax.Array, jax.Array]:
-    """c ``(n, a)`` in s and in s' of a minibatch ``(n, …)``, for noise that serves so many ``steps``."""
+def matched(key: jax.Array, made: Clone, batch: Batch, steps: int, reach: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """c ``(n, a)`` in s and in s' of a minibatch ``(n, …)``, for noise that serves so many ``steps``.
+
+    ``reach``: β of each axis ``(a,)``; one that the agent within decides alone has no say in which draw is nearest.
+    """
     now = clone.features(made, batch.state, batch.images)
     after = clone.features(made, batch.next_state, batch.next_images)
     if not made.drawn:
@@ -130,7 +134,8 @@ def matched(key: jax.Array, made: Clone, batch: Batch, steps: int) -> tuple[jax.
     draw_key, time_key, next_key = jax.random.split(key, 3)
     noise = jax.random.normal(draw_key, (MATCHED, *batch.action.shape))
     drawn = clone.apply(made, now, noise)
-    nearest = ((drawn - batch.action) ** 2).sum(axis=-1).argmin(axis=0)
+    edit = jnp.where(reach == 0.0, 0.0, edit_of(batch.action, drawn, reach))
+    nearest = (edit**2).sum(axis=-1).argmin(axis=0)
     noise, drawn = (jnp.take_along_axis(one, nearest[None, :, None], axis=0)[0] for one in (noise, drawn))
     anew = jax.random.bernoulli(time_key, 1.0 / steps, (len(noise), 1))
     noise = jnp.where(anew, jax.random.normal(next_key, noise.shape), noise)
@@ -194,7 +199,7 @@ def warm(agent: Agent) -> Agent:
     @jax.jit
     def update(state: WarmState, batch: Batch) -> tuple[WarmState, Mapping[str, jax.Array]]:
         def match(given: tuple[jax.Array, Batch]) -> tuple[jax.Array, jax.Array]:
-            return matched(given[0], state.clone, given[1], config.hold)
+            return matched(given[0], state.clone, given[1], config.hold, state.reach)
 
         key, match_key = jax.random.split(state.key)
         keys = jax.random.split(match_key, len(batch.reward))

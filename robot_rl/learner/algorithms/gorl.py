@@ -169,8 +169,8 @@ def act(
     config: GorlConfig,
 ) -> tuple[jax.Array, Any]:
     """A chunk ``(H, a)`` of the steered decoder; see `dsrl.act`."""
-    steered = {name: value for name, value in params.items() if not name.startswith("flow/")}
-    return dsrl.act(steered | join(flow=part(params, "decoder")), carry, state, images, key, deterministic, config)
+    steered = {**params, **join(flow=part(params, "decoder"))}
+    return dsrl.act(steered, carry, state, images, key, deterministic, config)
 
 
 def make_agent(config: GorlConfig | None = None) -> Agent:

@@ -276,3 +276,10 @@ def test_a_policy_follows_a_sure_hand_and_its_own_values_where_the_hand_gropes()
     sure, groping = rlpd.mean_action(state.inner, sides, config)[:, 0]
     assert found.weight[0] > 1.2 * found.weight[1]
     assert sure < groping - 0.2
+
+
+def test_an_edit_of_a_drawn_clone_is_not_weighed() -> None:
+    with pytest.raises(
+        ConfigError, match=r"weighted is not for agent rlpd: with .*clone=drawn .*choose from plain, cut"
+    ):
+        make_agent("rlpd", {"clone": "drawn"}, "weighted")

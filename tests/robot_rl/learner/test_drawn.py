@@ -90,10 +90,10 @@ def test_the_noise_of_a_step_is_the_drawn_one_that_comes_nearest_and_mostly_serv
     made = stir(clone.create(jax.random.PRNGKey(0), LAYOUT, "drawn"), 1, 0.1)
     rows = jax.tree.map(np.concatenate, batch(40, 5)._replace(columns={}))
     key = jax.random.PRNGKey(2)
-    now, after = jax.jit(matched, static_argnums=3)(key, made, rows, 4)
+    now, after = jax.jit(matched, static_argnums=3)(key, made, rows, 4, jnp.array([0.1, 0.0]))
     noise = jax.random.normal(jax.random.split(key, 3)[0], (MATCHED, *rows.action.shape))
     each = np.asarray(clone.apply(made, rows.state, noise))
-    nearest = ((each - rows.action) ** 2).sum(axis=-1).argmin(axis=0), np.arange(len(rows.state))
+    nearest = np.abs(each - rows.action)[..., 0].argmin(axis=0), np.arange(len(rows.state))
     np.testing.assert_allclose(now, each[nearest], rtol=1e-5, atol=1e-6)
     kept = np.asarray(clone.apply(made, rows.next_state, noise[nearest]))
     within = (np.abs(kept) < 1.0).any(axis=-1)  # at both ends other noise would tell nothing
